@@ -1,0 +1,67 @@
+"""`cbmctl`, the command: the only part of the package that prints."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from cbmctl.cli.output import Output
+from cbmctl.config import Config, load_config
+from cbmctl.errors import UserError
+
+
+@dataclass
+class Context:
+    """What every command gets: where the configuration is and how to print. The file is read when it is first needed."""
+
+    config_path: Path | None
+    output: Output
+
+    @property
+    def config(self) -> Config:
+        """The configuration. Raises UserError when there is none or it is wrong."""
+        return load_config(self.config_path)
+
+
+pass_context = click.make_pass_decorator(Context)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="db_config.json  [default: $CBM_CONFIG, ./db_config.json, /etc/cbm/db_config.json]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.version_option(package_name="cbmctl")
+@click.pass_context
+def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
+    """Parcel statistics from Sentinel-1/2 in PostGIS.
+
+    \b
+    Example: a season from nothing to statistics
+      cbmctl schema apply
+      cbmctl parcels load gsaa_2021.gpkg
+      cbmctl aoi set parcels_2021 --from-parcels
+      cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2 --source archive
+      cbmctl parcels rasterise
+      cbmctl extract run
+      cbmctl status
+    """
+    ctx.obj = Context(config_path, Output(as_json))
+
+
+def main() -> None:
+    """Run the command; a UserError becomes one sentence and exit code 1."""
+    # commands register themselves on import; here, because they import this module
+    from cbmctl.cli import commands  # noqa: F401, PLC0415
+
+    try:
+        code = cbmctl.main(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"cbmctl: {error}", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("cbmctl: interrupted; what was committed stays, the rest is done by the next run", err=True)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

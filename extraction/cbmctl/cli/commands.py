@@ -1,0 +1,1 @@
+"""Import every command module, so that `cbmctl` knows its commands."""
