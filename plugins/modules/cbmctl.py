@@ -1,0 +1,93 @@
+#!/usr/bin/python
+"""Runs cbmctl and tells Ansible what it did: its JSON as `result`, its own `changed`, its one sentence as `msg`."""
+
+import json
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: cbmctl
+short_description: Run the tenant's cbmctl command
+description:
+  - Runs C(cbmctl --json) with the given arguments. Changed is what the command itself says.
+  - In check mode a command that changes something is given C(--check), which says what it would do and does nothing.
+  - A failure is the one sentence that cbmctl writes for people.
+options:
+  arguments:
+    description: The command and its arguments.
+    type: list
+    elements: str
+    required: true
+  config:
+    description: The configuration to use instead of the one the command finds by itself.
+    type: path
+  mutates:
+    description: Whether the command can change anything, so that it knows C(--check).
+    type: bool
+    default: true
+  executable:
+    description: The command.
+    type: path
+    default: /usr/local/bin/cbmctl
+author: The CbM onboarding authors
+"""
+
+EXAMPLES = r"""
+- name: The raster tables exist
+  cbmctl:
+    arguments: [parcels, rasterise]
+"""
+
+RETURN = r"""
+result:
+  description: The JSON object that the command printed. Absent in check mode on a host that has no cbmctl yet.
+  returned: when the command ran
+  type: dict
+notes:
+  description: What the command said on the way, one entry a line.
+  returned: when the command ran
+  type: list
+"""
+
+NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there cannot be predicted"
+
+
+def sentence(code, stderr):
+    """The reason for people: cbmctl's own sentence, or the last thing said by whatever ended it."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else "it said nothing"
+    return last.removeprefix("cbmctl: ") if code == 1 else f"cbmctl ended with code {code}: {last}"
+
+
+def main():
+    """Run the command once."""
+    module = AnsibleModule(
+        argument_spec={
+            "arguments": {"type": "list", "elements": "str", "required": True},
+            "config": {"type": "path"},
+            "mutates": {"type": "bool", "default": True},
+            "executable": {"type": "path", "default": "/usr/local/bin/cbmctl"},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    if module.check_mode and not os.access(asked["executable"], os.X_OK):
+        module.warn(NOT_YET.format(host=os.uname().nodename))
+        module.exit_json(changed=False, skipped=True)
+
+    command = [asked["executable"], *(["--config", asked["config"]] if asked["config"] else []), "--json", *asked["arguments"]]
+    if module.check_mode and asked["mutates"]:
+        command.append("--check")
+    code, stdout, stderr = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
+    if code != 0:
+        module.fail_json(msg=sentence(code, stderr), rc=code, notes=stderr.splitlines())
+    try:
+        result = json.loads(stdout)
+    except ValueError:
+        module.fail_json(msg=f"{' '.join(command)} printed no JSON object", stdout=stdout, stderr=stderr)
+    module.exit_json(changed=asked["mutates"] and result["changed"], result=result, notes=stderr.splitlines())
+
+
+if __name__ == "__main__":
+    main()
