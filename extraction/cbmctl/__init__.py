@@ -1,1 +1,1 @@
-"""Parcel statistics from Sentinel-1/2: from a declared-parcels file and a product archive to tables in PostGIS."""
+"""Parcel statistics from Sentinel-1/2: from declared parcels and a product archive to tables in PostGIS."""

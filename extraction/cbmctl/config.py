@@ -1,5 +1,298 @@
 """`db_config.json`: the manual's file, checked, with what it lacked.
 
-The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from a file or the
-environment, the archive's root and the bands to extract. Its `docker` section is accepted and not used.
+The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
+a file or the environment, the archive's root and the bands to extract. Its `docker` section is not used.
 """
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from cbmctl.errors import UserError
+
+SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
+SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+REFLECTANCE = ("harmonised", "as-stored")
+S2_BANDS = {
+    "10": ("B02", "B03", "B04", "B08"),
+    "20": ("B05", "B06", "B07", "B8A", "B11", "B12"),
+}
+DEFAULT_BANDS = {"10": S2_BANDS["10"], "20": ("B05", "B11")}
+DEFAULT_TABLES = {
+    "aoi_table": "public.aois",
+    "catalog_table": "public.dias_catalogue",
+    "sigs_table": "public.sigs",
+    "hists_table": "public.hists",
+}
+
+
+@dataclass(frozen=True)
+class TableName:
+    """A schema-qualified table."""
+
+    schema: str
+    name: str
+
+    @property
+    def sql(self) -> sql.Identifier:
+        """The quoted name, for psycopg.sql."""
+        return sql.Identifier(self.schema, self.name)
+
+    def sibling(self, name: str) -> "TableName":
+        """Another table of the same schema."""
+        return TableName(self.schema, name)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the database is and how to be let in. The password never shows in a repr."""
+
+    host: str
+    port: int
+    dbname: str
+    user: str
+    password: str | None = field(default=None, repr=False)
+    sslmode: str = "verify-full"
+    sslrootcert: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of the database contract; the names are the tenant's choice."""
+
+    aois: TableName
+    parcels: TableName
+    catalogue: TableName
+    sigs: TableName
+    hists: TableName
+
+    @property
+    def tasks(self) -> TableName:
+        """The queue lies beside the catalogue it refers to."""
+        return self.catalogue.sibling("tasks")
+
+    @property
+    def parcel_sets(self) -> TableName:
+        """What was loaded, from which file; beside the catalogue too."""
+        return self.catalogue.sibling("parcel_sets")
+
+
+@dataclass(frozen=True)
+class Args:
+    """Which scenes count: those that meet the area `name` and lie in [start, end)."""
+
+    name: str
+    start: date
+    end: date
+    aoi_field: str = "name"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What to extract from a Sentinel-2 scene.
+
+    `bandsets` maps 'scl', '10' and '20' (metres) to band names, in the order of processing; sets without
+    bands are absent.
+    """
+
+    bandsets: Mapping[str, tuple[str, ...]]
+    reflectance: str = "harmonised"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file."""
+
+    connection: Connection
+    tables: Tables
+    args: Args
+    eodata: Path
+    extraction: Extraction
+    source: Path
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read and check the configuration.
+
+    Args:
+        path: the file; None means $CBM_CONFIG, else ./db_config.json, else /etc/cbm/db_config.json.
+
+    Raises:
+        UserError: there is no such file, it is not JSON, or a value is missing or wrong.
+    """
+    source = path or _find()
+    try:
+        data = json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{source} cannot be read ({error.strerror}): name another file with --config"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{source} is not valid JSON ({error}): correct that line") from error
+    root = _Section(source, "", data)
+    database = root.section("database")
+    return Config(
+        connection=_connection(database.section("connection")),
+        tables=_tables(database.section("tables")),
+        args=_args(database.section("args")),
+        eodata=Path(root.text("eodata", "/eodata")),
+        extraction=_extraction(root.section("extraction", {}).section("s2", {})),
+        source=source,
+    )
+
+
+def _find() -> Path:
+    if named := os.environ.get("CBM_CONFIG"):
+        return Path(named)
+    for candidate in SEARCH_PATH:
+        if candidate.exists():
+            return candidate
+    raise UserError(
+        "there is no db_config.json here and none in /etc/cbm: name one with --config or CBM_CONFIG"
+    )
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A JSON object that knows its place, so that every complaint names file and key."""
+
+    source: Path
+    path: str
+    data: Any
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, dict):
+            raise UserError(f"{self.source}: {self.path or 'the file'} must be an object in curly brackets")
+
+    def error(self, key: str, problem: str) -> UserError:
+        return UserError(f"{self.source}: {self._name(key)} {problem}")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = self.data.get(key, default)
+        if value is None:
+            raise self.error(key, "is missing: add it")
+        return value
+
+    def section(self, key: str, default: dict[str, Any] | None = None) -> "_Section":
+        return _Section(self.source, self._name(key), self.get(key, default))
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.get(key, default)
+        if not isinstance(value, str) or not value:
+            raise self.error(key, f"must be a text, not {value!r}")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
+        value = self.text(key, default)
+        if value not in choices:
+            raise self.error(key, f"is '{value}': use one of {', '.join(choices)}")
+        return value
+
+    def _name(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+
+def _connection(section: _Section) -> Connection:
+    try:
+        port = int(section.get("port", 5432))
+    except (TypeError, ValueError):
+        port = 0
+    if not 0 < port < 65536:
+        raise section.error("port", f"is {section.get('port')!r}: use a number from 1 to 65535")
+    sslmode = section.choice("sslmode", SSL_MODES, "verify-full")
+    certificate = Path(section.text("sslrootcert")) if "sslrootcert" in section.data else None
+    if sslmode.startswith("verify") and certificate is None:
+        raise section.error("sslrootcert", f"is missing: sslmode {sslmode} needs the CA certificate's file")
+    if certificate is not None and not certificate.is_file():
+        raise section.error(
+            "sslrootcert", f"names {certificate}, which does not exist: copy the CA certificate there"
+        )
+    return Connection(
+        host=section.text("host"),
+        port=port,
+        dbname=section.text("dbname"),
+        user=section.text("dbuser"),
+        password=_password(section),
+        sslmode=sslmode,
+        sslrootcert=certificate,
+    )
+
+
+def _password(section: _Section) -> str | None:
+    """The environment goes before the file, the file before the text here; None leaves it to libpq."""
+    if password := os.environ.get("CBM_DBPASSWD"):
+        return password
+    if "dbpasswd_file" in section.data:
+        path = Path(section.text("dbpasswd_file"))
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise section.error(
+                "dbpasswd_file", f"names {path}, which cannot be read ({error.strerror})"
+            ) from error
+    return section.text("dbpasswd") if "dbpasswd" in section.data else None
+
+
+def _tables(section: _Section) -> Tables:
+    def table(key: str) -> TableName:
+        text = section.text(key, DEFAULT_TABLES.get(key))
+        # PostgreSQL cuts names at 63 silently; the raster tables append `_32632_10_rast` to the parcels' name
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}\.[a-z_][a-z0-9_]{0,47}", text):
+            raise section.error(
+                key, f"is '{text}': write schema.table in lower case, at most 48 letters each"
+            )
+        return TableName(*text.split("."))
+
+    return Tables(
+        aois=table("aoi_table"),
+        parcels=table("parcel_table"),
+        catalogue=table("catalog_table"),
+        sigs=table("sigs_table"),
+        hists=table("hists_table"),
+    )
+
+
+def _args(section: _Section) -> Args:
+    def day(key: str) -> date:
+        try:
+            return date.fromisoformat(section.text(key))
+        except ValueError as error:
+            raise section.error(key, f"is '{section.text(key)}': write a date as 2021-12-31") from error
+
+    args = Args(
+        name=section.text("name"),
+        start=day("startdate"),
+        end=day("enddate"),
+        aoi_field=section.text("aoi_field", "name"),
+    )
+    if args.start >= args.end:
+        raise section.error("enddate", f"({args.end}) must be later than startdate ({args.start})")
+    return args
+
+
+def _extraction(section: _Section) -> Extraction:
+    bandsets: dict[str, tuple[str, ...]] = {}
+    scl = section.get("scl", True)
+    if not isinstance(scl, bool):
+        raise section.error("scl", f"must be true or false, not {scl!r}")
+    if scl:
+        bandsets["scl"] = ("SCL",)
+    for resolution, known in S2_BANDS.items():
+        bands = section.get(resolution, list(DEFAULT_BANDS[resolution]))
+        if not isinstance(bands, list) or not all(isinstance(band, str) and band in known for band in bands):
+            raise section.error(resolution, f"is {bands!r}: use a list of {', '.join(known)}")
+        if bands:
+            bandsets[resolution] = tuple(dict.fromkeys(bands))
+    if not bandsets:
+        raise section.error("scl", "is false and there are no bands: switch something on")
+    return Extraction(bandsets, section.choice("reflectance", REFLECTANCE, "harmonised"))

@@ -13,7 +13,7 @@ from cbmctl.errors import UserError
 
 @dataclass
 class Context:
-    """What every command gets: where the configuration is and how to print. The file is read when it is first needed."""
+    """What every command gets: the configuration, read when it is first needed, and a way to print."""
 
     config_path: Path | None
     output: Output
@@ -28,12 +28,17 @@ pass_context = click.make_pass_decorator(Context)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="db_config.json  [default: $CBM_CONFIG, ./db_config.json, /etc/cbm/db_config.json]")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="[default: $CBM_CONFIG, ./db_config.json, /etc/cbm/db_config.json]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.version_option(package_name="cbmctl")
 @click.pass_context
 def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
-    """Parcel statistics from Sentinel-1/2 in PostGIS.
+    r"""Parcel statistics from Sentinel-1/2 in PostGIS.
 
     \b
     Example: a season from nothing to statistics
@@ -62,6 +67,6 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("cbmctl: interrupted; what was committed stays, the rest is done by the next run", err=True)
+        click.echo("cbmctl: interrupted; what was committed stays, the next run does the rest", err=True)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

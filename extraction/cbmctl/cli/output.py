@@ -1,18 +1,16 @@
 """What people and machines get to see: results on stdout, progress on stderr."""
 
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
-
-class Progress(Protocol):
-    """Called with the number of steps just finished."""
-
-    def __call__(self, steps: int = 1) -> None: ...
+# Called with the number of steps that are finished by now.
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Output:
         """Print the result: `data` (which always holds `changed`) for machines, `lines` for people."""
         if "changed" not in data:
             raise ValueError("a result must say whether it changed anything")
-        click.echo(json.dumps(data, default=str) if self.as_json else "\n".join(lines))
+        click.echo(json.dumps(data, default=str, ensure_ascii=False) if self.as_json else "\n".join(lines))
 
     def note(self, line: str) -> None:
         """Say something on the way, on stderr, so that stdout stays one result."""
@@ -33,16 +31,43 @@ class Output:
 
     @contextmanager
     def progress(self, label: str, length: int) -> Iterator[Progress]:
-        """Show a bar on stderr while a long step runs; silent in JSON mode."""
-        if self.as_json:
-            yield lambda _steps=1: None
-            return
-        with click.progressbar(length=length, label=label, file=click.get_text_stream("stderr")) as bar:
-            yield lambda steps=1: bar.update(steps)
+        """Show on stderr how far a long step is: a bar on a terminal, else a line every tenth of the way."""
+        if sys.stderr.isatty() and not self.as_json:
+            with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
+                yield lambda done: bar.update(done - bar.pos)
+        else:
+            yield self._tenths(label, length)
+
+    def _tenths(self, label: str, length: int) -> Progress:
+        shown = -1
+
+        def update(done: int) -> None:
+            nonlocal shown
+            tenth = 10 * done // max(length, 1)
+            if tenth > shown:
+                shown = tenth
+                self.note(f"{label}: {done} of {length}")
+
+        return update
 
 
-def table(header: list[str], rows: list[list[Any]]) -> str:
-    """Align columns for reading."""
-    cells = [header, *([("" if c is None else str(c)) for c in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Align columns for reading: numbers to the right, text to the left."""
+    cells = [[str(name) for name in header], *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    right = [
+        bool(rows) and all(isinstance(row[column], int | float) for row in rows)
+        for column in range(len(header))
+    ]
+
+    def line(row: Sequence[str]) -> str:
+        columns = zip(row, widths, right, strict=True)
+        return "  ".join(
+            f"{cell:>{width}}" if flush else f"{cell:<{width}}" for cell, width, flush in columns
+        ).rstrip()
+
+    return "\n".join(line(row) for row in cells)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,175 @@
+"""What the tests stand on: a real PostGIS, and the real data where it is at hand."""
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+
+from cbmctl.config import Config, load_config
+
+REPOSITORY = Path(__file__).parents[1]
+OWN_IMAGE = "cbm-postgis"
+TEST_PASSWORD = "only-for-tests"  # the container lives as long as the session
+
+
+@dataclass(frozen=True)
+class Database:
+    """An empty database with postgis and postgis_raster, and the configuration that points there."""
+
+    dsn: str
+    config: Config
+    config_path: Path
+
+    def connect(self, **options: Any) -> psycopg.Connection:
+        return psycopg.connect(self.dsn, **options)
+
+    def configured(self, **changes: Any) -> Config:
+        """The configuration with some sections replaced (also in the file)."""
+        data = json.loads(self.config_path.read_text())
+        for name, value in changes.items():
+            if name in ("tables", "args", "connection"):
+                data["database"][name] |= value
+            else:
+                data[name] = value
+        self.config_path.write_text(json.dumps(data))
+        return load_config(self.config_path)
+
+
+@pytest.fixture(scope="session")
+def dsn() -> Iterator[str]:
+    """A superuser's way into a PostGIS server: $CBM_TEST_DSN, else a container of the project's own image."""
+    if given := os.environ.get("CBM_TEST_DSN"):
+        yield given
+        return
+    image = _newest_image()
+    if image is None:
+        _missing(f"no PostGIS: set CBM_TEST_DSN, or build the image {OWN_IMAGE}")
+    name = f"cbm-test-{uuid.uuid4().hex[:8]}"
+    run = [
+        "docker",
+        "run",
+        "--detach",
+        "--rm",
+        "--name",
+        name,
+        "--publish",
+        "127.0.0.1::5432",
+        "--shm-size",
+        "256m",
+    ]
+    _docker(*run, "--env", f"POSTGRES_PASSWORD={TEST_PASSWORD}", image)
+    try:
+        port = _docker("port", name, "5432/tcp").splitlines()[0].rpartition(":")[2]
+        address = conninfo.make_conninfo(
+            host="127.0.0.1", port=port, user="postgres", password=TEST_PASSWORD, dbname="postgres"
+        )
+        _wait_for(address)
+        yield address
+    finally:
+        _docker("rm", "--force", "--volumes", name)
+
+
+@pytest.fixture
+def database(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """One database per test, created and dropped."""
+    name = f"cbm_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+        )
+    monkeypatch.delenv("CBM_DBPASSWD", raising=False)
+    own = conninfo.make_conninfo(dsn, dbname=name)
+    try:
+        with psycopg.connect(own, autocommit=True) as conn:
+            conn.execute(
+                "SET client_min_messages = warning; CREATE EXTENSION postgis; CREATE EXTENSION postgis_raster"
+            )
+        path = tmp_path / "db_config.json"
+        path.write_text(json.dumps(_config(conninfo.conninfo_to_dict(own), tmp_path / "eodata")))
+        yield Database(own, load_config(path), path)
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of real parcels and scenes: $CBM_TESTDATA, else beside the repository."""
+    path = Path(os.environ.get("CBM_TESTDATA", REPOSITORY.parent / "shared" / "testdata"))
+    if not path.is_dir():
+        pytest.skip(
+            f"REAL DATA ABSENT: {path} is not there (set CBM_TESTDATA); this test proves nothing here"
+        )
+    return path
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Wait for a condition, at most twenty seconds."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, "waited for twenty seconds in vain"
+            time.sleep(0.05)
+
+    return wait
+
+
+def _config(where: dict[str, Any], eodata: Path) -> dict[str, Any]:
+    return {
+        "database": {
+            "connection": {
+                "host": where["host"],
+                "port": int(where.get("port", 5432)),
+                "dbname": where["dbname"],
+                "dbuser": where["user"],
+                "dbpasswd": where.get("password", "none"),
+                "sslmode": "prefer",
+            },
+            "tables": {"parcel_table": "public.parcels_2021"},
+            "args": {"name": "parcels_2021", "startdate": "2021-01-01", "enddate": "2022-01-01"},
+        },
+        "eodata": str(eodata),
+    }
+
+
+def _missing(what: str) -> None:
+    """Skip by default, so that a laptop can run the rest; fail where the tests are the gate."""
+    if os.environ.get("CBM_REQUIRE_POSTGIS") == "1":
+        pytest.fail(what)
+    pytest.skip(f"POSTGIS ABSENT, the heart of the product is untested here: {what}")
+
+
+def _newest_image() -> str | None:
+    try:
+        images = _docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", OWN_IMAGE).split()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return images[0] if images else None
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def _wait_for(address: str) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(address, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+        else:
+            return

@@ -1,0 +1,138 @@
+"""db_config.json: the manual's form is read, and every mistake is named."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cbmctl.config import TableName, load_config
+from cbmctl.errors import UserError
+
+MANUAL: dict[str, Any] = {
+    "database": {
+        "connection": {
+            "host": "YOURIP",
+            "dbname": "postgres",
+            "dbuser": "postgres",
+            "dbpasswd": "secret",
+            "port": 11039,
+            "sslmode": "require",
+        },
+        "tables": {
+            "aoi_table": "public.aois",
+            "parcel_table": "public.parcels_2021",
+            "catalog_table": "public.dias_catalogue",
+            "sigs_table": "public.sigs",
+            "hists_table": "public.hists",
+        },
+        "args": {
+            "aoi_field": "name",
+            "name": "parcels_2021",
+            "startdate": "2020-10-01",
+            "enddate": "2022-01-01",
+        },
+    },
+    "docker": {"masterip": "192.168.0.8"},
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    """The manual's file with values replaced: `write(folder, connection__port=0)`; None removes."""
+    data = json.loads(json.dumps(MANUAL))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        target = data if parents[:1] == ["root"] else data["database"]
+        for name in parents:
+            target = target if name == "root" else target.setdefault(name, {})
+        if value is None:
+            del target[last]
+        else:
+            target[last] = value
+    file = folder / "db_config.json"
+    file.write_text(json.dumps(data))
+    return file
+
+
+def test_the_manuals_file_is_understood(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert config.connection.port == 11039
+    assert config.connection.password == "secret"
+    assert config.tables.parcels == TableName("public", "parcels_2021")
+    assert config.tables.tasks == TableName("public", "tasks")
+    assert (config.args.start, config.args.end) == (date(2020, 10, 1), date(2022, 1, 1))
+    assert config.eodata == Path("/eodata")
+    assert config.extraction.bandsets == {
+        "scl": ("SCL",),
+        "10": ("B02", "B03", "B04", "B08"),
+        "20": ("B05", "B11"),
+    }
+    assert list(config.extraction.bandsets) == ["scl", "10", "20"]
+
+
+def test_the_password_is_never_shown(tmp_path: Path) -> None:
+    assert "secret" not in repr(load_config(write(tmp_path)))
+
+
+def test_the_password_may_come_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("from the file\n")
+    path = write(tmp_path, connection__dbpasswd=None, connection__dbpasswd_file=str(secret))
+    assert load_config(path).connection.password == "from the file"
+    monkeypatch.setenv("CBM_DBPASSWD", "from the environment")
+    assert load_config(path).connection.password == "from the environment"
+
+
+def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path)
+    monkeypatch.setenv("CBM_CONFIG", str(path))
+    assert load_config().source == path
+    monkeypatch.delenv("CBM_CONFIG")
+    monkeypatch.chdir(tmp_path)
+    assert load_config().source == Path("db_config.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"connection__host": None}, "database.connection.host is missing"),
+        ({"connection__port": "many"}, "database.connection.port is 'many'"),
+        ({"connection__sslmode": "yes"}, "database.connection.sslmode is 'yes'"),
+        ({"connection__sslmode": "verify-full"}, "database.connection.sslrootcert is missing"),
+        ({"connection__sslrootcert": "/nowhere/ca.crt"}, "/nowhere/ca.crt, which does not exist"),
+        ({"connection__dbpasswd_file": "/nowhere/password"}, "/nowhere/password, which cannot be read"),
+        (
+            {"tables__parcel_table": "parcels_2021"},
+            "database.tables.parcel_table is 'parcels_2021': write schema.table",
+        ),
+        ({"tables__parcel_table": "public." + "p" * 60}, "at most 48 letters"),
+        ({"tables__sigs_table": 'public.sigs"; DROP TABLE aois'}, "write schema.table"),
+        (
+            {"args__startdate": "1.10.2020"},
+            "database.args.startdate is '1.10.2020': write a date as 2021-12-31",
+        ),
+        ({"args__enddate": "2020-10-01"}, "must be later than startdate"),
+        ({"args": "2020"}, "database.args must be an object"),
+        ({"root__extraction": {"s2": {"10": ["B8A"]}}}, "extraction.s2.10 is ['B8A']"),
+        ({"root__extraction": {"s2": {"scl": False, "10": [], "20": []}}}, "switch something on"),
+        ({"root__extraction": {"s2": {"reflectance": "none"}}}, "extraction.s2.reflectance is 'none'"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
+    path = write(tmp_path, **changes)
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert complaint in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_file_and_no_json(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path / "absent.json")
+    (tmp_path / "broken.json").write_text('{"database": }')
+    with pytest.raises(UserError, match="is not valid JSON"):
+        load_config(tmp_path / "broken.json")

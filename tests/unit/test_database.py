@@ -1,0 +1,43 @@
+"""The way in: what is refused is explained."""
+
+from dataclasses import replace
+
+import pytest
+
+from cbmctl.config import Config
+from cbmctl.database import DatabaseError, connect
+
+from ..conftest import Database
+
+pytestmark = pytest.mark.postgis
+
+
+def changed(config: Config, **connection: object) -> Config:
+    return replace(config, connection=replace(config.connection, **connection))  # type: ignore[arg-type]
+
+
+def test_both_ends_notice_a_broken_line(database: Database) -> None:
+    with connect(database.config, purpose="cbmctl test") as conn:
+        shown = [
+            conn.execute(f"SHOW {name}").fetchone() for name in ("application_name", "tcp_keepalives_idle")
+        ]
+    assert shown == [("cbmctl test",), ("30",)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"password": "wrong"}, "refuses the password of"),
+        ({"dbname": "nowhere"}, "has no database nowhere"),
+        ({"port": 1}, "does not answer"),
+        ({"host": "no-such-host.invalid"}, "the host name no-such-host.invalid is unknown"),
+    ],
+)
+def test_every_refusal_is_one_sentence_with_the_manuals_word(
+    database: Database, change: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(DatabaseError) as error:
+        connect(changed(database.config, **change))
+    assert str(error.value).startswith("No in db: ")
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
