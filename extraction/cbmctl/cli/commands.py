@@ -1,1 +1,3 @@
 """Import every command module, so that `cbmctl` knows its commands."""
+
+from cbmctl.cli import schema  # noqa: F401

@@ -1,0 +1,40 @@
+"""`cbmctl schema`: the tables of the database contract."""
+
+import click
+
+from cbmctl import schema
+from cbmctl.cli import Context, cbmctl, pass_context
+
+
+@cbmctl.group("schema")
+def group() -> None:
+    """Create and upgrade the tables."""
+
+
+@group.command("apply")
+@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@pass_context
+def apply_command(context: Context, check: bool) -> None:
+    """Bring the tables to this version and let cbm_writer and cbm_reader in.
+
+    A database that was made by hand from the manual is taken over with its rows.
+    """
+    applied = schema.apply(context.config, check=check)
+    would = "would be" if check else "is"
+    step = (
+        f"{applied.before or 'nothing'} -> {applied.after}"
+        if applied.before != applied.after
+        else applied.after
+    )
+    context.output.result(
+        {
+            "changed": applied.changed,
+            "before": applied.before,
+            "after": applied.after,
+            "tables": applied.tables,
+            "grants": applied.grants,
+        },
+        f"The schema {would} at version {step}." if applied.changed else f"The schema is at version {step}.",
+        *(f"New table {table}" for table in applied.tables),
+        *(f"Granted {privilege}" for privilege in applied.grants),
+    )
