@@ -1,9 +1,9 @@
 """Parcels to pixels: which pixels of an image belong to which parcel.
 
-The rule is GDAL's for polygons: a pixel belongs to a parcel when its centre lies inside. The sets equal those of
-`rasterio.features.rasterize(..., all_touched=False)` on the whole image, pixel by pixel, because the same scanline
-arithmetic is done in the same order of operations; it is only done for all parcels at once, which is why no pixel is
-ever taken from one parcel by another.
+The rule is GDAL's for polygons: a pixel belongs to a parcel when its centre lies inside. The sets equal those
+of `rasterio.features.rasterize(..., all_touched=False)` on the whole image, pixel by pixel, because the same
+scanline arithmetic is done in the same order of operations. It is done for all parcels at once and for each
+on its own: no parcel takes a pixel from another.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from cbmctl.pixels.grid import Grid
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Runs = tuple[Ints, Ints, Ints, Ints]  # parcel, row, first column, column after the last
 
 _CHUNK = 10_000  # parcels rasterised together; bounds the memory for edges and crossings
 
@@ -94,7 +95,10 @@ class PixelIndex:
 
 
 def _rasterise(parcels: NDArray[Any], grid: Grid) -> tuple[Ints, Ints, Ints]:
-    """Return owner (position in `parcels`) and pixel of every pixel in the image, and all pixels per parcel, also outside."""
+    """Return owner (position in `parcels`) and index of all pixels in the image, and each parcel's size.
+
+    The size counts pixels outside the image too.
+    """
     owner, row, first, last = _runs(parcels, grid)
     total = np.bincount(owner, weights=last - first, minlength=len(parcels)).astype(np.int64)
     first, last = np.clip(first, 0, grid.width), np.clip(last, 0, grid.width)
@@ -104,45 +108,51 @@ def _rasterise(parcels: NDArray[Any], grid: Grid) -> tuple[Ints, Ints, Ints]:
     return owner, pixel, total
 
 
-def _runs(parcels: NDArray[Any], grid: Grid) -> tuple[Ints, Ints, Ints, Ints]:
-    """Cut parcels into runs of pixels (owner, row, first column, column after the last), disjoint and in order."""
-    owner, x1, y1, x2, y2 = _edges(parcels, grid)
+def _runs(parcels: NDArray[Any], grid: Grid) -> Runs:
+    """Cut parcels into disjoint runs of pixels in ascending order, unlimited by the image."""
+    polygons, owner = shapely.get_parts(parcels, return_index=True)
+    polygon, x1, y1, x2, y2 = _edges(polygons, grid)
 
-    # A border along a line of pixel centres: GDAL counts the centres on it as inside where the ring runs to the left.
+    # Where a ring's lower border runs along a line of centres, GDAL takes the centres on it too. With all
+    # rings turned clockwise, as GDAL turns them, the lower border is the one that leads to the left.
     flat = (y1 == y2) & (x1 > x2) & (y1 - 0.5 == np.floor(y1))
-    flat_runs = owner[flat], np.floor(y1[flat]).astype(np.int64), _column(x2[flat]), _column(x1[flat])
+    along = polygon[flat], np.floor(y1[flat]).astype(np.int64), _column(x2[flat]), _column(x1[flat])
 
-    # Upward edges, and the centre lines y + 0.5 in [y1, y2) that each of them crosses.
+    # Turn edges to ascending y; each crosses the lines of centres row + 0.5 in [y1, y2).
     swap = y1 > y2
     x1, x2 = np.where(swap, x2, x1), np.where(swap, x1, x2)
     y1, y2 = np.where(swap, y2, y1), np.where(swap, y1, y2)
     top = np.ceil(y1 - 0.5).astype(np.int64)
-    rows = np.ceil(y2 - 0.5).astype(np.int64) - top
-    edge, row = _expand(np.arange(len(owner)), top, rows)
+    edge, row = _expand(np.arange(len(top)), top, np.ceil(y2 - 0.5).astype(np.int64) - top)
     x = (row + 0.5 - y1[edge]) * (x2 - x1)[edge] / (y2 - y1)[edge] + x1[edge]
-    owner, column = owner[edge], _column(x)
+    polygon, column = polygon[edge], _column(x)
 
-    # Closed rings cross a line an even number of times: sorted crossings are entry, exit, entry, exit …
-    order = np.lexsort((column, row, owner))
-    entry, leave = order[0::2], order[1::2]
-    runs = owner[entry], row[entry], column[entry], column[leave]
-    return _union(runs, flat_runs) if flat.any() else _longer_than_nothing(runs)
+    # Closed rings cross a line an even number of times: in order these are entry, exit, entry, exit …
+    order = np.lexsort((column, row, polygon))
+    enter, leave = order[0::2], order[1::2]
+    within = polygon[enter], row[enter], column[enter], column[leave]
+
+    polygon, row, first, last = (np.concatenate(parts) for parts in zip(within, along, strict=True))
+    return _disjoint(owner[polygon], row, first, last)
 
 
-def _edges(parcels: NDArray[Any], grid: Grid) -> tuple[Ints, Floats, Floats, Floats, Floats]:
-    """Return owner and end points of every ring edge, in pixel coordinates."""
-    polygons, polygon_owner = shapely.get_parts(parcels, return_index=True)
-    rings, ring_polygon = shapely.get_rings(polygons, return_index=True)
+def _edges(polygons: NDArray[Any], grid: Grid) -> tuple[Ints, Floats, Floats, Floats, Floats]:
+    """Return polygon and end points, in pixel coordinates, of every edge of every ring."""
+    rings, polygon = shapely.get_rings(polygons, return_index=True)
+    rings = np.where(shapely.is_ccw(rings), shapely.reverse(rings), rings)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
-    owner = polygon_owner[ring_polygon][ring]
-    # The inverse geotransform in GDAL's order of operations: one rounding more or less decides about centres on a border.
+    # The inverse geotransform in GDAL's order of operations: one rounding can decide who gets a centre
+    # on a border.
     t = grid.transform
     x = -t.c / t.a + xy[:, 0] * (1.0 / t.a)
     y = -t.f / t.e + xy[:, 1] * (1.0 / t.e)
-    # A coordinate that the projection could not express is nowhere on this grid.
-    same_ring = (ring[1:] == ring[:-1]) & np.isfinite(x[1:] + x[:-1] + y[1:] + y[:-1])
-    start, end = np.flatnonzero(same_ring), np.flatnonzero(same_ring) + 1
-    return owner[start], x[start], y[start], x[end], y[end]
+    # A polygon with a coordinate that the projection could not express is nowhere on this grid.
+    nowhere = np.unique(polygon[ring[~(np.isfinite(x) & np.isfinite(y))]])
+    edge = ring[1:] == ring[:-1]
+    if len(nowhere):
+        edge &= ~np.isin(polygon[ring[1:]], nowhere)
+    start = np.flatnonzero(edge)
+    return polygon[ring[start]], x[start], y[start], x[start + 1], y[start + 1]
 
 
 def _column(x: Floats) -> Ints:
@@ -151,34 +161,22 @@ def _column(x: Floats) -> Ints:
 
 
 def _expand(keys: Ints, starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
-    """Repeat each key `length` times beside start, start + 1, …"""
+    """Repeat each key `length` times, beside the numbers from `start` on."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(keys, lengths), np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
 
 
-def _longer_than_nothing(runs: tuple[Ints, Ints, Ints, Ints]) -> tuple[Ints, Ints, Ints, Ints]:
-    kept = runs[3] > runs[2]
-    owner, row, first, last = (part[kept] for part in runs)
-    return owner, row, first, last
-
-
-def _union(
-    a: tuple[Ints, Ints, Ints, Ints], b: tuple[Ints, Ints, Ints, Ints]
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Join two sets of runs so that no pixel is in a parcel twice."""
-    owner, row, first, last = _longer_than_nothing(
-        (
-            np.concatenate((a[0], b[0])),
-            np.concatenate((a[1], b[1])),
-            np.concatenate((a[2], b[2])),
-            np.concatenate((a[3], b[3])),
-        )
-    )
-    order = np.lexsort((first, row, owner))
+def _disjoint(owner: Ints, row: Ints, first: Ints, last: Ints) -> Runs:
+    """Sort runs; cut off what an earlier run of the same parcel holds (overlapping parts, lower borders)."""
+    kept = last > first
+    order = np.flatnonzero(kept)[np.lexsort((first[kept], row[kept], owner[kept]))]
     owner, row, first, last = owner[order], row[order], first[order], last[order]
-    line = np.concatenate(([0], np.cumsum((np.diff(owner) != 0) | (np.diff(row) != 0))))[: len(owner)]
-    # The furthest column reached so far on the same line; lines are set apart by more than any column differs.
-    apart = int(last.max(initial=0) - first.min(initial=0)) + 1
-    reached = np.maximum.accumulate(last + line * apart) - line * apart
+    if not len(owner):
+        return owner, row, first, last
+    line = np.concatenate(([0], np.cumsum((owner[1:] != owner[:-1]) | (row[1:] != row[:-1]))))
+    # The furthest column reached so far on the same line; lines are set apart by more than columns differ.
+    apart = line * int(last.max() - first.min() + 1)
+    reached = np.maximum.accumulate(last + apart) - apart
     first[1:] = np.where(line[1:] == line[:-1], np.maximum(first[1:], reached[:-1]), first[1:])
-    return _longer_than_nothing((owner, row, first, last))
+    kept = last > first
+    return owner[kept], row[kept], first[kept], last[kept]

@@ -14,7 +14,7 @@ class SceneError(Exception):
     """A product cannot be used; the next one can.
 
     Attributes:
-        status: one of the manual's words for `dias_catalogue.status`: `!S3 subdir`, `!S3 B02.jp2`, `Rio error`.
+        status: the manual's word for `dias_catalogue.status`: `!S3 subdir`, `!S3 B02.jp2`, `Rio error`.
         reason: one sentence that names the file and says what is wrong with it.
     """
 

@@ -59,11 +59,11 @@ class Product:
         Args:
             bands: names as in the files ("B02", "SCL").
             resolution: metres; the folder R10m, R20m or R60m.
-            harmonise: add the product's own BOA_ADD_OFFSET, so that values of all baselines compare. Values
-                that fall below 1 become 1, so that 0 keeps meaning nodata. SCL is never touched, the dtype stays.
+            harmonise: add the product's own BOA_ADD_OFFSET, so that values of all baselines compare. Sums
+                below 1 become 1, so that 0 keeps meaning nodata. SCL is never touched, the dtype stays.
 
         Raises:
-            SceneError: a band is missing (`!S3 B02.jp2`), unreadable or not on the others' grid (`Rio error`).
+            SceneError: a band is missing (`!S3 B02.jp2`), unreadable or on another grid (`Rio error`).
         """
         files = self._listing(resolution)
         if missing := [band for band in bands if band not in files]:
