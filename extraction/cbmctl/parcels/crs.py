@@ -1,0 +1,127 @@
+"""The one EPSG code behind whatever a parcels file calls its coordinate system."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from cbmctl.errors import UserError
+
+# Below this PROJ's own score a code resembles the definition but is not known to be the same.
+MIN_CONFIDENCE = 70
+# Coordinates so many degrees outside the area a code is made for are not in that system.
+MARGIN_DEGREES = 2.0
+# Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
+TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
+
+
+def resolve(definition: str | None, path: Path, override: str | None = None) -> tuple[int, str]:
+    """The EPSG code and its name.
+
+    Heights are left out, a compound system counts by its horizontal part, a bound one by its source. The
+    order of axes does not matter: readers hand over x (east, longitude) before y, as PostGIS wants it.
+
+    Args:
+        definition: what the file says: a code, WKT or PROJJSON; None when it says nothing.
+        path: the file, for the message.
+        override: what the person says (--crs); goes before the file.
+
+    Raises:
+        UserError: there is none, it cannot be understood, or no code of EPSG matches.
+    """
+    text = override or definition
+    if not text:
+        raise UserError(
+            f"{path} does not say its coordinate system: name it with --crs, such as --crs EPSG:25832"
+        )
+    origin = f"--crs {override}" if override else f"the coordinate system of {path}"
+    try:
+        crs = CRS.from_user_input(int(text) if text.isdigit() else text)
+    except CRSError as error:
+        raise UserError(
+            f"{origin} cannot be understood: name an EPSG code with --crs, such as EPSG:25832"
+        ) from error
+    crs = _horizontal(crs)
+    code = crs.to_epsg(min_confidence=MIN_CONFIDENCE)
+    if code is None:
+        authority, name = crs.to_authority() or ("", "")
+        code = TWINS.get(name) if authority == "OGC" else None
+    if code is None:
+        raise UserError(f"{origin} ({crs.name}) has no EPSG code: name the one it stands for with --crs")
+    return code, CRS.from_epsg(code).name
+
+
+def _horizontal(crs: CRS) -> CRS:
+    if crs.is_bound and crs.source_crs is not None:
+        return _horizontal(crs.source_crs)
+    if crs.is_compound:
+        return _horizontal(crs.sub_crs_list[0])
+    return crs.to_2d()
+
+
+def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path) -> None:
+    """Refuse coordinates that cannot be in their coordinate system: a wrong code or swapped axes.
+
+    Args:
+        points: (n, 2) x and y of a sample of parcels; half of them may be strays.
+        srid: the EPSG code they are said to be in.
+        path: the file, for the message.
+
+    Raises:
+        UserError: most points lie outside the area that the code is made for.
+    """
+    if len(points) == 0 or _inside(points, srid):
+        return
+    x, y = np.median(points, axis=0)
+    hint = (
+        "its axes are swapped"
+        if _inside(points[:, ::-1], srid)
+        else "the code is not the one of these coordinates"
+    )
+    raise UserError(
+        f"{path} has parcels around x={x:.6g} y={y:.6g}, outside the area of EPSG:{srid} "
+        f"({CRS.from_epsg(srid).name}): {hint}; correct the file or name the right code with --crs"
+    )
+
+
+def _inside(points: npt.NDArray[np.float64], srid: int) -> bool:
+    crs = CRS.from_epsg(srid)
+    area = crs.area_of_use
+    if area is None:
+        return True
+    to_degrees = Transformer.from_crs(crs, CRS.from_epsg(4326), always_xy=True)
+    lon, lat = to_degrees.transform(points[:, 0], points[:, 1])
+    east = area.east if area.west <= area.east else area.east + 360  # an area across the date line
+    lon = np.where(lon < area.west - MARGIN_DEGREES, lon + 360, lon) if east != area.east else lon
+    good = (
+        (lon >= area.west - MARGIN_DEGREES)
+        & (lon <= east + MARGIN_DEGREES)
+        & (lat >= area.south - MARGIN_DEGREES)
+        & (lat <= area.north + MARGIN_DEGREES)
+    )
+    return bool(np.mean(good) >= 0.5)
+
+
+class Metres:
+    """Turns coordinates into metres that are true enough to tell a sliver from a field."""
+
+    def __init__(self, srid: int, points: npt.NDArray[np.float64]) -> None:
+        """`points` (n, 2) is where the parcels are, in the system of `srid`."""
+        crs = CRS.from_epsg(srid)
+        self._factor = 1.0
+        self._transformer: Transformer | None = None
+        if crs.is_geographic and len(points):
+            lon, lat = np.median(points, axis=0)
+            local = CRS.from_user_input(f"+proj=laea +lon_0={lon} +lat_0={lat} +units=m")
+            self._transformer = Transformer.from_crs(crs, local, always_xy=True)
+        else:
+            self._factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+
+    def __call__(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(n, 2) coordinates of the system to (n, 2) metres."""
+        if self._transformer is None:
+            return coordinates * self._factor
+        x, y = self._transformer.transform(coordinates[:, 0], coordinates[:, 1])
+        return np.column_stack([x, y])
