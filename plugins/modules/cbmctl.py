@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Runs cbmctl and tells Ansible what it did: its JSON as `result`, its own `changed`, its one sentence as `msg`."""
+"""Runs cbmctl: its JSON becomes `result`, its own `changed` the task's, its one sentence `msg`."""
 
 import json
 import os
@@ -11,7 +11,7 @@ module: cbmctl
 short_description: Run the tenant's cbmctl command
 description:
   - Runs C(cbmctl --json) with the given arguments. Changed is what the command itself says.
-  - In check mode a command that changes something is given C(--check), which says what it would do and does nothing.
+  - In check mode a command that changes something is given C(--check), and says what it would do.
   - A failure is the one sentence that cbmctl writes for people.
 options:
   arguments:
@@ -41,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 result:
-  description: The JSON object that the command printed. Absent in check mode on a host that has no cbmctl yet.
+  description: The JSON object that the command printed. Absent in check mode where cbmctl is not there yet.
   returned: when the command ran
   type: dict
 notes:
@@ -76,7 +76,12 @@ def main():
         module.warn(NOT_YET.format(host=os.uname().nodename))
         module.exit_json(changed=False, skipped=True)
 
-    command = [asked["executable"], *(["--config", asked["config"]] if asked["config"] else []), "--json", *asked["arguments"]]
+    command = [
+        asked["executable"],
+        *(["--config", asked["config"]] if asked["config"] else []),
+        "--json",
+        *asked["arguments"],
+    ]
     if module.check_mode and asked["mutates"]:
         command.append("--check")
     code, stdout, stderr = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
