@@ -1,6 +1,6 @@
 """What an image says about each parcel: statistics of bands, histograms of classes.
 
-Definitions (the columns of `sigs`): count of pixels, mean, population standard deviation, minimum, maximum and
+Definitions (the columns of `sigs`): pixel count, mean, population standard deviation, minimum, maximum and
 the linear percentiles 25, 50 and 75, all as numpy defines them; sums in float64, rounded once, to float32.
 """
 
@@ -36,7 +36,7 @@ def band_statistics(
         index: the parcels on the grid of the bands.
         bands: band name to an array of shape (height, width); integers of up to 32 bits or float32.
         nodata: the value that means "not observed".
-        keep_beyond: keep parcels that reach beyond the image, with the pixels inside. Sentinel-2 tiles overlap
+        keep_beyond: keep parcels that reach beyond the image, with pixels inside. Sentinel-2 tiles overlap
             by 10 km, so the neighbour has such a parcel whole; Sentinel-1 slices do not overlap.
 
     Returns:

@@ -1,0 +1,1 @@
+"""Which products there are, and which of them the area of interest needs."""

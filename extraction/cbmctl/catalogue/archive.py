@@ -1,0 +1,147 @@
+"""The archive as a source: a walk of the mounted eodata tree, by the folders of the days asked for."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from cbmctl.catalogue.products import describe, may_meet
+from cbmctl.catalogue.record import CARDS, Card, Record
+from cbmctl.errors import UserError
+from cbmctl.scenes import SceneError
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A product that cannot be catalogued, with the status word it would get and the reason."""
+
+    path: str
+    status: str
+    reason: str
+
+
+@dataclass
+class Findings:
+    """What a walk found.
+
+    Attributes:
+        records: products that meet the area, by path.
+        broken: products (or folders) that cannot be read.
+        elsewhere: products that do not meet the area, counted by tile (Sentinel-2) or UTM zone.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    elsewhere: Counter[str] = field(default_factory=Counter)
+
+
+def walk(
+    root: Path,
+    aoi: BaseGeometry,
+    start: date,
+    end: date,
+    card: str,
+    *,
+    progress: Callable[[date], None] = lambda _day: None,
+) -> Findings:
+    """Find the products of a card that meet an area in a period.
+
+    Args:
+        root: the archive's root, as `/eodata`.
+        aoi: the area, EPSG:4326; products must meet its true shape.
+        start: first day of sensing.
+        end: the day after the last.
+        card: one of CARDS.
+        progress: told each day before its folder is read.
+
+    Raises:
+        UserError: the root is missing, is no folder, is empty (not mounted), cannot be listed, or has
+            no folder of this card.
+    """
+    kind = CARDS[card]
+    findings = Findings()
+    seen: set[str] = set()
+    shapely.prepare(aoi)
+    try:
+        for base in _bases(root, kind):
+            for day, folder in _days(base, start, end):
+                progress(day)
+                for product in _entries(folder, root, findings):
+                    if product.name not in seen:  # one in L2A and in L2A_N0500 is the same product
+                        seen.add(product.name)
+                        _visit(root, product, kind, aoi, findings)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be listed ({error.strerror}): check the mount") from error
+    return findings
+
+
+def _bases(root: Path, card: Card) -> list[Path]:
+    if not root.exists():
+        raise UserError(f"the archive {root} does not exist: mount it, or correct eodata in db_config.json")
+    if not root.is_dir():
+        raise UserError(f"the archive {root} is not a folder: correct eodata in db_config.json")
+    bases = sorted(path for path in root.glob(card.folder) if path.is_dir())
+    if not bases and not any(root.iterdir()):
+        raise UserError(f"the archive {root} is empty: mount it, or correct eodata in db_config.json")
+    if not bases:
+        raise UserError(
+            f"the archive {root} has no {card.folder}: it holds no {card.ptype} products, so choose another"
+            " card or another archive"
+        )
+    return bases
+
+
+def _days(base: Path, start: date, end: date) -> Iterator[tuple[date, Path]]:
+    """Yield the YYYY/MM/DD folders in [start, end), reading no folder outside it."""
+    for year in _numbered(base):
+        if not start.year <= int(year.name) <= end.year:
+            continue
+        for month in _numbered(year):
+            if not (start.year, start.month) <= (int(year.name), int(month.name)) <= (end.year, end.month):
+                continue
+            for day in _numbered(month):
+                try:
+                    sensed = date(int(year.name), int(month.name), int(day.name))
+                except ValueError:
+                    continue
+                if start <= sensed < end:
+                    yield sensed, day
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.isdecimal())
+
+
+def _entries(folder: Path, root: Path, findings: Findings) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        findings.broken.append(
+            Broken(str(folder.relative_to(root)), "!S3 subdir", error.strerror or str(error))
+        )
+        return []
+
+
+def _visit(root: Path, folder: Path, card: Card, aoi: BaseGeometry, findings: Findings) -> None:
+    """Sort one entry of a day's folder into the findings; what is no product of this card is passed over."""
+    match = card.pattern.fullmatch(folder.name)
+    if match is None:
+        return
+    path = folder.relative_to(root).as_posix()
+    tile = match.groupdict().get("tile")
+    if tile and not may_meet(tile, aoi):
+        findings.elsewhere[tile] += 1
+        return
+    try:
+        record = describe(root, path, card, match)
+    except SceneError as error:
+        findings.broken.append(Broken(path, error.status, error.reason))
+        return
+    if aoi.intersects(record.footprint):
+        findings.records.append(record)
+    else:
+        findings.elsewhere[tile or f"EPSG:{record.epsg}"] += 1
