@@ -89,8 +89,9 @@ class CallbackModule(CallbackBase):
         if context.CLIARGS.get("check"):
             return
         states = Path(self.get_option("state_dir")).expanduser()
-        manager = self._play.get_variable_manager()
-        for host in manager._inventory.get_hosts("tenants") if manager else []:
+        inventory = self._play.get_variable_manager()._inventory
+        tenants = inventory.groups["tenants"].get_hosts() if "tenants" in inventory.groups else []
+        for host in tenants:
             if host.get_name() in stage.hosts:
                 tenant = host.get_vars().get("tenant_name", host.get_name())
                 keep(states / tenant, stage, stage.changed[host.get_name()])
