@@ -1,3 +1,3 @@
 """Import every command module, so that `cbmctl` knows its commands."""
 
-from cbmctl.cli import schema  # noqa: F401
+from cbmctl.cli import catalogue, demo, extract, schema, status  # noqa: F401
