@@ -38,7 +38,7 @@ pass_context = click.make_pass_decorator(Context)
 @click.version_option(package_name="cbmctl")
 @click.pass_context
 def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
-    r"""Parcel statistics from Sentinel-1/2 in PostGIS.
+    """Parcel statistics from Sentinel-1/2 in PostGIS.
 
     \b
     Example: a season from nothing to statistics
@@ -49,7 +49,7 @@ def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
       cbmctl parcels rasterise
       cbmctl extract run
       cbmctl status
-    """
+    """  # noqa: D301 - for click the control character keeps the lines apart
     ctx.obj = Context(config_path, Output(as_json))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-# Called with the number of steps that are finished by now.
+# Called with the number of steps just finished.
 Progress = Callable[[int], None]
 
 
@@ -34,15 +34,16 @@ class Output:
         """Show on stderr how far a long step is: a bar on a terminal, else a line every tenth of the way."""
         if sys.stderr.isatty() and not self.as_json:
             with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
-                yield lambda done: bar.update(done - bar.pos)
+                yield bar.update
         else:
             yield self._tenths(label, length)
 
     def _tenths(self, label: str, length: int) -> Progress:
-        shown = -1
+        done = shown = 0
 
-        def update(done: int) -> None:
-            nonlocal shown
+        def update(steps: int) -> None:
+            nonlocal done, shown
+            done += steps
             tenth = 10 * done // max(length, 1)
             if tenth > shown:
                 shown = tenth
