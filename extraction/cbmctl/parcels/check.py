@@ -3,8 +3,8 @@
 - *refused*: no geometry, not a polygon, or nothing of the area left; such a feature is not loaded.
 - *repaired*: invalid, or polygons mixed with points and lines; the area is loaded, made valid.
 - *duplicate*: exactly the geometry of an earlier feature, in whatever order of points; loaded all the same.
-- *sliver*: may hold no centre of a 10 m pixel: smaller than one pixel (100 m²), or narrower than 10 m. Its width is
-  the short side of the rectangle with the same area and perimeter, so that thin strips are found, fields are not.
+- *sliver*: may hold no centre of a 10 m pixel: smaller than one pixel (100 m²), or narrower than 10 m. Its
+  width is the short side of the rectangle with the same area and perimeter: strips are found, fields are not.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Clean:
-    """A piece of the file, ready for the table: row numbers in the piece, ogc_fid and geometry of each row."""
+    """A piece of the file, ready for the table: row numbers in the piece, ogc_fid and geometry of each."""
 
     rows: npt.NDArray[np.int64]
     ogc_fid: npt.NDArray[np.int64]
@@ -113,13 +113,11 @@ def _clean(wkb: npt.NDArray[np.object_], first: int, findings: Findings) -> Clea
     return Clean(rows, rows + first, geometry[rows])
 
 
-def _mended(
-    wkb: bytes | None, geometry: shapely.Geometry | None, ogc_fid: int
-) -> tuple[shapely.MultiPolygon | None, Finding]:
+def _mended(wkb: bytes | None, geometry: Any, ogc_fid: int) -> tuple[shapely.MultiPolygon | None, Finding]:
     """What can be kept of a geometry that is not a valid polygon, and the finding to tell."""
     if unfit := _unfit(wkb, geometry):
         return None, Finding(ogc_fid, "refused", unfit)
-    reason = shapely.is_valid_reason(geometry)
+    reason = str(shapely.is_valid_reason(geometry))
     # 'structure' fills what overlapping rings share; 'linework' would turn it into holes that no farmer has
     area = _polygonal_part(shapely.make_valid(geometry, method="structure", keep_collapsed=False))
     if area is None:
@@ -127,7 +125,7 @@ def _mended(
     return area, Finding(ogc_fid, "repaired", reason if reason != VALID else "points or lines left out")
 
 
-def _unfit(wkb: bytes | None, geometry: shapely.Geometry | None) -> str | None:
+def _unfit(wkb: bytes | None, geometry: Any) -> str | None:
     """Why nothing can be made of a geometry; None when something might."""
     code = wkb_type(wkb)
     if wkb is None:
@@ -143,16 +141,17 @@ def _unfit(wkb: bytes | None, geometry: shapely.Geometry | None) -> str | None:
     )
 
 
-def _polygonal_part(geometry: shapely.Geometry) -> shapely.MultiPolygon | None:
+def _polygonal_part(geometry: Any) -> Any:
+    """The multipolygon in a geometry of any type; None when there is no area."""
     parts = shapely.get_parts(geometry)
     while any(shapely.get_num_geometries(parts) > 1) or any(shapely.get_type_id(parts) > POLYGON):
         parts = shapely.get_parts(parts)
-    polygons = list(parts[shapely.area(parts) > 0])
+    polygons: list[Any] = list(parts[shapely.area(parts) > 0])
     if not polygons:
         return None
     together = shapely.MultiPolygon(polygons)
     # members of a collection may overlap, those of a multipolygon may not
-    whole = together if together.is_valid else shapely.union_all(polygons)
+    whole: Any = together if together.is_valid else shapely.union_all(polygons)
     return whole if isinstance(whole, shapely.MultiPolygon) else shapely.MultiPolygon([whole])
 
 
@@ -168,7 +167,7 @@ def _report_duplicates(clean: Clean, seen: dict[bytes, int], findings: Findings)
 def _report_slivers(clean: Clean, metres: Metres, findings: Findings) -> None:
     measured = shapely.transform(clean.geometry, metres)
     area, half = shapely.area(measured), shapely.length(measured) / 2
-    # the sides of the rectangle: w + l = half, w × l = area; rounder than a square has none, and is wide anyway
+    # the sides of the rectangle: w + l = half, w × l = area; rounder than a square has none and is wide
     width = half / 2 - np.sqrt(np.maximum(half**2 / 4 - area, 0))
     for row in np.flatnonzero((area < PIXEL_M**2) | (width < PIXEL_M)):
         reason = f"{area[row]:.0f} m², about {width[row]:.1f} m wide"

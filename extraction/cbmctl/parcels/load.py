@@ -1,0 +1,249 @@
+"""A parcels file becomes the table that everything else refers to: all of it, or nothing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import shapely
+from psycopg import sql
+
+from cbmctl.config import Tables
+from cbmctl.database import one, query
+from cbmctl.errors import UserError
+from cbmctl.parcels.check import Findings, check, cleaned
+from cbmctl.parcels.columns import Column, plan, values
+from cbmctl.parcels.source import ParcelTable, read
+from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
+
+SIDECARS = (".dbf", ".shx", ".prj", ".cpg")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read the file; the fields are those of `source.read`."""
+
+    layer: str | None = None
+    encoding: str | None = None
+    crs: str | None = None
+    where: str | None = None
+    attributes: tuple[str, ...] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What was asked for; two loads with the same options and content make the same table."""
+        return {
+            key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items() if v is not None
+        }
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did, or would do."""
+
+    changed: bool
+    table: str
+    parcels: int
+    srid: int
+    findings: dict[str, list[dict[str, Any]]]
+    columns: list[Column] = field(default_factory=list)
+    superseded: Superseded | None = None
+
+
+def load(
+    conn: psycopg.Connection,
+    tables: Tables,
+    path: Path,
+    options: Options,
+    *,
+    drop_statistics: bool = False,
+    check_only: bool = False,
+    progress: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
+) -> Loaded:
+    """Load a file, unless the table already holds exactly its content.
+
+    Args:
+        conn: the owner's connection, without a transaction under way.
+        tables: the tables of the configuration; the parcels go to `tables.parcels`.
+        path: the file.
+        options: how to read it.
+        drop_statistics: give up the statistics that were computed with the parcels of before.
+        check_only: find out everything, change nothing.
+        progress: gets the number of features, gives what to call with each number done.
+
+    Raises:
+        UserError: the file cannot be used, statistics or running tasks refer to the parcels of before, or
+            something in the database stands in the way. Nothing is changed then.
+    """
+    content = checksum(path)
+    with conn.transaction():
+        # one load or rasterisation at a time; everyone may read meanwhile
+        conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
+        if same := _same(conn, tables, content, options):
+            return same
+        refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
+        table = read(path, **asdict(options))
+        _know_srid(conn, table)
+        advance = progress(len(table))
+        if check_only:
+            findings = check(table, advance)
+            expect_parcels(findings, table)
+            superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=True)
+            columns = plan(table.attributes.schema)
+        else:
+            findings = Findings()
+            columns = _fill(conn, _building(tables), table, findings=findings, advance=advance)
+            expect_parcels(findings, table)
+            superseded = supersede(conn, tables, drop_statistics=drop_statistics)
+            _swap(conn, tables)
+            loaded = {"source": path.name, "checksum": content, "options": json.dumps(options.as_json())}
+            _record(conn, tables, loaded, table.srid, findings)
+        return Loaded(
+            True, str(tables.parcels), findings.parcels, table.srid, findings.as_json(), columns, superseded
+        )
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 over the file's bytes; of a shapefile, over those of its parts.
+
+    Raises:
+        UserError: the file is not there or cannot be read.
+    """
+    parts = [path]
+    if path.suffix.lower() == ".shp":
+        parts += sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix.lower() in SIDECARS)
+    total = sha256()
+    try:
+        for part in parts:
+            with part.open("rb") as file:
+                total.update(file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): check the name of the parcels file"
+        ) from error
+    return total.hexdigest()
+
+
+def _same(conn: psycopg.Connection, tables: Tables, content: str, options: Options) -> Loaded | None:
+    row = conn.execute(
+        query(
+            "SELECT parcels, srid, findings FROM {sets} WHERE table_name = %s AND checksum = %s"
+            " AND options = %s::jsonb AND to_regclass(table_name) IS NOT NULL",
+            sets=tables.parcel_sets.sql,
+        ),
+        [str(tables.parcels), content, json.dumps(options.as_json())],
+    ).fetchone()
+    return Loaded(False, str(tables.parcels), *row) if row else None
+
+
+def _know_srid(conn: psycopg.Connection, table: ParcelTable) -> None:
+    if not one(conn, query("SELECT count(*) FROM spatial_ref_sys WHERE srid = %s"), [table.srid])[0]:
+        raise UserError(
+            f"PostGIS does not know EPSG:{table.srid} ({table.crs}), the coordinate system of {table.path}:"
+            " reproject the file, or add the code to spatial_ref_sys"
+        )
+
+
+def expect_parcels(findings: Findings, table: ParcelTable) -> None:
+    """Raise UserError when a file gave nothing to load."""
+    if not findings.parcels:
+        reasons = {f.reason for f in findings.of("refused")}
+        why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "there are none"
+        raise UserError(f"{table.path} has no parcel to load ({why}): check the layer and --where")
+
+
+def _building(tables: Tables) -> sql.Identifier:
+    return tables.parcels.sibling(f"{tables.parcels.name}_new").sql
+
+
+def _fill(
+    conn: psycopg.Connection,
+    building: sql.Identifier,
+    table: ParcelTable,
+    *,
+    findings: Findings,
+    advance: Callable[[int], None],
+) -> list[Column]:
+    """Build the new table beside the old one, which stays readable until the very end."""
+    columns = plan(table.attributes.schema)
+    conn.execute(
+        query(
+            "CREATE TABLE {building}"
+            " (ogc_fid integer NOT NULL{columns}, wkb_geometry geometry(MultiPolygon, {srid}) NOT NULL)",
+            building=building,
+            columns=sql.Composed(
+                [sql.SQL(", {} {}").format(sql.Identifier(c.name), sql.Identifier(c.type)) for c in columns]
+            ),
+            srid=sql.Literal(table.srid),
+        )
+    )
+    names = sql.SQL(", ").join(
+        sql.Identifier(n) for n in ("ogc_fid", "wkb_geometry", *(c.name for c in columns))
+    )
+    statement = query("COPY {building} ({names}) FROM STDIN (FORMAT binary)", building=building, names=names)
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        # PostGIS reads EWKB, and bytea is sent as the bytes it is
+        copy.set_types(["int4", "bytea", *(c.type for c in columns)])
+        for attributes, clean in cleaned(table, findings, advance):
+            ewkb = shapely.to_wkb(shapely.set_srid(clean.geometry, table.srid), include_srid=True)
+            rows = zip(clean.ogc_fid.tolist(), ewkb, values(attributes, clean.rows.tolist()), strict=True)
+            for ogc_fid, geometry, others in rows:
+                copy.write_row((ogc_fid, geometry, *others))
+    conn.execute(query("ALTER TABLE {building} ADD PRIMARY KEY (ogc_fid)", building=building))
+    conn.execute(query("CREATE INDEX ON {building} USING gist (wkb_geometry)", building=building))
+    return columns
+
+
+def _swap(conn: psycopg.Connection, tables: Tables) -> None:
+    """The new table takes the old one's place and its indexes their usual names."""
+    parcels = tables.parcels
+    try:
+        conn.execute(query("DROP TABLE IF EXISTS {parcels}", parcels=parcels.sql))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        dependents = (error.diag.message_detail or "").replace("\n", "; ")
+        raise UserError(
+            f"{parcels} cannot be replaced ({dependents}): drop what depends on it first"
+        ) from error
+    except psycopg.errors.WrongObjectType as error:
+        raise UserError(f"{parcels} is not a table: name another parcel_table, or drop it") from error
+    conn.execute(
+        query(
+            "ALTER TABLE {building} RENAME TO {name}",
+            building=_building(tables),
+            name=sql.Identifier(parcels.name),
+        )
+    )
+    for old, new in (("new_pkey", "pkey"), ("new_wkb_geometry_idx", "wkb_geometry_geom_idx")):
+        conn.execute(
+            query(
+                "ALTER INDEX {old} RENAME TO {new}",
+                old=parcels.sibling(f"{parcels.name}_{old}").sql,
+                new=sql.Identifier(f"{parcels.name}_{new}"),
+            )
+        )
+    conn.execute(query("ANALYZE {parcels}", parcels=parcels.sql))
+
+
+def _record(
+    conn: psycopg.Connection, tables: Tables, loaded: dict[str, str], srid: int, findings: Findings
+) -> None:
+    conn.execute(
+        query(
+            "INSERT INTO {sets} (table_name, source, checksum, options, srid, parcels, findings)"
+            " VALUES (%(table)s, %(source)s, %(checksum)s, %(options)s, %(srid)s, %(parcels)s, %(findings)s)"
+            " ON CONFLICT (table_name) DO UPDATE"
+            " SET (source, checksum, options, srid, parcels, findings, loaded_at)"
+            " = (excluded.source, excluded.checksum, excluded.options, excluded.srid, excluded.parcels,"
+            " excluded.findings, now())",
+            sets=tables.parcel_sets.sql,
+        ),
+        loaded
+        | {
+            "table": str(tables.parcels),
+            "srid": srid,
+            "parcels": findings.parcels,
+            "findings": json.dumps(findings.as_json(), ensure_ascii=False),
+        },
+    )

@@ -1,0 +1,131 @@
+"""What new parcels make meaningless: statistics, finished tasks, rasters of the parcels of before."""
+
+import re
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from cbmctl.config import TableName, Tables
+from cbmctl.database import one, query
+from cbmctl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """What went, or would go, with the parcels of before: rows, scenes to do again, dropped tables."""
+
+    sigs: int
+    hists: int
+    scenes: int
+    rasters: tuple[str, ...]
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        said = []
+        if self.sigs or self.hists:
+            said.append(
+                f"{self.sigs} statistics and {self.hists} histograms of the former parcels are deleted"
+            )
+        if self.scenes:
+            said.append(f"{self.scenes} scenes are to be extracted again")
+        if self.rasters:
+            said.append(f"outdated raster tables are dropped: {', '.join(self.rasters)}")
+        return said
+
+
+def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, *, drop_statistics: bool) -> None:
+    """Refuse to replace parcels that statistics or a working extraction refer to.
+
+    Raises:
+        UserError: one sentence with the number of rows, or of tasks that run.
+    """
+    running = one(
+        conn,
+        # a worker holds an advisory lock while it works; a task of a dead one is 'running' without
+        query(
+            "SELECT count(*) FROM {tasks} WHERE state = 'running' AND EXISTS (SELECT FROM pg_locks l"
+            " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            tasks=tables.tasks.sql,
+        ),
+    )[0]
+    if running:
+        raise UserError(
+            f"{running} tasks are being extracted with {tables.parcels}: stop the extraction, then load again"
+        )
+    sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
+    if (sigs or hists) and not drop_statistics:
+        raise UserError(
+            f"{tables.sigs} ({sigs} rows) and {tables.hists} ({hists} rows) refer to the parcels in"
+            f" {tables.parcels}: load into a new parcel_table with new sigs and hists tables,"
+            " or give the rows up with --drop-statistics"
+        )
+
+
+def supersede(
+    conn: psycopg.Connection, tables: Tables, *, drop_statistics: bool, check_only: bool = False
+) -> Superseded:
+    """Take away what refers to the parcels of before, inside the caller's transaction.
+
+    Raises:
+        UserError: statistics came in since the first look.
+    """
+    if not check_only:
+        # no worker may add a row between this look and the commit
+        for table in (tables.tasks, tables.sigs, tables.hists):
+            conn.execute(query("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", table=table.sql))
+        refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
+    gone = Superseded(
+        sigs=_rows(conn, tables.sigs),
+        hists=_rows(conn, tables.hists),
+        scenes=one(conn, query("SELECT count(*) FROM {scenes}", scenes=_begun(tables)))[0],
+        rasters=tuple(str(raster) for raster in raster_tables(conn, tables.parcels)),
+    )
+    if check_only:
+        return gone
+    names = {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql, "scenes": _begun(tables)}
+    conn.execute(
+        query(
+            "UPDATE {catalogue} SET status = 'ingested', reason = NULL, applied_offset = NULL"
+            " WHERE id IN (SELECT id FROM {scenes})",
+            **names,
+        )
+    )
+    conn.execute(
+        query(
+            "UPDATE {tasks} SET state = 'ready', attempts = 0, reason = NULL, worker = NULL,"
+            " claimed_at = NULL, finished_at = NULL, parcels = NULL, rows = NULL"
+            " WHERE state <> 'ready' OR attempts > 0",
+            **names,
+        )
+    )
+    for table in (tables.sigs, tables.hists):
+        conn.execute(query("DELETE FROM {table}", table=table.sql))
+    for raster in raster_tables(conn, tables.parcels):
+        conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
+    return gone
+
+
+def raster_tables(conn: psycopg.Connection, parcels: TableName) -> list[TableName]:
+    """The raster tables of a parcel table, found by the manual's naming convention."""
+    rows = conn.execute(
+        "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE nspname = %s AND relkind = 'r' AND relname ~ %s ORDER BY relname",
+        [parcels.schema, f"^{re.escape(parcels.name)}_[0-9]+_[0-9]+_rast$"],
+    ).fetchall()
+    return [parcels.sibling(name) for (name,) in rows]
+
+
+def _begun(tables: Tables) -> sql.Composed:
+    """Scenes that are not as the catalogue delivered them."""
+    return query(
+        "(SELECT id FROM {catalogue} c WHERE status <> 'ingested' OR applied_offset IS NOT NULL"
+        " OR EXISTS (SELECT FROM {tasks} WHERE obsid = c.id AND state <> 'ready')) begun",
+        catalogue=tables.catalogue.sql,
+        tasks=tables.tasks.sql,
+    )
+
+
+def _rows(conn: psycopg.Connection, table: TableName) -> int:
+    return int(one(conn, query("SELECT count(*) FROM {table}", table=table.sql))[0])

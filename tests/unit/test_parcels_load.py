@@ -1,0 +1,421 @@
+"""Parcel files in the database: names, types and characters right, everything or nothing, never behind anyone's back."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from pyproj import CRS
+
+from cbmctl.config import Tables
+from cbmctl.errors import UserError
+from cbmctl.parcels.load import Loaded, Options, checksum, load
+from cbmctl.parcels.source import read
+from cbmctl.schema import apply
+
+from ..conftest import Database
+from .test_parcels_source import NATIONAL
+
+pytestmark = pytest.mark.postgis
+
+
+@pytest.fixture
+def tables(database: Database) -> Tables:
+    apply(database.config)
+    return database.config.tables
+
+
+@pytest.fixture
+def conn(database: Database, tables: Tables) -> Iterator[psycopg.Connection]:  # noqa: ARG001  (schema first)
+    with database.connect(autocommit=True) as connection:
+        yield connection
+
+
+def write(path: Path, geometries: list[Any], **attributes: Any) -> Path:
+    table = pa.table({**attributes, "geom": pa.array(shapely.to_wkb(geometries), pa.binary())})
+    pyogrio.write_arrow(
+        table,
+        path,
+        layer="parcels",
+        driver="GPKG",
+        geometry_name="geom",
+        geometry_type="Unknown",
+        crs="EPSG:25832",
+    )
+    return path
+
+
+def fields(n: int, shift: float = 0.0) -> list[Any]:
+    return [
+        shapely.box(500000 + 200 * i + shift, 6000000, 500150 + 200 * i + shift, 6000150) for i in range(n)
+    ]
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    return write(tmp_path / "three.gpkg", fields(3), name=["å", "æ", "ø"])
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Path:
+    return write(tmp_path / "four.gpkg", fields(4, shift=20), name=["å", "æ", "ø", "ß"])
+
+
+def rows(conn: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
+    return conn.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return]
+
+
+def columns(conn: psycopg.Connection) -> dict[str, str]:
+    return dict(
+        conn.execute(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = 'public.parcels_2021'::regclass AND attnum > 0 ORDER BY attnum"
+        ).fetchall()
+    )
+
+
+def everything(conn: psycopg.Connection) -> Any:
+    """All of the database that a load may touch, to see that nothing did."""
+    relations = rows(
+        conn, "SELECT relname, oid FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+    )
+    contents = [
+        rows(conn, f"SELECT t::text FROM public.{name} t ORDER BY 1")
+        for name in ("parcel_sets", "tasks", "dias_catalogue", "sigs", "hists")
+    ]
+    return relations, contents
+
+
+def test_danish_parcels_with_their_letters(conn: psycopg.Connection, tables: Tables, testdata: Path) -> None:
+    path = testdata / "parcels/dk_gsaa2016/marker2016_small.shp"
+    loaded = load(conn, tables, path, Options())
+    assert (loaded.changed, loaded.parcels, loaded.srid) == (True, 276, 32632)
+    assert columns(conn) == {
+        "ogc_fid": "integer",
+        "gb": "double precision",
+        "geometrisk": "double precision",
+        "journalnum": "text",
+        "marknummer": "text",
+        "afgkode": "bigint",
+        "afgroede": "text",
+        "wkb_geometry": "geometry(MultiPolygon,32632)",
+    }
+    assert rows(conn, "SELECT min(ogc_fid), max(ogc_fid), count(*) FROM parcels_2021") == [(1, 276, 276)]
+    assert rows(conn, "SELECT afgroede FROM parcels_2021 WHERE ogc_fid = 1") == [("Vårbyg",)]
+    assert rows(conn, "SELECT Find_SRID('', 'parcels_2021', 'wkb_geometry')") == [(32632,)]
+    assert {
+        name for (name,) in rows(conn, "SELECT indexname FROM pg_indexes WHERE tablename = 'parcels_2021'")
+    } == {
+        "parcels_2021_pkey",
+        "parcels_2021_wkb_geometry_geom_idx",
+    }
+    # analysed: the planner knows the number of rows
+    assert rows(conn, "SELECT reltuples FROM pg_class WHERE relname = 'parcels_2021'") == [(276.0,)]
+    assert [f["ogc_fid"] for f in loaded.findings["sliver"]] == [9, 100, 171, 269]
+
+
+def test_national_files_arrive_as_they_are(conn: psycopg.Connection, tables: Tables, testdata: Path) -> None:
+    for name, features, srid, layer in NATIONAL:
+        path = testdata / "parcels/gsaa_by_country" / name
+        loaded = load(conn, tables, path, Options(layer=layer))
+        assert (loaded.parcels, loaded.srid) == (features, srid), name
+        geometry = rows(
+            conn,
+            "SELECT ST_AsBinary(wkb_geometry), ST_SRID(wkb_geometry), ST_IsValid(wkb_geometry)"
+            " FROM parcels_2021 ORDER BY ogc_fid",
+        )
+        assert {row[1:] for row in geometry} == {(srid, True)}, name
+        table = read(path, layer=layer)
+        original = shapely.force_2d(shapely.from_wkb(table.geometry.to_pylist()))
+        assert shapely.equals(shapely.from_wkb([bytes(row[0]) for row in geometry]), original).all(), name
+        stored = rows(conn, "SELECT * FROM parcels_2021 ORDER BY ogc_fid")
+        for i, attribute in enumerate(table.attributes.column_names, start=1):
+            expected = table.attributes.column(attribute).to_pylist()
+            assert _comparable([row[i] for row in stored]) == _comparable(expected), (name, attribute)
+
+
+def _comparable(values: list[Any]) -> list[Any]:
+    return [np.float32(v) if isinstance(v, float) else v for v in values]
+
+
+def test_nothing_happens_twice(conn: psycopg.Connection, tables: Tables, three: Path) -> None:
+    assert load(conn, tables, three, Options(), check_only=True).changed
+    assert rows(conn, "SELECT to_regclass('public.parcels_2021')::text") == [(None,)]
+    first = load(conn, tables, three, Options())
+    assert first.changed
+    before = everything(conn)
+    for check_only in (True, False):
+        again = load(conn, tables, three, Options(), check_only=check_only)
+        assert not again.changed
+        assert (again.parcels, again.srid, again.findings) == (3, 25832, first.findings)
+    assert everything(conn) == before
+    assert load(conn, tables, three, Options(where="name = 'å'")).changed, "other options make other parcels"
+    assert rows(conn, "SELECT ogc_fid, name FROM parcels_2021") == [(1, "å")]
+
+
+def test_a_dropped_table_is_loaded_again(conn: psycopg.Connection, tables: Tables, three: Path) -> None:
+    load(conn, tables, three, Options())
+    conn.execute("DROP TABLE parcels_2021")
+    assert load(conn, tables, three, Options()).changed
+    assert rows(conn, "SELECT count(*) FROM parcels_2021") == [(3,)]
+
+
+def test_a_changed_file_replaces_the_parcels_and_their_rasters(
+    conn: psycopg.Connection, tables: Tables, three: Path, four: Path
+) -> None:
+    load(conn, tables, three, Options())
+    conn.execute("CREATE TABLE parcels_2021_32632_10_rast (pid integer)")
+    conn.execute("CREATE TABLE parcels_2021_32632_10_raster_of_mine (pid integer)")
+    would = load(conn, tables, four, Options(), check_only=True)
+    assert rows(conn, "SELECT count(*) FROM parcels_2021") == [(3,)]
+    done = load(conn, tables, four, Options())
+    assert would == done
+    assert done.superseded is not None
+    assert done.superseded.rasters == ("public.parcels_2021_32632_10_rast",)
+    assert rows(conn, "SELECT count(*), to_regclass('parcels_2021_32632_10_rast') FROM parcels_2021") == [
+        (4, None)
+    ]
+    assert rows(conn, "SELECT to_regclass('parcels_2021_32632_10_raster_of_mine') IS NOT NULL") == [(True,)]
+    assert rows(conn, "SELECT source, parcels FROM parcel_sets") == [("four.gpkg", 4)]
+    assert rows(conn, "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'parcels_2021%'") == [(2,)]
+
+
+@pytest.fixture
+def extracted(conn: psycopg.Connection, tables: Tables, three: Path) -> Loaded:
+    loaded = load(conn, tables, three, Options())
+    conn.execute(
+        """
+        INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, applied_offset, footprint) VALUES
+            (1, '2021-03-05', 'a', '2A', 's2', 'extracted', -1000, ST_MakeEnvelope(8, 53, 10, 55, 4326)),
+            (2, '2021-03-08', 'b', '2A', 's2', 'ingested', NULL, ST_MakeEnvelope(8, 53, 10, 55, 4326));
+        INSERT INTO tasks (obsid, bandset, state, attempts, rows) VALUES (1, '10', 'done', 1, 3), (2, '10', 'ready', 0, NULL);
+        INSERT INTO sigs (pid, obsid, band, count) VALUES (1, 1, 'B02', 9), (2, 1, 'B02', 9);
+        INSERT INTO hists (pid, obsid, hist) VALUES (1, 1, '{"4": 9}');
+        """
+    )
+    return loaded
+
+
+@pytest.mark.usefixtures("extracted")
+def test_statistics_are_not_given_up_silently(
+    conn: psycopg.Connection, tables: Tables, three: Path, four: Path
+) -> None:
+    before = everything(conn)
+    for check_only in (True, False):
+        with pytest.raises(
+            UserError, match=r"public.sigs \(2 rows\) and public.hists \(1 rows\).*--drop-statistics"
+        ):
+            load(conn, tables, four, Options(), check_only=check_only)
+    assert not load(conn, tables, three, Options()).changed, "the same file needs no permission"
+    would = load(conn, tables, four, Options(), drop_statistics=True, check_only=True)
+    assert everything(conn) == before
+    done = load(conn, tables, four, Options(), drop_statistics=True)
+    assert done == would
+    assert done.superseded is not None
+    assert (done.superseded.sigs, done.superseded.hists, done.superseded.scenes) == (2, 1, 1)
+    assert "2 statistics and 1 histograms" in done.superseded.sentences()[0]
+    assert rows(conn, "SELECT (SELECT count(*) FROM sigs), (SELECT count(*) FROM hists)") == [(0, 0)]
+    assert set(rows(conn, "SELECT status, applied_offset FROM dias_catalogue")) == {("ingested", None)}
+    assert set(rows(conn, "SELECT state, attempts, rows FROM tasks")) == {("ready", 0, None)}
+
+
+@pytest.mark.usefixtures("extracted")
+def test_not_while_a_worker_works(
+    database: Database, conn: psycopg.Connection, tables: Tables, four: Path
+) -> None:
+    conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = 2")
+    with database.connect() as worker:
+        worker.execute("SELECT pg_advisory_lock(2)")
+        with pytest.raises(UserError, match="1 tasks are being extracted with public.parcels_2021: stop"):
+            load(conn, tables, four, Options(), drop_statistics=True)
+    # the worker died: its lock went with its connection
+    assert load(conn, tables, four, Options(), drop_statistics=True).changed
+
+
+def test_interrupted_in_the_middle_leaves_nothing(
+    database: Database, conn: psycopg.Connection, tables: Tables, three: Path, four: Path
+) -> None:
+    load(conn, tables, three, Options())
+    before = everything(conn)
+
+    def unplug(_total: int) -> Callable[[int], None]:
+        def cut(_done: int) -> None:
+            conn.execute("SELECT pg_terminate_backend(%s)", [victim.info.backend_pid])
+
+        return cut
+
+    with database.connect(autocommit=True) as victim, pytest.raises(psycopg.OperationalError):
+        load(victim, tables, four, Options(), progress=unplug)
+    assert everything(conn) == before
+    assert load(conn, tables, four, Options()).changed
+
+
+def test_the_old_parcels_stay_readable_while_the_new_ones_load(
+    database: Database, conn: psycopg.Connection, tables: Tables, three: Path, four: Path
+) -> None:
+    load(conn, tables, three, Options())
+    seen: list[Any] = []
+
+    def look(_total: int) -> Callable[[int], None]:
+        def reader(_done: int) -> None:
+            with database.connect() as other:
+                seen.extend(rows(other, "SELECT count(*) FROM parcels_2021"))
+
+        return reader
+
+    load(conn, tables, four, Options(), progress=look)
+    assert seen == [(3,)]
+
+
+def test_two_loads_at_once_follow_each_other(
+    database: Database, conn: psycopg.Connection, tables: Tables, three: Path
+) -> None:
+    outcomes: list[Loaded] = []
+
+    def work() -> None:
+        with database.connect(autocommit=True) as own:
+            outcomes.append(load(own, tables, three, Options()))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.changed for outcome in outcomes) == [False, True]
+    assert rows(conn, "SELECT count(*) FROM parcels_2021") == [(3,)]
+
+
+def test_a_view_on_the_parcels_is_named(
+    conn: psycopg.Connection, tables: Tables, three: Path, four: Path
+) -> None:
+    load(conn, tables, three, Options())
+    conn.execute("CREATE VIEW big_fields AS SELECT * FROM parcels_2021")
+    with pytest.raises(UserError, match="view big_fields depends on table parcels_2021.*drop what depends"):
+        load(conn, tables, four, Options())
+    assert rows(conn, "SELECT count(*) FROM big_fields") == [(3,)]
+
+
+def test_refused_parcels_leave_a_gap_and_are_listed(
+    conn: psycopg.Connection, tables: Tables, tmp_path: Path
+) -> None:
+    bowtie = shapely.Polygon([(500000, 6000000), (500100, 6000100), (500100, 6000000), (500000, 6000100)])
+    path = write(tmp_path / "mixed.gpkg", [bowtie, None, shapely.Point(500000, 6000000), *fields(2)])
+    loaded = load(conn, tables, path, Options())
+    assert [f["ogc_fid"] for f in loaded.findings["repaired"]] == [1]
+    assert [f["ogc_fid"] for f in loaded.findings["refused"]] == [2, 3]
+    assert rows(conn, "SELECT ogc_fid FROM parcels_2021 ORDER BY 1") == [(1,), (4,), (5,)]
+    assert rows(conn, "SELECT parcels, findings FROM parcel_sets") == [(3, loaded.findings)]
+
+
+def test_a_file_of_nothing_but_refused_parcels(
+    conn: psycopg.Connection, tables: Tables, tmp_path: Path
+) -> None:
+    flat = shapely.Polygon([(500000, 6000000), (500100, 6000000), (500200, 6000000)])
+    path = write(tmp_path / "flat.gpkg", [flat, flat])
+    for check_only in (True, False):
+        with pytest.raises(UserError, match="flat.gpkg has no parcel to load"):
+            load(conn, tables, path, Options(), check_only=check_only)
+    assert rows(conn, "SELECT to_regclass('public.parcels_2021')::text") == [(None,)]
+
+
+def test_reserved_and_odd_names(conn: psycopg.Connection, tables: Tables, tmp_path: Path) -> None:
+    odd = {
+        "OGC_FID_": [1],
+        "Band": ["x"],
+        "count": [2],
+        "mean": [0.5],
+        "xmin": [3],
+        "crop:code": ["a"],
+        "crop code": ["b"],
+    }
+    path = write(tmp_path / "odd.gpkg", fields(1), **odd, **{"2021": [1], "Größe": [4], "a" * 70: [5]})
+    loaded = load(conn, tables, path, Options())
+    assert list(columns(conn))[1:-1] == [
+        *(
+            "ogc_fid_",
+            "band_",
+            "count_",
+            "mean_",
+            "xmin_",
+            "crop_code",
+            "crop_code_2",
+            "_2021",
+            "größe",
+            "a" * 63,
+        ),
+    ]
+    assert [c.name for c in loaded.columns if c.renamed] == [
+        *("band_", "count_", "mean_", "xmin_", "crop_code", "crop_code_2", "_2021", "a" * 63),
+    ]
+
+
+def test_every_type_of_arrow(conn: psycopg.Connection, tables: Tables, tmp_path: Path) -> None:
+    values = {
+        "i1": pa.array([-5], pa.int8()),
+        "u4": pa.array([2**32 - 1], pa.uint32()),
+        "u8": pa.array([2**64 - 1], pa.uint64()),
+        "f4": pa.array([0.5], pa.float32()),
+        "truth": pa.array([True]),
+        "text": pa.array(["a\0b"]),
+        "word": pa.array(["æ"]).dictionary_encode(),
+        "money": pa.array([Decimal("1.50")], pa.decimal128(10, 2)),
+        "day": pa.array([date(2021, 3, 5)]),
+        "ns": pa.array([1_614_938_400_000_000_123], pa.timestamp("ns")),
+        "utc": pa.array([datetime(2021, 3, 5, tzinfo=UTC)], pa.timestamp("ms", "UTC")),
+        "clock": pa.array([time(10, 30)], pa.time64("us")),
+        "blob": pa.array([b"\x00\xff"]),
+        "list": pa.array([["a", "b"]]),
+        "record": pa.array([{"d": date(2021, 3, 5)}]),
+        "nothing": pa.nulls(1),
+    }
+    table = pa.table({**values, "geometry": pa.array(shapely.to_wkb(fields(1)), pa.binary())})
+    column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": CRS.from_epsg(25832).to_json_dict()}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    path = tmp_path / "types.parquet"
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    load(conn, tables, path, Options())
+    stored = conn.execute("SELECT * FROM parcels_2021").fetchone()
+    assert stored is not None
+    assert stored[1:-1] == (
+        *(-5, 2**32 - 1, Decimal(2**64 - 1), 0.5, True, "ab", "æ", Decimal("1.50"), date(2021, 3, 5)),
+        *(datetime(2021, 3, 5, 10, 0), datetime(2021, 3, 5, tzinfo=UTC), time(10, 30), b"\x00\xff"),
+        *(["a", "b"], {"d": "2021-03-05"}, None),
+    )
+
+
+def test_chosen_attributes(conn: psycopg.Connection, tables: Tables, testdata: Path) -> None:
+    path = testdata / "parcels/dk_gsaa2016/marker2016_small.shp"
+    load(conn, tables, path, Options(attributes=("Afgroede",)))
+    assert list(columns(conn)) == ["ogc_fid", "afgroede", "wkb_geometry"]
+    with pytest.raises(UserError, match="no attribute afgroede: use some of GB, GEOMETRISK"):
+        load(conn, tables, path, Options(attributes=("afgroede",)))
+
+
+def test_the_checksum_is_of_the_whole_shapefile(testdata: Path, tmp_path: Path) -> None:
+    for part in (testdata / "parcels/dk_gsaa2016").iterdir():
+        (tmp_path / part.name).write_bytes(part.read_bytes())
+    path = tmp_path / "marker2016_small.shp"
+    before = checksum(path)
+    dbf = path.with_suffix(".dbf")
+    dbf.write_bytes(dbf.read_bytes().replace(b"7-1", b"7-2", 1))
+    assert checksum(path) != before
+    with pytest.raises(UserError, match=r"none.gpkg cannot be read \(No such file or directory\)"):
+        checksum(tmp_path / "none.gpkg")
+
+
+def test_a_coordinate_system_that_postgis_does_not_know(
+    conn: psycopg.Connection, tables: Tables, three: Path
+) -> None:
+    conn.execute("DELETE FROM spatial_ref_sys WHERE srid = 25832")
+    with pytest.raises(UserError, match="PostGIS does not know EPSG:25832"):
+        load(conn, tables, three, Options())
