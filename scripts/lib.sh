@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# Messages of the set-up scripts; sourced by them.
+
+say() { printf '%s\n' "$*" >&2; }
+
+# die SENTENCE [LINE TO RUN BY HAND]
+die() {
+  printf '\n%s\n' "$1" >&2
+  [ -z "${2:-}" ] || printf 'By hand:  %s\n' "$2" >&2
+  exit 1
+}
+
+os_release() { (. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") || printf unknown; }
+
+# install PACKAGE...: Debian packages, without a question; waits for another apt to finish
+install_packages() {
+  local by_hand="apt-get update && apt-get install $*"
+  command -v apt-get >/dev/null || die "This machine has no apt-get, so $* cannot be installed from here." "install by other means: $*"
+  say "Installing Debian packages: $*"
+  export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
+  apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 || say "apt-get update failed; trying with the lists that are there."
+  apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >/dev/null ||
+    die "The Debian packages $* could not be installed." "$by_hand"
+}
