@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
 
         failed = status["failed_tasks"]
         for task in failed:
-            display.warning(f"{task['reference']} ({task['bandset']}): {task['reason']}")
+            display.warning(f"{task['reference']} ({task['bandset']}): {last_line(task['reason'])}")
         if failed and not sum(counts["done"] for counts in status["tasks"].values()):
             raise AnsibleActionFail(
                 f"not one scene could be extracted; the first reason: {failed[0]['reason']}"
@@ -106,6 +106,11 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             raise AnsibleActionFail(answer.get("stderr") or answer["msg"])
         return answer
+
+
+def last_line(reason: str) -> str:
+    """Of a traceback, the line that says what happened."""
+    return reason.splitlines()[-1]
 
 
 def counted(name: str, counts: dict[str, int]) -> str:
