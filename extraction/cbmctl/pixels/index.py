@@ -139,7 +139,8 @@ def _runs(parcels: NDArray[Any], grid: Grid) -> Runs:
 def _edges(polygons: NDArray[Any], grid: Grid) -> tuple[Ints, Floats, Floats, Floats, Floats]:
     """Return polygon and end points, in pixel coordinates, of every edge of every ring."""
     rings, polygon = shapely.get_rings(polygons, return_index=True)
-    rings = np.where(shapely.is_ccw(rings), shapely.reverse(rings), rings)
+    with np.errstate(invalid="ignore"):  # of coordinates that are dropped below
+        rings = np.where(shapely.is_ccw(rings), shapely.reverse(rings), rings)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     # The inverse geotransform in GDAL's order of operations: one rounding can decide who gets a centre
     # on a border.

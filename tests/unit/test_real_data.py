@@ -1,0 +1,144 @@
+"""Real parcels on real scenes: every row against a plain computation with rasterio's mask of each parcel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from pyproj import Transformer
+from rasterio.features import geometry_mask
+from shapely.geometry.base import BaseGeometry
+
+from cbmctl.pixels import Grid, PixelIndex
+from cbmctl.pixels.statistics import band_statistics, histograms
+from cbmctl.scenes.sentinel2 import open_product
+
+from .products import image_file
+
+BANDS = {10: ("B02", "B03", "B04"), 20: ("B05", "B06", "B07", "B8A", "B11", "B12")}
+ZURICH = (
+    "Sentinel-2/MSI/L2A/2022/03/05/S2A_MSIL2A_20220305T102921_N0400_R108_T32TMT_20220305T135811.SAFE",
+    "Sentinel-2/MSI/L2A/2022/06/20/S2A_MSIL2A_20220620T102041_N9999_R065_T32TMT_20221231T122258.SAFE",
+    "Sentinel-2/MSI/L2A/2022/07/18/S2B_MSIL2A_20220718T102559_N0400_R108_T32TMT_20220718T133811.SAFE",
+)
+DENMARK = "Sentinel-2/MSI/L2A/2016/07/20/S2A_MSIL2A_20160720T103032_N0204_R108_T32VNH_20160720T103031.SAFE"
+Parcels = list[tuple[int, BaseGeometry]]
+
+
+def read_parcels(path: Path, epsg: int = 32632) -> Parcels:
+    meta, fids, geometries, _ = pyogrio.raw.read(path, return_fids=True)
+    shapes = shapely.make_valid(shapely.from_wkb(geometries))
+    to_scene = Transformer.from_crs(meta["crs"], epsg, always_xy=True)
+    moved = [
+        shapely.transform(shape, lambda xy: np.column_stack(to_scene.transform(xy[:, 0], xy[:, 1])))
+        for shape in shapes
+    ]
+    return list(zip(fids.tolist(), moved, strict=True))
+
+
+def indexed(parcels: Parcels, grid: Grid) -> PixelIndex:
+    return PixelIndex.build([(pid, shapely.to_wkb(shape)) for pid, shape in parcels], grid)
+
+
+def plainly(
+    parcels: Parcels, files: Sequence[Path], offset: int
+) -> tuple[dict[int, list[tuple[float, ...]]], dict[int, int]]:
+    """Compute a row for each band of each parcel that is whole and valid, and count each parcel's pixels."""
+    rows: dict[int, list[tuple[float, ...]]] = {}
+    counts: dict[int, int] = {}
+    images = []
+    for file in files:
+        with rasterio.open(file) as dataset:
+            images.append(dataset.read(1).astype(np.int64))
+            transform, shape = dataset.transform, dataset.shape
+    margin = 400  # pixels around the image, to see which parcels reach beyond it
+    wide = transform @ transform.translation(-margin, -margin)
+    for pid, parcel in parcels:
+        around = ~geometry_mask([parcel], (shape[0] + 2 * margin, shape[1] + 2 * margin), wide)
+        mask = around[margin:-margin, margin:-margin]
+        counts[pid] = int(mask.sum())
+        pixels = [image[mask] for image in images]
+        if not mask.any() or around.sum() > mask.sum() or any((values == 0).any() for values in pixels):
+            continue
+        rows[pid] = []
+        for stored in pixels:
+            values = np.maximum(stored + offset, 1)
+            quartiles = np.percentile(values, (25, 50, 75))
+            summary = (values.mean(), values.std(), values.min(), values.max(), *quartiles)
+            rows[pid].append((len(values), *summary))
+    return rows, counts
+
+
+def assert_equal(testdata: Path, path: str, parcels: Parcels, resolution: int, offset: int) -> int:
+    """Compare product and plain computation; return how many parcels have rows."""
+    root, bands = testdata / "eodata", BANDS[resolution]
+    product = open_product(root, path)
+    raster = product.read(bands, resolution)
+    index = indexed(parcels, raster.grid)
+    found = band_statistics(index, raster.bands)
+    rows, counts = plainly(
+        parcels, [image_file(root, path, f"{band}_{resolution}m") for band in bands], offset
+    )
+    assert dict(zip(index.pids.tolist(), np.diff(index.offsets).tolist(), strict=True)) == {
+        pid: count for pid, count in counts.items() if count
+    }
+    assert sorted(found[["pid", "band"]].tolist()) == sorted((pid, band) for pid in rows for band in bands)
+    for row in found:
+        expected = np.array(rows[row["pid"]][bands.index(row["band"])], np.float32)
+        actual = np.array(row.tolist()[2:], np.float32)
+        exact = [0, 3, 4, 5, 6, 7]  # all but mean and std, which may differ by the last bit
+        assert (actual[exact] == expected[exact]).all(), row
+        np.testing.assert_array_max_ulp(actual[1:3], expected[1:3], maxulp=1)
+    return len(rows)
+
+
+@pytest.mark.parametrize("path", ZURICH)
+@pytest.mark.parametrize("resolution", [10, 20])
+def test_zurich_parcels(testdata: Path, path: str, resolution: int) -> None:
+    parcels = read_parcels(testdata / "parcels/ch_zurich/ZH_Polygons_2020_ESCH_EPSG32632.shp")
+    assert len(parcels) == 281
+    assert_equal(testdata, path, parcels, resolution, -1000)
+
+
+@pytest.mark.parametrize("resolution", [10, 20])
+def test_fields_with_valid_pixels(testdata: Path, resolution: int) -> None:
+    """The images are valid inside the study fields only: here are rows to compare."""
+    files = (testdata / "parcels/ch_strickhof_fields/field_parcels_ww_2022/Strickhof").glob("*.shp")
+    shapes = [shape.buffer(-15) for file in sorted(files) for _, shape in read_parcels(file)]
+    fields = list(enumerate(shapes))
+    compared = [assert_equal(testdata, path, fields, resolution, -1000) for path in ZURICH]
+    assert sum(compared) > 0
+
+
+def test_danish_parcels(testdata: Path) -> None:
+    parcels = read_parcels(testdata / "parcels/dk_gsaa2016/marker2016_small.shp")
+    assert assert_equal(testdata, DENMARK, parcels, 10, 0) == len(parcels) == 276
+
+
+def test_danish_slivers_at_20_m_are_listed(testdata: Path) -> None:
+    parcels = read_parcels(testdata / "parcels/dk_gsaa2016/marker2016_small.shp")
+    fine = open_product(testdata / "eodata", DENMARK).grid(10)
+    # the 20 m grid of tile 32VNH begins half a pixel further west than this part of it
+    origin = fine.transform @ fine.transform.translation(-1, 0) @ fine.transform.scale(2)
+    coarse = Grid(fine.epsg, origin, fine.height // 2 + 1, fine.width // 2 + 1)
+    burnt = {
+        pid: int((~geometry_mask([shape], (coarse.height, coarse.width), origin)).sum())
+        for pid, shape in parcels
+    }
+    assert indexed(parcels, coarse).empty == [pid for pid, count in burnt.items() if count == 0] != []
+
+
+def test_zurich_classes(testdata: Path) -> None:
+    parcels = read_parcels(testdata / "parcels/ch_zurich/ZH_Polygons_2020_ESCH_EPSG32632.shp")
+    for path in ZURICH:
+        raster = open_product(testdata / "eodata", path).read(["SCL"], 20)
+        found = histograms(indexed(parcels, raster.grid), raster.bands["SCL"])
+        for pid, parcel in parcels:
+            mask = ~geometry_mask([parcel], raster.bands["SCL"].shape, raster.transform)
+            classes, counts = np.unique(raster.bands["SCL"][mask], return_counts=True)
+            expected = {str(name): count for name, count in zip(classes, counts, strict=True)}
+            assert found.get(pid, {}) == expected
+        assert found
