@@ -1,3 +1,3 @@
 """Import every command module, so that `cbmctl` knows its commands."""
 
-from cbmctl.cli import catalogue, demo, extract, schema, status  # noqa: F401
+from cbmctl.cli import aoi, catalogue, demo, extract, parcels, report, schema, status  # noqa: F401

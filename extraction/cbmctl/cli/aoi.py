@@ -1,0 +1,40 @@
+"""`cbmctl aoi`: the area of interest."""
+
+from pathlib import Path
+
+import click
+
+from cbmctl import aoi
+from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.database import connect
+
+
+@cbmctl.group("aoi")
+def group() -> None:
+    """Say over which area scenes count."""
+
+
+@group.command(
+    "set",
+    epilog="\b\nExamples:\n  cbmctl aoi set parcels_2021 --from-parcels\n"
+    "  cbmctl aoi set dk --file denmark.geojson",
+)
+@click.argument("name")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="GeoJSON in EPSG:4326.")
+@click.option("--from-parcels", is_flag=True, help="The extent of the parcels.")
+@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@pass_context
+def set_command(context: Context, name: str, path: Path | None, from_parcels: bool, check: bool) -> None:
+    """Store an area under NAME, from a file or as the extent of the parcels."""
+    if (path is None) != from_parcels:
+        raise click.UsageError("Give either --file or --from-parcels.")
+    config = context.config
+    area = aoi.from_file(path) if path else None
+    with connect(config, purpose="cbmctl aoi", autocommit=True) as conn:
+        done = aoi.set_area(conn, config, name, area or aoi.from_parcels(conn, config), check_only=check)
+    west, south, east, north = done.bounds
+    state = ("would be set" if check else "is set") if done.changed else "is unchanged"
+    context.output.result(
+        {"changed": done.changed, "name": name, "bounds": done.bounds, "type": done.kind},
+        f"The area {name} {state}: {west:.4f} to {east:.4f} east, {south:.4f} to {north:.4f} north.",
+    )

@@ -1,0 +1,203 @@
+"""The manual's raster tables: each parcel as pixels of the images' own grid.
+
+`<parcels>_<epsg>_<resolution>_rast(pid, rast)`, one table for each UTM zone of the scenes over the area and
+each resolution of the configured bands. The pixels are those whose centre lies in the parcel (GDAL's rule), on the
+grid whose corners are multiples of the resolution: that of every Sentinel-2 tile. Without the grid's origin, as
+in the manual, ST_AsRaster makes up a grid for each parcel, up to half a pixel off the image's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import psycopg
+
+from cbmctl.config import Config, TableName
+from cbmctl.database import one, query
+from cbmctl.errors import UserError
+
+RESOLUTIONS = {"10": 10, "20": 20, "scl": 20}
+CHUNK = 5_000
+# Plain numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres.
+AS_RASTER = (
+    "ST_AsRaster(ST_Transform(wkb_geometry, {epsg}), {res}::float8, -{res}::float8, 0::float8, 0::float8,"
+    " '8BUI', 1::float8, 0::float8, 0::float8, 0::float8, false)"
+)
+
+Progress = Callable[[str, int], Callable[[int], None]]
+
+
+@dataclass(frozen=True)
+class RasterTable:
+    """A raster table after (or, when only checking, before) the run.
+
+    `without_pixel` are the ogc_fid of parcels that contain no pixel centre; they can have no statistics.
+    """
+
+    table: str
+    epsg: int
+    resolution: int
+    changed: bool
+    parcels: int
+    without_pixel: tuple[int, ...]
+
+
+def rasterise(
+    conn: psycopg.Connection,
+    config: Config,
+    *,
+    check_only: bool = False,
+    progress: Progress = lambda _label, _total: lambda _done: None,
+) -> list[RasterTable]:
+    """Make the raster tables that are missing or older than the parcels.
+
+    Args:
+        conn: the owner's connection, in autocommit mode; each table is made in a transaction of its own.
+        config: tells the parcels, the area, the period and the bands.
+        check_only: find out what would be made, change nothing.
+        progress: gets a label and the number of parcels, gives what to call with each number done.
+
+    Raises:
+        UserError: no parcels, no such area, no scenes, or parcels that cannot be projected into a zone.
+    """
+    parcels = config.tables.parcels
+    if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
+        raise UserError(f"the table {parcels} is not there: load it first with cbmctl parcels load")
+    wanted = sorted({RESOLUTIONS[bandset] for bandset in config.extraction.bandsets})
+    return [
+        _table(conn, config, epsg, resolution, check_only=check_only, progress=progress)
+        for epsg, resolution in product(zones(conn, config), wanted)
+    ]
+
+
+def zones(conn: psycopg.Connection, config: Config) -> list[int]:
+    """The EPSG codes of the UTM zones in which Sentinel-2 scenes show the area in the configured period.
+
+    Where the catalogue does not know a scene's code, its name tells it, as in the manual: …_T32TMT_… is zone
+    32, and bands of latitude from N on are north of the equator.
+
+    Raises:
+        UserError: there is no such area, or no scene meets it.
+    """
+    args, tables = config.args, config.tables
+    names = {
+        "catalogue": tables.catalogue.sql,
+        "aois": tables.aois.sql,
+        "field": psycopg.sql.Identifier(args.aoi_field),
+    }
+    if not one(conn, query("SELECT count(*) FROM {aois} WHERE {field} = %s", **names), [args.name])[0]:
+        raise UserError(f"{tables.aois} has no area '{args.name}': make it with cbmctl aoi set {args.name}")
+    rows = conn.execute(
+        query(
+            r"""
+            SELECT DISTINCT coalesce(epsg, CASE WHEN reference ~ '^([^_]*_){{5}}T\d\d[C-X]' THEN
+                CASE WHEN substr(split_part(reference, '_', 6), 4, 1) >= 'N' THEN 32600 ELSE 32700 END
+                + substr(split_part(reference, '_', 6), 2, 2)::integer END) AS zone
+            FROM {catalogue} c JOIN {aois} a ON ST_Intersects(c.footprint, a.wkb_geometry)
+            WHERE a.{field} = %s AND card = 's2' AND obstime >= %s AND obstime < %s ORDER BY zone
+            """,
+            **names,
+        ),
+        [args.name, args.start, args.end],
+    ).fetchall()
+    found = [zone for (zone,) in rows if zone is not None]
+    if not found:
+        raise UserError(
+            f"{tables.catalogue} has no Sentinel-2 scene over '{args.name}' from {args.start} to {args.end}:"
+            " fill it first with cbmctl catalogue sync"
+        )
+    return found
+
+
+def _table(
+    conn: psycopg.Connection,
+    config: Config,
+    epsg: int,
+    resolution: int,
+    *,
+    check_only: bool,
+    progress: Progress,
+) -> RasterTable:
+    parcels = config.tables.parcels
+    raster = parcels.sibling(f"{parcels.name}_{epsg}_{resolution}_rast")
+    with conn.transaction():
+        # one load or rasterisation at a time; everyone may read meanwhile
+        conn.execute(
+            query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=config.tables.parcel_sets.sql)
+        )
+        stamp = _stamp(conn, config)
+        count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
+        complete = _comment(conn, raster) == stamp
+        if not complete and not check_only:
+            label = f"{parcels.name} in EPSG:{epsg} at {resolution} m"
+            _burn(conn, parcels, raster, (epsg, resolution), progress(label, count))
+            # the comment is the seal: it comes in the same transaction as the last raster
+            conn.execute(
+                query(
+                    "COMMENT ON TABLE {raster} IS {stamp}",
+                    raster=raster.sql,
+                    stamp=psycopg.sql.Literal(stamp),
+                )
+            )
+        without = () if check_only and not complete else _without_pixel(conn, raster)
+        return RasterTable(str(raster), epsg, resolution, not complete, count, without)
+
+
+def _burn(
+    conn: psycopg.Connection,
+    parcels: TableName,
+    raster: TableName,
+    grid: tuple[int, int],
+    advance: Callable[[int], None],
+) -> None:
+    epsg, resolution = (psycopg.sql.Literal(number) for number in grid)
+    names = {"raster": raster.sql, "parcels": parcels.sql, "epsg": epsg, "res": resolution}
+    conn.execute(query("DROP TABLE IF EXISTS {raster}", **names))
+    conn.execute(query("CREATE TABLE {raster} (pid integer NOT NULL, rast raster NOT NULL)", **names))
+    insert = query(
+        f"INSERT INTO {{raster}} SELECT ogc_fid, {AS_RASTER} FROM {{parcels}}"  # noqa: S608  (no value in it)
+        " WHERE ogc_fid > %s ORDER BY ogc_fid LIMIT %s RETURNING pid",
+        **names,
+    )
+    last = -(2**31)
+    try:
+        while pids := conn.execute(insert, [last, CHUNK]).fetchall():
+            last = pids[-1][0]
+            advance(len(pids))
+    except psycopg.errors.InternalError_ as error:
+        raise UserError(
+            f"PostGIS cannot project parcels of {parcels} into EPSG:{grid[0]} ({error.diag.message_primary}):"
+            f" check the coordinates of the parcels after ogc_fid {max(last, 0)}"
+        ) from error
+    conn.execute(query("ALTER TABLE {raster} ADD PRIMARY KEY (pid)", **names))
+    conn.execute(query("ANALYZE {raster}", **names))
+
+
+def _without_pixel(conn: psycopg.Connection, raster: TableName) -> tuple[int, ...]:
+    rows = conn.execute(
+        query("SELECT pid FROM {raster} WHERE ST_BandIsNoData(rast, 1, true) ORDER BY pid", raster=raster.sql)
+    ).fetchall()
+    return tuple(pid for (pid,) in rows)
+
+
+def _stamp(conn: psycopg.Connection, config: Config) -> str:
+    """What tells these parcels from those of another load: the record of the load, else the table itself."""
+    name = str(config.tables.parcels)
+    row = conn.execute(
+        query(
+            "SELECT 'parcels loaded ' || to_char(loaded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+            " FROM {sets} WHERE table_name = %s",
+            sets=config.tables.parcel_sets.sql,
+        ),
+        [name],
+    ).fetchone()
+    return (
+        str(row[0]) if row else f"parcels of table {one(conn, query('SELECT %s::regclass::oid'), [name])[0]}"
+    )
+
+
+def _comment(conn: psycopg.Connection, table: TableName) -> str | None:
+    comment: str | None = one(
+        conn, query("SELECT obj_description(to_regclass(%s), 'pg_class')"), [str(table)]
+    )[0]
+    return comment
