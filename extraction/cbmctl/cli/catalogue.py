@@ -133,5 +133,10 @@ def _summary_text(lines: list[sync.Line], zones: list[int]) -> list[str]:
     rows = [[line.card, line.sensor, line.count, line.first, line.last] for line in lines]
     return [
         table(["card", "sensor", "count", "min", "max"], rows),
-        f"Projections: {', '.join(f'EPSG:{zone}' for zone in zones) or 'none'}",
+        f"UTM zones: {', '.join(map(_zone, zones)) or 'none'}",
     ]
+
+
+def _zone(epsg: int) -> str:
+    """Return "32N (EPSG:32632)"."""
+    return f"{epsg % 100}{'N' if epsg < 32700 else 'S'} (EPSG:{epsg})"

@@ -1,0 +1,177 @@
+"""`cbmctl catalogue`: every scene once, its status kept, and errors that say what to do."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cbmctl import schema
+from cbmctl.cli import catalogue, cbmctl
+from cbmctl.errors import UserError
+
+from ..conftest import Database
+from .products import NAME, image_file, make_product, metadata, reflectance
+
+pytestmark = pytest.mark.postgis
+
+OFFSETS = dict.fromkeys(range(13), -1000)
+PERIOD = ("2022-01-01", "2023-01-01")
+SECOND = NAME.replace("S2A", "S2B").replace("20220305", "20220404")
+assert catalogue.group.name in cbmctl.commands
+
+
+@pytest.fixture
+def root(database: Database) -> Path:
+    """An archive with two products over Zürich; the area is there too."""
+    schema.apply(database.config)
+    with database.connect() as conn:
+        conn.execute(
+            "INSERT INTO aois VALUES ('zurich', ST_MakeEnvelope(8.67, 47.43, 8.70, 47.46, 4326)),"
+            " ('jutland', ST_MakeEnvelope(9, 56, 10, 57, 4326))"
+        )
+    root = database.config.eodata
+    make_product(root, {"B02_10m": reflectance()}, metadata(OFFSETS))
+    make_product(root, {"B02_10m": reflectance()}, name=SECOND, folder="Sentinel-2/MSI/L2A/2022/04/04")
+    return root
+
+
+def run(database: Database, *arguments: str, as_json: bool = True) -> Result:
+    options = ["--config", str(database.config_path), *(["--json"] if as_json else [])]
+    return CliRunner().invoke(cbmctl, [*options, "catalogue", *arguments])
+
+
+def sync(database: Database, *options: str, area: str = "zurich") -> dict[str, Any]:
+    result = run(database, "sync", area, *PERIOD, "s2", "--source", "archive", *options)
+    assert result.exception is None, result.exception
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
+    with database.connect() as conn:
+        return conn.execute(f"SELECT {columns} FROM dias_catalogue ORDER BY obstime").fetchall()
+
+
+def test_new_scenes_are_ingested_with_all_that_is_known_of_them(database: Database, root: Path) -> None:
+    answer = sync(database)
+    assert answer["changed"] is True
+    assert answer["added"] == sorted([NAME, SECOND])
+    assert rows(database, "reference, obstime, sensor, card, status, tile, baseline, boa_offset, epsg") == [
+        (NAME, datetime(2022, 3, 5, 10, 29, 21), "2A", "s2", "ingested", "32TMT", "04.00", -1000, 32632),
+        (SECOND, datetime(2022, 4, 4, 10, 29, 21), "2B", "s2", "ingested", "32TMT", "04.00", 0, 32632),
+    ]
+    (path,), _ = rows(database, "path")
+    assert (root / path / "MTD_MSIL2A.xml").is_file()
+    assert rows(database, "ST_SRID(footprint), GeometryType(footprint)") == [(4326, "POLYGON")] * 2
+    assert rows(database, "applied_offset, reason, cloud_cover") == [(None, None, None)] * 2
+
+
+def test_the_second_sync_changes_nothing(database: Database, root: Path) -> None:
+    sync(database)
+    before = rows(database, "xmin::text, dias_catalogue.*::text")
+    answer = sync(database)
+    assert (answer["changed"], answer["added"], answer["completed"], answer["known"]) == (False, [], [], 2)
+    assert rows(database, "xmin::text, dias_catalogue.*::text") == before
+    make_product(
+        root,
+        {"B02_10m": reflectance()},
+        name=NAME.replace("135811", "235811"),
+        folder="Sentinel-2/MSI/L2A/2022/03/05",
+    )
+    sync(database)
+    assert {number for (number,) in rows(database, "id")} == {1, 2, 3}  # no number is wasted on known scenes
+
+
+@pytest.mark.usefixtures("root")
+def test_check_tells_what_would_be_and_changes_nothing(database: Database) -> None:
+    answer = sync(database, "--check")
+    assert (answer["changed"], len(answer["added"])) == (True, 2)
+    assert [line["count"] for line in answer["summary"]] == [1, 1]
+    assert rows(database, "reference") == []
+    sync(database)
+    assert sync(database, "--check")["changed"] is False
+
+
+@pytest.mark.usefixtures("root")
+def test_known_scenes_keep_their_status_and_get_what_they_lack(database: Database) -> None:
+    with database.connect() as conn:
+        conn.execute(
+            "INSERT INTO dias_catalogue (obstime, reference, sensor, card, status, cloud_cover)"
+            " VALUES ('2022-03-05 10:29:21', %s, '2A', 's2', 'No parcels', 7)",
+            (NAME,),
+        )
+    answer = sync(database)
+    assert (answer["completed"], answer["added"]) == ([NAME], [SECOND])
+    known, _ = rows(
+        database, "status, cloud_cover, boa_offset, epsg, footprint IS NOT NULL, path IS NOT NULL"
+    )
+    assert known == ("No parcels", 7, -1000, 32632, True, True)
+    assert sync(database)["changed"] is False
+
+
+def test_a_scene_that_moved_in_the_archive_is_followed(database: Database, root: Path) -> None:
+    sync(database)
+    (root / "Sentinel-2/MSI/L2A").rename(root / "Sentinel-2/MSI/L2A_N0500")
+    assert sync(database)["completed"] == sorted([NAME, SECOND])
+    assert all("L2A_N0500" in path for (path,) in rows(database, "path"))
+
+
+def test_broken_products_are_named_and_the_others_entered(database: Database, root: Path) -> None:
+    image_file(root, f"Sentinel-2/MSI/L2A/2022/03/05/{NAME}", "B02_10m").write_bytes(b"")
+    result = run(database, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
+    answer = json.loads(result.stdout)
+    assert [broken["status"] for broken in answer["broken"]] == ["Rio error"]
+    assert answer["added"] == [SECOND]
+    assert f"not entered: Sentinel-2/MSI/L2A/2022/03/05/{NAME}: Rio error" in result.stderr
+
+
+@pytest.mark.usefixtures("root")
+def test_the_summary_is_the_manuals(database: Database) -> None:
+    result = run(database, "sync", "zurich", *PERIOD, "s2", "S2MSI2A", "--source", "archive", as_json=False)
+    summary = run(database, "summary", "zurich", as_json=False).stdout
+    assert result.stdout.splitlines()[-4:] == summary.splitlines()
+    header, *lines, zones = summary.splitlines()
+    assert header.split() == ["card", "sensor", "count", "min", "max"]
+    assert [line.split()[:3] for line in lines] == [["s2", "2A", "1"], ["s2", "2B", "1"]]
+    assert "2022-03-05 10:29:21" in lines[0]
+    assert zones == "UTM zones: 32N (EPSG:32632)"
+    assert json.loads(run(database, "summary", "jutland").stdout) == {
+        "changed": False,
+        "summary": [],
+        "epsg": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("paris", *PERIOD, "s2"), "there is no area 'paris' in public.aois (only jutland, zurich): make it"),
+        (("zurich", "2022-13-01", "2023-01-01", "s2"), "'2022-13-01' is no date"),
+        (("zurich", "2022-02-01", "2022-02-01", "s2"), "the end 2022-02-01 is not after the start"),
+        (("zurich", *PERIOD, "s2", "S2MSI1C"), "card s2 is product type S2MSI2A, not S2MSI1C"),
+        (("zurich", *PERIOD, "c6"), "has no Sentinel-1/SAR/CARD-COH6"),
+        (("zurich", "2020-01-01", "2021-01-01", "s2"), "has no product from 2020-01-01 to the day before"),
+        (("jutland", *PERIOD, "s2"), "that meets area 'jutland', only others (32TMT): check"),
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_errors_are_one_sentence(database: Database, arguments: tuple[str, ...], sentence: str) -> None:
+    result = run(database, "sync", *arguments, "--source", "archive")
+    assert isinstance(result.exception, UserError)
+    assert sentence in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert rows(database, "reference") == []
+    assert result.stdout == ""
+
+
+def test_an_archive_that_is_not_mounted_is_said_so(database: Database, tmp_path: Path) -> None:
+    schema.apply(database.config)
+    with database.connect() as conn:
+        conn.execute("INSERT INTO aois VALUES ('zurich', ST_MakeEnvelope(8.67, 47.43, 8.70, 47.46, 4326))")
+    (tmp_path / "eodata").mkdir()
+    result = run(database, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
+    assert isinstance(result.exception, UserError)
+    assert "eodata is empty: mount it, or correct eodata in db_config.json" in str(result.exception)
