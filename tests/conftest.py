@@ -6,6 +6,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Database:
 
 
 @pytest.fixture(scope="session")
-def dsn() -> Iterator[str]:
+def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A superuser's way into a PostGIS server: $CBM_TEST_DSN, else a container of the project's own image."""
     if given := os.environ.get("CBM_TEST_DSN"):
         yield given
@@ -54,51 +55,32 @@ def dsn() -> Iterator[str]:
     if image is None:
         _missing(f"no PostGIS: set CBM_TEST_DSN, or build the image {OWN_IMAGE}")
     name = f"cbm-test-{uuid.uuid4().hex[:8]}"
-    run = [
-        "docker",
-        "run",
-        "--detach",
-        "--rm",
-        "--name",
-        name,
-        "--publish",
-        "127.0.0.1::5432",
-        "--shm-size",
-        "256m",
-    ]
-    _docker(*run, "--env", f"POSTGRES_PASSWORD={TEST_PASSWORD}", image)
     try:
-        port = _docker("port", name, "5432/tcp").splitlines()[0].rpartition(":")[2]
-        address = conninfo.make_conninfo(
-            host="127.0.0.1", port=port, user="postgres", password=TEST_PASSWORD, dbname="postgres"
-        )
-        _wait_for(address)
-        yield address
+        yield _start_server(name, image, tmp_path_factory.mktemp("postgis"))
     finally:
         _docker("rm", "--force", "--volumes", name)
 
 
-@pytest.fixture
-def database(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """One database per test, created and dropped."""
+@pytest.fixture(scope="session")
+def template(dsn: str) -> Iterator[str]:
+    """A database with both extensions: copying it is ten times as fast as creating them."""
     name = f"cbm_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(dsn, autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
-        )
-    monkeypatch.delenv("CBM_DBPASSWD", raising=False)
-    own = conninfo.make_conninfo(dsn, dbname=name)
-    try:
+    with _created(dsn, name, "template0") as own:
         with psycopg.connect(own, autocommit=True) as conn:
             conn.execute(
                 "SET client_min_messages = warning; CREATE EXTENSION postgis; CREATE EXTENSION postgis_raster"
             )
+        yield name
+
+
+@pytest.fixture
+def database(dsn: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """One database per test, created and dropped."""
+    monkeypatch.delenv("CBM_DBPASSWD", raising=False)
+    with _created(dsn, f"cbm_test_{uuid.uuid4().hex[:12]}", template) as own:
         path = tmp_path / "db_config.json"
         path.write_text(json.dumps(_config(conninfo.conninfo_to_dict(own), tmp_path / "eodata")))
         yield Database(own, load_config(path), path)
-    finally:
-        with psycopg.connect(dsn, autocommit=True) as admin:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +105,18 @@ def eventually() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.05)
 
     return wait
+
+
+@contextmanager
+def _created(dsn: str, name: str, template: str) -> Iterator[str]:
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'")
+        admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield conninfo.make_conninfo(dsn, dbname=name)
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _config(where: dict[str, Any], eodata: Path) -> dict[str, Any]:
@@ -158,18 +152,38 @@ def _newest_image() -> str | None:
     return images[0] if images else None
 
 
-def _docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+def _start_server(name: str, image: str, folder: Path) -> str:
+    """Start the image open to this host: left alone it listens to nobody outside."""
+    hba = folder / "pg_hba.conf"
+    hba.write_text("local all all peer map=superuser\nhost all all all scram-sha-256\n")
+    hba.chmod(0o644)
+    settings = ["listen_addresses=*", "hba_file=/tmp/pg_hba.conf", "max_connections=50", "fsync=off"]
+    options = [argument for setting in settings for argument in ("-c", setting)]
+    publish = ["--publish", "127.0.0.1::5432", "--shm-size", "256m"]
+    _docker("create", "--name", name, *publish, image, *options)
+    # copied, not mounted: the engine may see another file system than this one
+    _docker("cp", str(hba), f"{name}:/tmp/pg_hba.conf")
+    _docker("start", name)
+    set_password = f"ALTER ROLE postgres PASSWORD '{TEST_PASSWORD}'"
+    _until_it_works(lambda: _docker("exec", name, "psql", "--no-psqlrc", "--command", set_password))
+    port = _docker("port", name, "5432/tcp").splitlines()[0].rpartition(":")[2]
+    return conninfo.make_conninfo(
+        host="127.0.0.1", port=port, user="postgres", password=TEST_PASSWORD, dbname="postgres"
+    )
 
 
-def _wait_for(address: str) -> None:
+def _until_it_works(attempt: Callable[[], object]) -> None:
     end = time.monotonic() + 60
     while True:
         try:
-            psycopg.connect(address, connect_timeout=2).close()
-        except psycopg.OperationalError:
+            attempt()
+        except subprocess.CalledProcessError as error:
             if time.monotonic() > end:
-                raise
-            time.sleep(0.3)
+                pytest.fail(f"the PostGIS container does not start: {error.stderr}")
+            time.sleep(0.5)
         else:
             return
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout

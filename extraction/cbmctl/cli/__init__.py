@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cbmctl.cli.commands import Commands
 from cbmctl.cli.output import Output
 from cbmctl.config import Config, load_config
 from cbmctl.errors import UserError
@@ -27,7 +28,7 @@ class Context:
 pass_context = click.make_pass_decorator(Context)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--config",
     "config_path",
@@ -55,9 +56,6 @@ def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; a UserError becomes one sentence and exit code 1."""
-    # commands register themselves on import; here, because they import this module
-    from cbmctl.cli import commands  # noqa: F401, PLC0415
-
     try:
         code = cbmctl.main(standalone_mode=False)
     except UserError as error:

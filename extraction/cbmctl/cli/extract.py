@@ -17,7 +17,9 @@ from cbmctl.worker import Stop, StopRequested, work
 LOOK_EVERY_S = 1.0
 
 check_option = click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
-retry_option = click.option("--retry", is_flag=True, help="Also give failed tasks another three attempts.")
+retry_option = click.option(
+    "--retry-failed", "retry", is_flag=True, help="Also give failed tasks another three attempts."
+)
 
 
 @cbmctl.group("extract")
@@ -108,9 +110,7 @@ def _run(context: Context, config: Config, workers: int, left: int) -> Mapping[s
                 killed = [member for member in crew if (member.returncode or 0) < 0]
                 crew = alive + [_start(config) for _ in killed]
                 if not crew:
-                    raise UserError(
-                        f"{_open(counts)} tasks are left and no worker: see the lines above"
-                    )
+                    raise UserError(f"{_open(counts)} tasks are left and no worker: see the lines above")
                 with stop.interruptible():
                     _wait(crew[0])
     except StopRequested:

@@ -1,0 +1,109 @@
+"""A small season in a real database, for the tests of queue and worker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from shapely import MultiPolygon, Polygon, box
+
+from cbmctl.config import Config
+from cbmctl.schema import apply
+
+from ..conftest import Database
+from .products import LEFT, TOP, make_product, metadata
+
+EPSG = 32632
+# On an image of 400 x 400 m: a rectangle off the pixels' borders, a triangle, and one far away.
+PARCELS: Mapping[int, Polygon] = {
+    1: box(LEFT + 23, TOP - 177, LEFT + 161, TOP - 42),
+    7: Polygon([(LEFT + 210, TOP - 390), (LEFT + 380, TOP - 215), (LEFT + 395, TOP - 380)]),
+    9: box(LEFT + 50_000, TOP, LEFT + 50_100, TOP + 100),
+}
+BANDS_10, BANDS_20 = ("B02", "B03"), ("B05",)
+OFFSET = -1000
+
+
+@dataclass(frozen=True)
+class Season:
+    """Parcels, an area and scenes in a database; products on disk."""
+
+    database: Database
+    config: Config
+
+    def scene(self, day: int, *, product: bool = True, shift: float = 0.0) -> int:
+        """Enter a scene of March 2021, and write its product; return its id. `shift`: degrees east."""
+        name = f"S2A_MSIL2A_202103{day:02d}T102921_N0400_R108_T32TMT_202103{day:02d}T135811.SAFE"
+        folder = f"Sentinel-2/MSI/L2A/2021/03/{day:02d}"
+        if product:
+            xml = metadata(dict.fromkeys(range(13), OFFSET))
+            make_product(self.config.eodata, pixels(day), xml, name=name, folder=folder)
+        with self.database.connect() as conn:
+            row = conn.execute(
+                """INSERT INTO dias_catalogue (obstime, reference, sensor, card, path, footprint)
+                   VALUES (%s, %s, '2A', 's2', %s, ST_Translate(ST_Transform(
+                       ST_MakeEnvelope(%s, %s, %s, %s, 32632), 4326), %s, 0))
+                   RETURNING id""",
+                [
+                    f"2021-03-{day:02d} 10:29:21",
+                    name,
+                    f"{folder}/{name}",
+                    LEFT,
+                    TOP - 400,
+                    LEFT + 400,
+                    TOP,
+                    shift,
+                ],
+            ).fetchone()
+        assert row
+        return int(row[0])
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self.database.connect() as conn:
+            return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload, no-any-return]
+
+    def tasks(self) -> dict[tuple[int, str], str]:
+        return {
+            (obsid, bandset): state
+            for obsid, bandset, state in self.rows("SELECT obsid, bandset, state FROM tasks")
+        }
+
+    def status(self, obsid: int) -> str:
+        return str(self.rows("SELECT status FROM dias_catalogue WHERE id = %s", obsid)[0][0])
+
+
+def pixels(seed: int) -> dict[str, NDArray[Any]]:
+    """Digital numbers of a scene without nodata, 40 x 40 pixels at 10 m, and classes."""
+    random = np.random.default_rng(seed)
+    images: dict[str, NDArray[Any]] = {
+        f"{band}_10m": random.integers(1001, 9000, (40, 40), dtype=np.uint16) for band in BANDS_10
+    }
+    images |= {f"{band}_20m": random.integers(1001, 9000, (20, 20), dtype=np.uint16) for band in BANDS_20}
+    return images | {"SCL_20m": random.integers(3, 9, (20, 20), dtype=np.uint8)}
+
+
+@pytest.fixture
+def season(database: Database, tmp_path: Path) -> Season:
+    """The schema, three parcels and their area; scenes are for the tests to add."""
+    (tmp_path / "eodata").mkdir()
+    config = database.configured(extraction={"s2": {"10": list(BANDS_10), "20": list(BANDS_20)}})
+    apply(config)
+    with database.connect() as conn:
+        conn.execute(
+            "CREATE TABLE parcels_2021"
+            " (ogc_fid integer PRIMARY KEY, wkb_geometry geometry(MultiPolygon, 32632))"
+        )
+        for pid, polygon in PARCELS.items():
+            conn.execute(
+                "INSERT INTO parcels_2021 VALUES (%s, ST_GeomFromText(%s, 32632))",
+                [pid, MultiPolygon([polygon]).wkt],
+            )
+        conn.execute(
+            """INSERT INTO aois
+               SELECT 'parcels_2021', ST_Envelope(ST_Collect(ST_Transform(wkb_geometry, 4326)))
+               FROM parcels_2021"""
+        )
+    return Season(database, config)

@@ -1,0 +1,269 @@
+"""The worker on small real products: its rows are numpy's, and its death costs nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.transform import from_origin
+
+from cbmctl import tasks
+from cbmctl.database import connect
+from cbmctl.worker import Stop, work
+
+from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season, pixels
+from .products import LEFT, TOP, image_file
+
+pytestmark = pytest.mark.postgis
+
+Row = tuple[Any, ...]
+
+
+def plan_and_work(season: Season) -> list[str]:
+    lines: list[str] = []
+    with connect(season.config, autocommit=True) as conn:
+        tasks.plan(conn, season.config)
+    work(season.config, stop=Stop(), note=lines.append)
+    return lines
+
+
+def members(pid: int, resolution: int) -> NDArray[np.bool_]:
+    """The parcel's pixels, by GDAL on the whole image."""
+    size = 400 // resolution
+    mask = rasterize(
+        [PARCELS[pid]],
+        (size, size),
+        transform=from_origin(LEFT, TOP, resolution, resolution),
+        all_touched=False,
+    )
+    return mask.astype(bool)
+
+
+def expected_sigs(obsid: int, day: int) -> list[Row]:
+    """Compute every statistic with numpy, one parcel and band at a time."""
+    rows = []
+    for pid in (1, 7):
+        for bands, resolution in ((BANDS_10, 10), (BANDS_20, 20)):
+            for band in bands:
+                stored = pixels(day)[f"{band}_{resolution}m"].astype(np.float64)
+                values = np.maximum(stored + OFFSET, 1)[members(pid, resolution)]
+                figures = (
+                    len(values),
+                    values.mean(),
+                    values.std(),
+                    values.min(),
+                    values.max(),
+                    *np.percentile(values, (25, 50, 75)),
+                )
+                rows.append((pid, obsid, band, *(float(np.float32(figure)) for figure in figures)))
+    return sorted(rows)
+
+
+def expected_hists(obsid: int, day: int) -> list[Row]:
+    rows = []
+    for pid in (1, 7):
+        classes, counts = np.unique(pixels(day)["SCL_20m"][members(pid, 20)], return_counts=True)
+        rows.append((pid, obsid, dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True))))
+    return rows
+
+
+def found_sigs(season: Season) -> list[Row]:
+    # float8 shows every digit of a real
+    figures = ", ".join(
+        f'"{name}"::float8' for name in ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
+    )
+    return season.rows(f"SELECT pid, obsid, band, {figures} FROM sigs ORDER BY obsid, pid, band")
+
+
+def test_rows_are_numpys(season: Season) -> None:
+    days = {season.scene(day): day for day in (5, 6)}
+    lines = plan_and_work(season)
+    assert len(lines) == 6
+    assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
+    assert season.rows("SELECT pid, obsid, hist FROM hists ORDER BY obsid, pid") == [
+        row for obsid, day in days.items() for row in expected_hists(obsid, day)
+    ]
+    assert season.rows("SELECT DISTINCT status, applied_offset FROM dias_catalogue") == [
+        ("extracted", OFFSET)
+    ]
+    assert season.rows("SELECT bandset, sum(parcels), sum(rows) FROM tasks GROUP BY 1 ORDER BY 1") == [
+        ("10", 4, 8),
+        ("20", 4, 4),
+        ("scl", 4, 4),
+    ]
+
+
+def test_values_as_stored(season: Season) -> None:
+    season.database.configured(
+        extraction={"s2": {"scl": False, "10": ["B02"], "20": [], "reflectance": "as-stored"}}
+    )
+    config = season.database.configured()
+    season.scene(5)
+    with connect(config, autocommit=True) as conn:
+        tasks.plan(conn, config)
+    work(config, stop=Stop(), note=lambda _line: None)
+    low = pixels(5)["B02_10m"][members(1, 10)].min()
+    assert season.rows('SELECT "min" FROM sigs WHERE pid = 1') == [(float(low),)]
+    assert season.rows("SELECT applied_offset FROM dias_catalogue") == [(0,)]
+
+
+def test_a_second_extraction_replaces_the_first(season: Season) -> None:
+    scene = season.scene(5)
+    plan_and_work(season)
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested'")
+        conn.execute("UPDATE sigs SET mean = 0")
+        # of a parcel that is gone, and of another card: the one must go, the other must stay
+        conn.execute(
+            "INSERT INTO sigs (pid, obsid, band) VALUES (99, %s, 'B02'), (99, %s, 'VVb')", [scene, scene]
+        )
+    plan_and_work(season)
+    assert season.rows("SELECT pid, band FROM sigs WHERE pid = 99") == [(99, "VVb")]
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute("DELETE FROM sigs WHERE pid = 99")
+    assert found_sigs(season) == expected_sigs(scene, 5)
+
+
+def test_a_scene_without_parcels_is_not_even_opened(season: Season) -> None:
+    empty = season.scene(5, product=False, shift=0.3)
+    assert len(plan_and_work(season)) == 1
+    assert season.status(empty) == "No parcels"
+    assert season.rows("SELECT count(*), sum(rows) FROM tasks WHERE state = 'done'") == [(3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "status", "reason"),
+    [
+        ("product", "!S3 subdir", "is not in the archive"),
+        ("band", "!S3 B02.jp2", "lacks B02"),
+        ("bytes", "Rio error", "cannot be read"),
+        ("parcels", "Parcel SQL", "public.parcels_2021 cannot be read"),
+        ("path", "!S3 subdir", "the catalogue has no path"),
+    ],
+)
+def test_a_broken_scene_gets_its_word_and_the_others_go_on(
+    season: Season, damage: str, status: str, reason: str
+) -> None:
+    broken, whole = season.scene(5, product=damage != "product"), season.scene(6)
+    path = season.rows("SELECT path FROM dias_catalogue WHERE id = %s", broken)[0][0]
+    with season.database.connect(autocommit=True) as conn:
+        if damage == "band":
+            image_file(season.config.eodata, path, "B02_10m").unlink()
+        if damage == "bytes":
+            image_file(season.config.eodata, path, "B02_10m").write_bytes(b"")
+        if damage == "path":
+            conn.execute("UPDATE dias_catalogue SET path = NULL WHERE id = %s", [broken])
+        if damage == "parcels":
+            conn.execute("ALTER TABLE parcels_2021 RENAME TO parcels_gone")
+    plan_and_work(season)
+    found = season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", broken)[0]
+    assert found[0] == status
+    assert reason in found[1]
+    assert season.status(whole) == (status if damage == "parcels" else "extracted")
+
+
+def test_a_failed_write_leaves_no_rows(season: Season) -> None:
+    scene = season.scene(5)
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute("ALTER TABLE sigs ADD CHECK (band <> 'B03')")
+    plan_and_work(season)
+    assert season.rows("SELECT DISTINCT band FROM sigs") == [("B05",)]
+    assert season.status(scene) == "No out db"
+
+
+def command(season: Season, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cbmctl", "--config", str(season.database.config_path), "--json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def slow_writes(season: Season) -> None:
+    """Make a task last: its first row waits, in the middle of the transaction."""
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute(
+            """CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
+               CREATE TRIGGER wait BEFORE INSERT ON sigs
+               FOR EACH ROW WHEN (NEW.pid = 1) EXECUTE FUNCTION wait()"""
+        )
+
+
+def writing(season: Season) -> Callable[[], bool]:
+    return lambda: bool(
+        season.rows("SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%%sigs%%' AND state = 'active'")
+    )
+
+
+def test_kill_9_in_the_middle_loses_and_doubles_nothing(
+    season: Season, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    days = {season.scene(day): day for day in (5, 6)}
+    slow_writes(season)
+    with connect(season.config, autocommit=True) as conn:
+        tasks.plan(conn, season.config)
+    victim = command(season, "worker")
+    try:
+        eventually(writing(season))
+    finally:
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.communicate()
+    assert season.rows("SELECT count(*) FROM sigs") == [(0,)]
+    assert season.rows("SELECT count(*) FROM tasks WHERE state = 'running'") == [(1,)]
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute("DROP TRIGGER wait ON sigs")
+    plan_and_work(season)
+    assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
+    assert season.rows("SELECT count(*) FROM hists") == [(4,)]
+    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_worker_ends_what_it_writes_and_gives_the_rest_back(
+    season: Season, eventually: Callable[[Callable[[], bool]], None], number: int, code: int
+) -> None:
+    season.scene(5)
+    slow_writes(season)
+    with connect(season.config, autocommit=True) as conn:
+        tasks.plan(conn, season.config)
+    worker = command(season, "worker")
+    eventually(writing(season))
+    worker.send_signal(number)
+    _, errors = worker.communicate(timeout=20)
+    assert worker.returncode == code, errors
+    assert b"Traceback" not in errors
+    assert season.rows("SELECT bandset, state, attempts FROM tasks ORDER BY bandset") == [
+        ("10", "done", 1),
+        ("20", "ready", 0),
+        ("scl", "done", 1),
+    ]
+
+
+def test_extract_run_does_it_all(season: Season) -> None:
+    days = {season.scene(day): day for day in (5, 6, 7)}
+    season.scene(8, product=False)
+    run = command(season, "extract", "run", "--workers", "2")
+    out, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    counts = {"pending": 0, "running": 0, "done": 9, "failed": 3}
+    assert json.loads(out) == {"changed": True, "created": 12, "again": 0, "dropped": 0, **counts}
+    assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
+    out, _ = command(season, "extract", "run").communicate(timeout=60)
+    assert json.loads(out)["changed"] is False
+    out, _ = command(season, "status").communicate(timeout=60)
+    status = json.loads(out)
+    assert status["scenes"] == [
+        {"card": "s2", "status": "!S3 subdir", "count": 1},
+        {"card": "s2", "status": "extracted", "count": 3},
+    ]
+    assert status["tasks"]["scl"] == {"ready": 0, "running": 0, "done": 3, "failed": 1}
+    assert (status["parcels"], status["sigs"], status["hists"]) == (3, 18, 6)
+    assert {task["reason"].split(":")[0] for task in status["failed_tasks"]} == {"!S3 subdir"}
