@@ -39,9 +39,8 @@ class ActionModule(ActionBase):
         for task in failed:
             display.warning(f"{task['reference']} ({task['bandset']}): {last_line(task['reason'])}")
         if failed and not sum(counts["done"] for counts in status["tasks"].values()):
-            raise AnsibleActionFail(
-                f"not one scene could be extracted; the first reason: {failed[0]['reason']}"
-            )
+            reason = last_line(failed[0]["reason"])
+            raise AnsibleActionFail(f"not one scene could be extracted; the first reason: {reason}")
         return {"changed": False, "status": status}
 
     def _watch(self, service: str, poll_seconds: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -45,7 +46,7 @@ result:
   returned: when the command ran
   type: dict
 notes:
-  description: What the command said on the way, one entry a line.
+  description: What the command said on the way, one entry a line, without its progress.
   returned: when the command ran
   type: list
 """
@@ -53,10 +54,17 @@ notes:
 NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there cannot be predicted"
 
 
+PROGRESS = re.compile(r".*: \d+ of \d+$")
+
+
+def said(stderr):
+    """What the command said on the way, without how far it was."""
+    return [line for line in stderr.splitlines() if line.strip() and not PROGRESS.match(line)]
+
+
 def sentence(code, stderr):
     """The reason for people: cbmctl's own sentence, or the last thing said by whatever ended it."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    last = lines[-1] if lines else "it said nothing"
+    last = (said(stderr) or ["it said nothing"])[-1].strip()
     return last.removeprefix("cbmctl: ") if code == 1 else f"cbmctl ended with code {code}: {last}"
 
 
@@ -86,12 +94,12 @@ def main():
         command.append("--check")
     code, stdout, stderr = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
     if code != 0:
-        module.fail_json(msg=sentence(code, stderr), rc=code, notes=stderr.splitlines())
+        module.fail_json(msg=sentence(code, stderr), rc=code, notes=said(stderr))
     try:
         result = json.loads(stdout)
     except ValueError:
         module.fail_json(msg=f"{' '.join(command)} printed no JSON object", stdout=stdout, stderr=stderr)
-    module.exit_json(changed=asked["mutates"] and result["changed"], result=result, notes=stderr.splitlines())
+    module.exit_json(changed=asked["mutates"] and result["changed"], result=result, notes=said(stderr))
 
 
 if __name__ == "__main__":
