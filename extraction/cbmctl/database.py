@@ -76,6 +76,20 @@ def one(
     return row
 
 
+def explain(error: psycopg.Error) -> UserError | None:
+    """What a person can do about an error of PostgreSQL's; None when it is a defect of ours."""
+    message = " ".join((error.diag.message_primary or str(error)).split())
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return UserError(
+            f"the database lacks something ({message}): run cbmctl schema apply, load the parcels"
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return UserError(f"this role may not do that ({message}): use the configuration of the owner")
+    if isinstance(error, psycopg.OperationalError):
+        return DatabaseError(f"{NO_OUT_DB}: the connection was lost ({message}): run the command again")
+    return None
+
+
 def _explain(where: Connection, message: str) -> str:
     """Libpq's complaint as one sentence with the remedy."""
     server = f"{where.host}:{where.port}"

@@ -1,11 +1,14 @@
 """The way in: what is refused is explained."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from cbmctl.config import Config
 from cbmctl.database import DatabaseError, connect
+from cbmctl.schema import apply
 
 from ..conftest import Database
 
@@ -41,3 +44,22 @@ def test_every_refusal_is_one_sentence_with_the_manuals_word(
     assert str(error.value).startswith("No in db: ")
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_commands_end_with_one_sentence_too(database: Database) -> None:
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "cbmctl", "--config", str(database.config_path), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        return done.stderr
+
+    assert run("status") == (
+        'cbmctl: the database lacks something (relation "public.dias_catalogue" does not exist):'
+        " run cbmctl schema apply, load the parcels\n"
+    )
+    apply(database.config)
+    assert run("extract", "plan") == (
+        "cbmctl: public.aois has no area 'parcels_2021': set it with cbmctl aoi set\n"
+    )
+    database.configured(connection={"dbpasswd": "wrong"})
+    assert run("worker").startswith("cbmctl: No in db: ")

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import psycopg
 
 from cbmctl.cli.commands import Commands
 from cbmctl.cli.output import Output
 from cbmctl.config import Config, load_config
+from cbmctl.database import explain
 from cbmctl.errors import UserError
 
 
@@ -60,6 +62,12 @@ def main() -> None:
         code = cbmctl.main(standalone_mode=False)
     except UserError as error:
         click.echo(f"cbmctl: {error}", err=True)
+        sys.exit(1)
+    except psycopg.Error as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        click.echo(f"cbmctl: {explained}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()

@@ -80,7 +80,8 @@ def worker_command(context: Context, quiet: bool) -> None:
     work(context.config, stop=stop, note=note)
     if stop.signal is not None:
         # not 0: a job of the swarm that was stopped before its end is to be started again
-        context.output.note("cbmctl: stopped; the task is back in the queue")
+        if not quiet:
+            context.output.note("cbmctl: stopped; what it had begun is back in the queue")
         sys.exit(128 + stop.signal)
     context.output.result(
         {"changed": done > 0, "tasks": done}, f"Worked on {done} tasks; the queue is empty."

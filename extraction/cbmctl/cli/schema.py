@@ -20,12 +20,8 @@ def apply_command(context: Context, check: bool) -> None:
     A database that was made by hand from the manual is taken over with its rows.
     """
     applied = schema.apply(context.config, check=check)
-    would = "would be" if check else "is"
-    step = (
-        f"{applied.before or 'nothing'} -> {applied.after}"
-        if applied.before != applied.after
-        else applied.after
-    )
+    verb = "would be" if check and applied.changed else "is"
+    before = "" if applied.before == applied.after else f" (before: {applied.before or 'none'})"
     context.output.result(
         {
             "changed": applied.changed,
@@ -34,7 +30,7 @@ def apply_command(context: Context, check: bool) -> None:
             "tables": applied.tables,
             "grants": applied.grants,
         },
-        f"The schema {would} at version {step}." if applied.changed else f"The schema is at version {step}.",
-        *(f"New table {table}" for table in applied.tables),
-        *(f"Granted {privilege}" for privilege in applied.grants),
+        f"The schema {verb} at version {applied.after}{before}.",
+        *(f"New table: {table}" for table in applied.tables),
+        *(f"Grant: {privilege}" for privilege in applied.grants),
     )
