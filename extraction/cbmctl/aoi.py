@@ -17,8 +17,8 @@ from cbmctl.errors import UserError
 # GeoJSON of before 2016 may name another system than longitude and latitude.
 LON_LAT = ("CRS84", "EPSG:4326", "EPSG::4326")
 # The sides of the parcels' box become curves in longitude and latitude. So many pieces a side, and a box
-# wider by this share of itself, keep every parcel inside: the arc above a piece of a 1000 km side is 20 m high, the
-# margin 100 m.
+# wider by this share of itself, keep every parcel inside: the arc above a piece of a 1000 km side is 20
+# m high, the margin 100 m.
 PIECES = 32
 MARGIN = 1e-4
 

@@ -1,4 +1,4 @@
-"""Parcel files in the database: names, types and characters right, everything or nothing, never behind anyone's back."""
+"""Parcel files in the database: names, types and characters right; everything or nothing; never unasked."""
 
 import json
 import threading
@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from click.testing import CliRunner
 from pyproj import CRS
 
+from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
 from cbmctl.parcels.load import Loaded, Options, checksum, load
@@ -195,10 +197,12 @@ def extracted(conn: psycopg.Connection, tables: Tables, three: Path) -> Loaded:
     loaded = load(conn, tables, three, Options())
     conn.execute(
         """
-        INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, applied_offset, footprint) VALUES
+        INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, applied_offset, footprint)
+        VALUES
             (1, '2021-03-05', 'a', '2A', 's2', 'extracted', -1000, ST_MakeEnvelope(8, 53, 10, 55, 4326)),
             (2, '2021-03-08', 'b', '2A', 's2', 'ingested', NULL, ST_MakeEnvelope(8, 53, 10, 55, 4326));
-        INSERT INTO tasks (obsid, bandset, state, attempts, rows) VALUES (1, '10', 'done', 1, 3), (2, '10', 'ready', 0, NULL);
+        INSERT INTO tasks (obsid, bandset, state, attempts, rows)
+        VALUES (1, '10', 'done', 1, 3), (2, '10', 'ready', 0, NULL);
         INSERT INTO sigs (pid, obsid, band, count) VALUES (1, 1, 'B02', 9), (2, 1, 'B02', 9);
         INSERT INTO hists (pid, obsid, hist) VALUES (1, 1, '{"4": 9}');
         """
@@ -236,7 +240,7 @@ def test_not_while_a_worker_works(
     conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = 2")
     with database.connect() as worker:
         worker.execute("SELECT pg_advisory_lock(2)")
-        with pytest.raises(UserError, match="1 tasks are being extracted with public.parcels_2021: stop"):
+        with pytest.raises(UserError, match=r"1 tasks are being extracted with public.parcels_2021: stop"):
             load(conn, tables, four, Options(), drop_statistics=True)
     # the worker died: its lock went with its connection
     assert load(conn, tables, four, Options(), drop_statistics=True).changed
@@ -300,7 +304,7 @@ def test_a_view_on_the_parcels_is_named(
 ) -> None:
     load(conn, tables, three, Options())
     conn.execute("CREATE VIEW big_fields AS SELECT * FROM parcels_2021")
-    with pytest.raises(UserError, match="view big_fields depends on table parcels_2021.*drop what depends"):
+    with pytest.raises(UserError, match=r"view big_fields depends on table parcels_2021.*drop what depends"):
         load(conn, tables, four, Options())
     assert rows(conn, "SELECT count(*) FROM big_fields") == [(3,)]
 
@@ -323,7 +327,7 @@ def test_a_file_of_nothing_but_refused_parcels(
     flat = shapely.Polygon([(500000, 6000000), (500100, 6000000), (500200, 6000000)])
     path = write(tmp_path / "flat.gpkg", [flat, flat])
     for check_only in (True, False):
-        with pytest.raises(UserError, match="flat.gpkg has no parcel to load"):
+        with pytest.raises(UserError, match=r"flat.gpkg has no parcel to load"):
             load(conn, tables, path, Options(), check_only=check_only)
     assert rows(conn, "SELECT to_regclass('public.parcels_2021')::text") == [(None,)]
 
@@ -419,3 +423,51 @@ def test_a_coordinate_system_that_postgis_does_not_know(
     conn.execute("DELETE FROM spatial_ref_sys WHERE srid = 25832")
     with pytest.raises(UserError, match="PostGIS does not know EPSG:25832"):
         load(conn, tables, three, Options())
+
+
+def test_commands(
+    database: Database, conn: psycopg.Connection, tables: Tables, four: Path, tmp_path: Path
+) -> None:  # noqa: ARG001
+    def run(*arguments: str) -> Any:
+        result = CliRunner().invoke(cbmctl, ["--config", str(database.config_path), *arguments])
+        assert result.exception is None, result.exception
+        return result
+
+    def as_json(*arguments: str) -> Any:
+        return json.loads(run("--json", *arguments).stdout)
+
+    bad = write(tmp_path / "bad.gpkg", [*fields(1), None, *fields(1)], count=[1, 2, 3])
+    looked = as_json("parcels", "inspect", str(bad))
+    assert looked["changed"] is False
+    assert [layer["name"] for layer in looked["layers"]] == ["parcels"]
+    assert looked["parcels"]["findings"]["refused"] == [{"ogc_fid": 2, "reason": "no geometry"}]
+    assert (
+        "1 duplicates, loaded: ogc_fid 3 (same geometry as ogc_fid 1)"
+        in run("parcels", "inspect", str(bad)).stdout
+    )
+
+    assert as_json("parcels", "load", str(bad), "--check")["changed"] is True
+    told = run("parcels", "load", str(bad))
+    assert told.stdout == "2 parcels of bad.gpkg are loaded in public.parcels_2021, EPSG:25832.\n"
+    assert "1 refused, not loaded: ogc_fid 2 (no geometry)" in told.stderr
+    assert "renamed columns: count -> count_" in told.stderr
+    again = as_json("parcels", "load", str(bad))
+    assert (again["changed"], again["parcels"]) == (False, 2)
+    assert as_json("parcels", "load", str(four), "--attribute", "name")["columns"] == [
+        {"attribute": "name", "name": "name", "type": "text"}
+    ]
+
+    run("aoi", "set", "parcels_2021", "--from-parcels")
+    conn.execute(
+        "INSERT INTO dias_catalogue (obstime, reference, sensor, card, epsg, footprint)"
+        " SELECT '2021-06-01', 'a', '2A', 's2', 32632, wkb_geometry FROM aois"
+    )
+    made = as_json("parcels", "rasterise")
+    assert made["changed"] is True
+    assert [entry["table"] for entry in made["tables"]] == [
+        "public.parcels_2021_32632_10_rast",
+        "public.parcels_2021_32632_20_rast",
+    ]
+    assert "unchanged" in run("parcels", "rasterise").stdout
+    for command in ("inspect", "load", "rasterise"):
+        assert "Example" in run("parcels", command, "--help").stdout

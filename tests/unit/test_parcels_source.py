@@ -1,3 +1,24 @@
+"""Parcel files of every kind and country, whole and broken."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from pyproj import CRS
+
+from cbmctl.errors import UserError
+from cbmctl.parcels.crs import resolve
+from cbmctl.parcels.layers import layers
+from cbmctl.parcels.source import ParcelTable, read
+
+# path below gsaa_by_country, features, EPSG code, layer where there are several
 NATIONAL = [
     ("at/inspire_schlaege_2025-1_polygon.gpkg.zip", 100, 31287, None),
     ("at_block/inspire_referenzen_2021_polygon.gpkg.zip", 100, 31287, None),
@@ -21,3 +42,364 @@ NATIONAL = [
     ("pt/Continente.gpkg", 100, 3763, "Culturas_Aveiro"),
     ("se/se2023.zip", 10, 3006, None),
 ]
+# west, south, east, north of the countries, to see that no axis is swapped
+COUNTRY = {
+    "at": (9, 46, 18, 50),
+    "be": (2, 49, 7, 52),
+    "bg": (22, 41, 29, 45),
+    "ch": (5, 45, 11, 48),
+    "de": (5, 47, 16, 56),
+    "dk": (7, 54, 16, 58),
+    "ec": (13, 45, 17, 47),
+    "es": (-10, 35, 5, 44),
+    "fi": (19, 59, 32, 71),
+    "hr": (13, 42, 20, 47),
+    "ie": (-11, 51, -5, 56),
+    "lt": (20, 53, 27, 57),
+    "nl": (3, 50, 8, 54),
+    "pt": (-10, 36, -6, 43),
+    "se": (10, 55, 25, 70),
+}
+
+
+def boxes(n: int = 2) -> list[Any]:
+    return [shapely.box(500000 + 200 * i, 6000000, 500150 + 200 * i, 6000150) for i in range(n)]
+
+
+def write(path: Path, geometries: list[Any], *, driver: str = "GPKG", **options: Any) -> Path:
+    options = {"layer": "parcels", "geometry_type": "Polygon", "crs": "EPSG:25832"} | options
+    attributes = options.pop("attributes", {"number": pa.array(range(len(geometries)), pa.int32())})
+    flavor = options.pop("flavor", "iso")
+    table = pa.table({**attributes, "geom": pa.array(shapely.to_wkb(geometries, flavor=flavor), pa.binary())})
+    pyogrio.write_arrow(table, path, driver=driver, geometry_name="geom", **options)
+    return path
+
+
+def geoparquet(path: Path, **column: Any) -> Path:
+    described = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": CRS.from_epsg(25832).to_json_dict(),
+    } | column
+    described = {key: value for key, value in described.items() if value != "absent"}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": described}}
+    geometries = boxes() if column.get("crs") != "absent" else [shapely.box(10, 54, 10.1, 54.1)]
+    table = pa.table(
+        {"number": range(len(geometries)), "geometry": pa.array(shapely.to_wkb(geometries), pa.binary())}
+    )
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    return path
+
+
+def zipped(path: Path, *members: Path, folder: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in members:
+            archive.write(member, folder + member.name)
+    return path
+
+
+def parts(shapefile: Path) -> list[Path]:
+    return sorted(shapefile.parent.glob(f"{shapefile.stem}.*"))
+
+
+def polygons(table: ParcelTable) -> Any:
+    return shapely.from_wkb(table.geometry.to_pylist())
+
+
+def degrees(table: ParcelTable) -> tuple[float, float]:
+    from pyproj import Transformer
+
+    point = polygons(table)[0].representative_point()
+    lon, lat = Transformer.from_crs(table.srid, 4326, always_xy=True).transform(point.x, point.y)
+    return lon, lat
+
+
+@pytest.mark.parametrize(("name", "features", "srid", "layer"), NATIONAL)
+def test_national_files(testdata: Path, name: str, features: int, srid: int, layer: str | None) -> None:
+    path = testdata / "parcels/gsaa_by_country" / name
+    table = read(path, layer=layer)
+    assert (len(table), table.srid) == (features, srid)
+    assert set(shapely.get_type_id(polygons(table))) <= {3, 6}
+    west, south, east, north = COUNTRY[name[:2]]
+    lon, lat = degrees(table)
+    assert west < lon < east
+    assert south < lat < north
+    assert not any("\ufffd" in str(value) for row in table.attributes.to_pylist() for value in row.values())
+    assert sorted(path.parent.glob("*.gfs")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "word"),
+    [
+        ("dk_gsaa2016/marker2016_small.shp", "Afgroede", "Vårbyg"),
+        ("gsaa_by_country/de_bb/antrag.zip", "egs_name", "Förderfähig, mit EGS-Beantragung"),
+        (
+            "gsaa_by_country/at/inspire_schlaege_2025-1_polygon.gpkg.zip",
+            "SNAR_BEZEICHNUNG",
+            "MÄHWIESE/-WEIDE DREI UND MEHR NUTZUNGEN",
+        ),
+    ],
+)
+def test_letters_of_real_files(testdata: Path, name: str, attribute: str, word: str) -> None:
+    assert read(testdata / "parcels" / name).attributes.column(attribute)[0].as_py() == word
+
+
+def test_several_polygon_layers_are_listed(testdata: Path) -> None:
+    path = testdata / "parcels/gsaa_by_country/pt/Continente.gpkg"
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert str(error.value) == (
+        f"{path} has several layers with polygons: choose with --layer one of"
+        " Culturas_Aveiro (MultiPolygon, 100 features), OcupacoesSolo_Aveiro (MultiPolygon, 100 features)"
+    )
+    with pytest.raises(UserError, match="has no layer 'culturas': use one of Continente"):
+        read(path, layer="culturas")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "driver"),
+    [("shp", "ESRI Shapefile"), ("gpkg", "GPKG"), ("gml", "GML"), ("geojson", "GeoJSON")],
+)
+def test_every_format_plain_and_zipped(tmp_path: Path, suffix: str, driver: str) -> None:
+    path = write(tmp_path / f"parcels.{suffix}", boxes(), driver=driver)
+    archive = zipped(tmp_path / "a (1).zip", *parts(path), folder="folder one/")
+    for table in (read(path), read(archive)):
+        assert (len(table), table.srid) == (2, 25832)
+        assert table.attributes.column("number").to_pylist() == [0, 1]
+        assert shapely.equals(polygons(table), boxes()).all()
+    assert not path.with_suffix(".gfs").exists(), "reading must not write beside the file"
+
+
+def test_geoparquet_plain_and_zipped(tmp_path: Path) -> None:
+    path = geoparquet(tmp_path / "parcels.parquet")
+    for table in (read(path), read(zipped(tmp_path / "a.zip", path))):
+        assert (len(table), table.srid, table.layer.name) == (2, 25832, "parcels")
+        assert table.attributes.to_pydict() == {"number": [0, 1]}
+    assert read(geoparquet(tmp_path / "lonlat.parquet", crs="absent")).srid == 4326
+    with pytest.raises(UserError, match="does not say its coordinate system: name it with --crs"):
+        read(geoparquet(tmp_path / "null.parquet", crs=None))
+    assert read(tmp_path / "null.parquet", crs="25832").srid == 25832
+    with pytest.raises(UserError, match="stores its geometries as 'multipolygon'"):
+        read(geoparquet(tmp_path / "native.parquet", encoding="multipolygon"))
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "plain.parquet")
+    with pytest.raises(UserError, match="Parquet without valid 'geo' metadata"):
+        read(tmp_path / "plain.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "parquet"])
+def test_where_and_attributes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"parcels.{suffix}"
+    path = geoparquet(path) if suffix == "parquet" else write(path, boxes())
+    table = read(path, where="number = 1")
+    assert table.attributes.to_pydict() == {"number": [1]}
+    assert polygons(table)[0].equals(boxes()[1])
+    assert read(path, attributes=[]).attributes.num_columns == 0
+    with pytest.raises(UserError, match="cannot be read"):
+        read(path, where="nomber = 1")
+
+
+def shapefile_with_words(
+    path: Path, words: list[str], encoding: str, *, cpg: bool = False, ldid: int = 0
+) -> Path:
+    """A shapefile whose .dbf holds the words in the given character set and says so, or not."""
+    placeholders = [f"{i}" * 30 for i in range(len(words))]
+    write(path, boxes(len(words)), driver="ESRI Shapefile", attributes={"crop": placeholders})
+    dbf = bytearray(path.with_suffix(".dbf").read_bytes())
+    for placeholder, word in zip(placeholders, words, strict=True):
+        dbf = dbf.replace(placeholder.encode(), word.encode(encoding).ljust(30))
+    dbf[29] = ldid
+    path.with_suffix(".dbf").write_bytes(dbf)
+    path.with_suffix(".cpg").write_text(encoding) if cpg else path.with_suffix(".cpg").unlink()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cpg", "ldid"),
+    [
+        ("ISO-8859-1", True, 0),
+        ("UTF-8", True, 87),
+        ("ISO-8859-1", False, 0),
+        ("CP1252", False, 87),
+        ("UTF-8", False, 87),
+        ("UTF-8", False, 0),
+        ("CP850", False, 2),
+    ],
+)
+def test_character_sets_of_shapefiles(tmp_path: Path, encoding: str, cpg: bool, ldid: int) -> None:
+    words = ["rødgrød", "Æble", "blå"]
+    path = shapefile_with_words(tmp_path / "parcels.shp", words, encoding, cpg=cpg, ldid=ldid)
+    for file in (path, zipped(tmp_path / "parcels.zip", *parts(path))):
+        assert read(file).attributes.column("crop").to_pylist() == words
+
+
+def test_a_character_set_that_only_a_person_knows(tmp_path: Path) -> None:
+    path = shapefile_with_words(tmp_path / "parcels.shp", ["жито", "царевица"], "CP1251")
+    assert read(path).attributes.column("crop").to_pylist() != ["жито", "царевица"]
+    assert read(path, encoding="CP1251").attributes.column("crop").to_pylist() == ["жито", "царевица"]
+    with pytest.raises(UserError, match="--encoding klingon is not a character set"):
+        read(path, encoding="klingon")
+    with pytest.raises(UserError, match="--encoding is for shapefiles"):
+        read(write(tmp_path / "a.gpkg", boxes()), encoding="UTF-8")
+
+
+def test_a_letter_cut_in_two_by_the_end_of_a_field(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "cut.shp",
+        boxes(3),
+        driver="ESRI Shapefile",
+        attributes={"crop": ["blåæø", "ærter", "grønt"]},
+    )
+    path.with_suffix(".cpg").unlink()
+    dbf = path.with_suffix(".dbf").read_bytes()
+    path.with_suffix(".dbf").write_bytes(dbf.replace("blåæø".encode(), "blåæ".encode() + b" \xc3"))
+    assert read(path).attributes.column("crop").to_pylist() == ["blåæ ", "ærter", "grønt"]
+
+
+def test_curves_and_heights(tmp_path: Path) -> None:
+    ring = (
+        "<gml:Curve><gml:segments>"
+        "<gml:Arc><gml:posList>500000 6000000 500100 6000100 500200 6000000</gml:posList></gml:Arc>"
+        "<gml:LineStringSegment><gml:posList>500200 6000000 500000 6000000</gml:posList>"
+        "</gml:LineStringSegment></gml:segments></gml:Curve>"
+    )
+    (tmp_path / "curve.gml").write_text(
+        '<ogr:FeatureCollection xmlns:gml="http://www.opengis.net/gml/3.2" xmlns:ogr="http://ogr.maptools.org/">'
+        '<gml:featureMember><ogr:parcel gml:id="a"><ogr:geom><gml:Surface srsName="urn:ogc:def:crs:EPSG::25832">'
+        "<gml:patches><gml:PolygonPatch><gml:exterior><gml:Ring>"
+        f"<gml:curveMember>{ring}</gml:curveMember></gml:Ring></gml:exterior>"
+        "</gml:PolygonPatch></gml:patches></gml:Surface></ogr:geom></ogr:parcel></gml:featureMember>"
+        "</ogr:FeatureCollection>"
+    )
+    half_disc = polygons(read(tmp_path / "curve.gml"))[0]
+    assert half_disc.geom_type == "Polygon"
+    assert half_disc.area == pytest.approx(3.14159 * 100**2 / 2, rel=2e-3)
+    high = write(
+        tmp_path / "high.gpkg", [shapely.force_3d(box, 7.0) for box in boxes()], geometry_type="Polygon Z"
+    )
+    assert len(read(high)) == 2
+
+
+def test_a_gml_with_latitude_first(tmp_path: Path) -> None:
+    box = shapely.box(-8.0, 53.0, -7.9, 53.1)
+    path = write(
+        tmp_path / "ie.gml", [box], driver="GML", crs="EPSG:4258", dataset_options={"FORMAT": "GML3.2"}
+    )
+    assert "53 -8" in path.read_text()
+    assert polygons(read(path))[0].equals(box)
+
+
+def test_no_coordinate_system(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", boxes(), driver="ESRI Shapefile")
+    path.with_suffix(".prj").unlink()
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert str(error.value) == (
+        f"{path} does not say its coordinate system: name it with --crs, such as --crs EPSG:25832"
+    )
+    assert read(path, crs="EPSG:25832").srid == 25832
+    with pytest.raises(UserError, match="--crs utm32 cannot be understood"):
+        read(path, crs="utm32")
+    with pytest.raises(UserError, match=r"outside the area of EPSG:2056.*the code is not the one"):
+        read(path, crs="EPSG:2056")
+
+
+def test_swapped_axes(tmp_path: Path) -> None:
+    path = write(tmp_path / "swapped.gpkg", [shapely.box(53.0, -8.0, 53.1, -7.9)], crs="EPSG:4258")
+    with pytest.raises(UserError, match=r"around x=53.* y=-.*its axes are swapped"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("definition", "srid"),
+    [
+        ("EPSG:25832", 25832),
+        ("25832", 25832),
+        ("OGC:CRS84", 4326),
+        ("EPSG:25832+5783", 25832),
+        ("EPSG:4937", 4258),
+        (CRS.from_epsg(31287).to_wkt("WKT1_ESRI"), 31287),
+        (CRS.from_epsg(3035).to_wkt("WKT1_GDAL"), 3035),
+        (CRS.from_epsg(2180).to_wkt("WKT1_GDAL"), 2180),
+        (CRS.from_epsg(28992).to_wkt("WKT1_GDAL"), 28992),
+        ("+proj=utm +zone=32 +datum=WGS84 +units=m", 32632),
+    ],
+)
+def test_coordinate_systems(definition: str, srid: int) -> None:
+    assert resolve(definition, Path("parcels.shp"))[0] == srid
+
+
+def test_a_coordinate_system_of_no_one_else() -> None:
+    renamed = CRS.from_epsg(31287).to_wkt("WKT1_ESRI").replace("400000.0", "500000.0")
+    with pytest.raises(UserError, match="has no EPSG code"):
+        resolve(renamed, Path("parcels.shp"))
+    with pytest.raises(UserError, match="has no EPSG code: name the one it stands for with --crs"):
+        resolve("+proj=laea +lat_0=47 +lon_0=9 +x_0=123 +ellps=bessel", Path("parcels.shp"))
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    def complains(path: Path, sentence: str) -> None:
+        with pytest.raises(UserError, match=sentence) as error:
+            read(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+    complains(tmp_path / "none.gpkg", "is not there: check the name of the parcels file")
+    (tmp_path / "text.gpkg").write_text("no database")
+    complains(tmp_path / "text.gpkg", "cannot be read")
+    (tmp_path / "text.parquet").write_text("no parquet")
+    complains(tmp_path / "text.parquet", "is not a readable Parquet file")
+
+    shapefile = write(tmp_path / "parcels.shp", boxes(), driver="ESRI Shapefile")
+    archive = zipped(tmp_path / "parcels.zip", *parts(shapefile))
+    (tmp_path / "cut.zip").write_bytes(archive.read_bytes()[:-200])
+    complains(tmp_path / "cut.zip", "is not a whole zip archive.*deliver it again")
+    bad = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as whole_archive:
+        start = whole_archive.getinfo("parcels.shp").header_offset + 60
+    bad[start : start + 4] = b"\x00\x00\x00\x00"
+    (tmp_path / "bad.zip").write_bytes(bad)
+    complains(tmp_path / "bad.zip", "deliver it again")
+    complains(
+        zipped(tmp_path / "empty.zip", tmp_path / "text.parquet", folder="__MACOSX/"), "holds none of .shp"
+    )
+
+    for suffix in (".shx", ".dbf"):
+        part = shapefile.with_suffix(suffix)
+        part.rename(tmp_path / "away")
+        complains(shapefile, f"lacks its {suffix}")
+        (tmp_path / "away").rename(part)
+
+    whole = geoparquet(tmp_path / "whole.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[:-20])
+    complains(tmp_path / "cut.parquet", "is not a readable Parquet file")
+
+
+def test_files_without_polygons(tmp_path: Path) -> None:
+    points = write(tmp_path / "points.gpkg", [shapely.Point(500000, 6000000)], geometry_type="Point")
+    with pytest.raises(
+        UserError, match=r"holds no polygons \(parcels \(Point, 1 features\)\): name a file of parcels"
+    ):
+        read(points)
+    with pytest.raises(UserError, match=r"layer 'parcels' of .* holds no polygons"):
+        read(points, layer="parcels")
+    with pytest.raises(UserError, match="holds no polygons"):
+        read(write(tmp_path / "any.gpkg", [shapely.Point(500000, 6000000)], geometry_type="Unknown"))
+    with pytest.raises(UserError, match=r"holds no polygons \(parcels \(Polygon, 0 features\)\)"):
+        read(write(tmp_path / "empty.gpkg", []))
+
+
+def test_an_empty_layer_and_a_table_beside_the_parcels_do_not_disturb(tmp_path: Path) -> None:
+    path = write(tmp_path / "layers.gpkg", boxes())
+    write(path, [], layer="nothing", append=False)
+    write(path, [shapely.Point(500000, 6000000)], layer="wells", geometry_type="Point")
+    assert [layer.name for layer in layers(path)] == ["parcels", "nothing", "wells"]
+    assert read(path).layer.name == "parcels"
+
+
+def test_reading_from_a_folder_that_nobody_may_write(testdata: Path, tmp_path: Path) -> None:
+    source = testdata / "parcels/gsaa_by_country/be_wal/LU_ExistingLandUse_SIGEC2022.gml.zip"
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    shutil.copy(source, folder)
+    folder.chmod(0o555)
+    assert len(read(folder / source.name, layer="ExistingLandUseObject")) == 10

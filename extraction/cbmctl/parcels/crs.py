@@ -9,8 +9,8 @@ from pyproj.exceptions import CRSError
 
 from cbmctl.errors import UserError
 
-# Below this PROJ's own score a code resembles the definition but is not known to be the same.
-MIN_CONFIDENCE = 70
+# PROJ's own score: from 70 on the same definition; below, a similar name, or only the order of axes differs.
+SAME, SIMILAR = 70, 25
 # Coordinates so many degrees outside the area a code is made for are not in that system.
 MARGIN_DEGREES = 2.0
 # Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
@@ -44,13 +44,34 @@ def resolve(definition: str | None, path: Path, override: str | None = None) -> 
             f"{origin} cannot be understood: name an EPSG code with --crs, such as EPSG:25832"
         ) from error
     crs = _horizontal(crs)
-    code = crs.to_epsg(min_confidence=MIN_CONFIDENCE)
-    if code is None:
-        authority, name = crs.to_authority() or ("", "")
-        code = TWINS.get(name) if authority == "OGC" else None
+    code = _code(crs)
     if code is None:
         raise UserError(f"{origin} ({crs.name}) has no EPSG code: name the one it stands for with --crs")
     return code, CRS.from_epsg(code).name
+
+
+def _code(crs: CRS) -> int | None:
+    if code := crs.to_epsg(min_confidence=SAME):
+        return int(code)
+    authority, name = crs.to_authority() or ("", "")
+    if authority == "OGC":
+        return TWINS.get(name)
+    similar = (int(found.code) for found in crs.list_authority("EPSG", min_confidence=SIMILAR))
+    return next((code for code in similar if _same_coordinates(crs, CRS.from_epsg(code))), None)
+
+
+def _same_coordinates(crs: CRS, candidate: CRS) -> bool:
+    """Whether a place has the same x and y in both, to a centimetre, at the corners of the area of use."""
+    area = candidate.area_of_use
+    if area is None or crs.is_projected != candidate.is_projected:
+        return False
+    lon, lat = np.meshgrid([area.west, area.east], [area.south, area.north])
+    x, y = Transformer.from_crs(candidate.geodetic_crs, candidate, always_xy=True).transform(lon, lat)
+    again_x, again_y = Transformer.from_crs(candidate, crs, always_xy=True).transform(x, y)
+    tolerance = 0.01 if crs.is_projected else 1e-7
+    return bool(
+        np.allclose(x, again_x, rtol=0, atol=tolerance) and np.allclose(y, again_y, rtol=0, atol=tolerance)
+    )
 
 
 def _horizontal(crs: CRS) -> CRS:

@@ -3,9 +3,10 @@
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyogrio
@@ -27,6 +28,7 @@ GDAL_ERRORS = (
     GeometryError,
     pa.ArrowException,
     ValueError,
+    OSError,
 )
 PROBE = 1000  # features to look at where a layer does not tell its type
 
@@ -40,6 +42,7 @@ class Layer:
     features: int
     crs: str | None
     encoding: str
+    recode: str | None
     driver: str
     fields: tuple[tuple[str, str], ...]
     polygons: bool
@@ -148,11 +151,11 @@ def _layers(path: Path, dataset: str, member: str | None, encoding: str | None) 
     if lower.endswith(geoparquet.SUFFIXES):
         described = geoparquet.describe(path, member)
         return [_parquet_layer(Path(member or path).stem, dataset, member, described)]
-    if lower.endswith(".shp"):
-        encoding = encoding or _shapefile(path, member)
+    says, found = _shapefile(path, member) if lower.endswith(".shp") else ("UTF-8", None)
+    recode = encoding or found
     with explained(path):
         return [
-            _gdal_layer(dataset, member, str(name), kind and str(kind), encoding)
+            _gdal_layer(dataset, member, str(name), kind and str(kind), (recode or says, recode))
             for name, kind in pyogrio.list_layers(read_only(dataset))
         ]
 
@@ -164,6 +167,7 @@ def _parquet_layer(name: str, dataset: str, member: str | None, described: geopa
         features=described.features,
         crs=described.crs,
         encoding="UTF-8",
+        recode=None,
         driver="Parquet",
         fields=described.fields,
         polygons=described.polygons,
@@ -172,7 +176,10 @@ def _parquet_layer(name: str, dataset: str, member: str | None, described: geopa
     )
 
 
-def _gdal_layer(dataset: str, member: str | None, name: str, kind: str | None, encoding: str | None) -> Layer:
+def _gdal_layer(
+    dataset: str, member: str | None, name: str, kind: str | None, characters: tuple[str, str | None]
+) -> Layer:
+    encoding, recode = characters
     info = pyogrio.read_info(read_only(dataset), layer=name, force_feature_count=True)
     kind = (
         (kind or "no geometry")
@@ -186,7 +193,8 @@ def _gdal_layer(dataset: str, member: str | None, name: str, kind: str | None, e
         geometry=kind,
         features=int(info["features"]),
         crs=info["crs"],
-        encoding=(encoding or info["encoding"]) if info["driver"] == "ESRI Shapefile" else "UTF-8",
+        encoding=encoding,
+        recode=recode,
         driver=info["driver"],
         fields=tuple((str(f), str(t)) for f, t in zip(info["fields"], info["dtypes"], strict=True)),
         polygons=kind in POLYGONAL,
@@ -208,17 +216,23 @@ def read_only(dataset: str) -> str:
     )
 
 
-def _shapefile(path: Path, member: str | None) -> str | None:
-    """Check that a shapefile is complete; its character set where GDAL would have to guess."""
-    archive = zipfile.ZipFile(path) if member else None
-    names = archive.namelist() if archive else [str(p) for p in path.parent.iterdir()]
-    stem = (member or str(path))[: -len(".shp")].lower()
-    parts = {n.lower()[len(stem) :]: n for n in names if n.lower().startswith(stem + ".")}
-    if missing := [suffix for suffix in (".shx", ".dbf") if suffix not in parts]:
-        raise UserError(
-            f"{member or path} lacks its {' and '.join(missing)}: a shapefile needs .shp, .shx and .dbf"
-        )
-    if ".cpg" in parts:
-        return None
-    with archive.open(parts[".dbf"]) if archive else Path(parts[".dbf"]).open("rb") as dbf:
-        return shapefile_encoding(dbf)
+def _shapefile(path: Path, member: str | None) -> tuple[str, str | None]:
+    """Check that a shapefile is complete; what it says its character set is, and what GDAL has to be told."""
+    with ExitStack() as files:
+        archive = files.enter_context(zipfile.ZipFile(path)) if member else None
+        names = archive.namelist() if archive else [str(p) for p in path.parent.iterdir()]
+        stem = (member or str(path))[: -len(".shp")].lower()
+        parts = {n.lower()[len(stem) :]: n for n in names if n.lower().startswith(stem + ".")}
+        if missing := [suffix for suffix in (".shx", ".dbf") if suffix not in parts]:
+            raise UserError(
+                f"{member or path} lacks its {' and '.join(missing)}: a shapefile needs .shp, .shx and .dbf"
+            )
+
+        def part(suffix: str) -> IO[bytes]:
+            name = parts[suffix]
+            return files.enter_context(archive.open(name) if archive else Path(name).open("rb"))
+
+        if ".cpg" in parts:
+            return part(".cpg").read(40).decode("ascii", "replace").strip(), None
+        found = shapefile_encoding(part(".dbf"))
+        return found or "the code page of the .dbf", found

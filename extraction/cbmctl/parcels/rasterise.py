@@ -1,9 +1,10 @@
 """The manual's raster tables: each parcel as pixels of the images' own grid.
 
-`<parcels>_<epsg>_<resolution>_rast(pid, rast)`, one table for each UTM zone of the scenes over the area and
-each resolution of the configured bands. The pixels are those whose centre lies in the parcel (GDAL's rule), on the
-grid whose corners are multiples of the resolution: that of every Sentinel-2 tile. Without the grid's origin, as
-in the manual, ST_AsRaster makes up a grid for each parcel, up to half a pixel off the image's.
+`<parcels>_<epsg>_<resolution>_rast(pid, rast)`, one table for each UTM zone of the scenes over the area
+and each resolution of the configured bands. The pixels are those whose centre lies in the parcel (GDAL's
+rule), on the grid whose corners are multiples of the resolution: that of every Sentinel-2 tile. Without
+the grid's origin, as in the manual, ST_AsRaster makes up a grid for each parcel, up to half a pixel off
+the image's.
 """
 
 from collections.abc import Callable

@@ -96,16 +96,16 @@ def sample_points(table: ParcelTable) -> npt.NDArray[np.float64]:
 def parse(wkb: Iterable[bytes | None]) -> npt.NDArray[np.object_]:
     """(n,) shapely geometries in two dimensions; None for what is missing, broken, or no simple feature."""
     simple = [geometry if 1 <= wkb_type(geometry) <= 7 else None for geometry in wkb]
-    parsed: npt.NDArray[np.object_] = shapely.force_2d(
-        shapely.from_wkb(np.array(simple, dtype=object), on_invalid="ignore")
-    )
+    with np.errstate(invalid="ignore"):  # coordinates that are not numbers are for `check` to find
+        parsed: npt.NDArray[np.object_] = shapely.force_2d(
+            shapely.from_wkb(np.array(simple, dtype=object), on_invalid="ignore")
+        )
     return parsed
 
 
 def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
-    encoding = layer.encoding if layer.driver == "ESRI Shapefile" else None
     dataset = read_only(layer.dataset)
-    meta, table = pyogrio.read_arrow(dataset, layer=layer.name, encoding=encoding, where=where)
+    meta, table = pyogrio.read_arrow(dataset, layer=layer.name, encoding=layer.recode, where=where)
     name = meta["geometry_name"] or "wkb_geometry"
     geometry = table[name].cast(pa.binary())
     if any(wkb_type(wkb) in CURVES for chunk in geometry.chunks for wkb in chunk.to_pylist()):
