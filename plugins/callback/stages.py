@@ -98,11 +98,13 @@ class CallbackModule(CallbackBase):
 
 
 def keep(directory: Path, stage: Stage, changed: int) -> None:
-    """Put the stage's last run into the tenant's `stages.json`."""
+    """Put the stage into `stages.json`, unless it did nothing and is known from a run that did."""
     path = directory / "stages.json"
     if not directory.is_dir():
         return
     stages: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if stage.name in stages and not changed:
+        return
     at = datetime.now(UTC).isoformat(timespec="seconds")
     stages[stage.name] = {"seconds": round(stage.seconds, 1), "changed": changed, "ended": at}
     partial = path.with_suffix(".partial")

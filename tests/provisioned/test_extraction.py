@@ -51,7 +51,7 @@ def test_queue_is_empty(root: Host) -> None:
 
 def test_parcels_are_all_there(reader: Connection, tenant: Tenant) -> None:
     loaded = reader.execute(
-        "SELECT parcels FROM parcel_sets WHERE table_name = %s", [tenant.parcels_table]
+        "SELECT parcels FROM parcel_sets WHERE table_name = %s", [f"public.{tenant.parcels_table}"]
     ).fetchone()
     there = reader.execute(
         sql.SQL("SELECT count(*), count(DISTINCT ogc_fid) FROM {}").format(

@@ -1,0 +1,233 @@
+"""The database server: who gets in, who does not, what it runs as, and that it runs what its files say."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+from testinfra.host import Host
+
+from .conftest import DATABASE, Tenant
+
+CONTAINER = "ams_db"
+CONTAINER_UID = 999
+DIRECTORY = Path("/data/postgis")
+A_MONTH = 30 * 24 * 3600
+
+
+@pytest.fixture
+def container(root: Host) -> dict[str, Any]:
+    [container] = json.loads(root.check_output(f"docker inspect {CONTAINER}"))
+    return dict(container)
+
+
+def superuser(root: Host, query: str) -> list[str]:
+    return root.check_output(
+        f"docker exec {CONTAINER} psql -U postgres -d {DATABASE} -Atc %s", query
+    ).splitlines()
+
+
+def connect(tenant: Tenant, user: str, password: str, **more: str) -> Connection:
+    parameters = {
+        "sslmode": "verify-full",
+        "sslrootcert": str(tenant.state_dir / "pki" / "ca.crt"),
+        "dbname": DATABASE,
+    }
+    return psycopg.connect(
+        host=tenant.address,
+        port=tenant.port,
+        user=user,
+        password=password,
+        connect_timeout=10,
+        **parameters | more,
+    )
+
+
+# --- who gets in
+
+
+def test_reader_gets_in_over_tls(tenant: Tenant) -> None:
+    with connect(tenant, "cbm_reader", tenant.password("reader")) as connection:
+        row = connection.execute(
+            "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        ).fetchone()
+    assert row is not None
+    assert row[0]
+    assert row[1] in {"TLSv1.2", "TLSv1.3"}
+
+
+def test_plain_text_is_refused(tenant: Tenant) -> None:
+    with pytest.raises(psycopg.OperationalError, match="no encryption"):
+        connect(tenant, "cbm_reader", tenant.password("reader"), sslmode="disable")
+
+
+def test_wrong_password_is_refused(tenant: Tenant) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        connect(tenant, "cbm_reader", "not-the-password")
+
+
+@pytest.mark.parametrize("database", [DATABASE, "postgres"])
+def test_superuser_is_refused_from_outside(tenant: Tenant, database: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects connection"):
+        connect(tenant, "postgres", "", dbname=database)
+
+
+def test_reader_reaches_no_other_database(tenant: Tenant) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        connect(tenant, "cbm_reader", tenant.password("reader"), dbname="postgres")
+
+
+def test_server_is_checked_against_the_tenants_own_authority(tenant: Tenant, tmp_path: Path) -> None:
+    (tmp_path / "empty.crt").write_text("")
+    with pytest.raises(psycopg.OperationalError, match="certificate"):
+        connect(tenant, "cbm_reader", tenant.password("reader"), sslrootcert=str(tmp_path / "empty.crt"))
+
+
+def test_network_lines_of_the_access_rules_ask_for_tls_and_scram(root: Host) -> None:
+    rules = superuser(
+        root,
+        "SELECT type, array_to_string(user_name, ','), address, auth_method, error FROM pg_hba_file_rules",
+    )
+    for rule in rules:
+        kind, user, address, method, error = rule.split("|")
+        assert error == "", rule
+        if kind == "local":
+            assert method == "peer", rule
+        elif method != "reject":
+            assert (kind, method) == ("hostssl", "scram-sha-256"), rule
+            assert user in {"cbm_owner", "cbm_writer", "cbm_reader", "healthcheck"}, rule
+            assert user == "cbm_reader" or address not in {"all", "0.0.0.0", "::"}, rule
+
+
+# --- what they may do
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO aois (name) VALUES ('x')",
+        "DELETE FROM sigs",
+        "TRUNCATE hists",
+        "CREATE TABLE mine (a int)",
+        "CREATE TEMP TABLE mine (a int)",
+        "DROP TABLE sigs",
+        "SET ROLE cbm_owner",
+    ],
+)
+def test_reader_cannot_write_even_when_it_asks_to(tenant: Tenant, statement: str) -> None:
+    with connect(tenant, "cbm_reader", tenant.password("reader")) as connection:
+        with pytest.raises((psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege)):
+            connection.execute(statement)
+        connection.rollback()
+        connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        connection.commit()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+
+
+def test_reader_has_limits(reader: Connection) -> None:
+    row = reader.execute(
+        "SELECT current_setting('statement_timeout'), current_setting('default_transaction_read_only'), rolconnlimit"
+        " FROM pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    assert row is not None
+    assert row[0] != "0"
+    assert row[1] == "on"
+    assert row[2] > 0
+
+
+def test_no_role_but_the_superuser_is_mighty(root: Host) -> None:
+    mighty = "rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
+    assert superuser(root, f"SELECT rolname FROM pg_roles WHERE {mighty}") == ["postgres"]
+
+
+def test_superuser_has_no_password_and_the_others_scram(root: Host) -> None:
+    assert superuser(
+        root, "SELECT rolname, left(rolpassword, 13) FROM pg_authid WHERE rolcanlogin ORDER BY 1"
+    ) == [
+        "cbm_owner|SCRAM-SHA-256",
+        "cbm_reader|SCRAM-SHA-256",
+        "cbm_writer|SCRAM-SHA-256",
+        "postgres|",
+    ]
+
+
+def test_extensions_are_those_that_are_used(root: Host) -> None:
+    assert superuser(root, "SELECT extname FROM pg_extension ORDER BY 1") == [
+        "plpgsql",
+        "postgis",
+        "postgis_raster",
+    ]
+
+
+# --- what it runs as
+
+
+def test_container_is_healthy_and_may_do_little(container: dict[str, Any]) -> None:
+    host = container["HostConfig"]
+    assert container["State"]["Health"]["Status"] == "healthy"
+    assert container["Config"]["User"] == f"{CONTAINER_UID}:{CONTAINER_UID}"
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert not host["Privileged"]
+    assert host["ReadonlyRootfs"]
+    assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
+    assert host["RestartPolicy"]["Name"] == "always"
+    assert container["Config"]["StopTimeout"] >= 120
+
+
+def test_port_is_the_tenants(container: dict[str, Any], tenant: Tenant) -> None:
+    [published] = container["HostConfig"]["PortBindings"]["5432/tcp"]
+    assert published["HostPort"] == str(tenant.port)
+
+
+def test_data_is_in_the_named_volume_on_the_data_disk(root: Host, container: dict[str, Any]) -> None:
+    volumes = {mount["Destination"]: mount for mount in container["Mounts"] if mount["Type"] == "volume"}
+    assert {place: mount["Name"] for place, mount in volumes.items()} == {
+        "/var/lib/postgresql/data": "database"
+    }
+    assert volumes["/var/lib/postgresql/data"]["Source"].startswith("/data/")
+    assert root.mount_point("/data").exists
+    assert superuser(root, "SHOW data_directory")[0].startswith("/var/lib/postgresql/data/")
+    assert superuser(root, "SHOW data_checksums") == ["on"]
+
+
+def test_only_root_passes_to_key_and_socket(root: Host) -> None:
+    assert (root.file(str(DIRECTORY)).user, root.file(str(DIRECTORY)).mode) == ("root", 0o700)
+    key = root.file(str(DIRECTORY / "tls" / "server.key"))
+    assert (key.user, key.gid, key.mode) == ("root", CONTAINER_UID, 0o640)
+
+
+# --- that it runs what its files say
+
+
+def test_no_setting_waits_and_no_line_is_wrong(root: Host) -> None:
+    assert superuser(root, "SELECT name FROM pg_settings WHERE pending_restart") == []
+    assert (
+        superuser(root, "SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL OR NOT applied")
+        == []
+    )
+    assert superuser(root, "SELECT map_name, error FROM pg_ident_file_mappings WHERE error IS NOT NULL") == []
+
+
+def test_certificate_is_valid_for_a_month_yet(root: Host) -> None:
+    certificate = DIRECTORY / "tls" / "server.crt"
+    root.run_expect([0], f"openssl x509 -noout -checkend {A_MONTH} -in {certificate}")
+
+
+def test_passwords_are_in_no_process_list_and_no_log(
+    root: Host, tenant: Tenant, container: dict[str, Any]
+) -> None:
+    # collected there, searched here: a search over there would itself show the password
+    said = [
+        json.dumps(container),
+        root.check_output("ps -eo args"),
+        root.check_output("cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; true"),
+        root.check_output(f"docker logs --tail 20000 {CONTAINER} 2>&1"),
+        root.check_output("journalctl --no-pager --lines 20000 2>/dev/null; true"),
+    ]
+    secret = re.compile("|".join(re.escape(tenant.password(role)) for role in ("owner", "writer", "reader")))
+    assert [text[:60] for text in said if secret.search(text)] == []
