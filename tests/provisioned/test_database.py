@@ -15,6 +15,7 @@ from .conftest import DATABASE, Tenant
 CONTAINER = "ams_db"
 CONTAINER_UID = 999
 DIRECTORY = Path("/data/postgis")
+EVERYWHERE = {"all", "0.0.0.0", "::"}  # noqa: S104
 A_MONTH = 30 * 24 * 3600
 
 
@@ -99,7 +100,7 @@ def test_network_lines_of_the_access_rules_ask_for_tls_and_scram(root: Host) -> 
         elif method != "reject":
             assert (kind, method) == ("hostssl", "scram-sha-256"), rule
             assert user in {"cbm_owner", "cbm_writer", "cbm_reader", "healthcheck"}, rule
-            assert user == "cbm_reader" or address not in {"all", "0.0.0.0", "::"}, rule
+            assert user == "cbm_reader" or address not in EVERYWHERE, rule
 
 
 # --- what they may do
@@ -130,8 +131,8 @@ def test_reader_cannot_write_even_when_it_asks_to(tenant: Tenant, statement: str
 
 def test_reader_has_limits(reader: Connection) -> None:
     row = reader.execute(
-        "SELECT current_setting('statement_timeout'), current_setting('default_transaction_read_only'), rolconnlimit"
-        " FROM pg_roles WHERE rolname = current_user"
+        "SELECT current_setting('statement_timeout'), current_setting('default_transaction_read_only'),"
+        " rolconnlimit FROM pg_roles WHERE rolname = current_user"
     ).fetchone()
     assert row is not None
     assert row[0] != "0"
