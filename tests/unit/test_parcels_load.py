@@ -39,7 +39,8 @@ def tables(database: Database) -> Tables:
 
 @pytest.fixture
 def conn(database: Database, tables: Tables) -> Iterator[psycopg.Connection]:  # noqa: ARG001  (schema first)
-    with database.connect(autocommit=True) as connection:
+    # the tests replace tables behind one connection, which prepared statements do not survive
+    with database.connect(autocommit=True, prepare_threshold=None) as connection:
         yield connection
 
 
@@ -425,9 +426,7 @@ def test_a_coordinate_system_that_postgis_does_not_know(
         load(conn, tables, three, Options())
 
 
-def test_commands(
-    database: Database, conn: psycopg.Connection, tables: Tables, four: Path, tmp_path: Path
-) -> None:  # noqa: ARG001
+def test_commands(database: Database, conn: psycopg.Connection, four: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> Any:
         result = CliRunner().invoke(cbmctl, ["--config", str(database.config_path), *arguments])
         assert result.exception is None, result.exception

@@ -264,7 +264,8 @@ def test_curves_and_heights(tmp_path: Path) -> None:
     )
     (tmp_path / "curve.gml").write_text(
         '<ogr:FeatureCollection xmlns:gml="http://www.opengis.net/gml/3.2" xmlns:ogr="http://ogr.maptools.org/">'
-        '<gml:featureMember><ogr:parcel gml:id="a"><ogr:geom><gml:Surface srsName="urn:ogc:def:crs:EPSG::25832">'
+        '<gml:featureMember><ogr:parcel gml:id="a"><ogr:geom>'
+        '<gml:Surface srsName="urn:ogc:def:crs:EPSG::25832">'
         "<gml:patches><gml:PolygonPatch><gml:exterior><gml:Ring>"
         f"<gml:curveMember>{ring}</gml:curveMember></gml:Ring></gml:exterior>"
         "</gml:PolygonPatch></gml:patches></gml:Surface></ogr:geom></ogr:parcel></gml:featureMember>"
