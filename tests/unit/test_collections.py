@@ -1,4 +1,4 @@
-"""requirements.yml and the pinned package `ansible` bring the same collections, and the playbooks use no others."""
+"""requirements.yml and the pinned package `ansible` bring the same collections; the playbooks use no others."""
 
 import json
 import re

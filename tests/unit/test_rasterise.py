@@ -133,7 +133,7 @@ def test_pixels_of_random_shapes(conn: psycopg.Connection, config: Config, tmp_p
 
 
 def shapes() -> list[Any]:
-    """Stars from 4 to 150 m, boxes whose sides lie on pixel edges and centres, rings with strips, thin diagonals."""
+    """Stars of 4 to 150 m, boxes with sides on pixel edges and centres, rings with strips, thin diagonals."""
     random = np.random.default_rng(20210601)
 
     def corner() -> tuple[float, float]:
