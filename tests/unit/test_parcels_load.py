@@ -75,7 +75,7 @@ def four(tmp_path: Path) -> Path:
 
 
 def rows(conn: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
-    return conn.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return]
+    return conn.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return,unused-ignore]
 
 
 def columns(conn: psycopg.Connection) -> dict[str, str]:

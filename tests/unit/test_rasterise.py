@@ -63,11 +63,11 @@ def stored(conn: psycopg.Connection, table: str, resolution: int) -> dict[int, P
     found = {}
     rows = conn.execute(
         "SELECT pid, ST_UpperLeftX(rast), ST_UpperLeftY(rast), ST_ScaleX(rast), ST_ScaleY(rast),"
-        f" ST_SkewX(rast), ST_BandPixelType(rast), ST_DumpValues(rast, 1, false) FROM {table}"
+        f" ST_SkewX(rast), ST_SRID(rast), ST_BandPixelType(rast), ST_DumpValues(rast, 1, false) FROM {table}"
     )
-    for pid, x, y, scale_x, scale_y, skew, kind, values in rows:
+    for pid, x, y, scale_x, scale_y, skew, srid, kind, values in rows:
         assert (x % resolution, y % resolution, scale_x, scale_y, skew) == (0, 0, resolution, -resolution, 0)
-        assert kind == "8BUI"
+        assert (kind, str(srid)) == ("8BUI", table.split("_")[2])
         marked = np.argwhere(np.array(values) == 1)
         top, left = round(-y / resolution), round(x / resolution)
         found[pid] = {(top + int(r), left + int(c)) for r, c in marked}
@@ -147,7 +147,7 @@ def shapes() -> list[Any]:
             star = np.c_[radii * np.cos(angles), radii * np.sin(angles)]
             found.append(shapely.Polygon(np.array(corner()) + star))
     for _ in range(150):
-        x, y = 500_000 + 5 * random.integers(0, 1000), 5_250_000 + 5 * random.integers(0, 1000)
+        x, y = 5.0 * random.integers((100_000, 1_050_000), (101_000, 1_051_000))
         found.append(shapely.box(x, y, x + 5 * random.integers(1, 20), y + 5 * random.integers(1, 20)))
     for _ in range(50):
         x, y = corner()
