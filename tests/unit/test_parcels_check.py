@@ -63,6 +63,8 @@ def test_invalid_polygons_keep_their_area(tmp_path: Path) -> None:
 
 
 def test_what_is_no_polygon_is_refused(tmp_path: Path) -> None:
+    with np.errstate(invalid="ignore"):
+        not_numbers = at((0, 0), (np.nan, 0), (100, 100))
     geometries = [
         None,
         shapely.Point(X, Y),
@@ -70,7 +72,7 @@ def test_what_is_no_polygon_is_refused(tmp_path: Path) -> None:
         shapely.Polygon(),
         at((0, 0), (100, 0), (200, 0)),
         at((0, 0), (0, 0), (0, 0)),
-        at((0, 0), (np.nan, 0), (100, 100)),
+        not_numbers,
         shapely.GeometryCollection([shapely.Point(X, Y)]),
     ]
     findings, parcels = look(tmp_path, geometries)
@@ -91,9 +93,7 @@ def test_the_polygons_of_a_mixed_geometry_are_kept(tmp_path: Path) -> None:
         [shapely.GeometryCollection([FIELD, shapely.Point(X, Y)]), shapely.MultiPolygon([other])]
     )
     findings, parcels = look(tmp_path, [nested])
-    assert reasons(findings, "repaired") == {2: "points or lines left out"} or 2 in reasons(
-        findings, "repaired"
-    )
+    assert list(reasons(findings, "repaired")) == [2]
     assert parcels[2].area == pytest.approx(350 * 100)
     assert parcels[2].is_valid
 

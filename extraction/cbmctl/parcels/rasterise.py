@@ -19,8 +19,9 @@ from cbmctl.errors import UserError
 
 RESOLUTIONS = {"10": 10, "20": 20, "scl": 20}
 CHUNK = 5_000
-# Whole numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres. Given
-# an SRID it would have GDAL parse the coordinate system again for each parcel: six times the work of the pixels.
+# Whole numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres.
+# Given an SRID it would have GDAL parse the coordinate system again for each parcel: six times the work
+# of the pixels.
 AS_RASTER = (
     "ST_SetSRID(ST_AsRaster(ST_SetSRID(ST_Transform(wkb_geometry, {epsg}), 0), {res}::float8, -{res}::float8,"
     " 0::float8, 0::float8, '8BUI', 1::float8, 0::float8, 0::float8, 0::float8, false), {epsg})"
