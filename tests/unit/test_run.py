@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,13 @@ def test_a_complete_environment_is_left_alone_and_a_half_made_one_is_not(tmp_pat
     (project / ".venv" / ".complete").write_text(f"{empty}\n")
     again = subprocess.run([project / "scripts" / "setup-python"], env={"PATH": str(commands)}, check=False)
     assert again.returncode == 0
+
+
+def test_an_active_environment_lends_the_python_it_was_made_with(tmp_path: Path) -> None:
+    # making .venv anew begins with removing it, and with it the interpreter that is first on PATH
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    behind = Path(sys.executable).resolve()
+    (commands / "python3.12").symlink_to(behind)
+    answer = set_up_python(tmp_path / "project", commands)
+    assert f"with {behind} (" in answer.stderr
