@@ -1,0 +1,148 @@
+"""A Member State's season through the commands: every row in the database against a plain computation."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.features import geometry_mask
+
+from ..conftest import Database
+from .products import image_file
+from .test_real_data import BANDS, Parcels, plainly, read_parcels
+
+pytestmark = pytest.mark.postgis
+
+FIGURES = ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
+EXACT = [0, 3, 4, 5, 6, 7]  # all but mean and std, which may differ by the last bit
+
+
+@dataclass(frozen=True)
+class Country:
+    """What an inventory says of a Member State, and what is known of its data."""
+
+    parcels: str
+    year: int
+    period: tuple[str, str]
+    bands: dict[str, Any]
+    offset: int
+    scenes: int
+
+
+ZURICH = Country(
+    "ch_zurich/ZH_Polygons_2020_ESCH_EPSG32632.shp",
+    2022,
+    ("2022-03-01", "2022-08-01"),
+    {"scl": True, "10": list(BANDS[10]), "20": list(BANDS[20])},
+    -1000,
+    37,
+)
+DENMARK = Country(
+    "dk_gsaa2016/marker2016_small.shp",
+    2016,
+    ("2016-07-01", "2016-08-01"),
+    {"scl": False, "10": list(BANDS[10]), "20": []},
+    0,
+    1,
+)
+
+
+@pytest.mark.parametrize("country", [ZURICH, DENMARK], ids=["zurich", "denmark"])
+def test_every_row_is_what_numpy_says(database: Database, testdata: Path, country: Country) -> None:
+    file = testdata / "parcels" / country.parcels
+    onboard(database, testdata, country, file)
+    parcels = [(fid + 1, shape) for fid, shape in read_parcels(file)]  # ogc_fid counts from one
+    with database.connect() as conn:
+        scenes = conn.execute("SELECT id, path, status, applied_offset FROM dias_catalogue").fetchall()
+        figures = ", ".join(f'"{figure}"::float8' for figure in FIGURES)
+        sigs = keyed(conn, f"SELECT obsid, pid, band, {figures} FROM sigs", keys=3)
+        hists = keyed(conn, "SELECT obsid, pid, hist FROM hists", keys=2)
+    assert len(scenes) == country.scenes
+    for obsid, path, status, applied in scenes:
+        assert status == "extracted"
+        assert applied == country.offset
+        expected = {
+            (obsid, *key): values
+            for resolution in (10, 20)
+            if country.bands[str(resolution)]
+            for key, values in signatures(testdata, path, parcels, resolution, country.offset).items()
+        }
+        assert {key for key in sigs if key[0] == obsid} == expected.keys()
+        for key, values in expected.items():
+            found, wanted = np.array(sigs[key], np.float32), np.array(values, np.float32)
+            assert (found[EXACT] == wanted[EXACT]).all(), key
+            np.testing.assert_array_max_ulp(found[1:3], wanted[1:3], maxulp=1)
+        if country.bands["scl"]:
+            found_classes = {pid: hist[0] for (scene, pid), hist in hists.items() if scene == obsid}
+            assert found_classes == histograms(testdata, path, parcels)
+    assert sigs
+    assert bool(hists) == country.bands["scl"]
+
+
+def onboard(database: Database, testdata: Path, country: Country, file: Path) -> None:
+    """Do what the playbooks do, with the same commands."""
+    table, (start, end) = f"parcels_{country.year}", country.period
+    database.configured(
+        tables={"parcel_table": f"public.{table}"},
+        args={"name": table, "startdate": start, "enddate": end},
+        eodata=str(testdata / "eodata"),
+        extraction={"s2": country.bands | {"reflectance": "harmonised"}},
+    )
+    for arguments in (
+        ("schema", "apply"),
+        ("parcels", "load", str(file)),
+        ("aoi", "set", table, "--from-parcels"),
+        ("catalogue", "sync", table, start, end, "s2", "--source", "archive"),
+        ("parcels", "rasterise"),
+        ("extract", "run"),
+    ):
+        command = [
+            sys.executable,
+            "-m",
+            "cbmctl",
+            "--config",
+            str(database.config_path),
+            "--json",
+            *arguments,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["changed"]
+
+
+def keyed(conn: Any, statement: str, *, keys: int) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Fetch rows by their first columns; a key that comes twice is a fault of its own."""
+    found = conn.execute(statement).fetchall()
+    by_key = {row[:keys]: row[keys:] for row in found}
+    assert len(by_key) == len(found)
+    return by_key
+
+
+def signatures(
+    testdata: Path, path: str, parcels: Parcels, resolution: int, offset: int
+) -> dict[tuple[int, str], tuple[float, ...]]:
+    files = [image_file(testdata / "eodata", path, f"{band}_{resolution}m") for band in BANDS[resolution]]
+    found, _ = plainly(parcels, files, offset)
+    return {
+        (pid, band): figures
+        for pid, bands in found.items()
+        for band, figures in zip(BANDS[resolution], bands, strict=True)
+    }
+
+
+def histograms(testdata: Path, path: str, parcels: Parcels) -> dict[int, dict[str, int]]:
+    with rasterio.open(image_file(testdata / "eodata", path, "SCL_20m")) as dataset:
+        image, transform = dataset.read(1), dataset.transform
+    found = {}
+    for pid, parcel in parcels:
+        classes, counts = np.unique(
+            image[~geometry_mask([parcel], image.shape, transform)], return_counts=True
+        )
+        if len(classes):
+            found[pid] = {str(name): int(count) for name, count in zip(classes, counts, strict=True)}
+    return found
