@@ -1,19 +1,21 @@
-"""A small season in a real database, for the tests of queue and worker."""
+"""What several tests share: a small season for queue and worker, parcel files for loading."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, box
 
-from cbmctl.config import Config
+from cbmctl.config import Config, Tables
 from cbmctl.schema import apply
 
 from ..conftest import Database
+from .loading import fields, write
 from .products import LEFT, TOP, make_product, metadata
 
 EPSG = 32632
@@ -107,3 +109,26 @@ def season(database: Database, tmp_path: Path) -> Season:
                FROM parcels_2021"""
         )
     return Season(database, config)
+
+
+@pytest.fixture
+def tables(database: Database) -> Tables:
+    apply(database.config)
+    return database.config.tables
+
+
+@pytest.fixture
+def conn(database: Database, tables: Tables) -> Iterator[psycopg.Connection]:  # noqa: ARG001  (schema first)
+    # the tests replace tables behind one connection, which prepared statements do not survive
+    with database.connect(autocommit=True, prepare_threshold=None) as connection:
+        yield connection
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    return write(tmp_path / "three.gpkg", fields(3), name=["å", "æ", "ø"])
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Path:
+    return write(tmp_path / "four.gpkg", fields(4, shift=20), name=["å", "æ", "ø", "ß"])

@@ -19,7 +19,7 @@ from cbmctl.parcels.load import Options, load
 from cbmctl.schema import apply
 
 from ..conftest import Database
-from .test_parcels_source import NATIONAL
+from .test_parcels_national import NATIONAL
 
 ZURICH = shapely.box(8.4, 47.3, 8.6, 47.5)
 ISLE = shapely.box(9.0, 47.0, 9.1, 47.1)

@@ -1,4 +1,4 @@
-"""requirements.yml and the pinned package `ansible` bring the same collections; the playbooks use no others."""
+"""requirements.yml and the pinned package `ansible` bring the same collections; nothing else is used."""
 
 import json
 import re
