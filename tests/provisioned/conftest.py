@@ -10,19 +10,30 @@ import psycopg
 import pytest
 from testinfra.host import Host
 
-DATABASE = "cbm"
-
 
 @dataclass(frozen=True)
 class Tenant:
-    """A tenant as the inventory describes it."""
+    """A tenant as the inventory, and the roles' defaults where it says nothing, describe it."""
 
     address: str
     port: int
     parcels_table: str
     aoi: str
+    expected_parcels: int
     eodata: Path
     state_dir: Path
+    sshd_options: dict[str, str]
+    held_packages: list[str]
+    data_disk: str
+    data_mount: str
+    docker_root: str
+    containerd_root: str
+    docker_users: list[str]
+    container: str
+    database_directory: Path
+    database_volume: str
+    database: str
+    extensions: list[str]
 
     def password(self, role: str) -> str:
         return (self.state_dir / "secrets" / f"{role}.password").read_text().strip()
@@ -31,8 +42,9 @@ class Tenant:
 @pytest.fixture(scope="session")
 def tenant() -> Tenant:
     given = json.loads(os.environ["CBM_TENANT"])
-    paths = {name: Path(given.pop(name)) for name in ("eodata", "state_dir")}
-    return Tenant(**given | {"port": int(given["port"])}, **paths)
+    paths = {name: Path(given[name]) for name in ("eodata", "state_dir", "database_directory")}
+    numbers = {name: int(given[name]) for name in ("port", "expected_parcels")}
+    return Tenant(**given | paths | numbers)
 
 
 @pytest.fixture
@@ -48,7 +60,7 @@ def reader(tenant: Tenant) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     with psycopg.connect(
         host=tenant.address,
         port=tenant.port,
-        dbname=DATABASE,
+        dbname=tenant.database,
         user="cbm_reader",
         password=tenant.password("reader"),
         sslmode="verify-full",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +11,38 @@ import pytest
 from psycopg import Connection
 from testinfra.host import Host
 
-from .conftest import DATABASE, Tenant
+from .conftest import Tenant
 
-CONTAINER = "ams_db"
 CONTAINER_UID = 999
-DIRECTORY = Path("/data/postgis")
 EVERYWHERE = {"all", "0.0.0.0", "::"}  # noqa: S104
 A_MONTH = 30 * 24 * 3600
 
 
+Superuser = Callable[[str], list[str]]
+
+
 @pytest.fixture
-def container(root: Host) -> dict[str, Any]:
-    [container] = json.loads(root.check_output(f"docker inspect {CONTAINER}"))
+def container(root: Host, tenant: Tenant) -> dict[str, Any]:
+    [container] = json.loads(root.check_output("docker inspect %s", tenant.container))
     return dict(container)
 
 
-def superuser(root: Host, query: str) -> list[str]:
+@pytest.fixture
+def superuser(root: Host, tenant: Tenant) -> Superuser:
     """The rows of a query by the superuser, columns joined by |, as lines."""
-    rows: str = root.check_output(f"docker exec {CONTAINER} psql -U postgres -d {DATABASE} -Atc %s", query)
-    return rows.splitlines()
+
+    def rows(query: str) -> list[str]:
+        psql = "docker exec %s psql -U postgres -d %s -Atc %s"
+        return list(root.check_output(psql, tenant.container, tenant.database, query).splitlines())
+
+    return rows
 
 
 def connect(tenant: Tenant, user: str, password: str, **more: Any) -> Connection:
     parameters: dict[str, Any] = {
         "sslmode": "verify-full",
         "sslrootcert": str(tenant.state_dir / "pki" / "ca.crt"),
-        "dbname": DATABASE,
+        "dbname": tenant.database,
     }
     return psycopg.connect(
         host=tenant.address,
@@ -70,10 +77,10 @@ def test_wrong_password_is_refused(tenant: Tenant) -> None:
         connect(tenant, "cbm_reader", "not-the-password")
 
 
-@pytest.mark.parametrize("database", [DATABASE, "postgres"])
-def test_superuser_is_refused_from_outside(tenant: Tenant, database: str) -> None:
-    with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects connection"):
-        connect(tenant, "postgres", "", dbname=database)
+def test_superuser_is_refused_from_outside(tenant: Tenant) -> None:
+    for database in (tenant.database, "postgres"):
+        with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects connection"):
+            connect(tenant, "postgres", "", dbname=database)
 
 
 def test_reader_reaches_no_other_database(tenant: Tenant) -> None:
@@ -87,9 +94,8 @@ def test_server_is_checked_against_the_tenants_own_authority(tenant: Tenant, tmp
         connect(tenant, "cbm_reader", tenant.password("reader"), sslrootcert=str(tmp_path / "empty.crt"))
 
 
-def test_network_lines_of_the_access_rules_ask_for_tls_and_scram(root: Host) -> None:
+def test_network_lines_of_the_access_rules_ask_for_tls_and_scram(superuser: Superuser) -> None:
     rules = superuser(
-        root,
         "SELECT type, array_to_string(user_name, ','), address, auth_method, error FROM pg_hba_file_rules",
     )
     for rule in rules:
@@ -140,15 +146,13 @@ def test_reader_has_limits(reader: Connection) -> None:
     assert row[2] > 0
 
 
-def test_no_role_but_the_superuser_is_mighty(root: Host) -> None:
+def test_no_role_but_the_superuser_is_mighty(superuser: Superuser) -> None:
     mighty = "rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
-    assert superuser(root, f"SELECT rolname FROM pg_roles WHERE {mighty}") == ["postgres"]
+    assert superuser(f"SELECT rolname FROM pg_roles WHERE {mighty}") == ["postgres"]
 
 
-def test_superuser_has_no_password_and_the_others_scram(root: Host) -> None:
-    assert superuser(
-        root, "SELECT rolname, left(rolpassword, 13) FROM pg_authid WHERE rolcanlogin ORDER BY 1"
-    ) == [
+def test_superuser_has_no_password_and_the_others_scram(superuser: Superuser) -> None:
+    assert superuser("SELECT rolname, left(rolpassword, 13) FROM pg_authid WHERE rolcanlogin ORDER BY 1") == [
         "cbm_owner|SCRAM-SHA-256",
         "cbm_reader|SCRAM-SHA-256",
         "cbm_writer|SCRAM-SHA-256",
@@ -156,12 +160,8 @@ def test_superuser_has_no_password_and_the_others_scram(root: Host) -> None:
     ]
 
 
-def test_extensions_are_those_that_are_used(root: Host) -> None:
-    assert superuser(root, "SELECT extname FROM pg_extension ORDER BY 1") == [
-        "plpgsql",
-        "postgis",
-        "postgis_raster",
-    ]
+def test_extensions_are_those_that_are_used(superuser: Superuser, tenant: Tenant) -> None:
+    assert superuser("SELECT extname FROM pg_extension ORDER BY 1") == sorted(["plpgsql", *tenant.extensions])
 
 
 # --- what it runs as
@@ -185,38 +185,38 @@ def test_port_is_the_tenants(container: dict[str, Any], tenant: Tenant) -> None:
     assert published["HostPort"] == str(tenant.port)
 
 
-def test_data_is_in_the_named_volume_on_the_data_disk(root: Host, container: dict[str, Any]) -> None:
+def test_data_is_in_the_named_volume_on_the_data_disk(
+    root: Host, container: dict[str, Any], superuser: Superuser, tenant: Tenant
+) -> None:
     volumes = {mount["Destination"]: mount for mount in container["Mounts"] if mount["Type"] == "volume"}
     assert {place: mount["Name"] for place, mount in volumes.items()} == {
-        "/var/lib/postgresql/data": "database"
+        "/var/lib/postgresql/data": tenant.database_volume
     }
-    assert volumes["/var/lib/postgresql/data"]["Source"].startswith("/data/")
-    assert root.mount_point("/data").exists
-    assert superuser(root, "SHOW data_directory")[0].startswith("/var/lib/postgresql/data/")
-    assert superuser(root, "SHOW data_checksums") == ["on"]
+    assert volumes["/var/lib/postgresql/data"]["Source"].startswith(f"{tenant.data_mount}/")
+    assert root.mount_point(tenant.data_mount).exists
+    assert superuser("SHOW data_directory")[0].startswith("/var/lib/postgresql/data/")
+    assert superuser("SHOW data_checksums") == ["on"]
 
 
-def test_only_root_passes_to_key_and_socket(root: Host) -> None:
-    assert (root.file(str(DIRECTORY)).user, root.file(str(DIRECTORY)).mode) == ("root", 0o700)
-    key = root.file(str(DIRECTORY / "tls" / "server.key"))
+def test_only_root_passes_to_key_and_socket(root: Host, tenant: Tenant) -> None:
+    directory = root.file(str(tenant.database_directory))
+    assert (directory.user, directory.mode) == ("root", 0o700)
+    key = root.file(str(tenant.database_directory / "tls" / "server.key"))
     assert (key.user, key.gid, key.mode) == ("root", CONTAINER_UID, 0o640)
 
 
 # --- that it runs what its files say
 
 
-def test_no_setting_waits_and_no_line_is_wrong(root: Host) -> None:
-    assert superuser(root, "SELECT name FROM pg_settings WHERE pending_restart") == []
-    assert (
-        superuser(root, "SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL OR NOT applied")
-        == []
-    )
-    assert superuser(root, "SELECT map_name, error FROM pg_ident_file_mappings WHERE error IS NOT NULL") == []
+def test_no_setting_waits_and_no_line_is_wrong(superuser: Superuser) -> None:
+    assert superuser("SELECT name FROM pg_settings WHERE pending_restart") == []
+    assert superuser("SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL OR NOT applied") == []
+    assert superuser("SELECT map_name, error FROM pg_ident_file_mappings WHERE error IS NOT NULL") == []
 
 
-def test_certificate_is_valid_for_a_month_yet(root: Host) -> None:
-    certificate = DIRECTORY / "tls" / "server.crt"
-    root.run_expect([0], f"openssl x509 -noout -checkend {A_MONTH} -in {certificate}")
+def test_certificate_is_valid_for_a_month_yet(root: Host, tenant: Tenant) -> None:
+    certificate = str(tenant.database_directory / "tls" / "server.crt")
+    root.run_expect([0], "openssl x509 -noout -checkend %s -in %s", str(A_MONTH), certificate)
 
 
 def test_passwords_are_in_no_process_list_and_no_log(
@@ -227,7 +227,7 @@ def test_passwords_are_in_no_process_list_and_no_log(
         json.dumps(container),
         root.check_output("ps -eo args"),
         root.check_output("cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; true"),
-        root.check_output(f"docker logs --tail 20000 {CONTAINER} 2>&1"),
+        root.check_output("docker logs --tail 20000 %s 2>&1", tenant.container),
         root.check_output("journalctl --no-pager --lines 20000 2>/dev/null; true"),
     ]
     secret = re.compile("|".join(re.escape(tenant.password(role)) for role in ("owner", "writer", "reader")))
