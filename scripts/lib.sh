@@ -22,3 +22,11 @@ install_packages() {
   apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >/dev/null ||
     die "The Debian packages $* could not be installed." "$by_hand"
 }
+
+# prints the CAs that image builds trust: this machine's, and $CBM_EXTRA_CA where TLS is inspected with one that it does not know
+ca_bundle() {
+  local bundle=/etc/ssl/certs/ca-certificates.crt extra=${CBM_EXTRA_CA:-}
+  [ -z "$extra" ] || [ -r "$extra" ] || die "CBM_EXTRA_CA=$extra: there is no such file."
+  if [ -r "$bundle" ]; then cat "$bundle"; fi
+  if [ -n "$extra" ]; then cat "$extra"; fi
+}
