@@ -47,11 +47,12 @@ class Database:
 
 @pytest.fixture(scope="session")
 def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A superuser's way into a PostGIS server: $CBM_TEST_DSN, else a container of the project's own image."""
+    """A superuser's way into a PostGIS server: $CBM_TEST_DSN, else a container of the project's own image:
+    $CBM_TEST_IMAGE as `./run unit` sets it, else the newest on this machine."""
     if given := os.environ.get("CBM_TEST_DSN"):
         yield given
         return
-    image = _newest_image()
+    image = os.environ.get("CBM_TEST_IMAGE") or _newest_image()
     if image is None:
         _missing(f"no PostGIS: set CBM_TEST_DSN, or build the image {OWN_IMAGE}")
     name = f"cbm-test-{uuid.uuid4().hex[:8]}"
