@@ -88,12 +88,12 @@ def extract(conn: psycopg.Connection, config: Config, task: Task, indexes: Index
     if task.path is None:
         raise SceneError("!S3 subdir", f"the catalogue has no path for {task.reference}: sync it again")
     product = open_product(config.eodata, task.path)
-    bands, resolution = config.extraction.bandsets[task.bandset], RESOLUTION[task.bandset]
+    resolution = RESOLUTION[task.bandset]
     harmonise = config.extraction.reflectance == "harmonised"
     index = indexes(product.grid(resolution))
     # without a parcel in the image nothing needs decoding
     images: dict[str, Any] = (
-        dict(product.read(bands, resolution, harmonise=harmonise).bands) if len(index) else {}
+        dict(product.read(task.bands, resolution, harmonise=harmonise).bands) if len(index) else {}
     )
     if task.bandset == "scl":
         classes = histograms(index, images["SCL"]) if images else {}

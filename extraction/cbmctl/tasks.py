@@ -4,24 +4,34 @@ Whoever works on a task holds an advisory lock on its connection for as long as 
 lock is gone with its connection, so its task is free again at once: no leases, no clean-up. The lock's key is
 LOCK_SPACE plus the band set's place, and the scene's id.
 
+A task carries its bands, so that a worker needs no opinion of its own: `cbmctl.planning` writes them.
+
 `dias_catalogue.status` follows the tasks in the manual's words, always in the same transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from cbmctl.config import Config, Tables
+from cbmctl.config import Tables
 from cbmctl.database import NO_OUT_DB, one, query
-from cbmctl.errors import UserError
 
 BANDSETS = ("scl", "10", "20")  # in the order of processing: SCL tells which scenes hold no parcels
 STATES = ("ready", "running", "done", "failed")
 MAX_ATTEMPTS = 3
 LOCK_SPACE = 0x43424D00
+
+# Whether somebody works on the task t; takes LIVE_PARAMETERS.
+LIVE = sql.SQL(
+    """EXISTS (
+           SELECT FROM pg_locks l
+           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = t.obsid::oid
+             AND l.classid = (%(space)s + array_position(%(order)s, t.bandset))::oid
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+)
+LIVE_PARAMETERS = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 
 
 @dataclass(frozen=True)
@@ -30,103 +40,16 @@ class Task:
 
     obsid: int
     bandset: str
+    bands: tuple[str, ...]
     attempt: int
     reference: str
     path: str | None
 
 
-@dataclass(frozen=True)
-class Planned:
-    """What planning changed (tasks new, to be done again, no longer wanted) and what is there now."""
-
-    created: int
-    again: int
-    dropped: int
-    counts: Mapping[str, int]
-
-    @property
-    def changed(self) -> bool:
-        """Whether planning changed the queue."""
-        return bool(self.created or self.again or self.dropped)
-
-
-def plan(conn: psycopg.Connection, config: Config, *, retry: bool = False, check: bool = False) -> Planned:
-    """Put what is still to be extracted into the queue.
-
-    Scenes count that meet the AOI, lie in [start, end) and have status 'ingested' or 'inprogress'. A scene
-    that someone set back to 'ingested', as the manual does, is extracted again as a whole.
-
-    Args:
-        conn: a connection in no transaction.
-        config: says which area, dates and bands.
-        retry: also give failed tasks another three attempts.
-        check: count only.
-
-    Raises:
-        UserError: there is no such AOI.
-    """
-    names = _names(config.tables)
-    wanted = list(config.extraction.bandsets)
-    scope = {
-        "name": config.args.name,
-        "start": config.args.start,
-        "end": config.args.end,
-        "wanted": wanted,
-        "retry": retry,
-    }
-    area = query(
-        "SELECT wkb_geometry FROM {aois} WHERE {field} = %(name)s",
-        field=sql.Identifier(config.args.aoi_field),
-        **names,
-    )
-    scenes = query(
-        """SELECT d.id, d.status
-           FROM {catalogue} d JOIN ({area}) a ON ST_Intersects(d.footprint, a.wkb_geometry)
-           WHERE d.card = 's2' AND d.obstime >= %(start)s AND d.obstime < %(end)s
-             AND d.status IN ('ingested', 'inprogress')""",
-        area=area,
-        **names,
-    )
-    with conn.transaction(force_rollback=check):
-        if conn.execute(area, scope).fetchone() is None:
-            raise UserError(
-                f"{config.tables.aois} has no area '{config.args.name}': set it with cbmctl aoi set"
-            )
-        again = _obsids(
-            conn,
-            """UPDATE {tasks} t SET state = 'ready', attempts = 0, reason = NULL, worker = NULL
-               WHERE t.bandset = ANY(%(wanted)s) AND (
-                   (t.state = 'failed' AND %(retry)s)
-                   OR (t.state IN ('done', 'failed')
-                       AND t.obsid IN (SELECT id FROM ({scenes}) s WHERE s.status = 'ingested')))
-               RETURNING obsid""",
-            scope,
-            scenes=scenes,
-            **names,
-        )
-        created = _obsids(
-            conn,
-            """INSERT INTO {tasks} (obsid, bandset)
-               SELECT s.id, bandset FROM ({scenes}) s, unnest(%(wanted)s::text[]) bandset
-               ON CONFLICT DO NOTHING RETURNING obsid""",
-            scope,
-            scenes=scenes,
-            **names,
-        )
-        dropped = _obsids(
-            conn,
-            "DELETE FROM {tasks} WHERE state = 'ready' AND bandset <> ALL(%(wanted)s) RETURNING obsid",
-            scope,
-            **names,
-        )
-        _settle(conn, config.tables, again + dropped)
-        return Planned(len(created), len(again), len(dropped), counts(conn, config.tables))
-
-
 def counts(conn: psycopg.Connection, tables: Tables) -> dict[str, int]:
     """Tasks by state."""
     found = conn.execute(
-        query("SELECT state, count(*) FROM {tasks} GROUP BY state", **_names(tables))
+        query("SELECT state, count(*) FROM {tasks} GROUP BY state", **names(tables))
     ).fetchall()
     return dict.fromkeys(STATES, 0) | dict(found)
 
@@ -147,24 +70,20 @@ def claim(conn: psycopg.Connection, tables: Tables, worker: str) -> Task | None:
         with conn.transaction():
             row = conn.execute(
                 query(
-                    """SELECT t.obsid, t.bandset, t.attempts, t.state, d.reference, d.path
+                    """SELECT t.obsid, t.bandset, t.bands, t.attempts, t.state, d.reference, d.path
                        FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
-                       WHERE t.state = 'ready' OR (t.state = 'running' AND NOT EXISTS (
-                           SELECT FROM pg_locks l
-                           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = t.obsid::oid
-                             AND l.classid = (%(space)s + array_position(%(order)s, t.bandset))::oid
-                             AND l.database = (
-                                 SELECT oid FROM pg_database WHERE datname = current_database())))
+                       WHERE t.state = 'ready' OR (t.state = 'running' AND NOT {live})
                        ORDER BY array_position(%(order)s, t.bandset), t.attempts, d.obstime
                        LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
-                    **_names(tables),
+                    live=LIVE,
+                    **names(tables),
                 ),
-                {"space": LOCK_SPACE, "order": list(BANDSETS)},
+                LIVE_PARAMETERS,
             ).fetchone()
             if row is None:
                 return None
-            obsid, bandset, attempts, state, reference, path = row
-            task = Task(obsid, bandset, attempts + 1, reference, path)
+            obsid, bandset, bands, attempts, state, reference, path = row
+            task = Task(obsid, bandset, tuple(bands), attempts + 1, reference, path)
             if not one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _lock(task))[0]:
                 continue  # its worker came between the look and the lock: look again
             if state == "running" and attempts >= MAX_ATTEMPTS:
@@ -178,6 +97,8 @@ def claim(conn: psycopg.Connection, tables: Tables, worker: str) -> Task | None:
 
 def finish(conn: psycopg.Connection, tables: Tables, task: Task, *, parcels: int, rows: int) -> None:
     """Close a task. Call it in the transaction that writes its rows, and `unlock` after that.
+
+    It stays to be done when other bands have been asked for meanwhile.
 
     Args:
         conn: the connection that claimed the task.
@@ -200,7 +121,7 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
                    WHERE (obsid, bandset) IN (
                        SELECT obsid, bandset FROM {tasks} WHERE obsid = %s AND state = 'ready'
                        FOR UPDATE SKIP LOCKED)""",
-                **_names(tables),
+                **names(tables),
             ),
             [task.obsid],
         )
@@ -233,7 +154,7 @@ def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
             query(
                 "UPDATE {tasks} SET state = 'ready', attempts = attempts - 1, worker = NULL"
                 " WHERE obsid = %s AND bandset = %s",
-                **_names(tables),
+                **names(tables),
             ),
             [task.obsid, task.bandset],
         )
@@ -251,14 +172,14 @@ def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str) ->
             """UPDATE {tasks} SET state = 'running', attempts = %s, worker = %s, claimed_at = now(),
                    finished_at = NULL
                WHERE obsid = %s AND bandset = %s""",
-            **_names(tables),
+            **names(tables),
         ),
         [task.attempt, worker, task.obsid, task.bandset],
     )
     conn.execute(
         query(
             "UPDATE {catalogue} SET status = 'inprogress' WHERE id = %s AND status <> 'inprogress'",
-            **_names(tables),
+            **names(tables),
         ),
         [task.obsid],
     )
@@ -276,26 +197,30 @@ def _close(
 ) -> None:
     conn.execute(
         query(
-            """UPDATE {tasks} SET state = %s, reason = %s, parcels = %s, rows = %s, finished_at = now()
+            # a task that fails keeps what is known of the rows of an earlier time, which it has not touched
+            """UPDATE {tasks}
+               SET state = CASE WHEN bands = %s THEN %s ELSE 'ready' END, reason = %s,
+                   parcels = coalesce(%s, parcels), rows = coalesce(%s, rows), finished_at = now()
                WHERE obsid = %s AND bandset = %s""",
-            **_names(tables),
+            **names(tables),
         ),
-        [state, reason, parcels, rows, task.obsid, task.bandset],
+        [list(task.bands), state, reason, parcels, rows, task.obsid, task.bandset],
     )
-    _settle(conn, tables, [task.obsid])
+    settle(conn, tables, [task.obsid])
 
 
-def _settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
     """Let the scenes' status say what their tasks have come to."""
-    names = _names(tables)
     # Two workers may finish tasks of one scene at once; the second must see what the first has written.
     conn.execute(
-        query("SELECT FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", **names), [list(obsids)]
+        query("SELECT FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", **names(tables)),
+        [list(obsids)],
     )
     conn.execute(
         query(
             """UPDATE {catalogue} d
                SET status = CASE
+                       WHEN t.tasks = 0 THEN 'ingested'
                        WHEN t.open > 0 THEN 'inprogress'
                        WHEN t.reason IS NOT NULL THEN left(split_part(t.reason, ': ', 1), 24)
                        WHEN t.parcels = 0 THEN 'No parcels'
@@ -303,21 +228,16 @@ def _settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> 
                    END,
                    reason = t.reason
                FROM (
-                   SELECT obsid, count(*) FILTER (WHERE state IN ('ready', 'running')) AS open,
+                   SELECT id, count(obsid) AS tasks,
+                       count(*) FILTER (WHERE state IN ('ready', 'running')) AS open,
                        min(reason) FILTER (WHERE state = 'failed') AS reason, sum(parcels) AS parcels
-                   FROM {tasks} WHERE obsid = ANY(%s) GROUP BY obsid
+                   FROM unnest(%s::integer[]) id LEFT JOIN {tasks} ON obsid = id GROUP BY id
                ) t
-               WHERE d.id = t.obsid""",
-            **names,
+               WHERE d.id = t.id""",
+            **names(tables),
         ),
         [list(obsids)],
     )
-
-
-def _obsids(
-    conn: psycopg.Connection, text: LiteralString, scope: Mapping[str, Any], **names: sql.Composable
-) -> list[int]:
-    return [obsid for (obsid,) in conn.execute(query(text, **names), scope).fetchall()]
 
 
 def _lock(task: Task) -> tuple[int, int]:
@@ -325,5 +245,6 @@ def _lock(task: Task) -> tuple[int, int]:
     return LOCK_SPACE + BANDSETS.index(task.bandset) + 1, task.obsid
 
 
-def _names(tables: Tables) -> dict[str, sql.Composable]:
+def names(tables: Tables) -> dict[str, sql.Composable]:
+    """The tables that the queue's statements name."""
     return {"tasks": tables.tasks.sql, "catalogue": tables.catalogue.sql, "aois": tables.aois.sql}

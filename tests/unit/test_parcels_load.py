@@ -85,8 +85,8 @@ def extracted(conn: psycopg.Connection, tables: Tables, three: Path) -> Loaded:
         VALUES
             (1, '2021-03-05', 'a', '2A', 's2', 'extracted', -1000, ST_MakeEnvelope(8, 53, 10, 55, 4326)),
             (2, '2021-03-08', 'b', '2A', 's2', 'ingested', NULL, ST_MakeEnvelope(8, 53, 10, 55, 4326));
-        INSERT INTO tasks (obsid, bandset, state, attempts, rows)
-        VALUES (1, '10', 'done', 1, 3), (2, '10', 'ready', 0, NULL);
+        INSERT INTO tasks (obsid, bandset, bands, state, attempts, rows)
+        VALUES (1, '10', '{B02}', 'done', 1, 3), (2, '10', '{B02}', 'ready', 0, NULL);
         INSERT INTO sigs (pid, obsid, band, count) VALUES (1, 1, 'B02', 9), (2, 1, 'B02', 9);
         INSERT INTO hists (pid, obsid, hist) VALUES (1, 1, '{"4": 9}');
         """

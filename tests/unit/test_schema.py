@@ -102,14 +102,14 @@ def indexes(database: Database, table: str) -> set[str]:
 
 def test_from_nothing_and_again(database: Database) -> None:
     would = apply(database.config, check=True)
-    assert (would.changed, would.before, would.after) == (True, None, "0003")
+    assert (would.changed, would.before, would.after) == (True, None, "0004")
     with database.connect() as conn:
         assert conn.execute("SELECT to_regclass('public.sigs')").fetchone() == (None,), (
             "--check changed something"
         )
     assert apply(database.config) == would
     again = apply(database.config)
-    assert (again.changed, again.before) == (False, "0003")
+    assert (again.changed, again.before) == (False, "0004")
     assert not apply(database.config, check=True).changed
 
 
@@ -204,7 +204,7 @@ def test_roles(database: Database) -> None:
         conn.execute(
             "INSERT INTO dias_catalogue (obstime, reference, sensor, card) VALUES (now(), 'x', '2A', 's2')"
         )
-        conn.execute("INSERT INTO tasks (obsid, bandset) VALUES (1, 'scl')")
+        conn.execute("INSERT INTO tasks (obsid, bandset, bands) VALUES (1, 'scl', '{SCL}')")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("DELETE FROM parcels_2021")
     with login("cbm_reader") as conn:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from cbmctl import tasks
+from cbmctl import planning, tasks
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 
@@ -22,9 +22,9 @@ def line(season: Season) -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def plan(season: Season, **options: bool) -> tasks.Planned:
+def plan(season: Season, **options: bool) -> planning.Planned:
     with line(season) as conn:
-        return tasks.plan(conn, season.config, **options)
+        return planning.plan(conn, season.config, **options)
 
 
 def claim(season: Season, conn: psycopg.Connection) -> tasks.Task:
@@ -64,7 +64,7 @@ def test_plan_heeds_the_dates(season: Season) -> None:
     on_last_day = season.scene(6, product=False)
     config = season.database.configured(args={"startdate": "2021-03-06", "enddate": "2021-03-07"})
     with line(season) as conn:
-        tasks.plan(conn, config)
+        planning.plan(conn, config)
     assert {obsid for obsid, _ in season.tasks()} == {on_last_day}
 
 
@@ -73,14 +73,14 @@ def test_plan_follows_the_configuration(season: Season) -> None:
     plan(season)
     config = season.database.configured(extraction={"s2": {"scl": True, "10": ["B02"], "20": []}})
     with line(season) as conn:
-        assert tasks.plan(conn, config).dropped == 1
+        assert planning.plan(conn, config).dropped == 1
     assert set(season.tasks()) == {(scene, "scl"), (scene, "10")}
 
 
 def test_plan_without_area(season: Season) -> None:
     config = season.database.configured(args={"name": "nowhere"})
     with line(season) as conn, pytest.raises(UserError, match=r"public\.aois has no area 'nowhere'"):
-        tasks.plan(conn, config)
+        planning.plan(conn, config)
 
 
 def test_order_is_scl_of_all_scenes_first_and_by_time(season: Season) -> None:
@@ -144,7 +144,7 @@ def test_a_task_that_kills_its_workers_is_given_up(season: Season) -> None:
     scene = season.scene(5, product=False)
     config = season.database.configured(extraction={"s2": {"scl": True, "10": [], "20": []}})
     with line(season) as conn:
-        tasks.plan(conn, config)
+        planning.plan(conn, config)
     for attempt in (1, 2, 3):
         with line(season) as victim:
             assert claim(season, victim).attempt == attempt

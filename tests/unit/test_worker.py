@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
-from cbmctl import tasks
 from cbmctl.database import connect
+from cbmctl.planning import plan
 from cbmctl.worker import Stop, work
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season, pixels
@@ -29,7 +29,7 @@ Row = tuple[Any, ...]
 def plan_and_work(season: Season) -> list[str]:
     lines: list[str] = []
     with connect(season.config, autocommit=True) as conn:
-        tasks.plan(conn, season.config)
+        plan(conn, season.config)
     work(season.config, stop=Stop(), note=lines.append)
     return lines
 
@@ -107,7 +107,7 @@ def test_values_as_stored(season: Season) -> None:
     config = season.database.configured()
     season.scene(5)
     with connect(config, autocommit=True) as conn:
-        tasks.plan(conn, config)
+        plan(conn, config)
     work(config, stop=Stop(), note=lambda _line: None)
     low = pixels(5)["B02_10m"][members(1, 10)].min()
     assert season.rows('SELECT "min" FROM sigs WHERE pid = 1') == [(float(low),)]
@@ -209,7 +209,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(
     days = {season.scene(day): day for day in (5, 6)}
     slow_writes(season)
     with connect(season.config, autocommit=True) as conn:
-        tasks.plan(conn, season.config)
+        plan(conn, season.config)
     victim = command(season, "worker")
     try:
         eventually(writing(season))
@@ -233,7 +233,7 @@ def test_a_stopped_worker_ends_what_it_writes_and_gives_the_rest_back(
     season.scene(5)
     slow_writes(season)
     with connect(season.config, autocommit=True) as conn:
-        tasks.plan(conn, season.config)
+        plan(conn, season.config)
     worker = command(season, "worker")
     eventually(writing(season))
     worker.send_signal(number)

@@ -12,6 +12,7 @@ from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
+from cbmctl.planning import Planned, plan
 from cbmctl.worker import Stop, StopRequested, work
 
 LOOK_EVERY_S = 1.0
@@ -32,9 +33,9 @@ def group() -> None:
 @check_option
 @pass_context
 def plan_command(context: Context, retry: bool, check: bool) -> None:
-    """Queue the scenes that meet the area and the dates and are not extracted yet."""
+    """Queue the scenes that meet the area and the dates and are not extracted yet, or with other bands."""
     planned = _plan(context.config, retry=retry, check=check)
-    context.output.result(_data(planned), _sentence(planned.counts), f"{planned.created} of them are new.")
+    context.output.result(_data(planned), _sentence(planned.counts), _difference(planned))
 
 
 @group.command("run")
@@ -138,12 +139,12 @@ def _wait(member: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _plan(config: Config, *, retry: bool, check: bool) -> tasks.Planned:
+def _plan(config: Config, *, retry: bool, check: bool) -> Planned:
     with connect(config, purpose="cbmctl extract plan", autocommit=True) as conn:
-        return tasks.plan(conn, config, retry=retry, check=check)
+        return plan(conn, config, retry=retry, check=check)
 
 
-def _data(planned: tasks.Planned) -> dict[str, object]:
+def _data(planned: Planned) -> dict[str, object]:
     return {
         "changed": planned.changed,
         "created": planned.created,
@@ -166,3 +167,7 @@ def _sentence(counts: Mapping[str, int]) -> str:
         f"{counts['ready']} tasks to do, {counts['running']} being done, {counts['done']} done,"
         f" {counts['failed']} failed."
     )
+
+
+def _difference(planned: Planned) -> str:
+    return f"New: {planned.created}, again: {planned.again}, no longer wanted: {planned.dropped}."
