@@ -112,8 +112,8 @@ def _nothing(found: archive.Findings, place: str, aoi: str, start: date, end: da
     searched = f"{place} has no product from {start} to the day before {end}"
     if found.elsewhere:
         return (
-            f"{searched} that meets area '{aoi}', only others ({_few(found.elsewhere)}): check the area with"
-            " 'cbmctl aoi', or the archive"
+            f"{searched} that meets area '{aoi}', only others ({_few(found.elsewhere)}): check the area's"
+            " outline (cbmctl aoi set), or the archive"
         )
     if found.broken:
         return f"{searched} that can be read ({len(found.broken)} are broken): check the archive's mount"
