@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -138,7 +138,7 @@ def _config(where: dict[str, Any], eodata: Path) -> dict[str, Any]:
     }
 
 
-def _missing(what: str) -> None:
+def _missing(what: str) -> NoReturn:
     """Skip by default, so that a laptop can run the rest; fail where the tests are the gate."""
     if os.environ.get("CBM_REQUIRE_POSTGIS") == "1":
         pytest.fail(what)
