@@ -135,6 +135,33 @@ def test_a_database_made_by_hand_becomes_the_same(database: Database, by_hand: D
     assert rows == [("s2", "extracted", "32TMT", 32632, path), ("bs", "ingested", None, None, None)]
 
 
+def test_bands_of_tasks_that_were_done_before_they_were_kept(database: Database) -> None:
+    apply(database.config)
+    with database.connect() as conn:
+        conn.execute(
+            """ALTER TABLE tasks DROP bands;
+               UPDATE cbm_schema SET version_num = '0003';
+               INSERT INTO dias_catalogue (id, obstime, reference, sensor, card)
+               SELECT id, '2021-03-05', id::text, '2A', 's2' FROM generate_series(1, 3) id;
+               INSERT INTO sigs (pid, obsid, band)
+               SELECT pid, 1, band
+               FROM generate_series(1, 2) pid, unnest('{B11,B8A,B05,B02}'::text[]) band;
+               INSERT INTO tasks (obsid, bandset, state, rows) VALUES
+                   (1, 'scl', 'done', 2), (1, '10', 'done', 2), (1, '20', 'done', 6),
+                   (2, '10', 'done', 0), (2, '20', 'failed', NULL),
+                   (3, '10', 'ready', NULL), (3, '20', 'running', NULL)"""
+        )
+    assert apply(database.config).before == "0003"
+    with database.connect() as conn:
+        assert conn.execute("SELECT obsid, bandset, bands FROM tasks ORDER BY 1, 2").fetchall() == [
+            (1, "10", ["B02"]),
+            (1, "20", ["B05", "B11", "B8A"]),
+            (1, "scl", ["SCL"]),
+            (2, "10", None),
+            (2, "20", None),
+        ]
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [

@@ -1,0 +1,230 @@
+"""What a change of the configuration means for scenes that are queued, being done, or done."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from cbmctl import tasks
+from cbmctl.config import Config
+from cbmctl.database import connect
+from cbmctl.planning import Planned, plan
+from cbmctl.worker import Stop, work
+
+from .conftest import Season
+
+pytestmark = pytest.mark.postgis
+
+ALL = ("B02", "B03", "B05")
+
+
+def configured(season: Season, ten: list[str], twenty: list[str], *, scl: bool = True) -> Config:
+    return season.database.configured(extraction={"s2": {"scl": scl, "10": ten, "20": twenty}})
+
+
+def planned(config: Config, *, check: bool = False) -> Planned:
+    with connect(config, autocommit=True) as conn:
+        return plan(conn, config, check=check)
+
+
+def extract(config: Config) -> list[str]:
+    """Plan and work; return the band sets of the tasks that were worked on."""
+    lines: list[str] = []
+    planned(config)
+    work(config, stop=Stop(), note=lines.append)
+    return [line.split(":")[0].split()[1] for line in lines]
+
+
+def changes(result: Planned) -> tuple[int, int, int]:
+    return result.created, result.again, result.dropped
+
+
+def bands(season: Season, obsid: int) -> tuple[str, ...]:
+    rows = season.rows("SELECT DISTINCT band FROM sigs WHERE obsid = %s ORDER BY 1", obsid)
+    return tuple(band for (band,) in rows)
+
+
+def agree(season: Season) -> bool:
+    """Whether tasks say how many rows there are."""
+    return season.rows(
+        "SELECT (SELECT count(*) FROM sigs) = coalesce(sum(rows) FILTER (WHERE bandset <> 'scl'), 0)"
+        " AND (SELECT count(*) FROM hists) = coalesce(sum(rows) FILTER (WHERE bandset = 'scl'), 0) FROM tasks"
+    ) == [(True,)]
+
+
+@pytest.fixture
+def conn(season: Season) -> Iterator[psycopg.Connection]:
+    with connect(season.config, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def done(season: Season) -> int:
+    """A scene that is extracted as configured."""
+    scene = season.scene(5)
+    assert extract(season.config) == ["scl", "10", "20"]
+    assert bands(season, scene) == ALL
+    return scene
+
+
+def die(season: Season, config: Config) -> tasks.Task:
+    """Claim a task and vanish."""
+    with connect(config, autocommit=True) as victim:
+        task = tasks.claim(victim, config.tables, "victim")
+    with connect(season.config, autocommit=True) as admin:
+        while admin.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone():
+            pass
+    assert task is not None
+    return task
+
+
+def test_nothing_changed(season: Season, done: int) -> None:
+    for config in (season.config, configured(season, ["B03", "B02", "B03"], ["B05"])):
+        for check in (True, False):
+            result = planned(config, check=check)
+            assert (result.changed, changes(result)) == (False, (0, 0, 0))
+    assert season.status(done) == "extracted"
+
+
+def test_an_added_band(season: Season) -> None:
+    scene = season.scene(5)
+    before = configured(season, ["B02"], ["B05"])
+    extract(before)
+    after = configured(season, ["B02", "B03"], ["B05"])
+    would = planned(after, check=True)
+    assert (changes(would), season.status(scene)) == ((0, 1, 0), "extracted")
+    assert planned(after) == would
+    assert season.status(scene) == "inprogress"
+    assert extract(after) == ["10"]
+    assert (bands(season, scene), season.status(scene), agree(season)) == (ALL, "extracted", True)
+    assert not planned(after).changed
+
+
+def test_an_added_band_set(season: Season) -> None:
+    scene = season.scene(5)
+    extract(configured(season, ["B02", "B03"], [], scl=False))
+    after = configured(season, ["B02", "B03"], ["B05"])
+    would = planned(after, check=True)
+    assert changes(would) == (2, 0, 0)
+    assert planned(after) == would
+    assert season.status(scene) == "inprogress"
+    assert extract(after) == ["scl", "20"]
+    assert (bands(season, scene), season.status(scene), agree(season)) == (ALL, "extracted", True)
+    assert season.rows("SELECT count(*) FROM hists") == [(2,)]
+
+
+def test_a_removed_band(season: Season, done: int) -> None:
+    after = configured(season, ["B03"], ["B05"])
+    assert changes(planned(after)) == (0, 1, 0)
+    assert extract(after) == ["10"]
+    assert (bands(season, done), season.status(done), agree(season)) == (("B03", "B05"), "extracted", True)
+
+
+def test_a_removed_band_set_stays_where_it_is_done(season: Season, done: int) -> None:
+    open_scene = season.scene(6)
+    planned(season.config)
+    after = configured(season, ["B02", "B03"], [])
+    assert changes(planned(after)) == (0, 0, 1)
+    assert extract(after) == ["scl", "10"]
+    assert (bands(season, done), bands(season, open_scene)) == (ALL, ("B02", "B03"))
+    assert {season.status(scene) for scene in (done, open_scene)} == {"extracted"}
+    assert changes(planned(season.config)) == (1, 0, 0), "and is wanted again"
+
+
+def test_a_failed_task_is_tried_without_the_band_that_was_missing(season: Season) -> None:
+    scene = season.scene(5)
+    extract(configured(season, ["B02", "B08"], ["B05"]))
+    assert season.status(scene) == "!S3 B08.jp2"
+    extract(configured(season, ["B02"], ["B05"]))
+    assert (season.status(scene), bands(season, scene)) == ("extracted", ("B02", "B05"))
+
+
+def test_a_failed_task_of_an_unwanted_band_set_is_forgotten(season: Season) -> None:
+    scene = season.scene(5)
+    extract(configured(season, ["B02"], ["B06"]))
+    assert season.status(scene) == "!S3 B06.jp2"
+    assert changes(planned(configured(season, ["B02"], []))) == (0, 0, 1)
+    assert season.status(scene) == "extracted"
+
+
+def test_bands_that_cannot_be_had_leave_the_rows_of_before(season: Season, done: int) -> None:
+    extract(configured(season, ["B02", "B03"], ["B05", "B06"]))
+    assert (season.status(done), bands(season, done)) == ("!S3 B06.jp2", ALL)
+    assert agree(season)
+    assert changes(planned(configured(season, ["B02", "B03"], []))) == (0, 0, 1)
+    assert (season.status(done), agree(season)) == ("extracted", True)
+    assert changes(planned(season.config)) == (0, 1, 0), "of which bands is not known any more"
+
+
+def test_a_dead_workers_task_of_an_unwanted_band_set_is_dropped(season: Season) -> None:
+    scene = season.scene(5)
+    twenty = configured(season, [], ["B05"], scl=False)
+    planned(twenty)
+    assert die(season, twenty).bandset == "20"
+    after = configured(season, ["B02"], [], scl=False)
+    assert changes(planned(after)) == (1, 0, 1)
+    assert extract(after) == ["10"]
+    assert season.tasks() == {(scene, "10"): "done"}
+
+
+def test_a_live_workers_task_of_an_unwanted_band_set_is_left_to_it(
+    season: Season, conn: psycopg.Connection
+) -> None:
+    scene = season.scene(5)
+    planned(configured(season, [], ["B05"], scl=False))
+    task = tasks.claim(conn, season.config.tables, "live")
+    assert task is not None
+    assert changes(planned(configured(season, ["B02"], [], scl=False))) == (1, 0, 0)
+    with conn.transaction():
+        tasks.finish(conn, season.config.tables, task, parcels=1, rows=0)
+    assert season.tasks() == {(scene, "10"): "ready", (scene, "20"): "done"}
+
+
+def test_bands_that_change_while_a_worker_is_at_the_task(season: Season, conn: psycopg.Connection) -> None:
+    scene = season.scene(5)
+    planned(configured(season, ["B02"], [], scl=False))
+    task = tasks.claim(conn, season.config.tables, "live")
+    assert task is not None
+    after = configured(season, ["B02", "B03"], [], scl=False)
+    assert changes(planned(after)) == (0, 1, 0)
+    assert not planned(after).changed
+    with conn.transaction():
+        tasks.finish(conn, season.config.tables, task, parcels=1, rows=0)
+    tasks.unlock(conn, task)
+    assert (season.tasks(), season.status(scene)) == ({(scene, "10"): "ready"}, "inprogress")
+    assert extract(after) == ["10"]
+    assert bands(season, scene) == ("B02", "B03")
+
+
+def test_a_dead_workers_task_is_done_with_the_new_bands(season: Season) -> None:
+    scene = season.scene(5)
+    before = configured(season, ["B02"], [], scl=False)
+    planned(before)
+    die(season, before)
+    after = configured(season, ["B03"], [], scl=False)
+    assert changes(planned(after)) == (0, 1, 0)
+    assert extract(after) == ["10"]
+    assert (bands(season, scene), season.status(scene)) == (("B03",), "extracted")
+
+
+def test_a_scene_without_parcels_is_not_looked_at_again(season: Season) -> None:
+    scene = season.scene(5, product=False, shift=0.3)
+    extract(configured(season, ["B02"], []))
+    assert season.status(scene) == "No parcels"
+    assert not planned(configured(season, ["B02", "B03"], ["B05"])).changed
+
+
+def test_a_scene_out_of_period_keeps_what_it_has(season: Season, done: int) -> None:
+    season.database.configured(args={"startdate": "2021-04-01"})
+    assert not planned(configured(season, ["B02"], ["B05"])).changed
+    assert bands(season, done) == ALL
+
+
+def test_a_scene_that_loses_its_last_task_is_as_delivered(season: Season) -> None:
+    scene = season.scene(5)
+    twenty = configured(season, [], ["B05"], scl=False)
+    planned(twenty)
+    die(season, twenty)
+    season.database.configured(args={"startdate": "2021-04-01"})
+    assert changes(planned(configured(season, ["B02"], [], scl=False))) == (0, 0, 1)
+    assert (season.tasks(), season.status(scene)) == ({}, "ingested")
