@@ -114,5 +114,7 @@ def keep(directory: Path, stage: Stage, changed: int) -> None:
 
 def duration(seconds: float) -> str:
     """`1 min 05 s`, `3.2 s`."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes:.0f} min {rest:02.0f} s" if minutes else f"{rest:.1f} s"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
