@@ -19,6 +19,8 @@ class Tenant:
     port: int
     parcels_table: str
     aoi: str
+    start: str
+    end: str
     expected_parcels: int
     eodata: Path
     state_dir: Path
