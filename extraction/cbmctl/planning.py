@@ -60,8 +60,7 @@ def plan(conn: psycopg.Connection, config: Config, *, retry: bool = False, check
     with conn.transaction(force_rollback=check):
         queue = _Queue(conn, config, retry)
         queue.require_area()
-        # Workers lock a task's row before its scene's. Here, too, every task that changes comes before the
-        # first scene, so that nobody waits for the other in a circle.
+        queue.lock()
         open_tasks = queue.change_bands()
         again = queue.put_again()
         dropped = queue.drop()
@@ -110,6 +109,13 @@ class _Queue:
             args, tables = self._config.args, self._config.tables
             raise UserError(f"{tables.aois} has no area '{args.name}': set it with cbmctl aoi set")
 
+    def lock(self) -> None:
+        """Let no worker claim or close a task meanwhile, and no other plan begin; everyone may read.
+
+        Workers touch a task before its scene, so none of them holds a scene while it waits for us.
+        """
+        self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", tasks=self._names["tasks"]))
+
     def change_bands(self) -> list[int]:
         """Of open tasks. A worker that is at one notices when it is done, and leaves it to be done again."""
         return self._obsids(
@@ -132,10 +138,6 @@ class _Queue:
         )
 
     def drop(self) -> list[int]:
-        # who claims a task locks its row first: once the rows are ours, nobody comes to be at one of them
-        self._obsids(
-            "SELECT obsid FROM {tasks} WHERE state <> 'done' AND bandset <> ALL(%(bandsets)s) FOR UPDATE"
-        )
         # of an earlier time there are rows, in whatever bands
         former = self._obsids(
             """UPDATE {tasks} t SET state = 'done', bands = NULL, reason = NULL

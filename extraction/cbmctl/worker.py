@@ -131,6 +131,8 @@ class _Worker:
         """Commit rows, task and status together: a worker may die at any instant."""
         with self.conn.transaction():
             rows = found.write()
+            # the task before its scene, always: see cbmctl.planning
+            tasks.finish(self.conn, self.config.tables, task, parcels=found.parcels, rows=rows)
             if found.applied_offset is not None:
                 self.conn.execute(
                     query(
@@ -139,7 +141,6 @@ class _Worker:
                     ),
                     [found.applied_offset, task.obsid],
                 )
-            tasks.finish(self.conn, self.config.tables, task, parcels=found.parcels, rows=rows)
         return rows
 
     def _fail(self, task: Task, status: str, reason: str) -> str:

@@ -1,6 +1,7 @@
 """What a change of the configuration means for scenes that are queued, being done, or done."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -228,3 +229,36 @@ def test_a_scene_that_loses_its_last_task_is_as_delivered(season: Season) -> Non
     season.database.configured(args={"startdate": "2021-04-01"})
     assert changes(planned(configured(season, ["B02"], [], scl=False))) == (0, 0, 1)
     assert (season.tasks(), season.status(scene)) == ({}, "ingested")
+
+
+def test_plans_and_workers_at_once_never_wait_in_a_circle(season: Season) -> None:
+    for day in range(1, 15):
+        season.scene(day, product=False)
+    configs = (
+        configured(season, ["B02"], ["B05"]),
+        configured(season, ["B02", "B03"], []),
+        configured(season, [], ["B05", "B06"], scl=False),
+    )
+
+    def plan_often(_number: int) -> None:
+        for number in range(30):
+            planned(configs[number % 3])
+
+    def finish_many(number: int) -> None:
+        with connect(season.config, autocommit=True) as conn:
+            for _ in range(30):
+                if task := tasks.claim(conn, season.config.tables, f"worker {number}"):
+                    with conn.transaction():
+                        tasks.finish(conn, season.config.tables, task, parcels=1, rows=1)
+                    tasks.unlock(conn, task)
+
+    planned(configs[0])
+    with ThreadPoolExecutor(6) as pool:
+        at_work = [pool.submit(job, number) for job in (plan_often, finish_many) for number in (1, 2, 3)]
+    assert [error for job in at_work if (error := job.exception())] == []
+
+    planned(configs[1])
+    finish_many(0)
+    assert not planned(configs[1]).changed
+    wanted = season.rows("SELECT DISTINCT bandset, bands, state FROM tasks WHERE bandset <> '20' ORDER BY 1")
+    assert wanted == [("10", ["B02", "B03"], "done"), ("scl", ["SCL"], "done")]
