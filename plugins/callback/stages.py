@@ -100,8 +100,8 @@ class CallbackModule(CallbackBase):
 def keep(directory: Path, stage: Stage, changed: int) -> None:
     """Put the stage into `stages.json`, unless it did nothing and is known from a run that did."""
     path = directory / "stages.json"
-    if not directory.is_dir():
-        return
+    # the first stages come before anything else is put there
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     stages: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     if stage.name in stages and not changed:
         return

@@ -155,6 +155,7 @@ def test_a_run_that_changes_nothing_does_not_hide_one_that_did(tmp_path: Path) -
     assert kept(tmp_path)["Parcels"]["seconds"] == 30.0
 
 
-def test_a_tenant_without_a_state_directory_gets_none(tmp_path: Path) -> None:
-    stages.keep(tmp_path / "absent", stages.Stage("Parcels"), 1)
-    assert list(tmp_path.iterdir()) == []
+def test_the_first_stage_of_a_tenant_makes_its_private_directory(tmp_path: Path) -> None:
+    stages.keep(tmp_path / "si", stages.Stage("Checks beforehand"), 0)
+    assert (tmp_path / "si").stat().st_mode & 0o777 == 0o700
+    assert list(json.loads((tmp_path / "si" / "stages.json").read_text())) == ["Checks beforehand"]
