@@ -90,6 +90,21 @@ def test_another_seed_replaces_the_data(tmp_path: Path, made: Path, monkeypatch:
     assert not np.array_equal(image(products(directory)[0], "B08"), image(products(made)[0], "B08"))
 
 
+def test_progress_is_told_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cbmctl.demo.make.passes", lambda: passes()[:3])
+    steps: list[int] = []
+    made = make_demo(tmp_path / "data", progress=steps.append)
+    assert sum(steps) == made.products == 3
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/data cannot be written \(Not a directory\): free"):
+        make_demo(tmp_path / "file" / "data")
+    with pytest.raises(UserError, match=r"file cannot be read \(Not a directory\): choose another"):
+        make_demo(tmp_path / "file")
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="did not make"):

@@ -62,7 +62,7 @@ def make_demo(
         directory: made if absent. Data of another version or seed in it is replaced.
         seed: the same seed gives the same pixels, byte for byte.
         check: change nothing, only say what is missing.
-        progress: called with the number of products made so far.
+        progress: called with 1 after each product.
 
     Raises:
         UserError: the folder holds something else, or cannot be written.
@@ -85,7 +85,7 @@ def make_demo(
         if parcels.name in missing:
             _write_parcels(parcels, landscape)
         ground = Ground(landscape, seed)
-        for done, (index, overpass, product) in enumerate(to_make, start=1):
+        for index, overpass, product in to_make:
             image = look(ground, overpass, seed, index)
             part = directory / ".part" / product.name
             shutil.rmtree(part, ignore_errors=True)
@@ -93,11 +93,12 @@ def make_demo(
             target = eodata / product.folder
             target.parent.mkdir(parents=True, exist_ok=True)
             part.rename(target)
-            progress(done)
+            progress(1)
         shutil.rmtree(directory / ".part", ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"{directory} cannot be written ({error}): free some space or choose another folder"
+            f"{directory} cannot be written ({error.strerror or error}):"
+            " free some space or choose another folder"
         ) from error
     return made
 
@@ -116,8 +117,11 @@ def _version() -> str:
 
 
 def _read_stamp(directory: Path) -> dict[str, object] | None:
-    if not directory.exists() or {entry.name for entry in directory.iterdir()} <= {f".{STAMP}"}:
-        return None
+    try:
+        if not directory.exists() or {entry.name for entry in directory.iterdir()} <= {f".{STAMP}"}:
+            return None
+    except OSError as error:
+        raise UserError(f"{directory} cannot be read ({error.strerror}): choose another folder") from error
     try:
         stamp: dict[str, object] = json.loads((directory / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
