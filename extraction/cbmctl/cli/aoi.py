@@ -16,6 +16,7 @@ def group() -> None:
 
 @group.command(
     "set",
+    short_help="Store an area from a file or around the parcels.",
     epilog="\b\nExamples:\n  cbmctl aoi set parcels_2021 --from-parcels\n"
     "  cbmctl aoi set dk --file denmark.geojson",
 )

@@ -20,7 +20,13 @@ def group() -> None:
     """Find scenes and list them in the database."""
 
 
-@group.command("sync")
+@group.command(
+    "sync",
+    short_help="Enter the scenes of an area and a period.",
+    epilog="\b\nExamples:\n"
+    "  cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2 --source archive\n"
+    "  cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2 S2MSI2A --source archive --check",
+)
 @click.argument("aoi")
 @click.argument("start")
 @click.argument("end")
@@ -44,7 +50,10 @@ def sync_command(
 ) -> None:
     """Enter the scenes of CARD that meet AOI, sensed from START to the day before END (YYYY-MM-DD).
 
-    New scenes get status 'ingested'; known ones keep theirs. PTYPE is the manual's and may be left out.
+    END itself is excluded: for all of 2021 write 2021-01-01 2022-01-01. PTYPE is the product type that the
+    manual's command names (such as S2MSI2A); CARD implies it, so it may be left out.
+
+    New scenes get status 'ingested'; known ones keep theirs.
     """
     config, output = context.config, context.output
     first, last = _period(start, end)
@@ -86,7 +95,11 @@ def sync_command(
     )
 
 
-@group.command("summary")
+@group.command(
+    "summary",
+    short_help="Count the scenes over an area.",
+    epilog="\b\nExample:\n  cbmctl catalogue summary parcels_2021",
+)
 @click.argument("aoi")
 @pass_context
 def summary_command(context: Context, aoi: str) -> None:

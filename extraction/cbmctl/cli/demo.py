@@ -13,7 +13,10 @@ def demo() -> None:
     """Data to try everything with, made on the spot."""
 
 
-@demo.command()
+@demo.command(
+    short_help="Make an invented season over invented parcels.",
+    epilog="\b\nExample:\n  cbmctl demo make demo-data",
+)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Another number, another landscape."

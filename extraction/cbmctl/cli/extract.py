@@ -28,7 +28,11 @@ def group() -> None:
     """Plan and run the extraction."""
 
 
-@group.command("plan")
+@group.command(
+    "plan",
+    short_help="Queue the scenes that are not extracted yet.",
+    epilog="\b\nExample:\n  cbmctl extract plan --check",
+)
 @retry_option
 @check_option
 @pass_context
@@ -38,7 +42,9 @@ def plan_command(context: Context, retry: bool, check: bool) -> None:
     context.output.result(_data(planned), _sentence(planned.counts), _difference(planned))
 
 
-@group.command("run")
+@group.command(
+    "run", epilog="\b\nExamples:\n  cbmctl extract run\n  cbmctl extract run --workers 4 --retry-failed"
+)
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes at work."
 )
@@ -62,7 +68,7 @@ def run_command(context: Context, workers: int, retry: bool, check: bool) -> Non
     )
 
 
-@cbmctl.command("worker")
+@cbmctl.command("worker", epilog="\b\nExample:\n  cbmctl --config writer/db_config.json worker --quiet")
 @click.option("--quiet", is_flag=True, help="Do not tell of each task.")
 @pass_context
 def worker_command(context: Context, quiet: bool) -> None:

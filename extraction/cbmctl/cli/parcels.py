@@ -51,7 +51,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@group.command("inspect", epilog="\b\nExample:\n  cbmctl parcels inspect gsaa_2021.gpkg --layer parcels")
+@group.command(
+    "inspect",
+    short_help="Say what is in a file and what is wrong with it.",
+    epilog="\b\nExample:\n  cbmctl parcels inspect gsaa_2021.gpkg --layer parcels",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @reading_options
 @pass_context
@@ -106,6 +110,7 @@ def inspect_command(
 
 @group.command(
     "load",
+    short_help="Load a file into the parcel table.",
     epilog="\b\nExamples:\n  cbmctl parcels load gsaa_2021.zip\n"
     "  cbmctl parcels load Continente.gpkg --layer Culturas_Aveiro",
 )
@@ -156,7 +161,11 @@ def load_command(
     )
 
 
-@group.command("rasterise", epilog="\b\nExample:\n  cbmctl parcels rasterise")
+@group.command(
+    "rasterise",
+    short_help="Make the raster tables of the parcels.",
+    epilog="\b\nExample:\n  cbmctl parcels rasterise",
+)
 @click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
 @pass_context
 def rasterise_command(context: Context, check_only: bool) -> None:

@@ -7,7 +7,11 @@ import click
 from cbmctl.cli import Context, cbmctl, pass_context
 
 
-@cbmctl.command("report")
+@cbmctl.command(
+    "report",
+    short_help="Sum up what the database holds, as text and picture.",
+    epilog="\b\nExample:\n  cbmctl report --output report --title Denmark",
+)
 @click.option(
     "--output",
     "directory",

@@ -11,7 +11,11 @@ def group() -> None:
     """Create and upgrade the tables."""
 
 
-@group.command("apply")
+@group.command(
+    "apply",
+    short_help="Bring the tables to this version.",
+    epilog="\b\nExample:\n  cbmctl --config owner/db_config.json schema apply",
+)
 @click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
 @pass_context
 def apply_command(context: Context, check: bool) -> None:

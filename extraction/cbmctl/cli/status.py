@@ -12,7 +12,11 @@ from cbmctl.tasks import STATES
 _REASONS_SHOWN = 20
 
 
-@cbmctl.command("status")
+@cbmctl.command(
+    "status",
+    short_help="Show how far it is, and what failed and why.",
+    epilog="\b\nExamples:\n  cbmctl status\n  cbmctl --json status",
+)
 @pass_context
 def status_command(context: Context) -> None:
     """Show scenes by card and status, tasks by state, what failed and why, and how many rows there are."""
