@@ -132,7 +132,12 @@ def load_config(path: Path | None = None) -> Config:
     """
     source = path or _find()
     try:
-        data = json.loads(source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
+        if not text.strip():
+            raise UserError(
+                f"{source} is empty: write the configuration into it, or name another with --config"
+            )
+        data = json.loads(text)
     except OSError as error:
         raise UserError(
             f"{source} cannot be read ({error.strerror}): name another file with --config"
@@ -172,7 +177,10 @@ class _Section:
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, dict):
-            raise UserError(f"{self.source}: {self.path or 'the file'} must be an object in curly brackets")
+            raise UserError(
+                f"{self.source}: {self.path or 'the file'} must be an object in curly brackets:"
+                ' write it as {"name": value}'
+            )
 
     def error(self, key: str, problem: str) -> UserError:
         return UserError(f"{self.source}: {self._name(key)} {problem}")
@@ -238,7 +246,9 @@ def _password(section: _Section) -> str | None:
             return path.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise section.error(
-                "dbpasswd_file", f"names {path}, which cannot be read ({error.strerror})"
+                "dbpasswd_file",
+                f"names {path}, which cannot be read ({error.strerror}): make it readable for this user,"
+                " or set CBM_DBPASSWD",
             ) from error
     return section.text("dbpasswd") if "dbpasswd" in section.data else None
 

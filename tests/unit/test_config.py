@@ -103,7 +103,10 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"connection__sslmode": "yes"}, "database.connection.sslmode is 'yes'"),
         ({"connection__sslmode": "verify-full"}, "database.connection.sslrootcert is missing"),
         ({"connection__sslrootcert": "/nowhere/ca.crt"}, "/nowhere/ca.crt, which does not exist"),
-        ({"connection__dbpasswd_file": "/nowhere/password"}, "/nowhere/password, which cannot be read"),
+        (
+            {"connection__dbpasswd_file": "/nowhere/password"},
+            "/nowhere/password, which cannot be read (No such file or directory): make it",
+        ),
         (
             {"tables__parcel_table": "parcels_2021"},
             "database.tables.parcel_table is 'parcels_2021': write schema.table",
@@ -133,6 +136,12 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], complaint: 
 def test_no_file_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_config(tmp_path / "absent.json")
+    (tmp_path / "empty.json").write_text("\n")
+    with pytest.raises(UserError, match=r"empty.json is empty: write the configuration into it"):
+        load_config(tmp_path / "empty.json")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(UserError, match=r"the file must be an object in curly brackets: write it as"):
+        load_config(tmp_path / "list.json")
     (tmp_path / "broken.json").write_text('{"database": }')
     with pytest.raises(UserError, match="is not valid JSON"):
         load_config(tmp_path / "broken.json")
