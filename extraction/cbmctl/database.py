@@ -134,5 +134,6 @@ def _explain(where: Connection, message: str) -> str:
     ):
         if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
             return sentence
-    answer = " ".join(message.split())
+    # libpq tells of every address it tried, and then gives advice; the last address's reason is enough
+    answer = message.rpartition("failed: ")[2].strip().partition("\n")[0]
     return f"{server} does not answer ({answer}): check host and port, and that the server runs"

@@ -32,7 +32,7 @@ def test_both_ends_notice_a_broken_line(database: Database) -> None:
     [
         ({"password": "wrong"}, "refuses the password of"),
         ({"dbname": "nowhere"}, "has no database nowhere"),
-        ({"port": 1}, "does not answer"),
+        ({"port": 1}, "does not answer (Connection refused): check host and port"),
         ({"host": "no-such-host.invalid"}, "the host name no-such-host.invalid is unknown"),
     ],
 )
