@@ -1,4 +1,4 @@
-"""The one exception that reaches a person."""
+"""The one exception that reaches a person, and what its sentences need."""
 
 
 class UserError(Exception):
@@ -6,3 +6,8 @@ class UserError(Exception):
 
     The command line prints it without a traceback and ends with exit code 1.
     """
+
+
+def counted(number: int, thing: str) -> str:
+    """Return "1 feature", "2 features"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

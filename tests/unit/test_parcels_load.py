@@ -251,7 +251,7 @@ def test_commands(database: Database, conn: psycopg.Connection, four: Path, tmp_
     assert [layer["name"] for layer in looked["layers"]] == ["parcels"]
     assert looked["parcels"]["findings"]["refused"] == [{"ogc_fid": 2, "reason": "no geometry"}]
     assert (
-        "1 duplicates, loaded: ogc_fid 3 (same geometry as ogc_fid 1)"
+        "1 duplicate, loaded: ogc_fid 3 (same geometry as ogc_fid 1)"
         in run("parcels", "inspect", str(bad)).stdout
     )
 

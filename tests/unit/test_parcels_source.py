@@ -12,6 +12,7 @@ import pytest
 import shapely
 from pyproj import CRS
 
+from cbmctl.cli import commands, main  # noqa: F401
 from cbmctl.errors import UserError
 from cbmctl.parcels.crs import resolve
 from cbmctl.parcels.layers import layers
@@ -101,8 +102,14 @@ def test_where_and_attributes(tmp_path: Path, suffix: str) -> None:
     assert table.attributes.to_pydict() == {"number": [1]}
     assert polygons(table)[0].equals(boxes()[1])
     assert read(path, attributes=[]).attributes.num_columns == 0
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"cannot be read \(no such column: nomber\)"):
         read(path, where="nomber = 1")
+
+
+def test_a_wrong_condition_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", boxes(), driver="ESRI Shapefile")
+    with pytest.raises(UserError, match=r"\(Invalid SQL query for layer 'parcels': 'nomber = 'a''\)"):
+        read(path, where="nomber = 'a'")
 
 
 def shapefile_with_words(
@@ -252,8 +259,11 @@ def test_broken_files(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
     complains(tmp_path / "none.gpkg", "is not there: check the name of the parcels file")
+    complains(tmp_path, "is a folder: name the parcels file in it")
+    (tmp_path / "zero.gpkg").touch()
+    complains(tmp_path / "zero.gpkg", "is empty: deliver it again")
     (tmp_path / "text.gpkg").write_text("no database")
-    complains(tmp_path / "text.gpkg", "cannot be read")
+    complains(tmp_path / "text.gpkg", r"cannot be read .* one of \.shp, \.gpkg, .* or a \.zip of them")
     (tmp_path / "text.parquet").write_text("no parquet")
     complains(tmp_path / "text.parquet", "is not a readable Parquet file")
 
@@ -285,7 +295,7 @@ def test_broken_files(tmp_path: Path) -> None:
 def test_files_without_polygons(tmp_path: Path) -> None:
     points = write(tmp_path / "points.gpkg", [shapely.Point(500000, 6000000)], geometry_type="Point")
     with pytest.raises(
-        UserError, match=r"holds no polygons \(parcels \(Point, 1 features\)\): name a file of parcels"
+        UserError, match=r"holds no polygons \(parcels \(Point, 1 feature\)\): name a file of parcels"
     ):
         read(points)
     with pytest.raises(UserError, match=r"layer 'parcels' of .* holds no polygons"):
@@ -302,3 +312,26 @@ def test_an_empty_layer_and_a_table_beside_the_parcels_do_not_disturb(tmp_path: 
     write(path, [shapely.Point(500000, 6000000)], layer="wells", geometry_type="Point")
     assert [layer.name for layer in layers(path)] == ["parcels", "nothing", "wells"]
     assert read(path).layer.name == "parcels"
+
+
+def test_inspect_tells_what_there_is_and_fails_where_it_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = write(tmp_path / "points.gpkg", [shapely.Point(500000, 6000000)], geometry_type="Point")
+
+    def inspect(*options: str) -> tuple[str, str]:
+        monkeypatch.setattr("sys.argv", ["cbmctl", *options, "parcels", "inspect", str(points)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 1
+        return capsys.readouterr()
+
+    told, problem = inspect()
+    assert told.splitlines()[1].split() == ["parcels", "Point", "1"]
+    assert problem == (
+        f"cbmctl: {points} holds no polygons (parcels (Point, 1 feature)): name a file of parcels\n"
+    )
+    told, again = inspect("--json")
+    looked = json.loads(told)
+    assert (looked["parcels"], f"cbmctl: {looked['problem']}\n") == (None, problem)
+    assert again == problem

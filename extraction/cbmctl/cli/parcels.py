@@ -12,7 +12,7 @@ import click
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.parcels.check import KINDS, check
 from cbmctl.parcels.columns import plan
 from cbmctl.parcels.layers import layers
@@ -21,11 +21,11 @@ from cbmctl.parcels.rasterise import RasterTable, rasterise
 from cbmctl.parcels.source import read
 
 SHOWN = 5
-MEANING = {
+MEANING = {  # said of one as of many
     "refused": "refused, not loaded",
     "repaired": "repaired",
-    "duplicate": "duplicates, loaded",
-    "sliver": "slivers that may hold no 10 m pixel, loaded",
+    "duplicate": "duplicate, loaded",
+    "sliver": "perhaps too thin to hold a 10 m pixel, loaded",
 }
 
 Findings = dict[str, list[dict[str, Any]]]
@@ -81,8 +81,8 @@ def inspect_command(
     except UserError as error:
         # which layer, or which coordinate system, is what one inspects a file for
         data["problem"] = str(error)
-        context.output.result(data, *lines, str(error))
-        return
+        context.output.result(data, *lines[:1])
+        raise
     with context.output.progress("checking", len(parcels)) as advance:
         findings = check(parcels, advance)
     columns = plan(parcels.attributes.schema)
@@ -99,7 +99,7 @@ def inspect_command(
     context.output.result(
         data,
         *lines,
-        f"{parcels.layer.name}: {len(parcels)} features, {findings.parcels} to load",
+        f"{parcels.layer.name}: {counted(len(parcels), 'feature')}, {findings.parcels} to load",
         f"EPSG:{parcels.srid} ({parcels.crs}), characters in {parcels.layer.encoding}",
         "",
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),

@@ -1,5 +1,6 @@
 """What a parcels file holds: its layers as GDAL or GeoParquet's metadata describe them; which to take."""
 
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import pyogrio
 import pyogrio.raw
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.parcels import geoparquet
 from cbmctl.parcels.encoding import check_encoding, shapefile_encoding
 
@@ -30,6 +31,8 @@ GDAL_ERRORS = (
     ValueError,
     OSError,
 )
+_FORMATS = f"{', '.join(READABLE)} or a .zip of them"
+_BYTES = re.compile(r"""\bb(['"])(.*?)\1""")  # pyogrio shows some arguments as the bytes that GDAL gets
 PROBE = 1000  # features to look at where a layer does not tell its type
 
 
@@ -111,8 +114,10 @@ def explained(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     except GDAL_ERRORS as error:
-        reason = " ".join(str(error).split("It might help")[0].split()).rstrip(";. ")
-        raise UserError(f"{path} cannot be read ({reason}): check the file and the options") from error
+        reason = " ".join(_BYTES.sub(r"\2", str(error)).split("It might help")[0].split()).rstrip(";. ")
+        raise UserError(
+            f"{path} cannot be read ({reason}): check the options, and that it is one of {_FORMATS}"
+        ) from error
 
 
 def _polygons(found: Sequence[Layer]) -> list[Layer]:
@@ -121,15 +126,19 @@ def _polygons(found: Sequence[Layer]) -> list[Layer]:
 
 def _listed(found: Sequence[Layer]) -> str:
     return (
-        ", ".join(f"{layer.name} ({layer.geometry}, {layer.features} features)" for layer in found)
+        ", ".join(f"{layer.name} ({layer.geometry}, {counted(layer.features, 'feature')})" for layer in found)
         or "no layers"
     )
 
 
 def _datasets(path: Path) -> list[tuple[str, str | None]]:
     """What GDAL or pyarrow can open, and the name inside the archive, if it is one."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name the parcels file in it")
     if not path.is_file():
         raise UserError(f"{path} is not there: check the name of the parcels file")
+    if not path.stat().st_size:
+        raise UserError(f"{path} is empty: deliver it again")
     if path.suffix.lower() != ".zip":
         return [(str(path), None)]
     try:
