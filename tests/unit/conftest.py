@@ -112,9 +112,14 @@ def season(database: Database, tmp_path: Path) -> Season:
 
 
 @pytest.fixture
-def tables(database: Database) -> Tables:
+def config(database: Database) -> Config:
     apply(database.config)
-    return database.config.tables
+    return database.config
+
+
+@pytest.fixture
+def tables(config: Config) -> Tables:
+    return config.tables
 
 
 @pytest.fixture

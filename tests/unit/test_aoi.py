@@ -1,7 +1,6 @@
 """Areas of interest: from GeoJSON as people write it, or from the parcels."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register th
 from cbmctl.config import Config
 from cbmctl.errors import UserError
 from cbmctl.parcels.load import Options, load
-from cbmctl.schema import apply
 
 from ..conftest import Database
 from .test_parcels_national import NATIONAL
@@ -99,19 +97,6 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
     (tmp_path / "latin.geojson").write_bytes('{"name": "Zürich"}'.encode("latin-1"))
     with pytest.raises(UserError, match="is not GeoJSON"):
         aoi.from_file(tmp_path / "latin.geojson")
-
-
-@pytest.fixture
-def config(database: Database) -> Config:
-    apply(database.config)
-    return database.config
-
-
-@pytest.fixture
-def conn(database: Database, config: Config) -> Iterator[psycopg.Connection]:  # noqa: ARG001  (schema first)
-    # the tests replace tables behind one connection, which prepared statements do not survive
-    with database.connect(autocommit=True, prepare_threshold=None) as connection:
-        yield connection
 
 
 def area_of(conn: psycopg.Connection, name: str) -> Any:

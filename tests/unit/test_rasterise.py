@@ -1,6 +1,5 @@
 """Raster tables: GDAL's pixels on the images' own grid, made when needed and not otherwise."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from cbmctl.config import Config
 from cbmctl.errors import UserError
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.rasterise import rasterise, zones
-from cbmctl.schema import apply
 
 from ..conftest import Database
 from .test_parcels_source import write
@@ -25,19 +23,6 @@ from .test_parcels_source import write
 pytestmark = pytest.mark.postgis
 
 Pixels = set[tuple[int, int]]
-
-
-@pytest.fixture
-def config(database: Database) -> Config:
-    apply(database.config)
-    return database.config
-
-
-@pytest.fixture
-def conn(database: Database, config: Config) -> Iterator[psycopg.Connection]:  # noqa: ARG001  (schema first)
-    # the tests replace tables behind one connection, which prepared statements do not survive
-    with database.connect(autocommit=True, prepare_threshold=None) as connection:
-        yield connection
 
 
 def catalogue(
