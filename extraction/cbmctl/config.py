@@ -1,7 +1,8 @@
 """`db_config.json`: the manual's file, checked, with what it lacked.
 
 The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
-a file or the environment, the archive's root and the bands to extract. Its `docker` section is not used.
+a file or the environment, the archive's root, a folder for what may be computed again, and what to extract.
+Its `docker` section is not used.
 """
 
 import json
@@ -20,11 +21,37 @@ from cbmctl.errors import UserError
 SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
 SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 REFLECTANCE = ("harmonised", "as-stored")
-S2_BANDS = {
-    "10": ("B02", "B03", "B04", "B08"),
-    "20": ("B05", "B06", "B07", "B8A", "B11", "B12"),
+EDGES = ("drop", "keep")
+RETRY_SECONDS = (10, 60)
+SCL_CLASSES = range(12)
+
+
+@dataclass(frozen=True)
+class Bandset:
+    """Bands that one task extracts together: those of a card at one resolution.
+
+    Attributes:
+        card: the word in `dias_catalogue.card`.
+        resolution: metres.
+        bands: all there are, by the names in `sigs`.
+        default: those that are extracted unless the configuration says otherwise.
+    """
+
+    card: str
+    resolution: int
+    bands: tuple[str, ...]
+    default: tuple[str, ...]
+
+
+# In the order of processing: SCL tells which scenes hold no parcels.
+BANDSETS: Mapping[str, Bandset] = {
+    "scl": Bandset("s2", 20, ("SCL",), ("SCL",)),
+    "10": Bandset("s2", 10, ("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B08")),
+    "20": Bandset("s2", 20, ("B05", "B06", "B07", "B8A", "B11", "B12"), ("B05", "B11")),
+    "bs": Bandset("bs", 10, ("VVb", "VHb"), ("VVb", "VHb")),
+    "c6": Bandset("c6", 20, ("VVc", "VHc"), ("VVc", "VHc")),
+    "c12": Bandset("c12", 20, ("VVc", "VHc"), ("VVc", "VHc")),
 }
-DEFAULT_BANDS = {"10": S2_BANDS["10"], "20": ("B05", "B11")}
 DEFAULT_TABLES = {
     "aoi_table": "public.aois",
     "catalog_table": "public.dias_catalogue",
@@ -98,15 +125,33 @@ class Args:
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """What to extract from a Sentinel-2 scene.
+class Method:
+    """How the rows of a task are made, beside its bands. A task that was done otherwise is done again.
 
-    `bandsets` maps 'scl', '10' and '20' (metres) to band names, in the order of processing; sets without
-    bands are absent.
+    Attributes:
+        edge: 'drop' leaves out parcels that reach beyond the image, 'keep' keeps them with the pixels inside.
+        reflectance: of the 10 m and 20 m bands: 'harmonised' or 'as-stored'; None elsewhere.
+        cloud_classes: parcels that hold no other SCL class get no row; empty where SCL is not looked at.
+    """
+
+    edge: str
+    reflectance: str | None = None
+    cloud_classes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What to extract.
+
+    Attributes:
+        bandsets: keys of BANDSETS to band names, in the order of processing; sets without bands are absent.
+        methods: keys of BANDSETS to how; of all of them.
+        retry_seconds: pauses after the first, second … failure of a task; the last failure parks it.
     """
 
     bandsets: Mapping[str, tuple[str, ...]]
-    reflectance: str = "harmonised"
+    methods: Mapping[str, Method]
+    retry_seconds: tuple[int, ...] = RETRY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -117,6 +162,7 @@ class Config:
     tables: Tables
     args: Args
     eodata: Path
+    cache: Path
     extraction: Extraction
     source: Path
 
@@ -151,7 +197,8 @@ def load_config(path: Path | None = None) -> Config:
         tables=_tables(database.section("tables")),
         args=_args(database.section("args")),
         eodata=Path(root.text("eodata", "/eodata")),
-        extraction=_extraction(root.section("extraction", {}).section("s2", {})),
+        cache=Path(root.text("cache", str(_user_cache()))),
+        extraction=_extraction(root.section("extraction", {})),
         source=source,
     )
 
@@ -165,6 +212,10 @@ def _find() -> Path:
     raise UserError(
         "there is no db_config.json here and none in /etc/cbm: name one with --config or CBM_CONFIG"
     )
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "cbmctl"
 
 
 @dataclass(frozen=True)
@@ -204,6 +255,12 @@ class _Section:
         value = self.text(key, default)
         if value not in choices:
             raise self.error(key, f"is '{value}': use one of {', '.join(choices)}")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"must be true or false, not {value!r}")
         return value
 
     def _name(self, key: str) -> str:
@@ -291,18 +348,41 @@ def _args(section: _Section) -> Args:
 
 
 def _extraction(section: _Section) -> Extraction:
+    s2 = section.section("s2", {})
     bandsets: dict[str, tuple[str, ...]] = {}
-    scl = section.get("scl", True)
-    if not isinstance(scl, bool):
-        raise section.error("scl", f"must be true or false, not {scl!r}")
-    if scl:
-        bandsets["scl"] = ("SCL",)
-    for resolution, known in S2_BANDS.items():
-        bands = section.get(resolution, list(DEFAULT_BANDS[resolution]))
-        if not isinstance(bands, list) or not all(isinstance(band, str) and band in known for band in bands):
-            raise section.error(resolution, f"is {bands!r}: use a list of {', '.join(known)}")
+    if s2.flag("scl", default=True):
+        bandsets["scl"] = BANDSETS["scl"].default
+    for name, bandset in BANDSETS.items():
+        if name == "scl":
+            continue
+        place, key = (s2, name) if bandset.card == "s2" else (section.section(name, {}), "bands")
+        bands = place.get(key, list(bandset.default))
+        if not isinstance(bands, list) or not all(band in bandset.bands for band in bands):
+            raise place.error(key, f"is {bands!r}: use a list of {', '.join(bandset.bands)}")
         if bands:
-            bandsets[resolution] = tuple(dict.fromkeys(bands))
+            bandsets[name] = tuple(dict.fromkeys(bands))
     if not bandsets:
-        raise section.error("scl", "is false and there are no bands: switch something on")
-    return Extraction(bandsets, section.choice("reflectance", REFLECTANCE, "harmonised"))
+        raise s2.error("scl", "is false and there are no bands: switch something on")
+    return Extraction(bandsets, _methods(section, s2), _retry_seconds(section))
+
+
+def _methods(section: _Section, s2: _Section) -> dict[str, Method]:
+    reflectance = s2.choice("reflectance", REFLECTANCE, "harmonised")
+    classes = s2.get("cloud_classes", [9])
+    if not isinstance(classes, list) or not all(type(c) is int and c in SCL_CLASSES for c in classes):
+        raise s2.error("cloud_classes", f"is {classes!r}: use a list of SCL classes from 0 to 11, or []")
+    edge = s2.choice("edge", EDGES, "drop")
+    # without histograms nobody could see why a parcel has no row
+    cloudy = tuple(sorted(set(classes))) if s2.flag("scl", default=True) else ()
+    methods = {"scl": Method("keep"), "10": Method(edge, reflectance, cloudy)}
+    methods["20"] = methods["10"]
+    for name in ("bs", "c6", "c12"):
+        methods[name] = Method(section.section(name, {}).choice("edge", EDGES, "keep"))
+    return methods
+
+
+def _retry_seconds(section: _Section) -> tuple[int, ...]:
+    seconds = section.get("retry_seconds", list(RETRY_SECONDS))
+    if not isinstance(seconds, list) or not all(type(s) is int and 0 <= s <= 86400 for s in seconds):
+        raise section.error("retry_seconds", f"is {seconds!r}: use a list of seconds from 0 to 86400")
+    return tuple(seconds)

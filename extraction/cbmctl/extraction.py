@@ -1,62 +1,143 @@
 """One task's computation: from a product and the parcels to rows, with no trace in the database yet."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 
-from cbmctl.config import Config
+from cbmctl.config import BANDSETS, Config
 from cbmctl.database import one, query
-from cbmctl.pixels.grid import Grid
+from cbmctl.indexes import Indexes, parcel_error
 from cbmctl.pixels.index import PixelIndex
-from cbmctl.pixels.statistics import band_statistics, histograms
+from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.results import replace_histograms, replace_signatures
-from cbmctl.scenes import SceneError
+from cbmctl.scenes import Band, Scene, SceneError
+from cbmctl.scenes.backscatter import open_backscatter
+from cbmctl.scenes.coherence import open_coherence
+from cbmctl.scenes.reading import Reader, Reading, read_whole
 from cbmctl.scenes.sentinel2 import open_product
 from cbmctl.tasks import Task
 
-RESOLUTION = {"scl": 20, "10": 10, "20": 20}
-# An index of 100,000 parcels takes some 200 MB at 10 m. SCL and the 20 m bands of a tile share one.
-INDEXES_KEPT = 3
 # Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
 FOOTPRINT_MARGIN_DEGREES = 0.02
 
-Indexes = Callable[[Grid], PixelIndex]
 
-
-@dataclass(frozen=True)
-class Found:
-    """What a task computed.
+@dataclass
+class Job:
+    """A task at work.
 
     Attributes:
-        parcels: parcels with pixels in the image.
-        applied_offset: what was added to the digital numbers; None for SCL.
-        write: writes the rows in the caller's transaction and returns how many.
+        task: the task.
+        scene: the opened product.
+        index: the parcels on its grid.
+        active: (n,) which parcels of the index get rows, as far as is known yet.
+        statistics: by band, (n, 8) [cbmctl.pixels.statistics].
+        classes: (n, 12) pixels by SCL class; of the task 'scl'.
     """
 
-    parcels: int
-    applied_offset: int | None
-    write: Callable[[], int]
+    task: Task
+    scene: Scene
+    index: PixelIndex
+    active: NDArray[np.bool_]
+    statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    classes: NDArray[np.int32] | None = None
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The bands to be read: none where no parcel would get a row."""
+        return self.scene.bands if self.active.any() else ()
+
+    def start(self, reader: Reader, band: Band) -> Reading | None:
+        """Begin to read a band; one that lies raw in its file is read when it is taken."""
+        return None if band.raw else reader.start(self.scene, band, self.index, self.active)
+
+    def take(self, reader: Reader, band: Band, reading: Reading | None) -> None:
+        """Wait for a band and compute every parcel.
+
+        Raises:
+            SceneError: the band cannot be read, or holds what it should not.
+        """
+        positive = self.task.card == "bs"
+        if reading is None:
+            strips = reader.strips(self.scene, band, self.index)
+            self.statistics[band.name] = strip_statistics(self.index, strips, self.active, positive=positive)
+            return
+        image = reading.result()
+        try:
+            if self.task.bandset == "scl":
+                self.classes = class_counts(self.index, image)
+            else:
+                self.statistics[band.name] = band_statistics(
+                    self.index, image, self.active, offset=band.offset, positive=positive
+                )
+        except ValueError as error:
+            raise _unusable(self.scene, band, error) from error
+        reader.release(image)
+
+    def write(self, conn: psycopg.Connection, config: Config) -> int:
+        """Write the rows in the caller's transaction and return how many."""
+        obsid = self.task.obsid
+        if self.task.bandset == "scl":
+            classes = np.empty((0, 0), np.int32) if self.classes is None else self.classes
+            return replace_histograms(conn, config.tables, obsid, self.index.pids[: len(classes)], classes)
+        kept = np.flatnonzero(self.active)
+        order = kept[np.argsort(self.index.pids[kept])]
+        found = {name: table[order] for name, table in self.statistics.items()}
+        return replace_signatures(
+            conn, config.tables, obsid, self.task.bandset, pids=self.index.pids[order], found=found
+        )
 
 
-def parcel_indexes(conn: psycopg.Connection, config: Config) -> Indexes:
-    """Return a function from grid to pixel index that remembers the last few: a tile's grid never changes."""
-
-    @lru_cache(maxsize=INDEXES_KEPT)
-    def index(grid: Grid) -> PixelIndex:
-        return PixelIndex.build(_parcels(conn, config, grid), grid)
-
-    return index
-
-
-def meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool:
-    """Whether any parcel lies in the scene's footprint.
+def open_job(conn: psycopg.Connection, config: Config, task: Task, indexes: Indexes) -> Job | None:
+    """Open a task's product and find its parcels; None when none is in the scene's footprint.
 
     Raises:
-        SceneError: the parcels cannot be read ('Parcel SQL').
+        SceneError: the product or the parcels cannot be used.
     """
+    if not _meets_parcels(conn, config, task):
+        return None
+    if task.path is None:
+        raise SceneError("!S3 subdir", f"the catalogue has no path for {task.reference}: sync it again")
+    scene = _OPENERS[task.card](config, task)
+    index = indexes.get(scene.grid, touching=task.bandset == "scl")
+    active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
+    if task.method.cloud_classes and active.any():
+        active &= ~np.isin(index.pids, _cloudy(config, task, indexes))
+    return Job(task, scene, index, active)
+
+
+def _sentinel2(config: Config, task: Task) -> Scene:
+    product = open_product(config.eodata, task.path or "")
+    harmonise = task.method.reflectance == "harmonised"
+    scene = product.scene(task.bands, BANDSETS[task.bandset].resolution, harmonise=harmonise)
+    return scene if task.bandset != "scl" else Scene(scene.name, scene.grid, scene.bands)
+
+
+_OPENERS: Mapping[str, Callable[[Config, Task], Scene]] = {
+    "s2": _sentinel2,
+    "bs": lambda config, task: open_backscatter(config.eodata, task.path or "", task.bands),
+    "c6": lambda config, task: open_coherence(config.eodata, task.path or "", task.bands),
+    "c12": lambda config, task: open_coherence(config.eodata, task.path or "", task.bands),
+}
+
+
+def _cloudy(config: Config, task: Task, indexes: Indexes) -> NDArray[np.int32]:
+    """Return the parcels whose SCL pixels are all of the method's cloud classes."""
+    scene = open_product(config.eodata, task.path or "").scene(["SCL"], BANDSETS["scl"].resolution)
+    index = indexes.get(scene.grid, touching=True)
+    try:
+        counts = class_counts(index, read_whole(scene, scene.bands[0]))
+    except ValueError as error:
+        raise _unusable(scene, scene.bands[0], error) from error
+    others = np.delete(counts, task.method.cloud_classes, axis=1)
+    return index.pids[~others.any(axis=1)]
+
+
+def _meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool:
+    """Whether any parcel lies in the scene's footprint."""
     statement = query(
         """SELECT EXISTS (
                SELECT FROM {parcels} p
@@ -67,7 +148,7 @@ def meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool:
         parcels=config.tables.parcels.sql,
         catalogue=config.tables.catalogue.sql,
     )
-    parameters = {
+    parameters: dict[str, Any] = {
         "margin": FOOTPRINT_MARGIN_DEGREES,
         "schema": config.tables.parcels.schema,
         "name": config.tables.parcels.name,
@@ -76,67 +157,8 @@ def meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool:
     try:
         return bool(one(conn, statement, parameters)[0])
     except psycopg.Error as error:
-        raise _parcel_error(conn, config, error) from error
+        raise parcel_error(conn, config, error) from error
 
 
-def extract(conn: psycopg.Connection, config: Config, task: Task, indexes: Indexes) -> Found:
-    """Read the task's bands and compute every parcel's statistics.
-
-    Raises:
-        SceneError: the product or the parcels cannot be used.
-    """
-    if task.path is None:
-        raise SceneError("!S3 subdir", f"the catalogue has no path for {task.reference}: sync it again")
-    product = open_product(config.eodata, task.path)
-    resolution = RESOLUTION[task.bandset]
-    harmonise = config.extraction.reflectance == "harmonised"
-    index = indexes(product.grid(resolution))
-    # without a parcel in the image nothing needs decoding
-    images: dict[str, Any] = (
-        dict(product.read(task.bands, resolution, harmonise=harmonise).bands) if len(index) else {}
-    )
-    if task.bandset == "scl":
-        classes = histograms(index, images["SCL"]) if images else {}
-        return Found(len(index), None, lambda: replace_histograms(conn, config.tables, task.obsid, classes))
-    rows = band_statistics(index, images)
-    offset = product.metadata.boa_offset if harmonise else 0
-    return Found(
-        len(index), offset, lambda: replace_signatures(conn, config.tables, task.obsid, task.bandset, rows)
-    )
-
-
-def _parcels(conn: psycopg.Connection, config: Config, grid: Grid) -> list[tuple[int, bytes]]:
-    """Fetch (pid, WKB) in the grid's CRS of the parcels that may have pixels there."""
-    statement = query(
-        """SELECT ogc_fid, ST_AsBinary(ST_Transform(wkb_geometry, %(epsg)s)) FROM {parcels}
-           WHERE wkb_geometry && ST_Transform(
-               ST_Segmentize(ST_MakeEnvelope(%(left)s, %(bottom)s, %(right)s, %(top)s, %(epsg)s), %(step)s),
-               Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))
-           ORDER BY ogc_fid""",
-        parcels=config.tables.parcels.sql,
-    )
-    left, bottom, right, top = grid.bounds
-    parameters = {
-        "epsg": grid.epsg,
-        "left": left,
-        "bottom": bottom,
-        "right": right,
-        "top": top,
-        # a straight edge of the image is bent in the parcels' CRS
-        "step": max(right - left, top - bottom) / 20,
-        "schema": config.tables.parcels.schema,
-        "name": config.tables.parcels.name,
-    }
-    try:
-        return conn.execute(statement, parameters, binary=True).fetchall()
-    except psycopg.Error as error:
-        raise _parcel_error(conn, config, error) from error
-
-
-def _parcel_error(conn: psycopg.Connection, config: Config, error: psycopg.Error) -> Exception:
-    """Tell a wrong parcel table, which is the scene's problem, from a lost connection, which is not."""
-    if conn.broken:
-        return error
-    return SceneError(
-        "Parcel SQL", f"{config.tables.parcels} cannot be read: {error.diag.message_primary or error}"
-    )
+def _unusable(scene: Scene, band: Band, error: Exception) -> SceneError:
+    return SceneError("Rio error", f"{band.path.name} of {scene.name} cannot be used: {error}")

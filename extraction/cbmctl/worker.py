@@ -1,13 +1,17 @@
-"""The pipeline: claim -> read -> compute -> write, until the queue is empty."""
+"""The pipeline: claim -> read -> compute -> write, until the queue is empty.
+
+While the last band of a task is being decoded, the next task is claimed and opened already, so that the
+decoder never waits for statistics, and statistics cost no time of their own.
+"""
 
 import os
 import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import psycopg
@@ -15,12 +19,16 @@ import psycopg
 from cbmctl import tasks
 from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
-from cbmctl.extraction import Found, Indexes, extract, meets_parcels, parcel_indexes
+from cbmctl.extraction import Job, open_job
+from cbmctl.indexes import Indexes
 from cbmctl.scenes import SceneError
+from cbmctl.scenes.reading import Reader, Reading
 from cbmctl.tasks import Task
 
 POLL_S = 2.0
 WORKER_ERROR = "Worker error"
+# A database that restarts is back within a minute; workers wait for it this long.
+RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
 
 
 class StopRequested(KeyboardInterrupt):
@@ -57,25 +65,60 @@ class Stop:
             raise StopRequested
 
 
-def work(config: Config, *, stop: Stop, note: Callable[[str], None]) -> None:
+def work(
+    config: Config, *, stop: Stop, note: Callable[[str], None], obsids: Sequence[int] | None = None
+) -> None:
     """Run tasks until none is left, also those of workers that die meanwhile, or until a signal comes.
+
+    A connection that is lost is made anew; what the worker had begun is free again, for this worker too.
 
     Args:
         config: the configuration.
         stop: asked for between steps.
         note: told what became of each task, in one line.
+        obsids: the scenes to work on; None means all.
 
     Raises:
-        DatabaseError: the database cannot be reached, or the connection was lost; the task is free again.
+        DatabaseError: the database cannot be reached, or did not come back in time.
     """
     name = f"{socket.gethostname()}:{os.getpid()}"
-    try:
-        with connect(config, purpose=f"cbmctl worker {name}", autocommit=True) as conn:
-            _Worker(conn, config, name, parcel_indexes(conn, config), stop, note).run()
-    except StopRequested:
-        return
-    except psycopg.OperationalError as error:
-        raise DatabaseError(f"{NO_OUT_DB}: the connection was lost ({error}): run it again") from error
+    lost: float | None = None
+    while True:
+        try:
+            with (
+                connect(config, purpose=f"cbmctl worker {name}", autocommit=True) as conn,
+                Reader() as reader,
+            ):
+                lost = None
+                _Worker(conn, config, name, reader, Indexes(conn, config), stop, note, obsids).run()
+                return
+        except StopRequested:
+            return
+        except (psycopg.OperationalError, DatabaseError) as error:
+            now = time.monotonic()
+            if lost is None and isinstance(error, DatabaseError):
+                raise  # it was not there to begin with
+            if lost is None:
+                lost = now
+                note(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
+            if now - lost > RECONNECT_S:
+                raise DatabaseError(
+                    f"{NO_OUT_DB}: the connection was lost ({error}): run it again"
+                ) from error
+        try:
+            with stop.interruptible():
+                time.sleep(RECONNECT_EVERY_S)
+        except StopRequested:
+            return
+
+
+@dataclass
+class _Begun:
+    """A task whose first band is being read."""
+
+    job: Job
+    reading: Reading | None
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -83,67 +126,125 @@ class _Worker:
     conn: psycopg.Connection
     config: Config
     name: str
+    reader: Reader
     indexes: Indexes
     stop: Stop
     note: Callable[[str], None]
+    obsids: Sequence[int] | None
 
     def run(self) -> None:
+        begun: _Begun | None = None
         while self.stop.signal is None:
-            if task := tasks.claim(self.conn, self.config.tables, self.name):
-                started = time.monotonic()
-                outcome = self._process(task)
-                tasks.unlock(self.conn, task)
-                self.note(f"{task.reference} {task.bandset}: {outcome} ({time.monotonic() - started:.1f} s)")
-            elif tasks.all_closed(self.conn, self.config.tables):
+            if begun := begun or self._begin():
+                begun = self._carry_out(begun)
+            elif tasks.all_closed(self.conn, self.config.tables, self.obsids):
                 return
             else:
                 with self.stop.interruptible():
                     time.sleep(POLL_S)
+        if begun:
+            self._give_back(begun)
 
-    def _process(self, task: Task) -> str:
-        """Do a task and say what became of it. Whatever a scene does, the others go on."""
+    def _begin(self, *, ahead: bool = False) -> _Begun | None:
+        """Claim the next task with something to read, and begin with that; None when none is free.
+
+        `ahead`, while another task is at work, a task that has failed before is left alone: if it ends this
+        process, it is not to take the other with it.
+        """
+        while self.stop.signal is None:
+            task = tasks.claim(self.conn, self.config, self.name, fresh_only=ahead, obsids=self.obsids)
+            if task is None:
+                return None
+            since = time.monotonic()
+            with self._answering_for(task, since):
+                with self.stop.interruptible():
+                    job = open_job(self.conn, self.config, task, self.indexes)
+                    if job and job.bands:
+                        return _Begun(job, job.start(self.reader, job.bands[0]), since)
+                if job is None:
+                    tasks.skip_scene(self.conn, self.config.tables, task)
+                    self._done(task, "no parcels", since)
+                else:
+                    self._done(task, f"{self._write(job)} rows", since)
+        return None
+
+    def _carry_out(self, begun: _Begun) -> _Begun | None:
+        """Do a task; return the next one, begun meanwhile. Whatever a scene does, the others go on."""
+        job, reading, task = begun.job, begun.reading, begun.job.task
+        following: _Begun | None = None
         try:
-            with self.stop.interruptible():
-                found = (
-                    extract(self.conn, self.config, task, self.indexes)
-                    if meets_parcels(self.conn, self.config, task)
-                    else None
-                )
-            if found is not None:
-                return f"{self._write(task, found)} rows"
-            tasks.skip_scene(self.conn, self.config.tables, task)
+            with self._answering_for(task, begun.since):
+                for number, band in enumerate(job.bands, 1):
+                    further = None
+                    if number < len(job.scene.bands):
+                        with self.stop.interruptible():
+                            further = job.start(self.reader, job.scene.bands[number])
+                    elif task.attempt == 1:
+                        following = self._begin(ahead=True)
+                    with self.stop.interruptible():
+                        job.take(self.reader, band, reading)
+                    reading = further
+                self._done(task, f"{self._write(job)} rows", begun.since)
+        except StopRequested:
+            if following:
+                self._give_back(following)
+            raise
+        finally:
+            if reading:
+                reading.cancel()
+        return following
+
+    @contextmanager
+    def _answering_for(self, task: Task, since: float) -> Iterator[None]:
+        """Turn what goes wrong with a task into its outcome."""
+        try:
+            yield
         except StopRequested:
             tasks.release(self.conn, self.config.tables, task)
             raise
         except SceneError as error:
-            return self._fail(task, error.status, error.reason)
+            self._fail(task, error.status, error.reason, since)
         except psycopg.Error as error:
             if self.conn.broken:
                 raise
-            return self._fail(
-                task, NO_OUT_DB, f"the rows cannot be written: {error.diag.message_primary or error}"
-            )
+            reason = f"the rows cannot be written: {error.diag.message_primary or error}"
+            self._fail(task, NO_OUT_DB, reason, since)
         except Exception as error:  # noqa: BLE001 - kept whole as the task's reason
-            return self._fail(task, WORKER_ERROR, "".join(traceback.format_exception(error)).strip())
-        return "no parcels"
+            self._fail(task, WORKER_ERROR, "".join(traceback.format_exception(error)).strip(), since)
 
-    def _write(self, task: Task, found: Found) -> int:
+    def _write(self, job: Job) -> int:
         """Commit rows, task and status together: a worker may die at any instant."""
         with self.conn.transaction():
-            rows = found.write()
+            rows = job.write(self.conn, self.config)
             # the task before its scene, always: see cbmctl.planning
-            tasks.finish(self.conn, self.config.tables, task, parcels=found.parcels, rows=rows)
-            if found.applied_offset is not None:
+            tasks.finish(
+                self.conn,
+                self.config.tables,
+                job.task,
+                parcels=len(job.index),
+                rows=rows,
+                slivers=job.index.empty.tolist(),
+            )
+            if job.scene.applied_offset is not None:
                 self.conn.execute(
                     query(
                         "UPDATE {catalogue} SET applied_offset = %s WHERE id = %s",
                         catalogue=self.config.tables.catalogue.sql,
                     ),
-                    [found.applied_offset, task.obsid],
+                    [job.scene.applied_offset, job.task.obsid],
                 )
         return rows
 
-    def _fail(self, task: Task, status: str, reason: str) -> str:
-        last = tasks.fail(self.conn, self.config.tables, task, status=status, reason=reason)
+    def _fail(self, task: Task, status: str, reason: str, since: float) -> None:
+        last = tasks.fail(self.conn, self.config, task, status=status, reason=reason)
         verdict = "given up" if last else "to be tried again"
-        return f"{status}: {reason} [attempt {task.attempt}, {verdict}]"
+        self._done(task, f"{status}: {reason} [attempt {task.attempt}, {verdict}]", since)
+
+    def _give_back(self, begun: _Begun) -> None:
+        if begun.reading:
+            begun.reading.cancel()
+        tasks.release(self.conn, self.config.tables, begun.job.task)
+
+    def _done(self, task: Task, outcome: str, since: float) -> None:
+        tasks.unlock(self.conn, task)
+        self.note(f"{task.reference} {task.bandset}: {outcome} ({time.monotonic() - since:.1f} s)")

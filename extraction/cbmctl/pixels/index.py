@@ -2,145 +2,229 @@
 
 The rule is GDAL's for polygons: a pixel belongs to a parcel when its centre lies inside. The sets equal those
 of `rasterio.features.rasterize(..., all_touched=False)` on the whole image, pixel by pixel, because the same
-scanline arithmetic is done in the same order of operations. It is done for all parcels at once and for each
-on its own: no parcel takes a pixel from another.
+scanline arithmetic is done in the same order of operations. It is done for each parcel on its own: no parcel
+takes a pixel from another.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from cbmctl.pixels.grid import Grid
+from cbmctl.pixels.scanline import capacities, scan
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Runs = tuple[Ints, Ints, Ints, Ints]  # parcel, row, first column, column after the last
 
-_CHUNK = 10_000  # parcels rasterised together; bounds the memory for edges and crossings
+THREADS = 2  # the kernels are short; more would take processors from the decoder
+# Of an image that is worked on strip by strip; with 25,000 columns of float32 a strip takes 100 MB at most.
+STRIP_ROWS = 512
+_Edges = tuple[Floats, Floats, Ints, Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]
+# Pixels from the image's corner to the other side of the Earth, at 1 m: what lies further is no place.
+_NOWHERE = 4e7
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Some parcels of an index, and the part of an image that holds them.
+
+    Attributes:
+        parcels: which of the index.
+        pieces: first pixel (flat index) and length of what is to be read of the image, one after the other.
+        starts: of the parcels' runs in what was read, as in the index.
+        lengths: likewise.
+        offsets: likewise.
+    """
+
+    parcels: slice
+    pieces: list[tuple[int, int]]
+    starts: Ints
+    lengths: NDArray[np.int32]
+    offsets: Ints
 
 
 @dataclass(frozen=True, eq=False)
 class PixelIndex:
-    """Pixels by parcel, in compressed rows: parcel i has `pixels[offsets[i]:offsets[i + 1]]`.
+    """Runs of pixels by parcel, in compressed rows: parcel i has the runs `offsets[i]` to `offsets[i + 1]`.
+
+    Parcels follow each other as their first pixels do, from north to south, so that neighbours are worked on
+    one after the other; those that are taller than a strip come last.
 
     Attributes:
-        pids: (n,) parcels with at least one pixel in the image, in the order given.
-        offsets: (n + 1,) where each parcel's pixels begin.
-        pixels: flat indices (row * width + column) into the image, ascending within a parcel.
+        pids: (n,) parcels with at least one pixel in the image.
+        offsets: (n + 1,) where each parcel's runs begin.
+        starts: (runs,) flat index (row * width + column) of a run's first pixel, ascending within a parcel.
+        lengths: (runs,) pixels in a run.
         beyond: (n,) the parcel also has pixel centres outside the image.
         empty: parcels that hold no pixel centre at all, in the image or outside: slivers.
         outside: parcels whose pixel centres all lie outside the image.
         grid: the image's grid.
     """
 
-    pids: Ints
+    pids: NDArray[np.int32]
     offsets: Ints
-    pixels: NDArray[Any]
+    starts: Ints
+    lengths: NDArray[np.int32]
     beyond: NDArray[np.bool_]
-    empty: list[int]
-    outside: list[int]
+    empty: NDArray[np.int32]
+    outside: NDArray[np.int32]
     grid: Grid
 
     @classmethod
-    def build(cls, parcels: Sequence[tuple[int, bytes]], grid: Grid) -> "PixelIndex":
+    def build(cls, pids: Any, parcels: Any, grid: Grid) -> "PixelIndex":
         """Index parcels.
 
         Args:
-            parcels: (pid, WKB) with polygons or multi-polygons in the CRS of the grid; they may overlap.
+            pids: (parcels,) their ids, integers of 32 bits.
+            parcels: (parcels,) shapely polygons or multi-polygons in the CRS of the grid; they may overlap.
             grid: the image's own grid.
         """
-        dtype = np.int32 if grid.height * grid.width < 2**31 else np.int64
-        counts, totals, pixels = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, dtype)]
-        for start in range(0, len(parcels), _CHUNK):
-            chunk = parcels[start : start + _CHUNK]
-            owner, pixel, total = _rasterise(shapely.from_wkb([wkb for _, wkb in chunk]), grid)
-            counts.append(np.bincount(owner, minlength=len(chunk)))
-            totals.append(total)
-            pixels.append(pixel.astype(dtype))
-        pids = np.array([pid for pid, _ in parcels], dtype=np.int64)
-        count, total = np.concatenate(counts), np.concatenate(totals)
-        inside = count > 0
-        return cls(
-            pids=pids[inside],
-            offsets=np.concatenate(([0], np.cumsum(count[inside]))),
-            pixels=np.concatenate(pixels),
-            beyond=(total > count)[inside],
-            empty=pids[total == 0].tolist(),
-            outside=pids[~inside & (total > 0)].tolist(),
+        pids = np.asarray(pids, np.int32)
+        edges = _edges(parcels, grid)
+        places = np.concatenate(([0], np.cumsum(capacities(*edges[:-1]))))
+        starts, lengths = np.empty(places[-1], np.int64), np.empty(places[-1], np.int32)
+        kept, total = np.zeros(len(pids), np.int64), np.zeros(len(pids), np.int64)
+
+        def share(begin: int, end: int) -> None:
+            scan(*edges, places, begin, end, grid.height, grid.width, starts, lengths, kept, total)
+
+        # in equal shares of the work, as far as the number of runs tells
+        shares = np.linspace(0, places[-1], THREADS + 1)
+        cuts = np.searchsorted(places, shares).clip(0, len(pids)).tolist()
+        cuts[0], cuts[-1] = 0, len(pids)
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(share, cuts[:-1], cuts[1:]))
+        inside = np.flatnonzero(kept)
+        first = starts[places[inside]]
+        tall = starts[places[inside] + kept[inside] - 1] // grid.width - first // grid.width >= STRIP_ROWS
+        order = inside[np.lexsort((first, tall))]
+        runs = _pixels(places[order], kept[order])
+        index = cls(
+            pids=pids[order],
+            offsets=np.concatenate(([0], np.cumsum(kept[order]))),
+            starts=starts[runs],
+            lengths=lengths[runs],
+            beyond=np.empty(0, bool),
+            empty=pids[total == 0],
+            outside=pids[(kept == 0) & (total > 0)],
             grid=grid,
+        )
+        return replace(index, beyond=total[order] > index.counts())
+
+    def touching(self, pids: Any, parcels: Any) -> "PixelIndex":
+        """Add slivers: parcels that hold no centre of a pixel, but centres of its quarters.
+
+        They get the pixels that those quarters belong to, so that what the finer bands show has its classes.
+
+        Args:
+            pids: as in `build`; those that have pixels here are left as they are.
+            parcels: likewise.
+        """
+        pids = np.asarray(pids, np.int32)
+        g, missing = self.grid, ~np.isin(pids, self.pids)
+        finer = Grid(g.epsg, g.transform @ Affine.scale(0.5), 2 * g.height, 2 * g.width)
+        quarters = PixelIndex.build(pids[missing], np.asarray(parcels, object)[missing], finer)
+        row, column = np.divmod(_pixels(quarters.starts, quarters.lengths), finer.width)
+        owner = np.repeat(np.arange(len(quarters)), quarters.counts())
+        whole = np.unique(np.column_stack((owner, row // 2 * g.width + column // 2)), axis=0)
+        runs = np.bincount(whole[:, 0], minlength=len(quarters))
+        return replace(
+            self,
+            pids=np.concatenate((self.pids, quarters.pids)),
+            offsets=np.concatenate((self.offsets, self.offsets[-1] + np.cumsum(runs))),
+            starts=np.concatenate((self.starts, whole[:, 1])),
+            lengths=np.concatenate((self.lengths, np.ones(len(whole), np.int32))),
+            beyond=np.concatenate((self.beyond, quarters.beyond)),
+            empty=np.intersect1d(self.empty, quarters.empty),
+            outside=np.setdiff1d(np.concatenate((self.outside, quarters.outside)), quarters.pids),
         )
 
     def __len__(self) -> int:
         return len(self.pids)
 
-    def of(self, pid: int) -> NDArray[Any]:
-        """Return the pixels of one parcel; KeyError when it has none in the image."""
+    def counts(self) -> Ints:
+        """Return (n,) the pixels of each parcel."""
+        ends = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
+        return np.diff(ends[self.offsets])
+
+    def of(self, pid: int) -> Ints:
+        """Return the flat indices of a parcel's pixels, ascending; KeyError when it has none in the image."""
         (found,) = np.nonzero(self.pids == pid)
         if not len(found):
             raise KeyError(pid)
-        return self.pixels[self.offsets[found[0]] : self.offsets[found[0] + 1]]
+        runs = slice(self.offsets[found[0]], self.offsets[found[0] + 1])
+        return _pixels(self.starts[runs], self.lengths[runs])
 
-    def chunks(self, size: int) -> Iterator[slice]:
-        """Cut the parcels into slices of about `size` pixels, so that work on them needs bounded memory."""
-        start = 0
-        while start < len(self):
-            stop = int(np.searchsorted(self.offsets, self.offsets[start] + size, side="right")) - 1
-            stop = max(stop, start + 1)
-            yield slice(start, stop)
-            start = stop
+    def strips(self) -> Iterator[Strip]:
+        """Cut the parcels into groups that lie in a few rows of the image; a tall parcel is one by itself."""
+        width, height = self.grid.width, self.grid.height
+        first = self.starts[self.offsets[:-1]] // width
+        last = self.starts[self.offsets[1:] - 1] // width
+        tall = last - first >= STRIP_ROWS
+        low = int(np.count_nonzero(~tall))
+        cuts = np.searchsorted(first[:low], np.arange(0, height + STRIP_ROWS, STRIP_ROWS)).tolist()
+        for begin, end in pairwise(cuts):
+            if begin < end:
+                start = int(first[begin]) * width
+                piece = start, (int(last[begin:end].max()) + 1) * width - start
+                yield self._strip(slice(begin, end), [piece])
+        for parcel in range(low, len(self)):
+            runs = slice(self.offsets[parcel], self.offsets[parcel + 1])
+            pieces = zip(self.starts[runs].tolist(), self.lengths[runs].tolist(), strict=True)
+            yield self._strip(slice(parcel, parcel + 1), list(pieces))
+
+    def _strip(self, parcels: slice, pieces: list[tuple[int, int]]) -> Strip:
+        runs = slice(self.offsets[parcels.start], self.offsets[parcels.stop])
+        starts, lengths = self.starts[runs], self.lengths[runs]
+        starts = starts - pieces[0][0] if len(pieces) == 1 else np.cumsum(lengths, dtype=np.int64) - lengths
+        offsets = self.offsets[parcels.start : parcels.stop + 1] - runs.start
+        return Strip(parcels, pieces, starts, lengths, offsets)
+
+    def save(self, path: Path) -> None:
+        """Write the index to a file, which is there as a whole or not at all."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            try:
+                np.savez(file, **arrays)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+
+    @classmethod
+    def load(cls, path: Path, grid: Grid) -> "PixelIndex":
+        """Read an index that was made on this grid.
+
+        Raises:
+            OSError, ValueError, KeyError, zipfile.BadZipFile: it is not there or not whole.
+        """
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in _ARRAYS}, grid=grid)
 
 
-def _rasterise(parcels: NDArray[Any], grid: Grid) -> tuple[Ints, Ints, Ints]:
-    """Return owner (position in `parcels`) and index of all pixels in the image, and each parcel's size.
-
-    The size counts pixels outside the image too.
-    """
-    owner, row, first, last = _runs(parcels, grid)
-    total = np.bincount(owner, weights=last - first, minlength=len(parcels)).astype(np.int64)
-    first, last = np.clip(first, 0, grid.width), np.clip(last, 0, grid.width)
-    kept = (row >= 0) & (row < grid.height) & (last > first)
-    owner, row, first, last = owner[kept], row[kept], first[kept], last[kept]
-    owner, pixel = _expand(owner, row * grid.width + first, last - first)
-    return owner, pixel, total
+_ARRAYS = ("pids", "offsets", "starts", "lengths", "beyond", "empty", "outside")
 
 
-def _runs(parcels: NDArray[Any], grid: Grid) -> Runs:
-    """Cut parcels into disjoint runs of pixels in ascending order, unlimited by the image."""
+def _pixels(starts: NDArray[Any], lengths: NDArray[Any]) -> Ints:
+    """Return the numbers from each start on, one run after the other."""
+    before = np.cumsum(lengths, dtype=np.int64) - lengths
+    pixels: Ints = np.arange(lengths.sum(dtype=np.int64)) + np.repeat(starts - before, lengths)
+    return pixels
+
+
+def _edges(parcels: Sequence[Any] | NDArray[Any], grid: Grid) -> _Edges:
+    """Return the arguments x, y, rings, polygons, parcels, usable and ccw of the scanline kernel."""
     polygons, owner = shapely.get_parts(parcels, return_index=True)
-    polygon, x1, y1, x2, y2 = _edges(polygons, grid)
-
-    # Where a ring's lower border runs along a line of centres, GDAL takes the centres on it too. With all
-    # rings turned clockwise, as GDAL turns them, the lower border is the one that leads to the left.
-    flat = (y1 == y2) & (x1 > x2) & (y1 - 0.5 == np.floor(y1))
-    along = polygon[flat], np.floor(y1[flat]).astype(np.int64), _column(x2[flat]), _column(x1[flat])
-
-    # Turn edges to ascending y; each crosses the lines of centres row + 0.5 in [y1, y2).
-    swap = y1 > y2
-    x1, x2 = np.where(swap, x2, x1), np.where(swap, x1, x2)
-    y1, y2 = np.where(swap, y2, y1), np.where(swap, y1, y2)
-    top = np.ceil(y1 - 0.5).astype(np.int64)
-    edge, row = _expand(np.arange(len(top)), top, np.ceil(y2 - 0.5).astype(np.int64) - top)
-    x = (row + 0.5 - y1[edge]) * (x2 - x1)[edge] / (y2 - y1)[edge] + x1[edge]
-    polygon, column = polygon[edge], _column(x)
-
-    # Closed rings cross a line an even number of times: in order these are entry, exit, entry, exit …
-    order = np.lexsort((column, row, polygon))
-    enter, leave = order[0::2], order[1::2]
-    within = polygon[enter], row[enter], column[enter], column[leave]
-
-    polygon, row, first, last = (np.concatenate(parts) for parts in zip(within, along, strict=True))
-    return _disjoint(owner[polygon], row, first, last)
-
-
-def _edges(polygons: NDArray[Any], grid: Grid) -> tuple[Ints, Floats, Floats, Floats, Floats]:
-    """Return polygon and end points, in pixel coordinates, of every edge of every ring."""
     rings, polygon = shapely.get_rings(polygons, return_index=True)
-    with np.errstate(invalid="ignore"):  # of coordinates that are dropped below
-        rings = np.where(shapely.is_ccw(rings), shapely.reverse(rings), rings)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     # The inverse geotransform in GDAL's order of operations: one rounding can decide who gets a centre
     # on a border.
@@ -148,36 +232,23 @@ def _edges(polygons: NDArray[Any], grid: Grid) -> tuple[Ints, Floats, Floats, Fl
     x = -t.c / t.a + xy[:, 0] * (1.0 / t.a)
     y = -t.f / t.e + xy[:, 1] * (1.0 / t.e)
     # A polygon with a coordinate that the projection could not express is nowhere on this grid.
-    nowhere = np.unique(polygon[ring[~(np.isfinite(x) & np.isfinite(y))]])
-    edge = ring[1:] == ring[:-1]
-    if len(nowhere):
-        edge &= ~np.isin(polygon[ring[1:]], nowhere)
-    start = np.flatnonzero(edge)
-    return polygon[ring[start]], x[start], y[start], x[start + 1], y[start + 1]
+    nowhere = ~((np.abs(x) < _NOWHERE) & (np.abs(y) < _NOWHERE))
+    usable = np.ones(len(polygons), bool)
+    usable[polygon[ring[nowhere]]] = False
+    ccw = np.zeros(len(rings), bool)
+    sound = usable[polygon]  # GEOS refuses rings with infinite coordinates
+    ccw[sound] = shapely.is_ccw(rings[sound])
+    return (
+        x,
+        y,
+        _offsets(ring, len(rings)),
+        _offsets(polygon, len(polygons)),
+        _offsets(owner, len(parcels)),
+        usable,
+        ccw,
+    )
 
 
-def _column(x: Floats) -> Ints:
-    """Return the first column whose centre is not left of x."""
-    return np.floor(x + 0.5).astype(np.int64)
-
-
-def _expand(keys: Ints, starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
-    """Repeat each key `length` times, beside the numbers from `start` on."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(keys, lengths), np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
-
-
-def _disjoint(owner: Ints, row: Ints, first: Ints, last: Ints) -> Runs:
-    """Sort runs; cut off what an earlier run of the same parcel holds (overlapping parts, lower borders)."""
-    kept = last > first
-    order = np.flatnonzero(kept)[np.lexsort((first[kept], row[kept], owner[kept]))]
-    owner, row, first, last = owner[order], row[order], first[order], last[order]
-    if not len(owner):
-        return owner, row, first, last
-    line = np.concatenate(([0], np.cumsum((owner[1:] != owner[:-1]) | (row[1:] != row[:-1]))))
-    # The furthest column reached so far on the same line; lines are set apart by more than columns differ.
-    apart = line * int(last.max() - first.min() + 1)
-    reached = np.maximum.accumulate(last + apart) - apart
-    first[1:] = np.where(line[1:] == line[:-1], np.maximum(first[1:], reached[:-1]), first[1:])
-    kept = last > first
-    return owner[kept], row[kept], first[kept], last[kept]
+def _offsets(owner: Ints, number: int) -> Ints:
+    """Return where the things of each owner begin, owners ascending."""
+    return np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=number))))

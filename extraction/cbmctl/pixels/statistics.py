@@ -4,147 +4,131 @@ Definitions (the columns of `sigs`): pixel count, mean, population standard devi
 the linear percentiles 25, 50 and 75, all as numpy defines them; sums in float64, rounded once, to float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbmctl.pixels.index import PixelIndex
-
-STATISTICS = np.dtype(
-    [("pid", "i4"), ("band", "U3")]
-    + [(name, "f4") for name in ("count", "mean", "std", "min", "max", "p25", "p50", "p75")]
+from cbmctl.pixels.index import PixelIndex, Strip
+from cbmctl.pixels.kernels import (
+    CLASSES,
+    count_classes,
+    mark_blocks,
+    summarise_floats,
+    summarise_integers,
 )
-_PERCENTILES = (("p25", 0.25), ("p50", 0.5), ("p75", 0.75))
-_CHUNK = 2_000_000  # pixels worked on together: some 100 MB of temporaries
+
+STATISTICS = ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
 
 
 def band_statistics(
     index: PixelIndex,
-    bands: Mapping[str, NDArray[Any]],
-    nodata: float | None = 0,
+    image: NDArray[Any],
+    active: NDArray[np.bool_],
     *,
-    keep_beyond: bool = False,
-) -> NDArray[np.void]:
-    """Summarise every band in every valid parcel.
+    offset: int = 0,
+    positive: bool = False,
+) -> NDArray[np.float32]:
+    """Summarise a band in every active parcel.
 
-    A parcel is valid when none of its pixels is nodata (or NaN) in any of the bands: they are one group, so
-    that what is made of several bands (NDVI) always rests on the same pixels.
+    A parcel with a pixel that is 0, NaN or infinite was not observed there, and is taken out of `active`.
+    Bands of one group share `active`, so that what is made of several of them (NDVI) rests on the same
+    pixels.
 
     Args:
-        index: the parcels on the grid of the bands.
-        bands: band name to an array of shape (height, width); integers of up to 32 bits or float32.
-        nodata: the value that means "not observed".
-        keep_beyond: keep parcels that reach beyond the image, with pixels inside. Sentinel-2 tiles overlap
-            by 10 km, so the neighbour has such a parcel whole; Sentinel-1 slices do not overlap.
+        index: the parcels on the grid of the band.
+        image: (height, width) uint8, uint16, or float32 in either byte order.
+        active: (n,) which parcels of the index count; changed in place.
+        offset: added to each digital number of an integer band; sums below 1 become 1.
+        positive: whether negative values count as not observed too (backscatter).
 
     Returns:
-        Structured array of dtype STATISTICS, one row for each valid parcel and band.
+        (n, 8) the STATISTICS in their order; rows of parcels that are not active mean nothing.
+
+    Raises:
+        ValueError: the image is of another grid, or of another type.
     """
-    flat = {name: _flat(array, index) for name, array in bands.items()}
-    counts = np.diff(index.offsets)
-    tables = [np.empty(0, STATISTICS)]
-    for parcels in index.chunks(_CHUNK):
-        count = counts[parcels]
-        pixels = index.pixels[index.offsets[parcels.start] : index.offsets[parcels.stop]]
-        values = {name: array[pixels] for name, array in flat.items()}
-        valid = np.full(len(count), keep_beyond) | ~index.beyond[parcels]
-        starts = np.cumsum(count) - count
-        for array in values.values():
-            valid &= ~np.logical_or.reduceat(_missing(array, nodata), starts)
-        if not valid.any():
-            continue
-        kept = np.repeat(valid, count)
-        for name, array in values.items():
-            table = _summary(array[kept], count[valid])
-            table["pid"], table["band"] = index.pids[parcels][valid], name
-            tables.append(table)
-    return np.concatenate(tables)
+    out = np.empty((len(index), len(STATISTICS)), np.float32)
+    _summarise(_flat(image, index), index, active, out, offset=offset, positive=positive)
+    return out
 
 
-def histograms(index: PixelIndex, classes: NDArray[Any]) -> dict[int, dict[str, int]]:
-    """Count the pixels of each class in every parcel that the image touches.
+def strip_statistics(
+    index: PixelIndex,
+    strips: Iterable[tuple[Strip, NDArray[Any]]],
+    active: NDArray[np.bool_],
+    *,
+    positive: bool = False,
+) -> NDArray[np.float32]:
+    """Do the same for a band that comes strip by strip: the strips of the index, each with its pixels."""
+    out = np.empty((len(index), len(STATISTICS)), np.float32)
+    for strip, pixels in strips:
+        _summarise(pixels, strip, active[strip.parcels], out[strip.parcels], positive=positive)
+    return out
+
+
+def _summarise(
+    pixels: NDArray[Any],
+    runs: PixelIndex | Strip,
+    active: NDArray[np.bool_],
+    out: NDArray[np.float32],
+    *,
+    offset: int = 0,
+    positive: bool,
+) -> None:
+    dtype, native = pixels.dtype, pixels.dtype.newbyteorder("=")
+    where = runs.starts, runs.lengths, runs.offsets
+    if dtype in (np.uint8, np.uint16):
+        summarise_integers(pixels, *where, offset, active, out)
+    elif native == np.float32:
+        summarise_floats(pixels.view(np.uint32), *where, dtype != native, positive, active, out)
+    else:
+        raise ValueError(f"a band of {dtype}: only uint8, uint16 and float32 can be summarised")
+
+
+def class_counts(index: PixelIndex, classes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Count the pixels of each class of Sentinel-2's SCL in every parcel.
 
     Args:
         index: the parcels on the grid of `classes`.
-        classes: shape (height, width), dtype uint8, as Sentinel-2's SCL.
+        classes: (height, width) uint8.
 
     Returns:
-        pid to {class as a string: pixels}, with only the classes that occur: clients test the keys.
+        (n, 12) pixels.
+
+    Raises:
+        ValueError: the image is of another grid or type, or a value is no class of SCL.
     """
-    flat = _flat(classes, index)
-    counts = np.diff(index.offsets)
-    result: dict[int, dict[str, int]] = {pid: {} for pid in index.pids.tolist()}
-    for parcels in index.chunks(_CHUNK):
-        pixels = index.pixels[index.offsets[parcels.start] : index.offsets[parcels.stop]]
-        owner = np.repeat(np.arange(parcels.start, parcels.stop), counts[parcels])
-        pairs, count = np.unique(owner * 256 + flat[pixels], return_counts=True)
-        pids, found = index.pids[pairs // 256], pairs % 256
-        for pid, scl, pixel_count in zip(pids.tolist(), found.tolist(), count.tolist(), strict=True):
-            result[pid][str(scl)] = pixel_count
-    return result
+    pixels = _flat(classes, index)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"SCL of {pixels.dtype}: it is uint8")
+    out = np.zeros((len(index), CLASSES), np.int32)
+    stray = count_classes(pixels, index.starts, index.lengths, index.offsets, out)
+    if stray >= 0:
+        raise ValueError(f"its value {stray} is no class of SCL, which go from 0 to {CLASSES - 1}")
+    return out
 
 
-def _flat(array: NDArray[Any], index: PixelIndex) -> NDArray[Any]:
-    """Return the array as pixels in the order of the index; ValueError when it is of another grid."""
-    if array.shape != (index.grid.height, index.grid.width):
-        raise ValueError(f"an image of {array.shape} does not fit an index of {index.grid}")
-    return array.reshape(-1)
+def needed_blocks(index: PixelIndex, active: NDArray[np.bool_], block: tuple[int, int]) -> NDArray[np.bool_]:
+    """Find the blocks of an image that active parcels have pixels in.
+
+    Args:
+        index: the parcels on the image's grid.
+        active: (n,) which parcels count.
+        block: height and width of a block in pixels.
+
+    Returns:
+        (rows of blocks, columns of blocks), the last ones of which may be incomplete.
+    """
+    height, width = block
+    out = np.zeros((-(-index.grid.height // height), -(-index.grid.width // width)), bool)
+    mark_blocks(index.starts, index.lengths, index.offsets, active, index.grid.width, height, width, out)
+    return out
 
 
-def _missing(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    missing: NDArray[np.bool_] = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-    return missing if nodata is None else missing | (values == nodata)
-
-
-def _summary(values: NDArray[Any], count: NDArray[np.int64]) -> NDArray[np.void]:
-    """Summarise consecutive groups of `count` values; pid and band are left to the caller."""
-    table = np.zeros(len(count), STATISTICS)
-    start = np.cumsum(count) - count
-    group = np.repeat(np.arange(len(count)), count)
-    exact = values.astype(np.float64)
-    mean = np.add.reduceat(exact, start) / count
-    exact -= mean[group]
-    table["count"], table["mean"] = count, mean
-    table["std"] = np.sqrt(np.add.reduceat(exact * exact, start) / count)
-
-    # One sort sorts all groups: the group is the upper half of the key, the value the lower half.
-    keys = np.sort(group.astype(np.uint64) << np.uint64(32) | _as_ordered_bits(values))
-
-    def at(rank: NDArray[np.int64]) -> NDArray[np.float64]:
-        return _from_ordered_bits(keys[start + rank], values.dtype).astype(np.float64)
-
-    table["min"], table["max"] = at(np.zeros_like(count)), at(count - 1)
-    for name, share in _PERCENTILES:
-        rank = (count - 1) * share
-        below = np.floor(rank).astype(np.int64)
-        low, high, t = at(below), at(np.minimum(below + 1, count - 1)), rank - below
-        # numpy's way to interpolate: from the nearer end
-        table[name] = np.where(t < 0.5, low + (high - low) * t, high - (high - low) * (1 - t))
-    return table
-
-
-_SIGN = np.uint32(1 << 31)
-
-
-def _as_ordered_bits(values: NDArray[Any]) -> NDArray[np.uint32]:
-    """Map values to 32 bits that sort as the values do."""
-    if (
-        values.dtype == np.float32
-    ):  # IEEE 754: positive numbers sort by their bits, negative ones the other way round
-        bits = values.view(np.uint32)
-        return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-    if values.dtype.kind == "u" and values.dtype.itemsize <= 4:
-        return values.astype(np.uint32)
-    if values.dtype.kind == "i" and values.dtype.itemsize <= 4:
-        return values.astype(np.int32).view(np.uint32) ^ _SIGN
-    raise TypeError(f"a band of {values.dtype}: only integers of up to 32 bits and float32")
-
-
-def _from_ordered_bits(keys: NDArray[np.uint64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Reverse `_as_ordered_bits`; the upper half of the key is dropped."""
-    bits = keys.astype(np.uint32)
-    if dtype.kind == "f":
-        return np.where(bits & _SIGN, bits ^ _SIGN, ~bits).view(np.float32)
-    return bits if dtype.kind == "u" else (bits ^ _SIGN).view(np.int32)
+def _flat(image: NDArray[Any], index: PixelIndex) -> NDArray[Any]:
+    """Return the pixels in the order of the index."""
+    if image.shape != (index.grid.height, index.grid.width):
+        raise ValueError(f"an image of {image.shape} does not fit an index of {index.grid}")
+    return np.ascontiguousarray(image).reshape(-1)

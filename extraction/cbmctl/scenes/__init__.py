@@ -1,11 +1,7 @@
-"""Products of the archive as arrays."""
+"""Products of the archive: what they hold, on which grid, and how it is read."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from affine import Affine
-from numpy.typing import NDArray
+from pathlib import Path
 
 from cbmctl.pixels.grid import Grid
 
@@ -24,24 +20,52 @@ class SceneError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, eq=False)
-class Raster:
-    """Bands of one product on one grid.
+@dataclass(frozen=True)
+class RawLayout:
+    """Where the pixels of an uncompressed single-band file lie, so that they can be mapped into memory.
 
     Attributes:
-        bands: band name to an array of shape (height, width).
-        transform: pixel (column, row) to CRS coordinates.
-        epsg: the CRS.
-        nodata: the value that means "not observed"; NaN always means that too.
+        dtype: numpy dtype with its byte order, as in ">f4".
+        start: bytes before the first pixel; the rest are rows from north to south without gaps.
     """
 
-    bands: Mapping[str, NDArray[Any]]
-    transform: Affine
-    epsg: int
-    nodata: float | None
+    dtype: str
+    start: int = 0
 
-    @property
-    def grid(self) -> Grid:
-        """The grid that all bands share."""
-        height, width = next(iter(self.bands.values())).shape
-        return Grid(self.epsg, self.transform, height, width)
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a scene, not read yet.
+
+    Attributes:
+        name: as in `sigs`: B02, VVb, VHc; or SCL.
+        path: the image.
+        number: of the band in the file, from 1.
+        offset: to be added to the digital numbers; sums below 1 become 1, so that 0 stays nodata.
+        raw: set where the file can be mapped into memory instead of being read by GDAL.
+    """
+
+    name: str
+    path: Path
+    number: int = 1
+    offset: int = 0
+    raw: RawLayout | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A product opened for one set of bands.
+
+    0 and NaN mean "not observed" in every card.
+
+    Attributes:
+        name: the product's name, the catalogue's `reference`.
+        grid: of all bands.
+        bands: those of the bands asked for that the product has.
+        applied_offset: what is added to the digital numbers of all bands; None where there is no such thing.
+    """
+
+    name: str
+    grid: Grid
+    bands: tuple[Band, ...]
+    applied_offset: int | None = None

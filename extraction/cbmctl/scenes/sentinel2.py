@@ -1,22 +1,17 @@
-"""Sentinel-2 L2A products (SAFE folders) as arrays."""
+"""Sentinel-2 L2A products (SAFE folders)."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from cbmctl.pixels.grid import Grid
-from cbmctl.scenes import Raster, SceneError
+from cbmctl.scenes import Band, Scene, SceneError
 from cbmctl.scenes.safe import SafeMetadata, read_safe_metadata
 
-NODATA = 0  # of reflectance and of SCL alike [Sentinel-2 Products Specification]
 _TILE = re.compile(r"_T(?P<zone>\d{2})(?P<latitude>[C-HJ-NP-X])[A-Z]{2}[_.]")
 
 
@@ -50,17 +45,16 @@ class Product:
         path = next(iter(sorted(self._listing(resolution).values())), None)
         if path is None:
             raise SceneError("!S3 subdir", f"{self.name} has no images in IMG_DATA/R{resolution}m")
-        with self._open(path, resolution) as (grid, _):
-            return grid
+        return self._grid(path, resolution)
 
-    def read(self, bands: Sequence[str], resolution: int, *, harmonise: bool = True) -> Raster:
-        """Read whole bands.
+    def scene(self, bands: Sequence[str], resolution: int, *, harmonise: bool = True) -> Scene:
+        """Open bands.
 
         Args:
             bands: names as in the files ("B02", "SCL").
             resolution: metres; the folder R10m, R20m or R60m.
-            harmonise: add the product's own BOA_ADD_OFFSET, so that values of all baselines compare. Sums
-                below 1 become 1, so that 0 keeps meaning nodata. SCL is never touched, the dtype stays.
+            harmonise: have the product's own BOA_ADD_OFFSET added, so that values of all baselines compare.
+                SCL never gets one.
 
         Raises:
             SceneError: a band is missing (`!S3 B02.jp2`), unreadable or on another grid (`Rio error`).
@@ -70,21 +64,19 @@ class Product:
             raise SceneError(
                 f"!S3 {missing[0]}.jp2", f"{self.name} lacks {', '.join(missing)} at {resolution} m"
             )
-        arrays: dict[str, NDArray[Any]] = {}
-        common: Grid | None = None
-        for band in bands:
-            with self._open(files[band], resolution) as (grid, dataset):
-                if common not in (None, grid):
-                    raise SceneError(
-                        "Rio error", f"{files[band].name} of {self.name} is not on the grid of {bands[0]}"
-                    )
-                common = grid
-                arrays[band] = dataset.read(1)
-            if harmonise:
-                add_offset(arrays[band], self.metadata.boa_offsets.get(band, 0))
-        if common is None:
-            raise ValueError("no bands asked for")
-        return Raster(arrays, common.transform, common.epsg, NODATA)
+        grids = [self._grid(files[band], resolution) for band in bands]
+        for band, grid in zip(bands, grids, strict=True):
+            if grid != grids[0]:
+                raise SceneError(
+                    "Rio error", f"{files[band].name} of {self.name} is not on the grid of {bands[0]}"
+                )
+        offsets = self.metadata.boa_offsets if harmonise else {}
+        return Scene(
+            name=self.name,
+            grid=grids[0],
+            bands=tuple(Band(band, files[band], offset=offsets.get(band, 0)) for band in bands),
+            applied_offset=self.metadata.boa_offset if harmonise else 0,
+        )
 
     def _listing(self, resolution: int) -> dict[str, Path]:
         """Return the image files at a resolution, by band name."""
@@ -100,9 +92,8 @@ class Product:
             ) from error
         return {match["band"]: path for path, match in names if match}
 
-    @contextmanager
-    def _open(self, path: Path, resolution: int) -> Iterator[tuple[Grid, Any]]:
-        """Open an image and check that it is what its name says; any failure to read it is a SceneError."""
+    def _grid(self, path: Path, resolution: int) -> Grid:
+        """Check that an image is what its name says; any failure to open it is a SceneError."""
         try:
             with rasterio.open(path) as dataset:
                 epsg = dataset.crs.to_epsg() if dataset.crs else None
@@ -110,7 +101,7 @@ class Product:
                     raise ValueError(f"its CRS is {epsg or 'unknown'} where the tile says EPSG:{self.epsg}")
                 if dataset.res != (resolution, resolution):
                     raise ValueError(f"its pixels measure {dataset.res}, not {resolution} m")
-                yield Grid(epsg, dataset.transform, dataset.height, dataset.width), dataset
+                return Grid(epsg, dataset.transform, dataset.height, dataset.width)
         except (RasterioError, OSError, ValueError) as error:
             raise SceneError("Rio error", f"{path.name} of {self.name} cannot be read: {error}") from error
 
@@ -132,17 +123,3 @@ def open_product(root: Path, path: str) -> Product:
         raise SceneError("!S3 subdir", f"{folder.name} has {len(granules)} IMG_DATA folders instead of one")
     epsg = (32600 if tile["latitude"] >= "N" else 32700) + int(tile["zone"])
     return Product(folder, granules[0], read_safe_metadata(folder), epsg)
-
-
-def add_offset(values: NDArray[Any], offset: int) -> None:
-    """Add a BOA_ADD_OFFSET in place: 0 stays 0 (nodata), a sum below 1 becomes 1, the dtype stays."""
-    if offset == 0:
-        return
-    nodata = values == NODATA
-    if offset < 0:
-        np.maximum(values, 1 - offset, out=values)
-        values -= values.dtype.type(-offset)
-    else:
-        np.minimum(values, np.iinfo(values.dtype).max - offset, out=values)
-        values += values.dtype.type(offset)
-    values[nodata] = NODATA

@@ -1,0 +1,166 @@
+"""The parcels as pixels of an image's grid: fetched from PostGIS, and remembered in memory and on disk.
+
+An index is kept under a name made of the grid and of every row version of the parcels in it, so that one that
+was made of other parcels is never found, however they were changed.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import shapely
+
+from cbmctl.config import Config
+from cbmctl.database import one, query
+from cbmctl.pixels.grid import Grid
+from cbmctl.pixels.index import PixelIndex
+from cbmctl.scenes import SceneError
+
+FORMAT = 1  # of the files; another number, and all are made anew
+# An index of 100,000 parcels takes 30 MB at 10 m and 15 MB at 20 m. A tile of Sentinel-2 needs three.
+KEPT_IN_MEMORY = 4
+KEPT_ON_DISK = 200
+# An edge this long is bent by up to a centimetre on its way into another projection; longer ones get more
+# corners. In degrees where the parcels are.
+EDGE_M, EDGE_DEGREES = 500.0, 0.005
+# The sides of an image become curves in the parcels' projection.
+_PIECES = 50
+
+
+class Indexes:
+    """Finds, makes and keeps pixel indexes."""
+
+    def __init__(self, conn: psycopg.Connection, config: Config) -> None:
+        """Use a connection in autocommit mode."""
+        self._conn, self._config = conn, config
+        self._kept: dict[str, PixelIndex] = {}
+
+    def get(self, grid: Grid, *, touching: bool = False) -> PixelIndex:
+        """Return the index of the parcels on a grid.
+
+        Args:
+            grid: an image's.
+            touching: with slivers, as `PixelIndex.touching` adds them.
+
+        Raises:
+            SceneError: the parcels cannot be read ('Parcel SQL').
+        """
+        try:
+            with self._conn.transaction():
+                # what is named and what is fetched must be the same
+                self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                name = self._name(grid, touching)
+                index = self._kept.pop(name, None) or self._load(name, grid)
+                if index is None:
+                    pids, parcels = self._fetch(grid)
+        except psycopg.Error as error:
+            raise parcel_error(self._conn, self._config, error) from error
+        if index is None:
+            index = PixelIndex.build(pids, parcels, grid)
+            index = index.touching(pids, parcels) if touching else index
+            self._save(name, index)
+        self._kept[name] = index
+        if len(self._kept) > KEPT_IN_MEMORY:
+            self._kept.pop(next(iter(self._kept)))
+        return index
+
+    def _name(self, grid: Grid, touching: bool) -> str:
+        versions = one(
+            self._conn,
+            query(
+                """SELECT %(table)s::regclass::oid::bigint, count(*), sum(ogc_fid),
+                       sum(hashint8extended(xmin::text::bigint << 31 # ogc_fid, 0))
+                   FROM {parcels} WHERE wkb_geometry && {box}""",
+                **self._names(),
+            ),
+            self._place(grid),
+        )
+        where = self._config.connection
+        known = (
+            FORMAT,
+            where.host,
+            where.port,
+            where.dbname,
+            *versions,
+            grid.epsg,
+            tuple(grid.transform),
+            grid.height,
+            grid.width,
+            touching,
+        )
+        return sha256(repr(known).encode()).hexdigest()[:32]
+
+    def _fetch(self, grid: Grid) -> tuple[Sequence[int], Any]:
+        """Fetch pids and geometries, in the grid's CRS, of the parcels that may have pixels there."""
+        rows = self._conn.execute(
+            query(
+                """SELECT ogc_fid, ST_AsBinary(ST_Transform(ST_Segmentize(wkb_geometry, (
+                       SELECT CASE WHEN proj4text LIKE '%%longlat%%' THEN %(degrees)s ELSE %(metres)s END
+                       FROM spatial_ref_sys WHERE srid = Find_SRID(%(schema)s, %(name)s, 'wkb_geometry')
+                   )), %(epsg)s))
+                   FROM {parcels} WHERE wkb_geometry && {box}""",
+                **self._names(),
+            ),
+            self._place(grid),
+            binary=True,
+        ).fetchall()
+        return [pid for pid, _ in rows], shapely.from_wkb([wkb for _, wkb in rows])
+
+    def _names(self) -> dict[str, psycopg.sql.Composable]:
+        box = query(
+            """ST_Transform(
+                ST_Segmentize(ST_MakeEnvelope(%(left)s, %(bottom)s, %(right)s, %(top)s, %(epsg)s), %(step)s),
+                Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))"""
+        )
+        return {"parcels": self._config.tables.parcels.sql, "box": box}
+
+    def _place(self, grid: Grid) -> dict[str, Any]:
+        left, bottom, right, top = grid.bounds
+        parcels = self._config.tables.parcels
+        return {
+            "left": left,
+            "bottom": bottom,
+            "right": right,
+            "top": top,
+            "epsg": grid.epsg,
+            "step": max(right - left, top - bottom) / _PIECES,
+            "metres": EDGE_M,
+            "degrees": EDGE_DEGREES,
+            "schema": parcels.schema,
+            "name": parcels.name,
+            "table": str(parcels),
+        }
+
+    def _load(self, name: str, grid: Grid) -> PixelIndex | None:
+        path = self._path(name)
+        try:
+            index = PixelIndex.load(path, grid)
+            path.touch()  # what is used is kept
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None  # not there, or broken: made anew
+        return index
+
+    def _save(self, name: str, index: PixelIndex) -> None:
+        path = self._path(name)
+        with suppress(OSError):  # without a place to keep it, it is made again next time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            index.save(path)
+            kept = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
+            for old in kept[KEPT_ON_DISK:]:
+                old.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self._config.cache / "indexes" / f"{name}.npz"
+
+
+def parcel_error(conn: psycopg.Connection, config: Config, error: psycopg.Error) -> Exception:
+    """Tell a wrong parcel table, which is the scene's problem, from a lost connection, which is not."""
+    if conn.broken:
+        return error
+    return SceneError(
+        "Parcel SQL", f"{config.tables.parcels} cannot be read: {error.diag.message_primary or error}"
+    )
