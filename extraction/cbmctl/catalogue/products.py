@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyproj
-import rasterio
 import shapely
 from rasterio.errors import RasterioError
 from shapely import Polygon
@@ -13,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, sensing_time
 from cbmctl.pixels.grid import Grid
-from cbmctl.scenes import SceneError
+from cbmctl.scenes import SceneError, backscatter, coherence
 from cbmctl.scenes.sentinel2 import Product, open_product
 
 _EDGE_STEP_M = 10_000  # straight in the image's CRS is not straight in degrees: corners are not enough
@@ -82,17 +81,11 @@ def _any_grid(product: Product) -> Grid:
 def _card_grid(folder: Path, card: Card) -> Grid:
     """Return the grid of a Sentinel-1 product's first image.
 
-    Raises SceneError when there is none; ValueError when it has no map CRS.
+    Raises SceneError when there is none or it cannot be used.
     """
-    pattern = "*.data/*_V[VH].img" if card.name == "bs" else "*.tif"
-    image = next(iter(sorted(folder.glob(pattern))), None)
-    if image is None:
-        raise SceneError("!S3 VV.img" if card.name == "bs" else "!S3 .tif", f"{folder.name} has no {pattern}")
-    with rasterio.open(image) as dataset:
-        epsg = dataset.crs.to_epsg() if dataset.crs else None
-        if epsg is None:
-            raise ValueError(f"{image.name} is not in a map projection")
-        return Grid(epsg, dataset.transform, dataset.height, dataset.width)
+    if card.name == "bs":
+        return backscatter.any_grid(folder)
+    return coherence.grid_of(folder)
 
 
 def _extent(grid: Grid) -> Footprint:
