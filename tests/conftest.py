@@ -39,6 +39,8 @@ class Database:
         for name, value in changes.items():
             if name in ("tables", "args", "connection"):
                 data["database"][name] |= value
+            elif isinstance(value, dict):
+                data[name] = data.get(name, {}) | value
             else:
                 data[name] = value
         self.config_path.write_text(json.dumps(data))
@@ -135,6 +137,8 @@ def _config(where: dict[str, Any], eodata: Path) -> dict[str, Any]:
             "args": {"name": "parcels_2021", "startdate": "2021-01-01", "enddate": "2022-01-01"},
         },
         "eodata": str(eodata),
+        "cache": str(eodata.parent / "cache"),
+        "extraction": {"retry_seconds": [0, 0]},
     }
 
 

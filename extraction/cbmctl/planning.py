@@ -1,17 +1,26 @@
 """From the configuration to the queue: which scenes, which bands, and what changed since they were done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cbmctl.config import Config
+from cbmctl.config import BANDSETS, Config
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.tasks import LIVE, LIVE_PARAMETERS, counts, names, settle
+from cbmctl.queue_sql import LIVE_PARAMETERS, names
+from cbmctl.settling import settle
+from cbmctl.tasks import counts
+
+# What the configuration asks for, a line for each band set; takes the parameters of `wanted`.
+WANTED = sql.SQL(
+    """SELECT key AS bandset, value ->> 'card' AS card, value -> 'method' AS method,
+           ARRAY(SELECT jsonb_array_elements_text(value -> 'bands')) AS bands
+       FROM jsonb_each(%(wanted)s)"""
+)
 
 
 @dataclass(frozen=True)
@@ -20,9 +29,9 @@ class Planned:
 
     Attributes:
         created: new tasks.
-        again: tasks to be done again, or with other bands than they were waiting with.
+        again: tasks to be done again, or otherwise than they were waiting for.
         dropped: tasks that are to be done no longer.
-        counts: tasks by state.
+        counts: tasks by state; of the scenes that were planned, where only some were.
     """
 
     created: int
@@ -36,72 +45,120 @@ class Planned:
         return bool(self.created or self.again or self.dropped)
 
 
-def plan(conn: psycopg.Connection, config: Config, *, retry: bool = False, check: bool = False) -> Planned:
+def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Planned:
     """Put what is still to be extracted into the queue.
 
-    Scenes count that meet the AOI, lie in [start, end) and are 'ingested' or 'inprogress', or were extracted
-    by way of the queue. What they lack of the configured band sets is new; what was done, or has failed, with
-    other bands than are configured is done again, and its rows are replaced. A scene that meets no parcel
-    ('No parcels') does so in every band. A scene that someone set back to 'ingested', as the manual does, is
-    extracted again as a whole.
+    Scenes of every card count that meet the AOI, lie in [start, end) and are 'ingested' or 'inprogress', or
+    were extracted by way of the queue. What they lack of the band sets that are configured for their card is
+    new; what was done, or has failed, with other bands or by another method than are configured is done
+    again, and its rows are replaced. A scene that meets no parcel ('No parcels') does so in every band. A
+    scene that someone set back to 'ingested', as the manual does, is extracted again as a whole.
 
     Band sets that are not configured any more leave the queue, unless a worker is at them; what is done of
     them stays, with its rows.
 
     Args:
         conn: a connection in no transaction.
-        config: says which area, dates and bands.
-        retry: also give failed tasks another three attempts.
+        config: says which area, dates, bands and methods.
         check: count only.
 
     Raises:
         UserError: there is no such AOI.
     """
     with conn.transaction(force_rollback=check):
-        queue = _Queue(conn, config, retry)
+        queue = _Queue(conn, config)
         queue.require_area()
         queue.lock()
-        open_tasks = queue.change_bands()
+        open_tasks = queue.change_open()
         again = queue.put_again()
+        dropped = queue.drop()
+        settle(conn, config.tables, open_tasks + again + dropped)
+        created = queue.create()
+        now = counts(conn, config.tables)
+        return Planned(len(created), len(open_tasks) + len(again), len(dropped), now)
+
+
+def plan_scenes(
+    conn: psycopg.Connection, config: Config, scenes: Mapping[str, int], *, check: bool = False
+) -> Planned:
+    """Put scenes into the queue whole, whatever their status, place and date; leave the others alone.
+
+    Their rows stay until they are replaced. A task that a worker is at is left to it, unless it is to be done
+    otherwise now: then it is done once more.
+
+    Args:
+        conn: a connection in no transaction.
+        config: says which bands and methods.
+        scenes: references and ids, of `cbmctl.catalogue.find`.
+        check: count only.
+
+    Raises:
+        UserError: nothing is extracted from scenes of such a card.
+    """
+    obsids = list(scenes.values())
+    with conn.transaction(force_rollback=check):
+        queue = _Queue(conn, config, obsids)
+        queue.require_cards()
+        queue.lock()
+        again = queue.put_again() + queue.change_open()
         dropped = queue.drop()
         settle(conn, config.tables, again + dropped)
         created = queue.create()
-        return Planned(len(created), len(open_tasks) + len(again), len(dropped), counts(conn, config.tables))
+        now = counts(conn, config.tables, obsids)
+        return Planned(len(created), len(again), len(dropped), now)
+
+
+def wanted(config: Config) -> dict[str, Any]:
+    """Return the parameters that say what is configured: WANTED's, `bandsets` and `cards`."""
+    bandsets = {
+        bandset: {
+            "card": BANDSETS[bandset].card,
+            "bands": sorted(bands),  # their order in the configuration says nothing
+            "method": asdict(config.extraction.methods[bandset]),
+        }
+        for bandset, bands in config.extraction.bandsets.items()
+    }
+    cards = sorted({BANDSETS[bandset].card for bandset in bandsets})
+    return {"wanted": Jsonb(bandsets), "bandsets": list(bandsets), "cards": cards}
 
 
 class _Queue:
     """The statements of a plan; each returns the scenes of the tasks that it changed."""
 
-    def __init__(self, conn: psycopg.Connection, config: Config, retry: bool) -> None:
+    def __init__(self, conn: psycopg.Connection, config: Config, obsids: list[int] | None = None) -> None:
+        """`obsids`: only these scenes, and these whole."""
         self._conn, self._config = conn, config
-        # sorted: the order of the bands in the configuration says nothing
-        wanted = {bandset: sorted(bands) for bandset, bands in config.extraction.bandsets.items()}
-        self._parameters = LIVE_PARAMETERS | {
-            "name": config.args.name,
-            "start": config.args.start,
-            "end": config.args.end,
-            "wanted": Jsonb(wanted),
-            "bandsets": list(wanted),
-            "retry": retry,
-        }
-        self._names = names(config.tables) | {"live": LIVE}
+        self._parameters = (
+            LIVE_PARAMETERS
+            | wanted(config)
+            | {
+                "name": config.args.name,
+                "start": config.args.start,
+                "end": config.args.end,
+                "obsids": obsids,
+            }
+        )
+        self._names = names(config.tables) | {"wanted": WANTED}
         self._area = query(
             "SELECT wkb_geometry FROM {aois} WHERE {field} = %(name)s",
             field=sql.Identifier(config.args.aoi_field),
             **self._names,
         )
-        self._names["scenes"] = query(
-            """SELECT d.id, d.status
+        self._names["scenes"] = (
+            self._of_the_area()
+            if obsids is None
+            else query("SELECT id, status, card FROM {catalogue} WHERE id = ANY(%(obsids)s)", **self._names)
+        )
+
+    def _of_the_area(self) -> sql.Composed:
+        return query(
+            """SELECT d.id, d.status, d.card
                FROM {catalogue} d JOIN ({area}) a ON ST_Intersects(d.footprint, a.wkb_geometry)
-               WHERE d.card = 's2' AND d.obstime >= %(start)s AND d.obstime < %(end)s
+               WHERE d.card = ANY(%(cards)s) AND d.obstime >= %(start)s AND d.obstime < %(end)s
                  AND (d.status IN ('ingested', 'inprogress')
                      OR (d.status <> 'No parcels' AND EXISTS (SELECT FROM {tasks} WHERE obsid = d.id)))""",
             area=self._area,
             **self._names,
-        )
-        self._names["wanted"] = query(
-            """SELECT key AS bandset, ARRAY(SELECT jsonb_array_elements_text(value)) AS bands
-               FROM jsonb_each(%(wanted)s)"""
         )
 
     def require_area(self) -> None:
@@ -109,18 +166,38 @@ class _Queue:
             args, tables = self._config.args, self._config.tables
             raise UserError(f"{tables.aois} has no area '{args.name}': set it with cbmctl aoi set")
 
+    def require_cards(self) -> None:
+        statement = query(
+            "SELECT reference, card FROM {catalogue} WHERE id = ANY(%(obsids)s) AND card <> ALL(%(cards)s)",
+            **self._names,
+        )
+        if row := self._conn.execute(statement, self._parameters).fetchone():
+            reference, card = row
+            raise UserError(
+                f"{self._config.source} extracts no band of card '{card}', which {reference} is:"
+                f" list bands in extraction.{card}"
+            )
+
     def lock(self) -> None:
         """Let no worker claim or close a task meanwhile, and no other plan begin; everyone may read.
 
         Workers touch a task before its scene, so none of them holds a scene while it waits for us.
         """
-        self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", tasks=self._names["tasks"]))
+        self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", **self._names))
 
-    def change_bands(self) -> list[int]:
-        """Of open tasks. A worker that is at one notices when it is done, and leaves it to be done again."""
+    def change_open(self) -> list[int]:
+        """Tell open tasks of new bands and methods; what failed with others begins anew.
+
+        A worker that is at one notices when it is done, and leaves it to be done again.
+        """
         return self._obsids(
-            """UPDATE {tasks} t SET bands = w.bands FROM ({wanted}) w
-               WHERE w.bandset = t.bandset AND t.state IN ('ready', 'running') AND t.bands <> w.bands
+            """UPDATE {tasks} t
+               SET bands = w.bands, method = w.method, not_before = NULL,
+                   attempts = CASE state WHEN 'ready' THEN 0 ELSE attempts END,
+                   reason = CASE state WHEN 'running' THEN reason END
+               FROM ({wanted}) w
+               WHERE w.bandset = t.bandset AND t.state IN ('ready', 'running') AND {asked}
+                 AND (t.bands, t.method) <> (w.bands, w.method)
                RETURNING t.obsid"""
         )
 
@@ -128,34 +205,41 @@ class _Queue:
         return self._obsids(
             """WITH scenes AS MATERIALIZED ({scenes})
                UPDATE {tasks} t
-               SET state = 'ready', bands = w.bands, attempts = 0, reason = NULL, worker = NULL
-               FROM ({wanted}) w
-               WHERE w.bandset = t.bandset AND t.state IN ('done', 'failed') AND (
-                   (t.state = 'failed' AND %(retry)s)
-                   OR t.obsid IN (SELECT id FROM scenes WHERE status = 'ingested')
-                   OR (t.bands IS DISTINCT FROM w.bands AND t.obsid IN (SELECT id FROM scenes)))
+               SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
+                   not_before = NULL, worker = NULL
+               FROM ({wanted}) w, scenes s
+               WHERE w.bandset = t.bandset AND s.id = t.obsid AND CASE
+                   WHEN %(obsids)s::integer[] IS NOT NULL THEN CASE t.state
+                       WHEN 'ready' THEN t.attempts > 0
+                       WHEN 'running' THEN NOT {live}
+                       ELSE true END
+                   ELSE t.state IN ('done', 'failed') AND (
+                       s.status = 'ingested'
+                       OR (t.bands, t.method) IS DISTINCT FROM (w.bands, w.method)) END
                RETURNING t.obsid"""
         )
 
     def drop(self) -> list[int]:
         # of an earlier time there are rows, in whatever bands
         former = self._obsids(
-            """UPDATE {tasks} t SET state = 'done', bands = NULL, reason = NULL
+            """UPDATE {tasks} t
+               SET state = 'done', bands = NULL, method = NULL, reason = NULL, not_before = NULL
                WHERE t.state <> 'done' AND t.bandset <> ALL(%(bandsets)s) AND t.rows > 0
-                 AND (t.state <> 'running' OR NOT {live})
+                 AND (t.state <> 'running' OR NOT {live}) AND {asked}
                RETURNING t.obsid"""
         )
         return former + self._obsids(
             """DELETE FROM {tasks} t
                WHERE t.state <> 'done' AND t.bandset <> ALL(%(bandsets)s)
-                 AND (t.state <> 'running' OR NOT {live})
+                 AND (t.state <> 'running' OR NOT {live}) AND {asked}
                RETURNING t.obsid"""
         )
 
     def create(self) -> list[int]:
         created = self._obsids(
-            """INSERT INTO {tasks} (obsid, bandset, bands)
-               SELECT s.id, w.bandset, w.bands FROM ({scenes}) s, ({wanted}) w
+            """INSERT INTO {tasks} (obsid, bandset, bands, method)
+               SELECT s.id, w.bandset, w.bands, w.method
+               FROM ({scenes}) s JOIN ({wanted}) w ON w.card = s.card
                ON CONFLICT DO NOTHING RETURNING obsid"""
         )
         self._parameters["created"] = created

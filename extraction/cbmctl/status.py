@@ -1,14 +1,16 @@
 """How far the extraction is: read-only, and cheap enough to be asked every few seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
 
-from cbmctl.config import Config
+from cbmctl.config import BANDSETS, Config
 from cbmctl.database import one, query
-from cbmctl.tasks import BANDSETS, STATES
+from cbmctl.queue_sql import LIVE_PARAMETERS, names
+from cbmctl.tasks import STATES
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,11 @@ class Status:
     Attributes:
         scenes: card, status and count, as the manual's query has it.
         tasks: by band set, the number of tasks in each state.
-        failed_tasks: reference, bandset, attempts and reason of each.
+        running_tasks: reference, bandset, attempt, worker, whether that worker is alive (a dead one's task is
+            taken over as soon as somebody is free), since when, and the seconds from then on.
+        waiting_tasks: reference, bandset, attempts, reason, not_before and the seconds until then, of each
+            that has failed and is to be tried again.
+        failed_tasks: reference, bandset, attempts and reason of each that was given up.
         parcels: rows of the parcel table; None when there is none.
         sigs: rows that the extraction has written. Counted by task: counting 100 million rows takes a minute.
         hists: likewise.
@@ -26,6 +32,8 @@ class Status:
 
     scenes: list[dict[str, Any]]
     tasks: dict[str, dict[str, int]]
+    running_tasks: list[dict[str, Any]]
+    waiting_tasks: list[dict[str, Any]]
     failed_tasks: list[dict[str, Any]]
     parcels: int | None
     sigs: int
@@ -34,36 +42,68 @@ class Status:
 
 def read(conn: psycopg.Connection, config: Config) -> Status:
     """Read the state."""
-    tables = config.tables
-    names = {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql}
-    with conn.cursor(row_factory=dict_row) as cursor:
-        scenes = cursor.execute(
-            query(
-                "SELECT card, status, count(*) FROM {catalogue} GROUP BY card, status ORDER BY 1, 2", **names
-            )
-        ).fetchall()
-        failed = cursor.execute(
-            query(
-                """SELECT d.reference, t.bandset, t.attempts, t.reason
-                   FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
-                   WHERE t.state = 'failed' ORDER BY d.obstime, d.id, t.bandset""",
-                **names,
-            )
-        ).fetchall()
+    scenes = _rows(
+        conn, config, "SELECT card, status, count(*) FROM {catalogue} GROUP BY card, status ORDER BY 1, 2"
+    )
+    running = _rows(
+        conn,
+        config,
+        """SELECT d.reference, t.bandset, t.attempts AS attempt, t.worker, {live} AS alive,
+               t.claimed_at AS since, extract(epoch FROM now() - t.claimed_at)::integer AS seconds
+           FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
+           WHERE t.state = 'running' ORDER BY t.claimed_at, d.id""",
+    )
+    waiting = _rows(
+        conn,
+        config,
+        """SELECT d.reference, t.bandset, t.attempts, t.reason, t.not_before,
+               greatest(ceil(extract(epoch FROM t.not_before - now())), 0)::integer AS seconds
+           FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
+           WHERE t.state = 'ready' AND t.attempts > 0 ORDER BY t.not_before NULLS FIRST, d.id""",
+    )
     tasks: dict[str, dict[str, int]] = {}
     rows = dict.fromkeys(BANDSETS, 0)
-    found = conn.execute(
-        query(
-            """SELECT bandset, state, count(*), coalesce(sum(rows), 0)::bigint FROM {tasks}
-               GROUP BY bandset, state ORDER BY array_position(%s, bandset)""",
-            **names,
-        ),
-        [list(BANDSETS)],
-    ).fetchall()
-    for bandset, state, count, written in found:
-        tasks.setdefault(bandset, dict.fromkeys(STATES, 0))[state] = count
-        rows[bandset] += written
-    return Status(scenes, tasks, failed, _parcels(conn, config), rows["10"] + rows["20"], rows["scl"])
+    for found in _rows(
+        conn,
+        config,
+        """SELECT bandset, state, count(*), coalesce(sum(rows), 0)::bigint AS written FROM {tasks}
+           GROUP BY bandset, state ORDER BY array_position(%(order)s, bandset)""",
+    ):
+        tasks.setdefault(found["bandset"], dict.fromkeys(STATES, 0))[found["state"]] = found["count"]
+        rows[found["bandset"]] += found["written"]
+    return Status(
+        scenes=scenes,
+        tasks=tasks,
+        running_tasks=running,
+        waiting_tasks=waiting,
+        failed_tasks=failed_tasks(conn, config),
+        parcels=_parcels(conn, config),
+        sigs=sum(written for bandset, written in rows.items() if bandset != "scl"),
+        hists=rows["scl"],
+    )
+
+
+def failed_tasks(
+    conn: psycopg.Connection, config: Config, obsids: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    """Read reference, bandset, attempts and reason of the tasks that were given up, of all scenes or some."""
+    return _rows(
+        conn,
+        config,
+        """SELECT d.reference, t.bandset, t.attempts, t.reason
+           FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
+           WHERE t.state = 'failed' AND {asked}
+           ORDER BY d.obstime, d.id, array_position(%(order)s, t.bandset)""",
+        obsids,
+    )
+
+
+def _rows(
+    conn: psycopg.Connection, config: Config, text: LiteralString, obsids: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    parameters = LIVE_PARAMETERS | {"obsids": None if obsids is None else list(obsids)}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query(text, **names(config.tables)), parameters).fetchall()
 
 
 def _parcels(conn: psycopg.Connection, config: Config) -> int | None:

@@ -2,103 +2,135 @@
 
 Whoever works on a task holds an advisory lock on its connection for as long as it works. A dead worker's
 lock is gone with its connection, so its task is free again at once: no leases, no clean-up. The lock's key is
-LOCK_SPACE plus the band set's place, and the scene's id.
+LOCK_SPACE plus the band set's place in BANDSETS, and the scene's id. A connection may hold several.
 
-A task carries its bands, so that a worker needs no opinion of its own: `cbmctl.planning` writes them.
+A task carries its bands and its method, so that a worker needs no opinion of its own: `cbmctl.planning`
+writes them.
 
 `dias_catalogue.status` follows the tasks in the manual's words, always in the same transaction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
-from cbmctl.config import Tables
+from cbmctl.config import BANDSETS, Config, Method, Tables
 from cbmctl.database import NO_OUT_DB, one, query
+from cbmctl.queue_sql import ASKED, LIVE_PARAMETERS, LOCK_SPACE, names
+from cbmctl.settling import delete_rows, settle
 
-BANDSETS = ("scl", "10", "20")  # in the order of processing: SCL tells which scenes hold no parcels
 STATES = ("ready", "running", "done", "failed")
-MAX_ATTEMPTS = 3
-LOCK_SPACE = 0x43424D00
-
-# Whether somebody works on the task t; takes LIVE_PARAMETERS.
-LIVE = sql.SQL(
-    """EXISTS (
-           SELECT FROM pg_locks l
-           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = t.obsid::oid
-             AND l.classid = (%(space)s + array_position(%(order)s, t.bandset))::oid
-             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+# Whether the task t may be begun now: after a failure when it says, after a worker's death at once.
+_DUE = sql.SQL(
+    """t.state IN ('ready', 'running') AND {asked}
+       AND (t.state = 'running' OR coalesce(t.not_before, now()) <= now())
+       AND (NOT %(fresh)s OR (t.state = 'ready' AND t.attempts = 0))"""
 )
-LIVE_PARAMETERS = {"space": LOCK_SPACE, "order": list(BANDSETS)}
+_ORDER = sql.SQL("array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid")
+_FEW = 100  # more than there are workers that claim at the same instant
 
 
 @dataclass(frozen=True)
 class Task:
-    """A claimed task: what to read and where it lies."""
+    """A claimed task: what to read, how, and where it lies."""
 
     obsid: int
+    card: str
     bandset: str
     bands: tuple[str, ...]
+    method: Method
     attempt: int
     reference: str
     path: str | None
 
 
-def counts(conn: psycopg.Connection, tables: Tables) -> dict[str, int]:
-    """Tasks by state."""
+def counts(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> dict[str, int]:
+    """Tasks by state, of all scenes or of some."""
     found = conn.execute(
-        query("SELECT state, count(*) FROM {tasks} GROUP BY state", **names(tables))
+        query("SELECT state, count(*) FROM {tasks} t WHERE {asked} GROUP BY state", **names(tables)),
+        {"obsids": _array(obsids)},
     ).fetchall()
     return dict.fromkeys(STATES, 0) | dict(found)
 
 
-def all_closed(conn: psycopg.Connection, tables: Tables) -> bool:
-    """Whether no task is left to do, and none is being worked on."""
-    found = counts(conn, tables)
+def all_closed(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> bool:
+    """Whether no task is left to do, also not later, and none is being worked on."""
+    found = counts(conn, tables, obsids)
     return not found["ready"] and not found["running"]
 
 
-def claim(conn: psycopg.Connection, tables: Tables, worker: str) -> Task | None:
-    """Take the next task, or one whose worker is gone; None when every open task is being worked on.
+def claim(
+    conn: psycopg.Connection,
+    config: Config,
+    worker: str,
+    *,
+    fresh_only: bool = False,
+    obsids: Sequence[int] | None = None,
+) -> Task | None:
+    """Take the next task, or one whose worker is gone.
 
     The task stays this connection's until `unlock`, or until the connection ends. The connection must be in
-    autocommit mode, so that every step below is a transaction of its own.
+    autocommit mode and in no transaction, so that every step below is a transaction of its own.
+
+    Args:
+        conn: may hold other tasks.
+        config: tells how often a task is tried.
+        worker: the name to be shown.
+        fresh_only: only a task that nobody has tried yet.
+        obsids: only tasks of these scenes.
+
+    Returns:
+        None when there is nothing to do now: others work on what is open, or it waits for its next attempt.
     """
+    tables = config.tables
+    parameters = LIVE_PARAMETERS | {"fresh": fresh_only, "obsids": _array(obsids), "few": _FEW}
     while True:
         with conn.transaction():
             row = conn.execute(
                 query(
-                    """SELECT t.obsid, t.bandset, t.bands, t.attempts, t.state, d.reference, d.path
+                    # found and locked in two steps: only so the first few can be had without sorting them all
+                    """SELECT t.obsid, d.card, t.bandset, t.bands, t.method, t.attempts, t.state, t.reason,
+                              d.reference, d.path
                        FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
-                       WHERE t.state = 'ready' OR (t.state = 'running' AND NOT {live})
-                       ORDER BY array_position(%(order)s, t.bandset), t.attempts, d.obstime
-                       LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
-                    live=LIVE,
+                       WHERE {due} AND (t.obsid, t.bandset) IN (
+                           SELECT t.obsid, t.bandset FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
+                           WHERE {due} AND NOT {live} ORDER BY {order} LIMIT %(few)s)
+                       ORDER BY {order} LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
+                    due=_DUE.format(asked=ASKED),
+                    order=_ORDER,
                     **names(tables),
                 ),
-                LIVE_PARAMETERS,
+                parameters,
             ).fetchone()
             if row is None:
                 return None
-            obsid, bandset, bands, attempts, state, reference, path = row
-            task = Task(obsid, bandset, tuple(bands), attempts + 1, reference, path)
+            obsid, card, bandset, bands, method, attempts, state, reason, reference, path = row
+            task = Task(obsid, card, bandset, tuple(bands), _method(method), attempts + 1, reference, path)
             if not one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _lock(task))[0]:
                 continue  # its worker came between the look and the lock: look again
-            if state == "running" and attempts >= MAX_ATTEMPTS:
-                reason = f"{attempts} workers in a row vanished with this task (memory, power or network)"
-                _close(conn, tables, task, state="failed", reason=f"{NO_OUT_DB}: {reason}")
-            else:
+            if state == "ready" or attempts <= len(config.extraction.retry_seconds):
                 _start(conn, tables, task, worker)
                 return task
+            _close(conn, tables, task, state="failed", reason=_vanished(attempts, reason))
         unlock(conn, task)
 
 
-def finish(conn: psycopg.Connection, tables: Tables, task: Task, *, parcels: int, rows: int) -> None:
+def finish(
+    conn: psycopg.Connection,
+    tables: Tables,
+    task: Task,
+    *,
+    parcels: int,
+    rows: int,
+    slivers: Sequence[int] = (),
+) -> None:
     """Close a task. Call it in the transaction that writes its rows, and `unlock` after that.
 
-    It stays to be done when other bands have been asked for meanwhile.
+    It stays to be done when other bands or another method have been asked for meanwhile.
 
     Args:
         conn: the connection that claimed the task.
@@ -106,34 +138,41 @@ def finish(conn: psycopg.Connection, tables: Tables, task: Task, *, parcels: int
         task: the task.
         parcels: parcels in the image.
         rows: rows written to sigs or hists.
+        slivers: parcels that hold no pixel centre, so that they can have no row.
     """
-    _close(conn, tables, task, state="done", parcels=parcels, rows=rows)
+    _close(conn, tables, task, state="done", parcels=parcels, rows=rows, slivers=list(slivers))
 
 
 def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
-    """Close a task whose scene meets no parcel, and the scene's other tasks, unread."""
+    """Close a task whose scene meets no parcel, and the scene's other tasks, unread.
+
+    Rows of an earlier time, of other parcels, go.
+    """
     with conn.transaction():
-        conn.execute(
+        closed = conn.execute(
             # a task that someone is claiming right now is left out: its worker will find the same
             query(
                 """UPDATE {tasks}
-                   SET state = 'done', parcels = 0, rows = 0, reason = NULL, finished_at = now()
+                   SET state = 'done', parcels = 0, rows = 0, reason = NULL, not_before = NULL,
+                       finished_at = now()
                    WHERE (obsid, bandset) IN (
                        SELECT obsid, bandset FROM {tasks} WHERE obsid = %s AND state = 'ready'
-                       FOR UPDATE SKIP LOCKED)""",
+                       FOR UPDATE SKIP LOCKED)
+                   RETURNING bandset""",
                 **names(tables),
             ),
             [task.obsid],
-        )
+        ).fetchall()
+        delete_rows(conn, tables, [(task.obsid, bandset) for (bandset,) in [(task.bandset,), *closed]])
         _close(conn, tables, task, state="done", parcels=0, rows=0)
 
 
-def fail(conn: psycopg.Connection, tables: Tables, task: Task, *, status: str, reason: str) -> bool:
-    """Give a task back for another attempt or, after the last one, close it.
+def fail(conn: psycopg.Connection, config: Config, task: Task, *, status: str, reason: str) -> bool:
+    """Give a task back for another attempt after a pause or, after the last one, park it.
 
     Args:
         conn: the connection that claimed the task.
-        tables: the tables.
+        config: tells the pauses, and by their number how often a task is tried.
         task: the task.
         status: the manual's word for `dias_catalogue.status`.
         reason: one sentence.
@@ -141,9 +180,11 @@ def fail(conn: psycopg.Connection, tables: Tables, task: Task, *, status: str, r
     Returns:
         Whether that was the last attempt.
     """
-    last = task.attempt >= MAX_ATTEMPTS
+    pauses = config.extraction.retry_seconds
+    last = task.attempt > len(pauses)
+    state, pause = ("failed", None) if last else ("ready", pauses[task.attempt - 1])
     with conn.transaction():
-        _close(conn, tables, task, state="failed" if last else "ready", reason=f"{status}: {reason}")
+        _close(conn, config.tables, task, state=state, reason=f"{status}: {reason}", pause=pause)
     return last
 
 
@@ -170,7 +211,7 @@ def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str) ->
     conn.execute(
         query(
             """UPDATE {tasks} SET state = 'running', attempts = %s, worker = %s, claimed_at = now(),
-                   finished_at = NULL
+                   finished_at = NULL, not_before = NULL
                WHERE obsid = %s AND bandset = %s""",
             **names(tables),
         ),
@@ -194,57 +235,54 @@ def _close(
     reason: str | None = None,
     parcels: int | None = None,
     rows: int | None = None,
+    pause: int | None = None,
+    slivers: list[int] | None = None,
 ) -> None:
+    parameters = asdict(task) | {
+        "bands": list(task.bands),
+        "method": Jsonb(asdict(task.method)),
+        "state": state,
+        "reason": reason,
+        "parcels": parcels,
+        "rows": rows,
+        "pause": pause,
+        "slivers": slivers,
+    }
     conn.execute(
         query(
             # a task that fails keeps what is known of the rows of an earlier time, which it has not touched
             """UPDATE {tasks}
-               SET state = CASE WHEN bands = %s THEN %s ELSE 'ready' END, reason = %s,
-                   parcels = coalesce(%s, parcels), rows = coalesce(%s, rows), finished_at = now()
-               WHERE obsid = %s AND bandset = %s""",
+               SET (state, attempts, reason, not_before) = (
+                       SELECT CASE WHEN same THEN %(state)s ELSE 'ready' END,
+                           CASE WHEN same THEN attempts ELSE 0 END,
+                           CASE WHEN same THEN %(reason)s::text END,
+                           CASE WHEN same THEN clock_timestamp() + %(pause)s::integer * interval '1 s' END
+                       FROM (VALUES (bands = %(bands)s AND method = %(method)s)) AS asked (same)),
+                   parcels = coalesce(%(parcels)s, parcels), rows = coalesce(%(rows)s, rows),
+                   slivers = coalesce(%(slivers)s::integer[], slivers), finished_at = now()
+               WHERE obsid = %(obsid)s AND bandset = %(bandset)s""",
             **names(tables),
         ),
-        [list(task.bands), state, reason, parcels, rows, task.obsid, task.bandset],
+        parameters,
     )
     settle(conn, tables, [task.obsid])
 
 
-def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Let the scenes' status say what their tasks have come to."""
-    # Two workers may finish tasks of one scene at once; the second must see what the first has written.
-    conn.execute(
-        query("SELECT FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE", **names(tables)),
-        [list(obsids)],
+def _vanished(attempts: int, reason: str | None) -> str:
+    before = f"; before that, {reason}" if reason else ""
+    return (
+        f"{NO_OUT_DB}: the worker vanished in attempt {attempts}, the last (memory, power or network){before}"
     )
-    conn.execute(
-        query(
-            """UPDATE {catalogue} d
-               SET status = CASE
-                       WHEN t.tasks = 0 THEN 'ingested'
-                       WHEN t.open > 0 THEN 'inprogress'
-                       WHEN t.reason IS NOT NULL THEN left(split_part(t.reason, ': ', 1), 24)
-                       WHEN t.parcels = 0 THEN 'No parcels'
-                       ELSE 'extracted'
-                   END,
-                   reason = t.reason
-               FROM (
-                   SELECT id, count(obsid) AS tasks,
-                       count(*) FILTER (WHERE state IN ('ready', 'running')) AS open,
-                       min(reason) FILTER (WHERE state = 'failed') AS reason, sum(parcels) AS parcels
-                   FROM unnest(%s::integer[]) id LEFT JOIN {tasks} ON obsid = id GROUP BY id
-               ) t
-               WHERE d.id = t.id""",
-            **names(tables),
-        ),
-        [list(obsids)],
-    )
+
+
+def _method(stored: dict[str, Any]) -> Method:
+    return Method(**stored | {"cloud_classes": tuple(stored["cloud_classes"])})
 
 
 def _lock(task: Task) -> tuple[int, int]:
     # SQL's array_position counts from one
-    return LOCK_SPACE + BANDSETS.index(task.bandset) + 1, task.obsid
+    return LOCK_SPACE + list(BANDSETS).index(task.bandset) + 1, task.obsid
 
 
-def names(tables: Tables) -> dict[str, sql.Composable]:
-    """The tables that the queue's statements name."""
-    return {"tasks": tables.tasks.sql, "catalogue": tables.catalogue.sql, "aois": tables.aois.sql}
+def _array(obsids: Sequence[int] | None) -> list[int] | None:
+    return None if obsids is None else list(obsids)

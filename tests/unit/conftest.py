@@ -137,3 +137,20 @@ def three(tmp_path: Path) -> Path:
 @pytest.fixture
 def four(tmp_path: Path) -> Path:
     return write(tmp_path / "four.gpkg", fields(4, shift=20), name=["å", "æ", "ø", "ß"])
+
+
+@pytest.fixture
+def roles(database: Database) -> Iterator[None]:
+    """Owner, writer and reader, as the role `database` makes them."""
+    names = ("cbm_owner", "cbm_writer", "cbm_reader")
+    with database.connect(autocommit=True) as conn:
+        for name in names:
+            conn.execute(f"DROP ROLE IF EXISTS {name}")  # type: ignore[call-overload]
+            conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'only-for-tests'")  # type: ignore[call-overload]
+        conn.execute("GRANT ALL ON SCHEMA public TO cbm_owner")
+        yield
+        conn.execute("REVOKE ALL ON SCHEMA public FROM cbm_owner")
+        # roles belong to the server, not to the test's database
+        for name in names:
+            conn.execute(f"DROP OWNED BY {name} CASCADE")  # type: ignore[call-overload]
+            conn.execute(f"DROP ROLE {name}")  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cbmctl.config import TableName, load_config
+from cbmctl.config import BANDSETS, Method, TableName, load_config
 from cbmctl.errors import UserError
 
 MANUAL: dict[str, Any] = {
@@ -35,6 +35,12 @@ MANUAL: dict[str, Any] = {
         },
     },
     "docker": {"masterip": "192.168.0.8"},
+}
+NOTHING: dict[str, Any] = {
+    "s2": {"scl": False, "10": [], "20": []},
+    "bs": {"bands": []},
+    "c6": {"bands": []},
+    "c12": {"bands": []},
 }
 
 
@@ -67,8 +73,43 @@ def test_the_manuals_file_is_understood(tmp_path: Path) -> None:
         "scl": ("SCL",),
         "10": ("B02", "B03", "B04", "B08"),
         "20": ("B05", "B11"),
+        "bs": ("VVb", "VHb"),
+        "c6": ("VVc", "VHc"),
+        "c12": ("VVc", "VHc"),
     }
-    assert list(config.extraction.bandsets) == ["scl", "10", "20"]
+    assert list(config.extraction.bandsets) == list(BANDSETS), "the order of processing"
+    assert config.extraction.retry_seconds == (10, 60)
+
+
+def test_how_rows_are_made(tmp_path: Path) -> None:
+    by_default = load_config(write(tmp_path)).extraction.methods
+    optical = Method("drop", "harmonised", (9,))
+    radar = Method("keep")
+    assert by_default == {
+        "scl": Method("keep"),
+        "10": optical,
+        "20": optical,
+        "bs": radar,
+        "c6": radar,
+        "c12": radar,
+    }
+    changed = {
+        "s2": {"edge": "keep", "reflectance": "as-stored", "cloud_classes": [9, 8, 9]},
+        "bs": {"edge": "drop"},
+        "retry_seconds": [],
+    }
+    extraction = load_config(write(tmp_path, root__extraction=changed)).extraction
+    assert extraction.methods["20"] == Method("keep", "as-stored", (8, 9))
+    assert (extraction.methods["bs"], extraction.methods["c6"]) == (Method("drop"), radar)
+    assert extraction.retry_seconds == ()
+    without_scl = load_config(write(tmp_path, root__extraction={"s2": {"scl": False}})).extraction
+    assert without_scl.methods["10"].cloud_classes == (), "there is nothing to see clouds by"
+
+
+def test_what_is_extracted_can_be_chosen(tmp_path: Path) -> None:
+    chosen = {"s2": {"10": ["B08", "B04", "B08"], "20": []}, "c6": {"bands": ["VVc"]}, "c12": {"bands": []}}
+    bandsets = load_config(write(tmp_path, root__extraction=chosen)).extraction.bandsets
+    assert bandsets == {"scl": ("SCL",), "10": ("B08", "B04"), "bs": ("VVb", "VHb"), "c6": ("VVc",)}
 
 
 def test_the_password_is_never_shown(tmp_path: Path) -> None:
@@ -120,7 +161,13 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"args__enddate": "2020-10-01"}, "must be later than startdate"),
         ({"args": "2020"}, "database.args must be an object"),
         ({"root__extraction": {"s2": {"10": ["B8A"]}}}, "extraction.s2.10 is ['B8A']"),
-        ({"root__extraction": {"s2": {"scl": False, "10": [], "20": []}}}, "switch something on"),
+        ({"root__extraction": {"bs": {"bands": ["VV"]}}}, "extraction.bs.bands is ['VV']: use a list of VVb"),
+        ({"root__extraction": NOTHING}, "switch something on"),
+        ({"root__extraction": {"s2": {"scl": "no"}}}, "extraction.s2.scl must be true or false, not 'no'"),
+        ({"root__extraction": {"s2": {"edge": "cut"}}}, "extraction.s2.edge is 'cut': use one of drop, keep"),
+        ({"root__extraction": {"c6": {"edge": "cut"}}}, "extraction.c6.edge is 'cut'"),
+        ({"root__extraction": {"s2": {"cloud_classes": [12]}}}, "extraction.s2.cloud_classes is [12]"),
+        ({"root__extraction": {"retry_seconds": [-1]}}, "extraction.retry_seconds is [-1]"),
         ({"root__extraction": {"s2": {"reflectance": "none"}}}, "extraction.s2.reflectance is 'none'"),
     ],
 )

@@ -85,8 +85,8 @@ def extracted(conn: psycopg.Connection, tables: Tables, three: Path) -> Loaded:
         VALUES
             (1, '2021-03-05', 'a', '2A', 's2', 'extracted', -1000, ST_MakeEnvelope(8, 53, 10, 55, 4326)),
             (2, '2021-03-08', 'b', '2A', 's2', 'ingested', NULL, ST_MakeEnvelope(8, 53, 10, 55, 4326));
-        INSERT INTO tasks (obsid, bandset, bands, state, attempts, rows)
-        VALUES (1, '10', '{B02}', 'done', 1, 3), (2, '10', '{B02}', 'ready', 0, NULL);
+        INSERT INTO tasks (obsid, bandset, bands, method, state, attempts, rows)
+        VALUES (1, '10', '{B02}', '{}', 'done', 1, 3), (2, '10', '{B02}', '{}', 'ready', 0, NULL);
         INSERT INTO sigs (pid, obsid, band, count) VALUES (1, 1, 'B02', 9), (2, 1, 'B02', 9);
         INSERT INTO hists (pid, obsid, hist) VALUES (1, 1, '{"4": 9}');
         """
@@ -115,6 +115,16 @@ def test_statistics_are_not_given_up_silently(
     assert rows(conn, "SELECT (SELECT count(*) FROM sigs), (SELECT count(*) FROM hists)") == [(0, 0)]
     assert set(rows(conn, "SELECT status, applied_offset FROM dias_catalogue")) == {("ingested", None)}
     assert set(rows(conn, "SELECT state, attempts, rows FROM tasks")) == {("ready", 0, None)}
+
+
+@pytest.mark.usefixtures("extracted")
+def test_what_was_done_in_an_unknown_way_is_left_to_the_next_plan(
+    conn: psycopg.Connection, tables: Tables, four: Path
+) -> None:
+    conn.execute("UPDATE tasks SET bands = NULL, method = NULL WHERE obsid = 1")
+    assert load(conn, tables, four, Options(), drop_statistics=True).changed
+    assert rows(conn, "SELECT obsid, state FROM tasks") == [(2, "ready")]
+    assert set(rows(conn, "SELECT status FROM dias_catalogue")) == {("ingested",)}
 
 
 @pytest.mark.usefixtures("extracted")

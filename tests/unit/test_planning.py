@@ -12,7 +12,7 @@ from cbmctl.database import connect
 from cbmctl.planning import Planned, plan
 from cbmctl.worker import Stop, work
 
-from .conftest import Season
+from .conftest import BANDS_10, BANDS_20, OFFSET, Season
 
 pytestmark = pytest.mark.postgis
 
@@ -20,7 +20,9 @@ ALL = ("B02", "B03", "B05")
 
 
 def configured(season: Season, ten: list[str], twenty: list[str], *, scl: bool = True) -> Config:
-    return season.database.configured(extraction={"s2": {"scl": scl, "10": ten, "20": twenty}})
+    return season.database.configured(
+        extraction={"s2": {"scl": scl, "10": ten, "20": twenty}, "retry_seconds": [0, 0]}
+    )
 
 
 def planned(config: Config, *, check: bool = False) -> Planned:
@@ -71,7 +73,7 @@ def done(season: Season) -> int:
 def die(season: Season, config: Config) -> tasks.Task:
     """Claim a task and vanish."""
     with connect(config, autocommit=True) as victim:
-        task = tasks.claim(victim, config.tables, "victim")
+        task = tasks.claim(victim, config, "victim")
     with connect(season.config, autocommit=True) as admin:
         while admin.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone():
             pass
@@ -103,15 +105,85 @@ def test_an_added_band(season: Season) -> None:
 
 def test_an_added_band_set(season: Season) -> None:
     scene = season.scene(5)
-    extract(configured(season, ["B02", "B03"], [], scl=False))
+    extract(configured(season, ["B02", "B03"], []))
     after = configured(season, ["B02", "B03"], ["B05"])
     would = planned(after, check=True)
-    assert changes(would) == (2, 0, 0)
+    assert changes(would) == (1, 0, 0)
     assert planned(after) == would
     assert season.status(scene) == "inprogress"
-    assert extract(after) == ["scl", "20"]
+    assert extract(after) == ["20"]
     assert (bands(season, scene), season.status(scene), agree(season)) == (ALL, "extracted", True)
     assert season.rows("SELECT count(*) FROM hists") == [(2,)]
+
+
+def test_clouds_that_can_be_seen_from_now_on(season: Season) -> None:
+    scene = season.scene(5)
+    extract(configured(season, ["B02"], ["B05"], scl=False))
+    after = configured(season, ["B02"], ["B05"])
+    assert changes(planned(after)) == (1, 2, 0)
+    assert extract(after) == ["scl", "10", "20"]
+    assert (season.status(scene), agree(season)) == ("extracted", True)
+
+
+def test_another_method(season: Season, done: int) -> None:
+    before = season.rows("SELECT pid, band, mean FROM sigs ORDER BY 1, 2")
+    s2 = {"10": list(BANDS_10), "20": list(BANDS_20), "reflectance": "as-stored"}
+    after = season.database.configured(extraction={"s2": s2})
+    would = planned(after, check=True)
+    assert changes(would) == (0, 2, 0)
+    assert planned(after) == would
+    assert (season.status(done), changes(planned(after))) == ("inprogress", (0, 0, 0))
+    assert season.rows("SELECT pid, band, mean FROM sigs ORDER BY 1, 2") == before, "until they are replaced"
+    assert extract(after) == ["10", "20"]
+    assert season.rows("SELECT pid, band, round(mean) FROM sigs ORDER BY 1, 2") == [
+        (pid, band, pytest.approx(mean - OFFSET, abs=2)) for pid, band, mean in before
+    ]
+    assert not planned(after).changed
+
+
+def test_a_method_that_is_not_known_is_another(season: Season, done: int) -> None:
+    with season.database.connect() as conn:
+        conn.execute("UPDATE tasks SET method = NULL WHERE bandset <> 'scl'")
+    assert changes(planned(season.config)) == (0, 2, 0)
+    assert season.status(done) == "inprogress"
+    assert extract(season.config) == ["10", "20"]
+    assert not planned(season.config).changed
+
+
+def test_a_method_that_changes_while_a_worker_is_at_the_task(
+    season: Season, conn: psycopg.Connection
+) -> None:
+    scene = season.scene(5)
+    before = configured(season, ["B02"], [], scl=False)
+    planned(before)
+    task = tasks.claim(conn, before, "live")
+    assert task is not None
+    s2 = {"scl": False, "10": ["B02"], "20": [], "edge": "keep"}
+    after = season.database.configured(extraction={"s2": s2, "retry_seconds": []})
+    assert changes(planned(after)) == (0, 1, 0)
+    assert not tasks.fail(conn, before, task, status="Rio error", reason="it is torn")
+    tasks.unlock(conn, task)
+    assert season.rows("SELECT state, attempts, reason, not_before FROM tasks") == [("ready", 0, None, None)]
+    again = tasks.claim(conn, after, "live")
+    assert again is not None
+    assert (again.attempt, again.method.edge) == (1, "keep")
+    with conn.transaction():
+        tasks.finish(conn, season.config.tables, again, parcels=1, rows=0)
+    assert season.status(scene) == "extracted"
+
+
+def test_what_failed_with_other_bands_begins_anew(season: Season, conn: psycopg.Connection) -> None:
+    season.scene(5)
+    planned(configured(season, ["B08"], [], scl=False))
+    impatient = season.database.configured(extraction={"retry_seconds": [3600]})
+    task = tasks.claim(conn, impatient, "test")
+    assert task is not None
+    tasks.fail(conn, impatient, task, status="!S3 B08.jp2", reason="it is not there")
+    tasks.unlock(conn, task)
+    after = configured(season, ["B02"], [], scl=False)
+    assert changes(planned(after)) == (0, 1, 0)
+    assert season.rows("SELECT attempts, reason, not_before FROM tasks") == [(0, None, None)]
+    assert extract(after) == ["10"]
 
 
 def test_a_removed_band(season: Season, done: int) -> None:
@@ -173,7 +245,7 @@ def test_a_live_workers_task_of_an_unwanted_band_set_is_left_to_it(
 ) -> None:
     scene = season.scene(5)
     planned(configured(season, [], ["B05"], scl=False))
-    task = tasks.claim(conn, season.config.tables, "live")
+    task = tasks.claim(conn, season.config, "live")
     assert task is not None
     assert changes(planned(configured(season, ["B02"], [], scl=False))) == (1, 0, 0)
     with conn.transaction():
@@ -184,7 +256,7 @@ def test_a_live_workers_task_of_an_unwanted_band_set_is_left_to_it(
 def test_bands_that_change_while_a_worker_is_at_the_task(season: Season, conn: psycopg.Connection) -> None:
     scene = season.scene(5)
     planned(configured(season, ["B02"], [], scl=False))
-    task = tasks.claim(conn, season.config.tables, "live")
+    task = tasks.claim(conn, season.config, "live")
     assert task is not None
     after = configured(season, ["B02", "B03"], [], scl=False)
     assert changes(planned(after)) == (0, 1, 0)
@@ -247,7 +319,7 @@ def test_plans_and_workers_at_once_never_wait_in_a_circle(season: Season) -> Non
     def finish_many(number: int) -> None:
         with connect(season.config, autocommit=True) as conn:
             for _ in range(30):
-                if task := tasks.claim(conn, season.config.tables, f"worker {number}"):
+                if task := tasks.claim(conn, season.config, f"worker {number}"):
                     with conn.transaction():
                         tasks.finish(conn, season.config.tables, task, parcels=1, rows=1)
                     tasks.unlock(conn, task)

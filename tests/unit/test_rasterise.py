@@ -228,3 +228,11 @@ def test_what_is_missing_is_said(conn: psycopg.Connection, config: Config, testd
         UserError, match=r"no Sentinel-2 scene over 'parcels_2021' from 2021-01-01 to 2022-01-01"
     ):
         rasterise(conn, config)
+
+
+def test_nothing_is_made_for_sentinel_1(conn: psycopg.Connection, database: Database, three: Path) -> None:
+    s2 = {"scl": False, "10": [], "20": []}
+    prepare(conn, database.config, three, "32VNH")
+    assert rasterise(conn, database.configured(extraction={"s2": s2})) == []
+    twenty = rasterise(conn, database.configured(extraction={"s2": s2 | {"20": ["B05"]}}), check_only=True)
+    assert [raster.resolution for raster in twenty] == [20]

@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
 
 from cbmctl import planning, tasks
+from cbmctl.config import BANDSETS
 from cbmctl.database import connect
 from cbmctl.errors import UserError
+from cbmctl.queue_sql import LOCK_SPACE
 
-from .conftest import Season
+from .conftest import BANDS_10, BANDS_20, Season
 
 pytestmark = pytest.mark.postgis
 
@@ -22,15 +26,27 @@ def line(season: Season) -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def plan(season: Season, **options: bool) -> planning.Planned:
+def plan(season: Season, *, check: bool = False) -> planning.Planned:
     with line(season) as conn:
-        return planning.plan(conn, season.config, **options)
+        return planning.plan(conn, season.config, check=check)
 
 
-def claim(season: Season, conn: psycopg.Connection) -> tasks.Task:
-    task = tasks.claim(conn, season.config.tables, "test")
+def claim(season: Season, conn: psycopg.Connection, **options: Any) -> tasks.Task:
+    task = tasks.claim(conn, season.config, "test", **options)
     assert task is not None
     return task
+
+
+def impatient(season: Season, **s2: Any) -> Season:
+    """With three attempts one right after the other."""
+    s2 = {"10": list(BANDS_10), "20": list(BANDS_20)} | s2
+    return replace(season, config=season.database.configured(extraction={"s2": s2, "retry_seconds": [0, 0]}))
+
+
+def kill(season: Season, conn: psycopg.Connection) -> None:
+    """End a worker's connection on the server, as its death would, and wait until it is gone."""
+    with line(season) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [conn.info.backend_pid])
 
 
 def finish(season: Season, conn: psycopg.Connection, task: tasks.Task, parcels: int = 1) -> None:
@@ -43,13 +59,11 @@ def test_plan_takes_what_is_asked_for_and_only_once(season: Season) -> None:
     inside = season.scene(5, product=False)
     elsewhere = season.scene(6, product=False, shift=5.0)
     extracted = season.scene(7, product=False)
-    radar = season.scene(8, product=False)
-    season.database.connect(autocommit=True).execute(
-        "UPDATE dias_catalogue SET status = 'extracted' WHERE id = %s", [extracted]
-    )
-    season.database.connect(autocommit=True).execute(
-        "UPDATE dias_catalogue SET card = 'bs' WHERE id = %s", [radar]
-    )
+    other = season.scene(8, product=False)
+    change = "UPDATE dias_catalogue SET {} = %s WHERE id = %s"
+    with season.database.connect() as conn:
+        conn.execute(change.format("status"), ["extracted", extracted])  # type: ignore[call-overload]
+        conn.execute(change.format("card"), ["l1c", other])  # type: ignore[call-overload]
     would = plan(season, check=True)
     assert (would.changed, would.created, season.tasks()) == (True, 3, {})
     assert plan(season) == would
@@ -57,6 +71,46 @@ def test_plan_takes_what_is_asked_for_and_only_once(season: Season) -> None:
     assert elsewhere != inside
     again = plan(season)
     assert (again.changed, again.counts) == (False, {"ready": 3, "running": 0, "done": 0, "failed": 0})
+
+
+def test_every_card_has_its_own_band_sets(season: Season) -> None:
+    scenes = {card: season.scene(day, product=False) for day, card in enumerate(("bs", "c6", "c12", "s2"), 1)}
+    with season.database.connect() as conn:
+        for card, scene in scenes.items():
+            conn.execute("UPDATE dias_catalogue SET card = %s WHERE id = %s", [card, scene])
+    assert plan(season).created == 6
+    assert plan(season).changed is False
+    with line(season) as conn, line(season) as other:
+        taken = [claim(season, conn) for _ in range(6)]
+        assert tasks.claim(other, season.config, "other") is None, "one connection holds all of them"
+        assert [(task.card, task.bandset) for task in taken] == [
+            (BANDSETS[bandset].card, bandset) for bandset in BANDSETS
+        ]
+        assert [task.obsid for task in taken] == [scenes[task.card] for task in taken]
+        assert {task.bandset: task.bands for task in taken} == {
+            "scl": ("SCL",),
+            "10": BANDS_10,
+            "20": BANDS_20,
+            "bs": ("VHb", "VVb"),
+            "c6": ("VHc", "VVc"),
+            "c12": ("VHc", "VVc"),
+        }
+        assert {task.bandset: task.method for task in taken} == season.config.extraction.methods
+        locks = "SELECT classid::bigint - %s FROM pg_locks WHERE locktype = 'advisory' ORDER BY 1"
+        assert other.execute(locks, [LOCK_SPACE]).fetchall() == [(place,) for place in range(1, 7)]
+        for task in taken:
+            finish(season, conn, task)
+    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
+
+
+def test_a_radar_scene_without_parcels(season: Season) -> None:
+    scene = season.scene(5, product=False)
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET card = 'c12'")
+    plan(season)
+    with line(season) as conn:
+        tasks.skip_scene(conn, season.config.tables, claim(season, conn))
+    assert season.status(scene) == "No parcels"
 
 
 def test_plan_heeds_the_dates(season: Season) -> None:
@@ -88,7 +142,7 @@ def test_order_is_scl_of_all_scenes_first_and_by_time(season: Season) -> None:
     plan(season)
     with line(season) as conn:
         order = []
-        while task := tasks.claim(conn, season.config.tables, "test"):
+        while task := tasks.claim(conn, season.config, "test"):
             order.append((task.obsid, task.bandset))
     assert order == [(scene, bandset) for bandset in ("scl", "10", "20") for scene in (early, late)]
 
@@ -101,7 +155,7 @@ def test_nobody_gets_what_another_has(season: Season) -> None:
     def take_all(number: int) -> list[tuple[int, str]]:
         taken = []
         with line(season) as conn:
-            while task := tasks.claim(conn, season.config.tables, f"worker {number}"):
+            while task := tasks.claim(conn, season.config, f"worker {number}"):
                 taken.append((task.obsid, task.bandset))
                 finish(season, conn, task)
         return taken
@@ -120,7 +174,7 @@ def test_a_task_with_a_live_worker_is_left_alone(season: Season) -> None:
     with line(season) as first, line(season) as second:
         mine = {claim(season, first).bandset for _ in range(3)}
         assert mine == {"scl", "10", "20"}
-        assert tasks.claim(second, season.config.tables, "second") is None
+        assert tasks.claim(second, season.config, "second") is None
 
 
 def test_a_dead_workers_task_is_free_at_once(season: Season) -> None:
@@ -128,8 +182,7 @@ def test_a_dead_workers_task_is_free_at_once(season: Season) -> None:
     plan(season)
     dead = connect(season.config, autocommit=True)
     lost = claim(season, dead)
-    with line(season) as admin:
-        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [dead.info.backend_pid])
+    kill(season, dead)
     with line(season) as conn:
         assert season.tasks()[scene, "scl"] == "running"
         again = claim(season, conn)
@@ -140,34 +193,43 @@ def test_a_dead_workers_task_is_free_at_once(season: Season) -> None:
     assert season.tasks()[scene, "scl"] == "done"
 
 
-def test_a_task_that_kills_its_workers_is_given_up(season: Season) -> None:
+def test_a_task_that_kills_its_workers_is_parked(season: Season) -> None:
     scene = season.scene(5, product=False)
-    config = season.database.configured(extraction={"s2": {"scl": True, "10": [], "20": []}})
+    season = impatient(season, **{"10": [], "20": []})
+    plan(season)
     with line(season) as conn:
-        planning.plan(conn, config)
-    for attempt in (1, 2, 3):
-        with line(season) as victim:
-            assert claim(season, victim).attempt == attempt
-        with line(season) as admin:  # closing is not waited for by the client, the lock's end is
-            while admin.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone():
-                pass
+        tasks.fail(conn, season.config, claim(season, conn), status="Rio error", reason="it is torn")
+    for attempt in (2, 3):
+        victim = connect(season.config, autocommit=True)
+        assert claim(season, victim).attempt == attempt
+        kill(season, victim)
     with line(season) as conn:
-        assert tasks.claim(conn, season.config.tables, "survivor") is None
-    assert season.tasks() == {(scene, "scl"): "failed"}
-    assert season.status(scene) == "No out db"
+        assert tasks.claim(conn, season.config, "survivor") is None
+        assert tasks.all_closed(conn, season.config.tables)
+        assert conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone() is None
+    assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
+        (
+            "No out db",
+            "No out db: the worker vanished in attempt 3, the last (memory, power or network);"
+            " before that, Rio error: it is torn",
+        )
+    ]
 
 
 def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> None:
     scene, other = season.scene(5, product=False), season.scene(6, product=False)
+    season = impatient(season)
     plan(season)
+    reason = "it is not there, " + "although it was looked for everywhere, " * 10
     with line(season) as conn:
         order = []
         for _ in range(4):
             task = claim(season, conn)
             order.append(task.obsid)
             if task.obsid == scene:
-                tasks.fail(conn, season.config.tables, task, status="!S3 B02.jp2", reason="it is not there")
+                last = tasks.fail(conn, season.config, task, status="!S3 B02.jp2", reason=reason)
                 tasks.unlock(conn, task)
+                assert last is (task.attempt == 3)
             else:
                 finish(season, conn, task)
         assert order == [scene, other, scene, scene], "a failure goes to the end of its line"
@@ -176,11 +238,109 @@ def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> 
             finish(season, conn, claim(season, conn))
     assert season.status(other) == "extracted"
     assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
-        ("!S3 B02.jp2", "!S3 B02.jp2: it is not there")
+        ("!S3 B02.jp2", f"!S3 B02.jp2: {reason}")
     ]
     assert plan(season).changed is False
-    assert plan(season, retry=True).again == 1
-    assert season.status(scene) == "inprogress"
+
+
+def test_a_long_word_fits_and_its_reason_is_whole(season: Season) -> None:
+    scene = season.scene(5, product=False)
+    config = season.database.configured(extraction={"retry_seconds": []})
+    with line(season) as conn:
+        planning.plan(conn, config)
+        for bandset in ("scl", "10", "20"):
+            task = claim(season, conn)
+            status = "!S3 a_band_of_a_very_long_name.tif"
+            if bandset == "scl":
+                finish(season, conn, task)
+            else:
+                assert tasks.fail(conn, config, task, status=status, reason=f"{bandset} m are\nnot there")
+                tasks.unlock(conn, task)
+    assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
+        ("!S3 a_band_of_a_very_lon", f"{status}: 10 m are\nnot there")
+    ]
+
+
+def test_a_failure_waits_longer_each_time(season: Season) -> None:
+    scene = season.scene(5, product=False)
+    config = season.database.configured(extraction={"s2": {"10": [], "20": []}, "retry_seconds": [30, 300]})
+    with line(season) as conn:
+        planning.plan(conn, config)
+        for attempt, pause in ((1, 30), (2, 300)):
+            task = claim(season, conn)
+            assert task.attempt == attempt
+            assert not tasks.fail(conn, config, task, status="Rio error", reason="it is torn")
+            tasks.unlock(conn, task)
+            assert season.rows(
+                "SELECT round(extract(epoch FROM not_before - now()) / 10)::integer * 10 FROM tasks"
+            ) == [(pause,)]
+            assert tasks.claim(conn, config, "too early") is None
+            assert not tasks.all_closed(conn, config.tables)
+            conn.execute("UPDATE tasks SET not_before = now() - interval '1 ms'")
+        task = claim(season, conn)
+        assert season.rows("SELECT not_before FROM tasks") == [(None,)]
+        assert tasks.fail(conn, config, task, status="Rio error", reason="it is torn")
+    assert season.rows("SELECT state, not_before FROM tasks") == [("failed", None)]
+    assert season.status(scene) == "Rio error"
+
+
+def test_a_dead_workers_task_does_not_wait(season: Season) -> None:
+    season.scene(5, product=False)
+    config = season.database.configured(extraction={"s2": {"10": [], "20": []}, "retry_seconds": [0, 3600]})
+    with line(season) as conn:
+        planning.plan(conn, config)
+        task = claim(season, conn)
+        tasks.fail(conn, config, task, status="Rio error", reason="it is torn")
+        tasks.unlock(conn, task)
+        victim = connect(config, autocommit=True)
+        assert claim(season, victim).attempt == 2
+        kill(season, victim)
+        assert claim(season, conn).attempt == 3
+
+
+def test_only_what_nobody_has_tried(season: Season) -> None:
+    scene, other = season.scene(5, product=False), season.scene(6, product=False)
+    season = impatient(season, **{"10": [], "20": []})
+    plan(season)
+    victim = connect(season.config, autocommit=True)
+    assert claim(season, victim, fresh_only=True).obsid == scene
+    kill(season, victim)
+    with line(season) as conn:
+        first = claim(season, conn, fresh_only=True)
+        assert first.obsid == other
+        tasks.fail(conn, season.config, first, status="Rio error", reason="it is torn")
+        tasks.unlock(conn, first)
+        assert tasks.claim(conn, season.config, "test", fresh_only=True) is None
+        assert {(task.obsid, task.attempt) for task in (claim(season, conn), claim(season, conn))} == {
+            (scene, 2),
+            (other, 2),
+        }
+
+
+def test_only_the_scenes_that_are_asked_for(season: Season) -> None:
+    early, late = season.scene(5, product=False), season.scene(6, product=False)
+    plan(season)
+    tables = season.config.tables
+    with line(season) as conn:
+        while task := tasks.claim(conn, season.config, "test", obsids=[late]):
+            assert task.obsid == late
+            finish(season, conn, task)
+        assert tasks.counts(conn, tables, [late]) == {"ready": 0, "running": 0, "done": 3, "failed": 0}
+        assert tasks.counts(conn, tables, [])["done"] == 0
+        assert (tasks.all_closed(conn, tables, [late]), tasks.all_closed(conn, tables)) == (True, False)
+    assert (season.status(early), season.status(late)) == ("ingested", "extracted")
+
+
+def test_what_is_ready_again_before_its_worker_let_go_is_not_taken(season: Season) -> None:
+    season.scene(5, product=False)
+    season = impatient(season, **{"10": [], "20": []})
+    plan(season)
+    with line(season) as conn, line(season) as other:
+        task = claim(season, conn)
+        tasks.fail(conn, season.config, task, status="Rio error", reason="it is torn")
+        assert tasks.claim(other, season.config, "other") is None
+        tasks.unlock(conn, task)
+        assert claim(season, other).attempt == 2
 
 
 def test_a_scene_set_back_to_ingested_is_done_again(season: Season) -> None:
@@ -199,9 +359,12 @@ def test_a_scene_without_parcels_is_skipped_whole(season: Season) -> None:
     scene = season.scene(5, product=False)
     plan(season)
     with line(season) as conn:
+        conn.execute("INSERT INTO sigs (pid, obsid, band) VALUES (1, %s, 'B02'), (1, 99, 'B02'); ", [scene])
+        conn.execute("INSERT INTO hists (pid, obsid, hist) VALUES (1, %s, '{}')", [scene])
         tasks.skip_scene(conn, season.config.tables, claim(season, conn))
         assert tasks.all_closed(conn, season.config.tables)
     assert season.status(scene) == "No parcels"
+    assert season.rows("SELECT obsid FROM sigs UNION ALL SELECT obsid FROM hists") == [(99,)]
     assert plan(season).changed is False
 
 
@@ -210,5 +373,6 @@ def test_a_released_task_has_lost_nothing(season: Season) -> None:
     plan(season)
     with line(season) as conn:
         task = claim(season, conn)
+        assert isinstance(task.method.cloud_classes, tuple)
         tasks.release(conn, season.config.tables, task)
         assert claim(season, conn) == task

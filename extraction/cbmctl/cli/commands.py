@@ -14,6 +14,7 @@ MODULES = {
     "demo": "demo",
     "extract": "extract",
     "parcels": "parcels",
+    "repair": "repair",
     "report": "report",
     "schema": "schema",
     "status": "status",

@@ -3,29 +3,41 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
 from cbmctl import tasks
+from cbmctl.catalogue.find import find_scenes
 from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli.status import told
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.planning import Planned, plan
+from cbmctl.planning import Planned, plan, plan_scenes
+from cbmctl.status import failed_tasks
 from cbmctl.worker import Stop, StopRequested, work
 
 LOOK_EVERY_S = 1.0
 
 check_option = click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
-retry_option = click.option(
-    "--retry-failed", "retry", is_flag=True, help="Also give failed tasks another three attempts."
+
+
+class RunByDefault(click.Group):
+    """A group that means its command `run`, with its options, where no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `run` in, unless the arguments begin with a command or ask for help."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@cbmctl.group(
+    "extract", cls=RunByDefault, epilog="\b\nExamples:\n  cbmctl extract\n  cbmctl extract plan --check"
 )
-
-
-@cbmctl.group("extract")
 def group() -> None:
-    """Plan and run the extraction."""
+    """Plan and run the extraction. Without a command it is run, with its options."""
 
 
 @group.command(
@@ -33,45 +45,62 @@ def group() -> None:
     short_help="Queue the scenes that are not extracted yet.",
     epilog="\b\nExample:\n  cbmctl extract plan --check",
 )
-@retry_option
 @check_option
 @pass_context
-def plan_command(context: Context, retry: bool, check: bool) -> None:
-    """Queue the scenes that meet the area and the dates and are not extracted yet, or with other bands."""
-    planned = _plan(context.config, retry=retry, check=check)
+def plan_command(context: Context, check: bool) -> None:
+    """Queue the scenes that meet the area and the dates and are not extracted yet, or otherwise."""
+    planned = _plan(context.config, check=check)
     context.output.result(_data(planned), _sentence(planned.counts), _difference(planned))
 
 
 @group.command(
-    "run", epilog="\b\nExamples:\n  cbmctl extract run\n  cbmctl extract run --workers 4 --retry-failed"
+    "run",
+    short_help="Extract what is not extracted yet, or named scenes.",
+    epilog="\b\nExamples:\n  cbmctl extract run --workers 4\n  cbmctl extract run --scene"
+    " S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes at work."
 )
-@retry_option
+@click.option(
+    "--scene",
+    "references",
+    metavar="REFERENCE",
+    multiple=True,
+    help="Extract this scene anew, whatever its status, and no other; may be repeated.",
+)
 @check_option
 @pass_context
-def run_command(context: Context, workers: int, retry: bool, check: bool) -> None:
+def run_command(context: Context, workers: int, references: tuple[str, ...], check: bool) -> None:
     """Plan, then work until the queue is empty; shows how far it is.
 
     It may be interrupted at any time: run it again and it goes on.
     """
     config, output = context.config, context.output
-    planned = _plan(config, retry=retry, check=check)
+    scenes, planned = _named(config, references, check=check) if references else (None, None)
+    planned = planned or _plan(config, check=check)
     left = _open(planned.counts)
     counts: Mapping[str, int] = planned.counts
     if left and not check:
-        counts = _run(context, config, min(workers, left), left)
+        counts = _run(context, config, min(workers, left), left, scenes)
     data = _data(planned) | _counts(counts) | {"changed": planned.changed or left > 0}
-    output.result(
-        data, _sentence(counts), *(["cbmctl status shows what failed."] if counts["failed"] else [])
-    )
+    failed = _failed(config, scenes) if scenes and not check else []
+    if not scenes and counts["failed"]:
+        failed = ["cbmctl status shows what failed."]
+    output.result(data, _sentence(counts), *failed)
 
 
 @cbmctl.command("worker", epilog="\b\nExample:\n  cbmctl --config writer/db_config.json worker --quiet")
 @click.option("--quiet", is_flag=True, help="Do not tell of each task.")
+@click.option(
+    "--scene",
+    "references",
+    metavar="REFERENCE",
+    multiple=True,
+    help="Work on tasks of this scene only; may be repeated.",
+)
 @pass_context
-def worker_command(context: Context, quiet: bool) -> None:
+def worker_command(context: Context, quiet: bool, references: tuple[str, ...]) -> None:
     """Work on the queue until it is empty.
 
     Any number may run at once, on any machine. SIGTERM and SIGINT give the task back before the end.
@@ -84,21 +113,27 @@ def worker_command(context: Context, quiet: bool) -> None:
         if not quiet:
             context.output.note(line)
 
-    work(context.config, stop=stop, note=note)
+    config, obsids = context.config, None
+    if references:
+        with connect(config, purpose="cbmctl worker", autocommit=True) as conn:
+            obsids = list(find_scenes(conn, config.tables, references).values())
+    work(config, stop=stop, note=note, obsids=obsids)
     if stop.signal is not None:
         # not 0: a job of the swarm that was stopped before its end is to be started again
         if not quiet:
             context.output.note("cbmctl: stopped; what it had begun is back in the queue")
         sys.exit(128 + stop.signal)
-    context.output.result(
-        {"changed": done > 0, "tasks": done}, f"Worked on {done} tasks; the queue is empty."
-    )
+    left = "nothing of these scenes is left" if references else "the queue is empty"
+    context.output.result({"changed": done > 0, "tasks": done}, f"Worked on {done} tasks; {left}.")
 
 
-def _run(context: Context, config: Config, workers: int, left: int) -> Mapping[str, int]:
+def _run(
+    context: Context, config: Config, workers: int, left: int, scenes: Mapping[str, int] | None
+) -> Mapping[str, int]:
     """Keep worker processes at it and show their progress; return the counts at the end."""
     stop = Stop().install()
-    crew = [_start(config) for _ in range(workers)]
+    references, obsids = (list(scenes), list(scenes.values())) if scenes else ([], None)
+    crew = [_start(config, references) for _ in range(workers)]
     try:
         with (
             connect(config, purpose="cbmctl extract run", autocommit=True) as conn,
@@ -107,7 +142,7 @@ def _run(context: Context, config: Config, workers: int, left: int) -> Mapping[s
             shown = 0
             while True:
                 alive = [member for member in crew if member.poll() is None]
-                counts = tasks.counts(conn, config.tables)
+                counts = tasks.counts(conn, config.tables, obsids)
                 closed = left - _open(counts)
                 if closed > shown:
                     progress(closed - shown)
@@ -116,7 +151,7 @@ def _run(context: Context, config: Config, workers: int, left: int) -> Mapping[s
                     return counts
                 # one that was killed (memory) is replaced; the queue limits how often a task is tried
                 killed = [member for member in crew if (member.returncode or 0) < 0]
-                crew = alive + [_start(config) for _ in killed]
+                crew = alive + [_start(config, references) for _ in killed]
                 if not crew:
                     raise UserError(f"{_open(counts)} tasks are left and no worker: see the lines above")
                 with stop.interruptible():
@@ -132,8 +167,9 @@ def _run(context: Context, config: Config, workers: int, left: int) -> Mapping[s
             member.wait()
 
 
-def _start(config: Config) -> subprocess.Popen[bytes]:
+def _start(config: Config, references: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cbmctl", "--config", str(config.source), "worker", "--quiet"]
+    command += [argument for reference in references for argument in ("--scene", reference)]
     # its own session: Ctrl-C reaches only this process, which passes it on
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
 
@@ -145,9 +181,20 @@ def _wait(member: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _plan(config: Config, *, retry: bool, check: bool) -> Planned:
+def _plan(config: Config, *, check: bool) -> Planned:
     with connect(config, purpose="cbmctl extract plan", autocommit=True) as conn:
-        return plan(conn, config, retry=retry, check=check)
+        return plan(conn, config, check=check)
+
+
+def _named(config: Config, references: Sequence[str], *, check: bool) -> tuple[dict[str, int], Planned]:
+    with connect(config, purpose="cbmctl extract plan", autocommit=True) as conn:
+        scenes = find_scenes(conn, config.tables, references)
+        return scenes, plan_scenes(conn, config, scenes, check=check)
+
+
+def _failed(config: Config, scenes: Mapping[str, int]) -> list[str]:
+    with connect(config, purpose="cbmctl extract run", autocommit=True) as conn:
+        return [f"failed: {told(task)}" for task in failed_tasks(conn, config, list(scenes.values()))]
 
 
 def _data(planned: Planned) -> dict[str, object]:

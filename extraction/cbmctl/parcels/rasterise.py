@@ -13,11 +13,10 @@ from itertools import product
 
 import psycopg
 
-from cbmctl.config import Config, TableName
+from cbmctl.config import BANDSETS, Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 
-RESOLUTIONS = {"10": 10, "20": 20, "scl": 20}
 CHUNK = 5_000
 # Whole numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres.
 # Given an SRID it would have GDAL parse the coordinate system again for each parcel: six times the work
@@ -66,10 +65,12 @@ def rasterise(
     parcels = config.tables.parcels
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
         raise UserError(f"the table {parcels} is not there: load it first with cbmctl parcels load")
-    wanted = sorted({RESOLUTIONS[bandset] for bandset in config.extraction.bandsets})
+    # on a grid of its own each Sentinel-1 scene lies otherwise
+    bandsets = [BANDSETS[name] for name in config.extraction.bandsets]
+    wanted = sorted({bandset.resolution for bandset in bandsets if bandset.card == "s2"})
     return [
         _table(conn, config, epsg, resolution, check_only=check_only, progress=progress)
-        for epsg, resolution in product(zones(conn, config), wanted)
+        for epsg, resolution in product(zones(conn, config) if wanted else [], wanted)
     ]
 
 

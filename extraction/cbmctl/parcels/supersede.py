@@ -92,11 +92,14 @@ def supersede(
             **names,
         )
     )
+    # what was done in a way that is not known any more is for the next plan to enter
+    conn.execute(query("DELETE FROM {tasks} WHERE bands IS NULL OR method IS NULL", **names))
     conn.execute(
         query(
             "UPDATE {tasks} SET state = 'ready', attempts = 0, reason = NULL, worker = NULL,"
-            " claimed_at = NULL, finished_at = NULL, parcels = NULL, rows = NULL"
-            " WHERE state <> 'ready' OR attempts > 0",
+            " not_before = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL, rows = NULL,"
+            " slivers = NULL"
+            " WHERE state <> 'ready' OR attempts > 0 OR rows IS NOT NULL",
             **names,
         )
     )

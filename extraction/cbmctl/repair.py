@@ -1,0 +1,199 @@
+"""What the manual does with its table `faulties`: scenes that were left half done are as good as new.
+
+Of a scene that is not done and that no worker is at, the rows of unfinished band sets go, their tasks become
+ready as if nobody had tried them, and the status follows. Without a word about it stay scenes that are
+'extracted', have 'No parcels', or only wait for their turn; rows of an earlier time too, if their task waits
+to be done again and nobody has tried to: they are whole, and replaced when its turn comes.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from cbmctl.catalogue.find import find_scenes
+from cbmctl.config import Config
+from cbmctl.database import query
+from cbmctl.planning import WANTED, wanted
+from cbmctl.queue_sql import LIVE_PARAMETERS, names
+from cbmctl.settling import delete_rows, settle
+
+# Any other word that there is no task for is somebody's own, and none of an error.
+ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
+# Of scenes that no worker is at: whether somebody has tried the task t since it was planned.
+_TOUCHED = sql.SQL("(t.state IN ('running', 'failed') OR (t.state = 'ready' AND t.attempts > 0))")
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A scene that was, or would be, repaired.
+
+    Attributes:
+        reference: its name.
+        card: its card.
+        before: its status until now.
+        after: its status from now on.
+        reason: what went wrong; None where nobody has written that down.
+        tasks: tasks to be done anew.
+        sigs: rows removed there.
+        hists: likewise.
+    """
+
+    reference: str
+    card: str
+    before: str
+    after: str
+    reason: str | None
+    tasks: int
+    sigs: int
+    hists: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to repair."""
+        return bool(self.tasks or self.sigs or self.hists or self.before != self.after)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did.
+
+    Attributes:
+        scenes: those that were repaired, by time.
+        live: references of scenes that were left alone, because they are being worked on.
+    """
+
+    scenes: tuple[Repaired, ...]
+    live: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was, or would be, different afterwards."""
+        return bool(self.scenes)
+
+
+def repair(
+    conn: psycopg.Connection, config: Config, references: Sequence[str] = (), *, check: bool = False
+) -> Repair:
+    """Repair scenes, in one transaction.
+
+    Args:
+        conn: a connection in no transaction, of the owner or the writer.
+        config: says with which bands and methods tasks are to be done anew, and which not at all.
+        references: only these scenes; none means all.
+        check: find out and change nothing.
+
+    Raises:
+        UserError: the catalogue has no such reference.
+    """
+    with conn.transaction(force_rollback=check):
+        obsids = list(find_scenes(conn, config.tables, references).values()) if references else None
+        work = _Repair(conn, config, obsids)
+        work.lock()
+        live = work.live()
+        faulty = work.faulty()
+        ids = [scene["id"] for scene in faulty]
+        removed = delete_rows(conn, config.tables, work.rows_to_go(ids))
+        tasks = work.renew(ids)
+        work.forget_offset(ids)
+        settle(conn, config.tables, ids)
+        after = work.statuses(ids)
+    scenes = []
+    for scene in faulty:
+        obsid = scene.pop("id")
+        sigs, hists = removed.get(obsid, (0, 0))
+        scenes.append(Repaired(**scene, after=after[obsid], tasks=tasks[obsid], sigs=sigs, hists=hists))
+    return Repair(tuple(scene for scene in scenes if scene.changed), tuple(live))
+
+
+class _Repair:
+    """The statements of a repair."""
+
+    def __init__(self, conn: psycopg.Connection, config: Config, obsids: list[int] | None) -> None:
+        self._conn = conn
+        self._names = names(config.tables) | {"wanted": WANTED, "touched": _TOUCHED}
+        self._parameters = LIVE_PARAMETERS | wanted(config) | {"asked": obsids, "errors": list(ERRORS)}
+
+    def lock(self) -> None:
+        """Let nobody claim or close a task meanwhile, as `cbmctl.planning` does."""
+        self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", **self._names))
+
+    def live(self) -> list[str]:
+        """References of the scenes that are being worked on."""
+        rows = self._rows(
+            """SELECT reference FROM {catalogue} d
+               WHERE EXISTS (SELECT FROM {tasks} t WHERE obsid = d.id AND state = 'running' AND {live})
+                 AND (%(asked)s::integer[] IS NULL OR id = ANY(%(asked)s::integer[]))
+               ORDER BY obstime, id"""
+        )
+        return [row["reference"] for row in rows]
+
+    def faulty(self) -> list[dict[str, Any]]:
+        """Scenes that no worker is at and that may need something, by time."""
+        return self._rows(
+            """SELECT d.id, reference, card, status AS before, coalesce(t.reason, d.reason) AS reason
+               FROM {catalogue} d LEFT JOIN (
+                   SELECT obsid, bool_or(state = 'running' AND {live}) AS live, bool_or({touched}) AS touched,
+                       (array_agg(CASE state WHEN 'running' THEN format('the worker %%s is gone', worker)
+                                  ELSE reason END ORDER BY array_position(%(order)s, bandset))
+                           FILTER (WHERE {touched}))[1] AS reason
+                   FROM {tasks} t GROUP BY obsid
+               ) t ON t.obsid = d.id
+               WHERE (%(asked)s::integer[] IS NULL OR d.id = ANY(%(asked)s::integer[]))
+                 AND t.live IS NOT TRUE
+                 AND (t.touched OR status = 'inprogress' OR status LIKE '!S3%%' OR status = ANY(%(errors)s))
+               ORDER BY obstime, d.id"""
+        )
+
+    def rows_to_go(self, ids: list[int]) -> list[tuple[int, str | None]]:
+        """Band sets whose rows nobody vouches for; None for all rows of a scene that has no task."""
+        rows = self._rows(
+            """SELECT obsid, bandset FROM {tasks} t
+               WHERE obsid = ANY(%(ids)s) AND ({touched} OR (state = 'ready' AND rows IS NULL))
+               UNION ALL
+               SELECT id, NULL FROM unnest(%(ids)s::integer[]) id
+               WHERE NOT EXISTS (SELECT FROM {tasks} WHERE obsid = id)""",
+            ids,
+        )
+        return [(row["obsid"], row["bandset"]) for row in rows]
+
+    def renew(self, ids: list[int]) -> Counter[int]:
+        """Take up again what was tried, or forget it if it is not configured; count both by scene."""
+        forgotten = self._rows(
+            """DELETE FROM {tasks} t
+               WHERE obsid = ANY(%(ids)s) AND {touched} AND bandset <> ALL(%(bandsets)s) RETURNING obsid""",
+            ids,
+        )
+        ready = self._rows(
+            """UPDATE {tasks} t
+               SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
+                   not_before = NULL, worker = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL,
+                   rows = NULL, slivers = NULL
+               FROM ({wanted}) w
+               WHERE obsid = ANY(%(ids)s) AND {touched} AND w.bandset = t.bandset RETURNING obsid""",
+            ids,
+        )
+        return Counter(row["obsid"] for row in forgotten + ready)
+
+    def forget_offset(self, ids: list[int]) -> None:
+        """What was added to the digital numbers is told of scenes that have rows made of them."""
+        self._rows(
+            """UPDATE {catalogue} SET applied_offset = NULL
+               WHERE id = ANY(%(ids)s) AND applied_offset IS NOT NULL AND NOT EXISTS (
+                   SELECT FROM {tasks} WHERE obsid = id AND bandset <> 'scl' AND rows > 0)
+               RETURNING id""",
+            ids,
+        )
+
+    def statuses(self, ids: list[int]) -> dict[int, str]:
+        rows = self._rows("SELECT id, status FROM {catalogue} WHERE id = ANY(%(ids)s)", ids)
+        return {row["id"]: row["status"] for row in rows}
+
+    def _rows(self, text: LiteralString, ids: Sequence[int] = ()) -> list[dict[str, Any]]:
+        with self._conn.cursor(row_factory=dict_row) as cursor:
+            parameters = self._parameters | {"ids": list(ids)}
+            return cursor.execute(query(text, **self._names), parameters).fetchall()

@@ -1,0 +1,93 @@
+"""What the tasks of a scene mean for it: its status and reason, and the rows that it may have."""
+
+from collections.abc import Sequence
+
+import psycopg
+
+from cbmctl.config import BANDSETS, Tables
+from cbmctl.database import query
+
+
+def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Let the scenes' status say what their tasks have come to, and the reason why.
+
+    A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
+    """
+    # Two workers may finish tasks of one scene at once; the second must see what the first has written.
+    conn.execute(
+        query(
+            "SELECT FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            catalogue=tables.catalogue.sql,
+        ),
+        [list(obsids)],
+    )
+    conn.execute(
+        query(
+            """UPDATE {catalogue} d
+               SET status = CASE
+                       WHEN t.tasks = t.untouched THEN 'ingested'
+                       WHEN t.open > 0 THEN 'inprogress'
+                       WHEN t.reason IS NOT NULL THEN left(split_part(t.reason, ': ', 1), 24)
+                       WHEN t.parcels = 0 THEN 'No parcels'
+                       ELSE 'extracted'
+                   END,
+                   reason = t.reason
+               FROM (
+                   SELECT id, count(obsid) AS tasks, sum(parcels) AS parcels,
+                       count(*) FILTER (WHERE state = 'ready' AND attempts = 0 AND rows IS NULL) AS untouched,
+                       count(*) FILTER (WHERE state IN ('ready', 'running')) AS open,
+                       (array_agg(reason ORDER BY array_position(%(order)s, bandset))
+                           FILTER (WHERE state = 'failed'))[1] AS reason
+                   FROM unnest(%(obsids)s::integer[]) id LEFT JOIN {tasks} ON obsid = id GROUP BY id
+               ) t
+               WHERE d.id = t.id""",
+            catalogue=tables.catalogue.sql,
+            tasks=tables.tasks.sql,
+        ),
+        {"order": list(BANDSETS), "obsids": list(obsids)},
+    )
+
+
+def delete_rows(
+    conn: psycopg.Connection, tables: Tables, bandsets: Sequence[tuple[int, str | None]]
+) -> dict[int, tuple[int, int]]:
+    """Delete rows of scenes.
+
+    Args:
+        conn: a connection in a transaction of the caller's.
+        tables: the tables.
+        bandsets: scenes' ids with keys of BANDSETS; None means all rows of the scene.
+
+    Returns:
+        How many rows of sigs and of hists went, by scene.
+    """
+    bands = [
+        (obsid, band)
+        for obsid, bandset in bandsets
+        if bandset != "scl"
+        for band in (BANDSETS[bandset].bands if bandset else [None])
+    ]
+    sigs = conn.execute(
+        query(
+            """WITH gone AS (
+                   DELETE FROM {sigs} s USING (
+                       SELECT id, array_agg(band::bpchar) AS bands, bool_or(band IS NULL) AS whole
+                       FROM unnest(%s::integer[], %s::text[]) AS b (id, band) GROUP BY id
+                   ) b
+                   WHERE s.obsid = b.id AND (b.whole OR s.band = ANY(b.bands)) RETURNING s.obsid)
+               SELECT obsid, count(*) FROM gone GROUP BY obsid""",
+            sigs=tables.sigs.sql,
+        ),
+        [[obsid for obsid, _ in bands], [band for _, band in bands]],
+    ).fetchall()
+    hists = conn.execute(
+        query(
+            """WITH gone AS (DELETE FROM {hists} WHERE obsid = ANY(%s::integer[]) RETURNING obsid)
+               SELECT obsid, count(*) FROM gone GROUP BY obsid""",
+            hists=tables.hists.sql,
+        ),
+        [[obsid for obsid, bandset in bandsets if bandset in ("scl", None)]],
+    ).fetchall()
+    of_sigs: dict[int, int] = dict(sigs)
+    of_hists: dict[int, int] = dict(hists)
+    return {obsid: (of_sigs.get(obsid, 0), of_hists.get(obsid, 0)) for obsid, _ in bandsets}
