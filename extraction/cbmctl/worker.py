@@ -5,14 +5,12 @@ decoder never waits for statistics, and statistics cost no time of their own.
 """
 
 import os
-import signal
 import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 import psycopg
 
@@ -23,6 +21,7 @@ from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, Reading
+from cbmctl.stopping import Stop, StopRequested
 from cbmctl.tasks import Task
 
 POLL_S = 2.0
@@ -31,42 +30,14 @@ WORKER_ERROR = "Worker error"
 RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
 
 
-class StopRequested(KeyboardInterrupt):
-    """SIGTERM or SIGINT came: give the task back and end. On KeyboardInterrupt psycopg cancels its query."""
-
-
-@dataclass
-class Stop:
-    """Turns SIGTERM and SIGINT into StopRequested, but never in the middle of a write."""
-
-    signal: int | None = None
-    _interruptible: bool = False
-
-    def install(self) -> "Stop":
-        """Take over both signals for this process."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._received)
-        return self
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let a signal, also one that came before, end this block at once."""
-        self._interruptible = True
-        try:
-            if self.signal is not None:
-                raise StopRequested
-            yield
-        finally:
-            self._interruptible = False
-
-    def _received(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        if self._interruptible:
-            raise StopRequested
-
-
 def work(
-    config: Config, *, stop: Stop, note: Callable[[str], None], obsids: Sequence[int] | None = None
+    config: Config,
+    *,
+    stop: Stop,
+    note: Callable[[str], None],
+    warn: Callable[[str], None] | None = None,
+    obsids: Sequence[int] | None = None,
+    threads: int | None = None,
 ) -> None:
     """Run tasks until none is left, also those of workers that die meanwhile, or until a signal comes.
 
@@ -76,7 +47,9 @@ def work(
         config: the configuration.
         stop: asked for between steps.
         note: told what became of each task, in one line.
+        warn: told of a lost connection; `note` unless it is given.
         obsids: the scenes to work on; None means all.
+        threads: how many parts of an image to decode at a time; as many as processors unless it is given.
 
     Raises:
         DatabaseError: the database cannot be reached, or did not come back in time.
@@ -87,7 +60,7 @@ def work(
         try:
             with (
                 connect(config, purpose=f"cbmctl worker {name}", autocommit=True) as conn,
-                Reader() as reader,
+                Reader(threads) as reader,
             ):
                 lost = None
                 _Worker(conn, config, name, reader, Indexes(conn, config), stop, note, obsids).run()
@@ -100,7 +73,7 @@ def work(
                 raise  # it was not there to begin with
             if lost is None:
                 lost = now
-                note(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
+                (warn or note)(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
             if now - lost > RECONNECT_S:
                 raise DatabaseError(
                     f"{NO_OUT_DB}: the connection was lost ({error}): run it again"

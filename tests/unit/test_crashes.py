@@ -16,7 +16,8 @@ import rasterio
 from cbmctl.database import connect
 from cbmctl.planning import plan
 from cbmctl.repair import repair
-from cbmctl.worker import Stop, work
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
 
 from .conftest import Season, pixels
 from .products import image_file, write_image

@@ -14,7 +14,8 @@ from cbmctl.catalogue.find import find_scenes
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.planning import Planned, plan, plan_scenes
-from cbmctl.worker import Stop, work
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
 
 from .conftest import BANDS_10, BANDS_20, Season
 

@@ -10,7 +10,8 @@ from cbmctl import tasks
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.planning import Planned, plan
-from cbmctl.worker import Stop, work
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, Season
 

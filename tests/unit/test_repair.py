@@ -19,7 +19,8 @@ from cbmctl.planning import plan
 from cbmctl.repair import ERRORS, Repair, repair
 from cbmctl.schema import apply
 from cbmctl.settling import delete_rows, settle
-from cbmctl.worker import Stop, work
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
 
 from ..conftest import Database
 from .conftest import BANDS_10, BANDS_20, Season

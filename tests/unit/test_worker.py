@@ -16,7 +16,8 @@ from rasterio.transform import from_origin
 
 from cbmctl.database import connect
 from cbmctl.planning import plan
-from cbmctl.worker import Stop, work
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season, pixels
 from .products import LEFT, TOP, image_file

@@ -1,24 +1,19 @@
 """`cbmctl extract` and `cbmctl worker`: from catalogued scenes to statistics."""
 
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
 import click
 
-from cbmctl import tasks
 from cbmctl.catalogue.find import find_scenes
 from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli.crew import run_crew, still_open
 from cbmctl.cli.status import told
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.errors import UserError
 from cbmctl.planning import Planned, plan, plan_scenes
 from cbmctl.status import failed_tasks
-from cbmctl.worker import Stop, StopRequested, work
-
-LOOK_EVERY_S = 1.0
+from cbmctl.stopping import Stop
 
 check_option = click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
 
@@ -79,10 +74,10 @@ def run_command(context: Context, workers: int, references: tuple[str, ...], che
     config, output = context.config, context.output
     scenes, planned = _named(config, references, check=check) if references else (None, None)
     planned = planned or _plan(config, check=check)
-    left = _open(planned.counts)
+    left = still_open(planned.counts)
     counts: Mapping[str, int] = planned.counts
     if left and not check:
-        counts = _run(context, config, min(workers, left), left, scenes)
+        counts = run_crew(context, config, min(workers, left), left, scenes)
     data = _data(planned) | _counts(counts) | {"changed": planned.changed or left > 0}
     failed = _failed(config, scenes) if scenes and not check else []
     if not scenes and counts["failed"]:
@@ -93,6 +88,11 @@ def run_command(context: Context, workers: int, references: tuple[str, ...], che
 @cbmctl.command("worker", epilog="\b\nExample:\n  cbmctl --config writer/db_config.json worker --quiet")
 @click.option("--quiet", is_flag=True, help="Do not tell of each task.")
 @click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    help="Parts of an image to decode at a time.  [default: as many as there are processors]",
+)
+@click.option(
     "--scene",
     "references",
     metavar="REFERENCE",
@@ -100,11 +100,13 @@ def run_command(context: Context, workers: int, references: tuple[str, ...], che
     help="Work on tasks of this scene only; may be repeated.",
 )
 @pass_context
-def worker_command(context: Context, quiet: bool, references: tuple[str, ...]) -> None:
+def worker_command(context: Context, quiet: bool, threads: int | None, references: tuple[str, ...]) -> None:
     """Work on the queue until it is empty.
 
     Any number may run at once, on any machine. SIGTERM and SIGINT give the task back before the end.
     """
+    from cbmctl.worker import work  # noqa: PLC0415 - the kernels and GDAL, only for this command
+
     stop, done = Stop().install(), 0
 
     def note(line: str) -> None:
@@ -117,7 +119,7 @@ def worker_command(context: Context, quiet: bool, references: tuple[str, ...]) -
     if references:
         with connect(config, purpose="cbmctl worker", autocommit=True) as conn:
             obsids = list(find_scenes(conn, config.tables, references).values())
-    work(config, stop=stop, note=note, obsids=obsids)
+    work(config, stop=stop, note=note, warn=context.output.note, obsids=obsids, threads=threads)
     if stop.signal is not None:
         # not 0: a job of the swarm that was stopped before its end is to be started again
         if not quiet:
@@ -125,60 +127,6 @@ def worker_command(context: Context, quiet: bool, references: tuple[str, ...]) -
         sys.exit(128 + stop.signal)
     left = "nothing of these scenes is left" if references else "the queue is empty"
     context.output.result({"changed": done > 0, "tasks": done}, f"Worked on {done} tasks; {left}.")
-
-
-def _run(
-    context: Context, config: Config, workers: int, left: int, scenes: Mapping[str, int] | None
-) -> Mapping[str, int]:
-    """Keep worker processes at it and show their progress; return the counts at the end."""
-    stop = Stop().install()
-    references, obsids = (list(scenes), list(scenes.values())) if scenes else ([], None)
-    crew = [_start(config, references) for _ in range(workers)]
-    try:
-        with (
-            connect(config, purpose="cbmctl extract run", autocommit=True) as conn,
-            context.output.progress("Extracting", left) as progress,
-        ):
-            shown = 0
-            while True:
-                alive = [member for member in crew if member.poll() is None]
-                counts = tasks.counts(conn, config.tables, obsids)
-                closed = left - _open(counts)
-                if closed > shown:
-                    progress(closed - shown)
-                    shown = closed
-                if not _open(counts):
-                    return counts
-                # one that was killed (memory) is replaced; the queue limits how often a task is tried
-                killed = [member for member in crew if (member.returncode or 0) < 0]
-                crew = alive + [_start(config, references) for _ in killed]
-                if not crew:
-                    raise UserError(f"{_open(counts)} tasks are left and no worker: see the lines above")
-                with stop.interruptible():
-                    _wait(crew[0])
-    except StopRequested:
-        if stop.signal == signal.SIGINT:
-            raise
-        sys.exit(128 + (stop.signal or signal.SIGTERM))
-    finally:
-        for member in crew:
-            member.terminate()
-        for member in crew:
-            member.wait()
-
-
-def _start(config: Config, references: Sequence[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cbmctl", "--config", str(config.source), "worker", "--quiet"]
-    command += [argument for reference in references for argument in ("--scene", reference)]
-    # its own session: Ctrl-C reaches only this process, which passes it on
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
-
-
-def _wait(member: subprocess.Popen[bytes]) -> None:
-    try:
-        member.wait(LOOK_EVERY_S)
-    except subprocess.TimeoutExpired:
-        return
 
 
 def _plan(config: Config, *, check: bool) -> Planned:
@@ -209,10 +157,6 @@ def _data(planned: Planned) -> dict[str, object]:
 
 def _counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {"pending": counts["ready"]} | {state: counts[state] for state in ("running", "done", "failed")}
-
-
-def _open(counts: Mapping[str, int]) -> int:
-    return counts["ready"] + counts["running"]
 
 
 def _sentence(counts: Mapping[str, int]) -> str:

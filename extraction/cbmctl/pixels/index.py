@@ -7,6 +7,7 @@ takes a pixel from another.
 """
 
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -207,8 +208,11 @@ class PixelIndex:
         Raises:
             OSError, ValueError, KeyError, zipfile.BadZipFile: it is not there or not whole.
         """
-        with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in _ARRAYS}, grid=grid)
+        try:
+            with np.load(path) as arrays:
+                return cls(**{name: arrays[name] for name in _ARRAYS}, grid=grid)
+        except EOFError as error:  # numpy's word for a file of no bytes
+            raise zipfile.BadZipFile(str(error)) from error
 
 
 _ARRAYS = ("pids", "offsets", "starts", "lengths", "beyond", "empty", "outside")
