@@ -54,7 +54,9 @@ class Indexes:
                 # what is named and what is fetched must be the same
                 self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 name = self._name(grid, touching)
-                index = self._kept.pop(name, None) or self._load(name, grid)
+                index = self._kept.pop(name, None)
+                if index is None:  # an empty one is one too
+                    index = self._load(name, grid)
                 if index is None:
                     pids, parcels = self._fetch(grid)
         except psycopg.Error as error:
@@ -149,7 +151,8 @@ class Indexes:
         with suppress(OSError):  # without a place to keep it, it is made again next time
             path.parent.mkdir(parents=True, exist_ok=True)
             index.save(path)
-            kept = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
+            # also what a worker that was killed left half written: it is never touched again
+            kept = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
             for old in kept[KEPT_ON_DISK:]:
                 old.unlink(missing_ok=True)
 

@@ -143,28 +143,28 @@ class _Worker:
 
     def _carry_out(self, begun: _Begun) -> _Begun | None:
         """Do a task; return the next one, begun meanwhile. Whatever a scene does, the others go on."""
-        job, reading, task = begun.job, begun.reading, begun.job.task
+        job, task = begun.job, begun.job.task
+        readings = [begun.reading]
         following: _Begun | None = None
         try:
             with self._answering_for(task, begun.since):
-                for number, band in enumerate(job.bands, 1):
-                    further = None
-                    if number < len(job.scene.bands):
+                for number, band in enumerate(job.bands):
+                    if number + 1 < len(job.scene.bands):
                         with self.stop.interruptible():
-                            further = job.start(self.reader, job.scene.bands[number])
+                            readings.append(job.start(self.reader, job.scene.bands[number + 1]))
                     elif task.attempt == 1:
                         following = self._begin(ahead=True)
                     with self.stop.interruptible():
-                        job.take(self.reader, band, reading)
-                    reading = further
+                        job.take(self.reader, band, readings.pop(0))
                 self._done(task, f"{self._write(job)} rows", begun.since)
         except StopRequested:
             if following:
                 self._give_back(following)
             raise
         finally:
-            if reading:
-                reading.cancel()
+            for reading in readings:
+                if reading:
+                    reading.cancel()
         return following
 
     @contextmanager

@@ -140,7 +140,9 @@ def test_every_projection_has_raster_tables(
             assert reader.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,), table
 
 
-@pytest.mark.parametrize(("table", "bandsets"), [("hists", ["scl"]), ("sigs", ["10", "20", "bs", "c6", "c12"])])
+@pytest.mark.parametrize(
+    ("table", "bandsets"), [("hists", ["scl"]), ("sigs", ["10", "20", "bs", "c6", "c12"])]
+)
 def test_statistics_are_complete_and_there_once(reader: Connection, table: str, bandsets: list[str]) -> None:
     """Every task wrote as many rows as it says, and no row is there without its task."""
     different = reader.execute(

@@ -12,9 +12,11 @@ import pytest
 import rasterio
 from rasterio.features import geometry_mask
 
+from cbmctl.pixels import Grid
+
 from ..conftest import Database
 from .products import image_file
-from .test_real_data import BANDS, Parcels, plainly, read_parcels
+from .test_real_data import BANDS, Parcels, plainly, quartered, read_parcels
 
 pytestmark = pytest.mark.postgis
 
@@ -138,11 +140,11 @@ def signatures(
 def histograms(testdata: Path, path: str, parcels: Parcels) -> dict[int, dict[str, int]]:
     with rasterio.open(image_file(testdata / "eodata", path, "SCL_20m")) as dataset:
         image, transform = dataset.read(1), dataset.transform
-    found = {}
+    grid, found = Grid(32632, transform, *image.shape), {}
     for pid, parcel in parcels:
-        classes, counts = np.unique(
-            image[~geometry_mask([parcel], image.shape, transform)], return_counts=True
-        )
+        mask = ~geometry_mask([parcel], image.shape, transform)
+        mask = mask if mask.any() else quartered(parcel, grid)
+        classes, counts = np.unique(image[mask], return_counts=True)
         if len(classes):
             found[pid] = {str(name): int(count) for name, count in zip(classes, counts, strict=True)}
     return found

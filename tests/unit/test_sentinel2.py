@@ -3,15 +3,21 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from affine import Affine
+from numpy.typing import NDArray
 from shapely import box
 
-from cbmctl.scenes import SceneError
+from cbmctl.pixels import PixelIndex
+from cbmctl.pixels.statistics import STATISTICS, band_statistics
+from cbmctl.scenes import Scene, SceneError
+from cbmctl.scenes.reading import read_whole
 from cbmctl.scenes.safe import read_safe_metadata
-from cbmctl.scenes.sentinel2 import NODATA, add_offset, open_product
+from cbmctl.scenes.sentinel2 import open_product
 
 from . import products
 from .products import image_file, make_product, metadata, reflectance, spectral_information
@@ -24,24 +30,46 @@ def status_of(error: pytest.ExceptionInfo[SceneError]) -> str:
     return error.value.status
 
 
+def values(scene: Scene) -> dict[str, NDArray[Any]]:
+    """Return what statistics see of each pixel, band by band; 0: not observed."""
+    height, width = scene.grid.height, scene.grid.width
+    row, column = np.divmod(np.arange(height * width), width)
+    t = scene.grid.transform
+    left, bottom = t.c + t.a * column, t.f + t.e * (row + 1)
+    every = PixelIndex.build(
+        np.arange(height * width), shapely.box(left, bottom, left + t.a, bottom - t.e), scene.grid
+    )
+    found = {}
+    for band in scene.bands:
+        active = np.ones(height * width, bool)
+        table = band_statistics(every, read_whole(scene, band), active, offset=band.offset)
+        found[band.name] = np.where(active, table[:, STATISTICS.index("mean")], 0).reshape(height, width)
+    return found
+
+
 def test_offset_is_added_and_nodata_stays(tmp_path: Path) -> None:
     stored = np.array([[0, 1, 1000, 1001], [1002, 1500, 11000, 65535]], dtype=np.uint16)
     path = make_product(tmp_path, {"B02_10m": stored}, metadata(OFFSETS))
     product = open_product(tmp_path, path)
-    raster = product.read(["B02"], 10)
-    assert raster.bands["B02"].tolist() == [[0, 1, 1, 1], [2, 500, 10000, 64535]]
-    assert raster.bands["B02"].dtype == np.uint16
-    assert (raster.epsg, raster.nodata) == (32632, NODATA)
+    scene = product.scene(["B02"], 10)
+    assert values(scene)["B02"].tolist() == [[0, 1, 1, 1], [2, 500, 10000, 64535]]
+    assert read_whole(scene, scene.bands[0]).dtype == np.uint16
+    assert (scene.grid.epsg, scene.name, scene.applied_offset) == (32632, products.NAME, -1000)
     assert product.metadata.boa_offset == -1000
     assert product.metadata.baseline == "04.00"
-    assert np.array_equal(product.read(["B02"], 10, harmonise=False).bands["B02"], stored)
+    as_stored = product.scene(["B02"], 10, harmonise=False)
+    assert np.array_equal(values(as_stored)["B02"], stored)
+    assert np.array_equal(read_whole(as_stored, as_stored.bands[0]), stored)
+    assert as_stored.applied_offset == 0
 
 
 def test_product_without_offsets_is_read_as_stored(tmp_path: Path) -> None:
     stored = reflectance()
     product = open_product(tmp_path, make_product(tmp_path, {"B04_10m": stored}))
     assert product.metadata.boa_offset == 0
-    assert np.array_equal(product.read(["B04"], 10).bands["B04"], stored)
+    scene = product.scene(["B04"], 10)
+    assert np.array_equal(values(scene)["B04"], stored)
+    assert scene.applied_offset == 0
 
 
 def test_classes_never_get_an_offset(tmp_path: Path) -> None:
@@ -49,9 +77,13 @@ def test_classes_never_get_an_offset(tmp_path: Path) -> None:
     path = make_product(
         tmp_path, {"SCL_20m": classes, "B05_20m": classes + np.uint16(2000)}, metadata(OFFSETS)
     )
-    bands = open_product(tmp_path, path).read(["SCL", "B05"], 20).bands
-    assert np.array_equal(bands["SCL"], classes)
-    assert np.array_equal(bands["B05"], classes + np.uint16(1000))
+    scene = open_product(tmp_path, path).scene(["SCL", "B05"], 20)
+    assert [(band.name, band.number, band.offset) for band in scene.bands] == [
+        ("SCL", 1, 0),
+        ("B05", 1, -1000),
+    ]
+    assert np.array_equal(read_whole(scene, scene.bands[0]), classes)
+    assert np.array_equal(values(scene)["B05"], classes + np.uint16(1000))
 
 
 def test_each_band_gets_its_own_offset_by_the_products_numbering(tmp_path: Path) -> None:
@@ -61,21 +93,14 @@ def test_each_band_gets_its_own_offset_by_the_products_numbering(tmp_path: Path)
     stored = np.full((4, 4), 2000, np.uint16)
     path = make_product(tmp_path, {"B11_20m": stored, "B12_20m": stored, "B05_20m": stored}, xml)
     product = open_product(tmp_path, path)
-    bands = product.read(["B11", "B12", "B05"], 20).bands
-    assert {band: int(values[0, 0]) for band, values in bands.items()} == {
+    scene = product.scene(["B11", "B12", "B05"], 20)
+    assert {band: int(pixels[0, 0]) for band, pixels in values(scene).items()} == {
         "B11": 1500,
         "B12": 1300,
         "B05": 2000,
     }
     assert product.metadata.boa_offset is None
-
-
-@pytest.mark.parametrize("offset", [-1000, 0, 700])
-def test_offset_arithmetic_is_that_of_wide_integers(offset: int) -> None:
-    stored = np.arange(2**16, dtype=np.uint16)
-    expected = np.where(stored == 0, 0, np.clip(stored.astype(np.int64) + offset, 1, 2**16 - 1))
-    add_offset(stored, offset)
-    assert np.array_equal(stored, expected)
+    assert scene.applied_offset is None
 
 
 def test_grid_is_the_images_own(tmp_path: Path) -> None:
@@ -84,7 +109,7 @@ def test_grid_is_the_images_own(tmp_path: Path) -> None:
     grid = product.grid(20)
     assert (grid.epsg, grid.height, grid.width) == (32632, 15, 25)
     assert grid.transform == Affine(20, 0, products.LEFT, 0, -20, products.TOP)
-    assert product.read(["B02"], 10).grid == product.grid(10)
+    assert product.scene(["B02"], 10).grid == product.grid(10)
     assert product.grid(10).bounds == grid.bounds
 
 
@@ -98,14 +123,17 @@ def test_missing_folders_and_files_have_the_manuals_words(tmp_path: Path) -> Non
     path = make_product(tmp_path, {"B02_10m": reflectance()})
     product = open_product(tmp_path, path)
     with pytest.raises(SceneError, match="lacks B03, B08") as error:
-        product.read(["B02", "B03", "B08"], 10)
+        product.scene(["B02", "B03", "B08"], 10)
     assert status_of(error) == "!S3 B03.jp2"
     with pytest.raises(SceneError) as error:
-        product.read(["SCL"], 20)
+        product.scene(["SCL"], 20)
     assert status_of(error) == "!S3 SCL.jp2"
     with pytest.raises(SceneError) as error:
         product.grid(20)
     assert status_of(error) == "!S3 subdir"
+    with pytest.raises(SceneError) as error:
+        product.scene(["B05"], 20)
+    assert status_of(error) == "!S3 B05.jp2"
     with pytest.raises(SceneError) as error:
         open_product(tmp_path, path.replace("135811", "000000"))
     assert status_of(error) == "!S3 subdir"
@@ -125,14 +153,14 @@ def test_cut_off_file_is_a_rio_error(tmp_path: Path, keep: float) -> None:
     file = image_file(tmp_path, path, "B02_10m")
     os.truncate(file, int(keep * file.stat().st_size) if keep < 1 else int(keep))
     with pytest.raises(SceneError, match="cannot be read") as error:
-        open_product(tmp_path, path).read(["B02"], 10)
+        values(open_product(tmp_path, path).scene(["B02"], 10))
     assert status_of(error) == "Rio error"
 
 
 def test_image_of_another_zone_or_grid_is_a_rio_error(tmp_path: Path) -> None:
     path = make_product(tmp_path, {"B02_10m": reflectance()}, epsg=32633)
     with pytest.raises(SceneError, match="32633 where the tile says EPSG:32632") as error:
-        open_product(tmp_path, path).read(["B02"], 10)
+        open_product(tmp_path, path).scene(["B02"], 10)
     assert status_of(error) == "Rio error"
     path = make_product(
         tmp_path,
@@ -140,7 +168,7 @@ def test_image_of_another_zone_or_grid_is_a_rio_error(tmp_path: Path) -> None:
         folder="Sentinel-2/MSI/L2A_N0500",
     )
     with pytest.raises(SceneError, match="not on the grid of B02") as error:
-        open_product(tmp_path, path).read(["B02", "B03"], 10)
+        open_product(tmp_path, path).scene(["B02", "B03"], 10)
     assert status_of(error) == "Rio error"
 
 
@@ -190,5 +218,5 @@ def test_real_metadata(testdata: Path, product: str, baseline: str, offset: int)
 def test_real_product_with_empty_files_is_a_rio_error(testdata: Path) -> None:
     name = "S2A_MSIL2A_20220214T070051_N0400_R120_T38KQA_20220214T085403.SAFE"
     with pytest.raises(SceneError) as error:
-        open_product(testdata / "safe_metadata", name).read(["B02"], 10)
+        open_product(testdata / "safe_metadata", name).scene(["B02"], 10)
     assert status_of(error) == "Rio error"

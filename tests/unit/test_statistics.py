@@ -1,6 +1,7 @@
 """Statistics of parcels: numpy's, value by value."""
 
-import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,121 +12,407 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from cbmctl.pixels import Grid, PixelIndex
-from cbmctl.pixels.statistics import STATISTICS, band_statistics, histograms
+from cbmctl.pixels.index import STRIP_ROWS
+from cbmctl.pixels.statistics import (
+    STATISTICS,
+    band_statistics,
+    class_counts,
+    needed_blocks,
+    strip_statistics,
+)
+from cbmctl.scenes import Band, RawLayout, Scene
+from cbmctl.scenes.reading import Reader
 
 HEIGHT, WIDTH = 6, 8
 GRID = Grid(32632, Affine(10, 0, 500000, 0, -10, 6000000), HEIGHT, WIDTH)
+EXACT = [0, 3, 4, 5, 6, 7]  # all but mean and std, which may differ by the last bit
+BIG = np.finfo(np.float32).max
 
-dtypes = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32])
-
-
-def values(dtype: Any) -> st.SearchStrategy[Any]:
-    if dtype == np.float32:
-        return st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, float("nan")])
-    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    return st.integers(low, high) | st.sampled_from([0, high])
+integers = st.sampled_from([np.uint8, np.uint16])
+floats = st.sampled_from(["<f4", ">f4"])
 
 
-def image(dtype: Any) -> st.SearchStrategy[NDArray[Any]]:
-    return arrays.arrays(dtype, (HEIGHT, WIDTH), elements=values(dtype), fill=st.nothing())
+def elements(dtype: Any) -> st.SearchStrategy[Any]:
+    high = np.iinfo(dtype).max
+    return st.integers(0, high) | st.sampled_from([0, 1, high]) | st.integers(1, 3)
 
 
-def field(left: int, top: int, right: int, bottom: int) -> bytes:
+def images(dtype: Any) -> st.SearchStrategy[NDArray[Any]]:
+    return arrays.arrays(dtype, (HEIGHT, WIDTH), elements=elements(dtype), fill=st.integers(1, 255))
+
+
+float_images = arrays.arrays(
+    np.float32,
+    (HEIGHT, WIDTH),
+    elements=st.floats(-1e6, 1e6, width=32)
+    | st.floats(width=32)
+    | st.sampled_from([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, BIG]),
+    fill=st.floats(0.0009765625, 1, width=32),
+)
+
+
+def field(left: float, top: float, right: float, bottom: float) -> Polygon:
     """A parcel given in pixels; it may reach beyond the image."""
-    box = shapely.box(500000 + left * 10, 6000000 - bottom * 10, 500000 + right * 10, 6000000 - top * 10)
-    return shapely.to_wkb(box)
+    return shapely.box(500000 + left * 10, 6000000 - bottom * 10, 500000 + right * 10, 6000000 - top * 10)
 
 
 fields = st.tuples(st.integers(-2, 7), st.integers(-2, 5), st.integers(1, 4), st.integers(1, 4)).map(
     lambda f: field(f[0], f[1], f[0] + f[2], f[1] + f[3])
 )
+parcel_lists = st.lists(fields, min_size=1, max_size=6)
 
 
-def numpys(pixels: NDArray[Any]) -> tuple[float, ...]:
+def built(parcels: Sequence[BaseGeometry], grid: Grid = GRID) -> PixelIndex:
+    return PixelIndex.build(range(len(parcels)), parcels, grid)
+
+
+def everyone(index: PixelIndex) -> NDArray[np.bool_]:
+    return np.ones(len(index), bool)
+
+
+def in_line(*groups: NDArray[Any]) -> tuple[PixelIndex, NDArray[Any]]:
+    """Return parcels that hold these values each, and an image, a row for each."""
+    width = max(len(group) for group in groups)
+    image = np.zeros((len(groups), width), groups[0].dtype)
+    for row, group in enumerate(groups):
+        image[row, : len(group)] = group
+    grid = Grid(GRID.epsg, GRID.transform, *image.shape)
+    parcels = [field(0, row, len(group), row + 1) for row, group in enumerate(groups)]
+    return built(parcels, grid), image
+
+
+def numpys(pixels: NDArray[Any]) -> NDArray[np.float64]:
     wide = pixels.astype(np.float64)
-    return (wide.size, wide.mean(), wide.std(), wide.min(), wide.max(), *np.percentile(wide, (25, 50, 75)))
+    quartiles = np.percentile(wide, (25, 50, 75))
+    return np.array([wide.size, wide.mean(), wide.std(), wide.min(), wide.max(), *quartiles])
 
 
-def is_nodata(pixels: NDArray[Any]) -> NDArray[np.bool_]:
-    return (pixels == 0) | np.isnan(pixels)
+def observed(pixels: NDArray[Any], *, positive: bool = False) -> bool:
+    good = np.isfinite(pixels) & (pixels != 0)
+    return bool((good & (pixels > 0)).all() if positive else good.all())
+
+
+def assert_integers(found: NDArray[np.float32], pixels: NDArray[Any]) -> None:
+    wanted = numpys(pixels).astype(np.float32)
+    assert (found[EXACT] == wanted[EXACT]).all(), (found, wanted)
+    np.testing.assert_array_max_ulp(found[1:3], wanted[1:3], maxulp=1)
+
+
+def assert_floats(found: NDArray[np.float32], pixels: NDArray[Any]) -> None:
+    with np.errstate(over="ignore"):
+        exact = numpys(pixels)
+        wanted = exact.astype(np.float32)
+    assert (found[[0, 3, 4]] == wanted[[0, 3, 4]]).all(), (found, wanted)
+    np.testing.assert_array_max_ulp(found[5:], wanted[5:], maxulp=1)
+    scale = max(abs(exact[3]), abs(exact[4]))
+    np.testing.assert_allclose(found[1:3], wanted[1:3], rtol=1e-6, atol=1e-6 * scale)
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.data(), dtypes, st.lists(fields, min_size=1, max_size=6), st.booleans())
-def test_every_row_is_numpys(data: st.DataObject, dtype: Any, parcels: list[bytes], keep: bool) -> None:
-    bands = {"B02": data.draw(image(dtype)), "B03": data.draw(image(dtype))}
-    index = PixelIndex.build(list(enumerate(parcels)), GRID)
-    rows = band_statistics(index, bands, 0, keep_beyond=keep)
-    assert rows.dtype == STATISTICS
-    got = {(row["pid"].item(), str(row["band"])): row for row in rows}
-    expected = {
-        (int(pid), band): numpys(array.reshape(-1)[index.of(pid)])
-        for pid, beyond in zip(index.pids, index.beyond, strict=True)
-        for band, array in bands.items()
-        if (keep or not beyond)
-        and not any(is_nodata(other.reshape(-1)[index.of(pid)]).any() for other in bands.values())
-    }
-    assert got.keys() == expected.keys()
-    assert len(rows) == len(expected)
-    for key, row in expected.items():
-        actual = np.array(got[key].tolist()[2:], np.float64)
-        if dtype == np.float32:
-            scale = max(abs(row[3]), abs(row[4]))
-            np.testing.assert_allclose(actual, row, rtol=1e-6, atol=1e-6 * scale)
-        else:
-            wanted = np.array(row, np.float32)
-            assert (actual[[0, 3, 4, 5, 6, 7]] == wanted[[0, 3, 4, 5, 6, 7]]).all()
-            np.testing.assert_array_max_ulp(actual[1:3].astype(np.float32), wanted[1:3], maxulp=1)
+@given(st.data(), integers, parcel_lists, st.sampled_from([0, -1, -1000, -70000, 700]))
+def test_every_row_of_digital_numbers_is_numpys(
+    data: st.DataObject, dtype: Any, parcels: list[Polygon], offset: int
+) -> None:
+    """Two bands of a group: a parcel that misses a pixel in one has no row in the other."""
+    bands = [data.draw(images(dtype)) for _ in range(2)]
+    before = [band.copy() for band in bands]
+    index = built(parcels)
+    asked = np.array(data.draw(st.lists(st.booleans(), min_size=len(index), max_size=len(index))), bool)
+    active = asked.copy()
+    tables = [band_statistics(index, band, active, offset=offset) for band in bands]
+    assert all(np.array_equal(*pair) for pair in zip(bands, before, strict=True))
+    for row, pid in enumerate(index.pids):
+        pixels = [band.reshape(-1)[index.of(pid)] for band in bands]
+        assert active[row] == (asked[row] and all(observed(values) for values in pixels))
+        if active[row]:
+            for table, values in zip(tables, pixels, strict=True):
+                moved = np.maximum(values.astype(np.int64) + offset, 1) if offset else values
+                assert table.shape == (len(index), len(STATISTICS))
+                assert_integers(table[row], moved)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(float_images, min_size=2, max_size=2), floats, parcel_lists, st.booleans())
+def test_every_row_of_floats_is_numpys(
+    bands: list[NDArray[Any]], order: str, parcels: list[Polygon], positive: bool
+) -> None:
+    index = built(parcels)
+    active = everyone(index)
+    tables = [band_statistics(index, band.astype(order), active, positive=positive) for band in bands]
+    for row, pid in enumerate(index.pids):
+        pixels = [band.reshape(-1)[index.of(pid)] for band in bands]
+        assert active[row] == all(observed(values, positive=positive) for values in pixels)
+        if active[row]:
+            for table, values in zip(tables, pixels, strict=True):
+                assert_floats(table[row], values)
+
+
+def orders(values: NDArray[Any]) -> list[NDArray[Any]]:
+    """Orders that are hard on a selection: sorted ones, organ pipes, and those in between."""
+    ascending = np.sort(values)
+    return [
+        values,
+        ascending,
+        ascending[::-1],
+        np.concatenate((ascending[::2], ascending[1::2][::-1])),
+        np.concatenate((ascending[1::2][::-1], ascending[::2])),
+        np.roll(ascending, len(ascending) // 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "size", [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 255, 256, 257, 258, 1023, 1024, 1025, 5003]
+)
+def test_parcels_of_every_size(size: int) -> None:
+    random = np.random.default_rng(size)
+    outliers = np.full(size, 700)
+    outliers[random.integers(size)] = 65535
+    outliers[random.integers(size)] = 1
+    narrow = np.where(random.random(size) < 0.5, 400, 401)
+    narrow[0] = 65535  # all others in one bin
+    groups = [
+        random.integers(1, 65536, size),
+        random.integers(3000, 3010, size),
+        random.integers(1, 3, size),
+        np.full(size, 65535),
+        np.full(size, 1),
+        outliers,
+        narrow,
+        np.append(random.integers(1, 200, size - 1), 65535),
+        np.minimum(random.lognormal(6, 2, size) + 1, 65535).astype(int),
+        np.resize([5, 5, 5, 9], size),
+    ]
+    numbers = [order.astype(np.uint16) for group in groups for order in orders(group)]
+    index, image = in_line(*numbers)
+    active = everyone(index)
+    table = band_statistics(index, image, active)
+    assert active.all()
+    for row, pid in enumerate(index.pids):
+        assert_integers(table[row], numbers[pid])
+    reals = [(group * np.float32(1 / 3)).astype(np.float32) for group in numbers]
+    index, image = in_line(*reals)
+    table = band_statistics(index, image, active)
+    for row, pid in enumerate(index.pids):
+        assert_floats(table[row], reals[pid])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_selection_meets_numpys_percentiles(data: st.DataObject) -> None:
+    """Few different values, many of them: where partitions go wrong, they do with equal values."""
+    few = data.draw(st.lists(st.integers(1, 65535), min_size=1, max_size=6))
+    picks = data.draw(st.lists(st.sampled_from(few), min_size=1, max_size=600))
+    numbers = np.array(picks, np.uint16)
+    index, image = in_line(numbers)
+    assert_integers(band_statistics(index, image, everyone(index))[0], numbers)
+    reals = numbers.astype(np.float32) / np.float32(7)
+    index, image = in_line(reals)
+    assert_floats(band_statistics(index, image, everyone(index))[0], reals)
+
+
+def test_extreme_floats() -> None:
+    tiny = np.float32(1e-45)
+    groups = [
+        np.array([BIG, -BIG, 1, -1, BIG], np.float32),
+        np.array([tiny, 3 * tiny, 2 * tiny, tiny], np.float32),
+        np.array([tiny, BIG, 1], np.float32),
+        np.array([1, np.nextafter(np.float32(1), np.float32(2))] * 9, np.float32),
+        np.array([-5, -4, -3], np.float32),
+        np.full(7, 0.1, np.float32),
+        np.append(np.full(400, 0.05), 1e30).astype(np.float32),
+    ]
+    for order in ("<f4", ">f4"):
+        index, image = in_line(*(group.astype(order) for group in groups))
+        active = everyone(index)
+        table = band_statistics(index, image, active)
+        assert active.all()
+        for row, pid in enumerate(index.pids):
+            assert_floats(table[row], groups[pid])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("offset", [-1000, -10, 0, 700])
+def test_offset_arithmetic_is_that_of_wide_integers(dtype: Any, offset: int) -> None:
+    """Every digital number there is, one parcel each; what goes below 1 becomes 1, and 0 stays nodata."""
+    high = np.iinfo(dtype).max + 1
+    stored = np.arange(high, dtype=dtype).reshape(high // 16, 16)
+    grid = Grid(GRID.epsg, GRID.transform, *stored.shape)
+    row, column = np.divmod(np.arange(high), 16)
+    left, bottom = 500000 + 10.0 * column, 6000000 - 10.0 * (row + 1)
+    index = PixelIndex.build(np.arange(high), shapely.box(left, bottom, left + 10, bottom + 10), grid)
+    active = everyone(index)
+    table = band_statistics(index, stored, active, offset=offset)
+    assert active.tolist() == (index.pids > 0).tolist()
+    wanted = np.maximum(index.pids.astype(np.int64) + offset, 1)[active]
+    for name in ("mean", "min", "max", "p25", "p50", "p75"):
+        assert (table[active, STATISTICS.index(name)] == wanted).all()
 
 
 def test_one_nodata_pixel_in_any_band_leaves_the_parcel_out() -> None:
     first, second = np.full((2, HEIGHT, WIDTH), 500, np.uint16)
     second[0, 3] = 0
-    index = PixelIndex.build([(1, field(0, 0, 2, 2)), (2, field(2, 0, 4, 2))], GRID)
-    rows = band_statistics(index, {"B02": first, "B08": second})
-    assert rows[["pid", "band"]].tolist() == [(1, "B02"), (1, "B08")]
+    index = PixelIndex.build([1, 2], [field(0, 0, 2, 2), field(2, 0, 4, 2)], GRID)
+    active = everyone(index)
+    table = band_statistics(index, first, active)
+    assert active.tolist() == [True, True]
+    band_statistics(index, second, active)
+    assert index.pids[active].tolist() == [1]
+    assert table[0].tolist() == [4, 500, 0, 500, 500, 500, 500, 500]
 
 
-def test_without_a_nodata_value_zero_counts() -> None:
-    index = PixelIndex.build([(1, field(0, 0, 2, 2))], GRID)
-    (row,) = band_statistics(index, {"B02": np.zeros((HEIGHT, WIDTH), np.uint16)}, None)
-    assert (row["count"], row["mean"]) == (4, 0)
+@pytest.mark.parametrize(
+    ("value", "positive", "counts"),
+    [
+        (0.0, False, False),
+        (-0.0, False, False),
+        (np.nan, False, False),
+        (np.inf, False, False),
+        (-np.inf, False, False),
+        (-0.5, False, True),
+        (-0.5, True, False),
+        (-1e-45, True, False),
+        (1e-45, True, True),
+    ],
+)
+def test_what_counts_as_observed(value: float, positive: bool, counts: bool) -> None:
+    image = np.full((HEIGHT, WIDTH), 0.25, np.float32)
+    image[1, 1] = value
+    for order in ("<f4", ">f4"):
+        index = PixelIndex.build([1, 2], [field(0, 0, 2, 2), field(4, 0, 6, 2)], GRID)
+        active = everyone(index)
+        band_statistics(index, image.astype(order), active, positive=positive)
+        assert active.tolist() == [counts, True]
 
 
-def test_parcels_beyond_the_image_are_left_to_the_neighbour_unless_asked_for() -> None:
-    index = PixelIndex.build([(1, field(-1, 0, 1, 1)), (2, field(1, 0, 2, 1))], GRID)
-    bands = {"B02": np.full((HEIGHT, WIDTH), 7, np.uint16)}
-    assert band_statistics(index, bands)["pid"].tolist() == [2]
-    kept = band_statistics(index, bands, keep_beyond=True)
-    assert kept[["pid", "count"]].tolist() == [(1, 1), (2, 1)]
+def test_what_is_inactive_stays_so_and_costs_nothing() -> None:
+    index = PixelIndex.build([1, 2], [field(0, 0, 2, 2), field(4, 0, 6, 2)], GRID)
+    active = np.array([False, True])
+    band_statistics(index, np.full((HEIGHT, WIDTH), 7, np.uint8), active)
+    assert active.tolist() == [False, True]
+
+
+def test_images_that_are_views_or_readonly() -> None:
+    wide = np.random.default_rng(1).integers(1, 60000, (2 * HEIGHT, 2 * WIDTH), dtype=np.uint16)
+    index = built([field(0, 0, 5, 4)])
+    view = wide[::2, 1::2]
+    expected = band_statistics(index, view.copy(), everyone(index))
+    assert np.array_equal(band_statistics(index, view, everyone(index)), expected)
+    fixed = view.copy()
+    fixed.flags.writeable = False
+    assert np.array_equal(band_statistics(index, fixed, everyone(index)), expected)
+    assert_integers(expected[0], view.reshape(-1)[index.of(0)])
 
 
 def test_an_index_without_parcels_gives_no_rows() -> None:
-    index = PixelIndex.build([(1, field(20, 20, 30, 30))], GRID)
-    assert len(band_statistics(index, {"B02": np.ones((HEIGHT, WIDTH), np.uint16)})) == 0
-    assert histograms(index, np.ones((HEIGHT, WIDTH), np.uint8)) == {}
+    index = PixelIndex.build([1], [field(20, 20, 30, 30)], GRID)
+    image = np.ones((HEIGHT, WIDTH), np.uint8)
+    assert band_statistics(index, image, everyone(index)).shape == (0, len(STATISTICS))
+    assert class_counts(index, image).shape == (0, 12)
+    assert not needed_blocks(index, everyone(index), (4, 4)).any()
 
 
-def test_wrong_shapes_and_types_are_refused() -> None:
-    index = PixelIndex.build([(1, field(0, 0, 1, 1))], GRID)
-    with pytest.raises(ValueError, match="does not fit"):
-        band_statistics(index, {"B02": np.ones((HEIGHT + 1, WIDTH), np.uint16)})
-    with pytest.raises(TypeError, match="float64"):
-        band_statistics(index, {"B02": np.ones((HEIGHT, WIDTH))})
+@pytest.mark.parametrize("dtype", [np.float64, np.int16, np.int32, ">u2", np.complex64, bool])
+def test_other_types_are_refused(dtype: Any) -> None:
+    index = built([field(0, 0, 1, 1)])
+    with pytest.raises(ValueError, match="only uint8, uint16 and float32"):
+        band_statistics(index, np.ones((HEIGHT, WIDTH), dtype), everyone(index))
+
+
+def test_wrong_shapes_are_refused() -> None:
+    index = built([field(0, 0, 1, 1)])
+    for shape in ((HEIGHT + 1, WIDTH), (WIDTH, HEIGHT), (HEIGHT * WIDTH,)):
+        with pytest.raises(ValueError, match="does not fit"):
+            band_statistics(index, np.ones(shape, np.uint16), everyone(index))
+        with pytest.raises(ValueError, match="does not fit"):
+            class_counts(index, np.ones(shape, np.uint8))
+    with pytest.raises(ValueError, match="SCL of uint16"):
+        class_counts(index, np.ones((HEIGHT, WIDTH), np.uint16))
 
 
 @settings(deadline=None)
-@given(
-    arrays.arrays(np.uint8, (HEIGHT, WIDTH), elements=st.integers(0, 11)),
-    st.lists(fields, min_size=1, max_size=6),
-)
-def test_histograms_hold_what_occurs_and_nothing_else(scl: NDArray[np.uint8], parcels: list[bytes]) -> None:
-    index = PixelIndex.build(list(enumerate(parcels)), GRID)
-    found = histograms(index, scl)
-    assert list(found) == index.pids.tolist()
-    for pid, hist in found.items():
-        classes, counts = np.unique(scl.reshape(-1)[index.of(pid)], return_counts=True)
-        assert hist == {str(name): count for name, count in zip(classes, counts, strict=True)}
-        assert json.loads(json.dumps(hist)) == hist
+@given(arrays.arrays(np.uint8, (HEIGHT, WIDTH), elements=st.integers(0, 11)), parcel_lists)
+def test_class_counts_are_numpys(scl: NDArray[np.uint8], parcels: list[Polygon]) -> None:
+    index = built(parcels)
+    found = class_counts(index, scl)
+    assert found.shape == (len(index), 12)
+    for counts, pid in zip(found, index.pids, strict=True):
+        assert counts.tolist() == np.bincount(scl.reshape(-1)[index.of(pid)], minlength=12).tolist()
+
+
+@pytest.mark.parametrize("value", [12, 13, 100, 255])
+def test_values_that_are_no_class(value: int) -> None:
+    scl = np.full((HEIGHT, WIDTH), 11, np.uint8)
+    scl[3, 3] = value
+    with pytest.raises(ValueError, match=f"its value {value} is no class of SCL, which go from 0 to 11"):
+        class_counts(built([field(0, 0, 2, 2), field(2, 2, 4, 4)]), scl)
+    assert class_counts(built([field(0, 0, 2, 2)]), scl)[0, 11] == 4
+
+
+@settings(deadline=None)
+@given(parcel_lists, st.data(), st.integers(1, 9), st.integers(1, 9))
+def test_needed_blocks_are_those_with_pixels_of_active_parcels(
+    parcels: list[Polygon], data: st.DataObject, height: int, width: int
+) -> None:
+    index = built(parcels)
+    active = np.array(data.draw(st.lists(st.booleans(), min_size=len(index), max_size=len(index))), bool)
+    expected = np.zeros((-(-HEIGHT // height), -(-WIDTH // width)), bool)
+    for pid in index.pids[active]:
+        row, column = np.divmod(index.of(pid), WIDTH)
+        expected[row // height, column // width] = True
+    found = needed_blocks(index, active, (height, width))
+    assert found.shape == expected.shape
+    assert (found == expected).all()
+
+
+def raw_scene(tmp_path: Path, image: NDArray[Any], start: int) -> tuple[Scene, Band]:
+    """Write an image as it lies in memory, after some other bytes."""
+    path = tmp_path / "raw.img"
+    path.write_bytes(bytes(range(1, 1 + start)) + image.tobytes())
+    band = Band("VVb", path, raw=RawLayout(image.dtype.str, start))
+    grid = Grid(GRID.epsg, GRID.transform, *image.shape)
+    return Scene("S1", grid, (band,)), band
+
+
+def strewn(height: int, width: int, number: int) -> list[BaseGeometry]:
+    """Parcels all over an image and beyond; every fortieth is tall, one reaches from top to bottom."""
+    random = np.random.default_rng(height)
+    left, top = random.uniform(-9, width, number), random.uniform(-9, height, number)
+    high = np.where(
+        np.arange(number) % 40, random.uniform(0.3, 90, number), random.uniform(0, height, number)
+    )
+    boxes = [
+        field(x, y, x + w, y + h)
+        for x, y, w, h in zip(left, top, random.uniform(0.3, 30, number), high, strict=True)
+    ]
+    return [*boxes, field(3, -5, 20, height + 5).difference(field(5, 9, 11, height - 9))]
+
+
+@pytest.mark.parametrize("order", ["<f4", ">f4"])
+@pytest.mark.parametrize("start", [0, 129])
+@pytest.mark.parametrize("positive", [True, False])
+def test_strips_of_a_file_give_what_the_image_gives(
+    tmp_path: Path, order: str, start: int, positive: bool
+) -> None:
+    height, width = 3 * STRIP_ROWS + 77, 61
+    random = np.random.default_rng(7)
+    image = random.gamma(4, 0.03, (height, width)).astype(np.float32)
+    image[random.integers(height, size=40), random.integers(width, size=40)] = 0
+    image[random.integers(height, size=40), random.integers(width, size=40)] = np.nan
+    image[random.integers(height, size=40), random.integers(width, size=40)] *= -1
+    scene, band = raw_scene(tmp_path, image.astype(order), start)
+    index = built(strewn(height, width, 400), scene.grid)
+    whole, stripwise = everyone(index), everyone(index)
+    whole[::7] = stripwise[::7] = False
+    expected = band_statistics(index, image, whole, positive=positive)
+    with Reader(2) as reader:
+        found = strip_statistics(index, reader.strips(scene, band, index), stripwise, positive=positive)
+    assert len(list(index.strips())) > 6
+    assert (stripwise == whole).all()
+    assert 20 < whole.sum() < len(index) - 20
+    assert np.array_equal(found[whole], expected[whole])
+    for row in np.flatnonzero(whole):
+        assert_floats(found[row], image.reshape(-1)[index.of(index.pids[row])])

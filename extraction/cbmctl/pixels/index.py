@@ -166,7 +166,10 @@ class PixelIndex:
         return _pixels(self.starts[runs], self.lengths[runs])
 
     def strips(self) -> Iterator[Strip]:
-        """Cut the parcels into groups that lie in a few rows of the image; a tall parcel is one by itself."""
+        """Cut the parcels into groups that lie in a few rows of the image; a tall parcel is one by itself.
+
+        Not for an index that `touching` has added to: there parcels are out of order.
+        """
         width, height = self.grid.width, self.grid.height
         first = self.starts[self.offsets[:-1]] // width
         last = self.starts[self.offsets[1:] - 1] // width

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,8 +29,7 @@ from cbmctl.scenes import Band, Scene, SceneError
 Array = NDArray[Any]
 
 # A block goes from the decoder through GDAL's cache into the band, and is not asked for again.
-GDAL_OPTIONS: Mapping[str, Any] = {"GDAL_CACHEMAX": 64 * 2**20, "GDAL_NUM_THREADS": "1"}
-SPARE_IMAGES = 2
+GDAL_OPTIONS: Mapping[str, Any] = {"GDAL_CACHEMAX": 16 * 2**20, "GDAL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Reading:
             for job in self._jobs:
                 job.result()
         except (RasterioError, OSError, ValueError) as error:
+            self.cancel()  # the rest would be decoded for nobody
             raise _unreadable(self.scene, self.band, error) from error
         return self._image
 
@@ -75,8 +76,9 @@ class Reader:
     def __init__(self, threads: int | None = None) -> None:
         """Start the threads; as many as there are processors unless `threads` says otherwise."""
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "decoder")
-        self._spare: list[Array] = []
+        self._spare: Array | None = None
         self._opened = threading.local()
+        self._numbers = count()
 
     def __enter__(self) -> Self:
         return self
@@ -100,12 +102,13 @@ class Reader:
             raise _unreadable(scene, band, error) from error
         image = self._image((scene.grid.height, scene.grid.width), dtype)
         windows = _windows(needed_blocks(index, active, block), block, image.shape)
-        jobs = tuple(self._pool.submit(self._read, band, image, window) for window in windows)
+        number = next(self._numbers)
+        jobs = tuple(self._pool.submit(self._read, number, band, image, window) for window in windows)
         return Reading(scene, band, image, jobs)
 
     def release(self, image: Array) -> None:
         """Give an image back: the next one of its size need not be cleared by the system again."""
-        self._spare = [*self._spare, image][-SPARE_IMAGES:]
+        self._spare = image
 
     def strips(self, scene: Scene, band: Band, index: PixelIndex) -> Iterator[tuple[Strip, Array]]:
         """Read a band that lies raw in its file, strip by strip, the next one while the last is worked on.
@@ -135,23 +138,27 @@ class Reader:
             raise _unreadable(scene, band, error) from error
 
     def _image(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
-        for number, image in enumerate(self._spare):
-            if image.shape == shape and image.dtype == dtype:
-                return self._spare.pop(number)
-        return np.empty(shape, dtype)
+        spare, self._spare = self._spare, None
+        if spare is not None and (spare.shape, spare.dtype) == (shape, dtype):
+            return spare
+        return np.empty(shape, dtype)  # one of another size, of the task before, would only take up memory
 
-    def _read(self, band: Band, image: Array, window: Window) -> None:
+    def _read(self, reading: int, band: Band, image: Array, window: Window) -> None:
         rows, columns = window.toslices()
-        self._dataset(band.path).read(band.number, window=window, out=image[rows, columns])
+        with rasterio.Env(**GDAL_OPTIONS):  # of this thread only, and the driver asks for them late
+            dataset = self._dataset(reading, band.path)
+            dataset.read(band.number, window=window, out=image[rows, columns])
 
-    def _dataset(self, path: Path) -> Any:
-        """Return this thread's own handle; GDAL's are not to be shared."""
+    def _dataset(self, reading: int, path: Path) -> Any:
+        """Return this thread's own handle; GDAL's are not to be shared.
+
+        Each reading gets new ones: when a task is tried again, the file may be another by then.
+        """
         opened = self._opened
-        if getattr(opened, "path", None) != path:
+        if getattr(opened, "reading", None) != reading:
             if hasattr(opened, "dataset"):
                 opened.dataset.close()
-            with rasterio.Env(**GDAL_OPTIONS):
-                opened.dataset, opened.path = rasterio.open(path), path
+            opened.dataset, opened.reading = rasterio.open(path), reading
         return opened.dataset
 
 

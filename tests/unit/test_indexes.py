@@ -1,0 +1,463 @@
+"""Indexes: of the parcels as they are now, and from memory or disk where these are still the same."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, LiteralString
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from rasterio.features import rasterize
+from shapely import MultiPolygon, Polygon, box
+from shapely.geometry.base import BaseGeometry
+
+from cbmctl import indexes
+from cbmctl.config import Config
+from cbmctl.database import connect
+from cbmctl.indexes import KEPT_IN_MEMORY, Indexes
+from cbmctl.parcels.source import read
+from cbmctl.pixels import Grid, PixelIndex
+from cbmctl.scenes import SceneError
+
+from ..conftest import Database
+from .conftest import PARCELS, Season
+from .products import LEFT, TOP
+from .test_parcels_national import NATIONAL
+from .test_parcels_source import polygons
+
+pytestmark = pytest.mark.postgis
+
+GRID = Grid(32632, Affine(10, 0, LEFT, 0, -10, TOP), 40, 40)
+NEAR = [1, 7]  # of PARCELS; the third is far away
+
+Fetches = list[Grid]
+
+
+@pytest.fixture
+def conn(season: Season) -> Iterator[psycopg.Connection]:
+    with connect(season.config, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def fetches(monkeypatch: pytest.MonkeyPatch) -> Fetches:
+    """Every time that parcels are fetched from the database."""
+    seen: Fetches = []
+    fetch = Indexes._fetch
+
+    def counted(self: Indexes, grid: Grid) -> Any:
+        seen.append(grid)
+        return fetch(self, grid)
+
+    monkeypatch.setattr(Indexes, "_fetch", counted)
+    return seen
+
+
+def files(config: Config) -> list[Path]:
+    return sorted((config.cache / "indexes").iterdir())
+
+
+def pixels(index: PixelIndex) -> dict[int, list[int]]:
+    return {pid: index.of(pid).tolist() for pid in sorted(index.pids.tolist())}
+
+
+def burnt(shapes: dict[int, BaseGeometry], grid: Grid) -> dict[int, list[int]]:
+    """Return each parcel's pixels, where it has some."""
+    found = {}
+    for pid, shape in shapes.items():
+        image = rasterize([(shape, 1)], out_shape=(grid.height, grid.width), transform=grid.transform)
+        if image.any():
+            found[pid] = np.flatnonzero(image).tolist()
+    return found
+
+
+def test_from_the_database_then_from_memory_then_from_disk(
+    season: Season, conn: psycopg.Connection, fetches: Fetches
+) -> None:
+    first = Indexes(conn, season.config)
+    made = first.get(GRID)
+    assert pixels(made) == burnt({pid: PARCELS[pid] for pid in NEAR}, GRID)
+    assert len(files(season.config)) == len(fetches) == 1
+    assert first.get(GRID) is made
+    loaded = Indexes(conn, season.config).get(GRID)
+    assert loaded is not made
+    assert (loaded.grid, pixels(loaded)) == (made.grid, pixels(made))
+    assert len(fetches) == 1
+
+
+def test_each_grid_has_its_own(season: Season, conn: psycopg.Connection, fetches: Fetches) -> None:
+    t = GRID.transform
+    grids = [
+        GRID,
+        Grid(32632, t, 39, 40),
+        Grid(32632, t, 40, 39),
+        Grid(32632, t @ Affine.translation(0.25, 0), 40, 40),
+        Grid(32632, t @ Affine.translation(0, 0.25), 40, 40),
+        Grid(32632, t @ Affine.scale(2), 20, 20),
+    ]
+    found = Indexes(conn, season.config)
+    for grid in grids:
+        assert pixels(found.get(grid)) == burnt({pid: PARCELS[pid] for pid in NEAR}, grid)
+    coarse = found.get(grids[-1], touching=True)
+    assert len(fetches) == len(files(season.config)) == 7
+    assert pixels(coarse) == pixels(found.get(grids[-1]))
+    # the oldest ones are on disk only
+    assert len(found._kept) == KEPT_IN_MEMORY
+    again = found.get(GRID)
+    assert pixels(again) == burnt({pid: PARCELS[pid] for pid in NEAR}, GRID)
+    assert len(fetches) == 7
+
+
+def test_slivers_are_added_where_they_are_asked_for(
+    season: Season, conn: psycopg.Connection, fetches: Fetches
+) -> None:
+    coarse = Grid(32632, GRID.transform @ Affine.scale(2), 20, 20)
+    sliver = box(LEFT + 4, TOP - 6, LEFT + 6, TOP - 4)
+    insert(season, {3: sliver})
+    for found in (Indexes(conn, season.config), Indexes(conn, season.config)):
+        assert sorted(found.get(coarse).pids.tolist()) == NEAR
+        assert found.get(coarse).empty.tolist() == [3]
+        with_slivers = found.get(coarse, touching=True)
+        assert sorted(with_slivers.pids.tolist()) == [1, 3, 7]
+        assert (with_slivers.of(3).tolist(), with_slivers.empty.tolist()) == ([0], [])
+    assert len(fetches) == 2
+
+
+def insert(season: Season, shapes: dict[int, BaseGeometry]) -> None:
+    with season.database.connect() as conn:
+        for pid, shape in shapes.items():
+            conn.execute(
+                "INSERT INTO parcels_2021 VALUES (%s, ST_Multi(ST_GeomFromText(%s, 32632)))", [pid, shape.wkt]
+            )
+
+
+CHANGES: dict[str, LiteralString] = {
+    "update": "UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, 15, 0) WHERE ogc_fid = 1",
+    "delete": "DELETE FROM parcels_2021 WHERE ogc_fid = 1",
+    "insert": "INSERT INTO parcels_2021 SELECT 2, wkb_geometry FROM parcels_2021 WHERE ogc_fid = 1",
+    "renumber": "UPDATE parcels_2021 SET ogc_fid = 2 WHERE ogc_fid = 1",
+    "swap": "UPDATE parcels_2021 SET ogc_fid = 8 - ogc_fid WHERE ogc_fid IN (1, 7)",
+    "replace": "CREATE TABLE new (LIKE parcels_2021 INCLUDING ALL);"
+    " INSERT INTO new SELECT ogc_fid + 20, wkb_geometry FROM parcels_2021; DROP TABLE parcels_2021;"
+    " ALTER TABLE new RENAME TO parcels_2021",
+    "reload": "CREATE TEMP TABLE kept AS"
+    " SELECT ogc_fid, ST_Translate(wkb_geometry, 0, -30) FROM parcels_2021;"
+    " TRUNCATE parcels_2021; INSERT INTO parcels_2021 SELECT * FROM kept",
+    "rewrite": "ALTER TABLE parcels_2021 ALTER wkb_geometry TYPE geometry(MultiPolygon, 32632)"
+    " USING ST_Translate(wkb_geometry, 0, -30)",
+    "moved here": "UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, -50000 + 30, -50)"
+    " WHERE ogc_fid = 9",
+    "moved away": "UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, 50000, 0)"
+    " WHERE ogc_fid = 7",
+}
+
+
+def test_parcels_that_changed_are_fetched_anew(
+    season: Season, conn: psycopg.Connection, fetches: Fetches
+) -> None:
+    with season.database.connect(autocommit=True) as other:
+        # without a key: the order of keys within one statement is the server's own
+        other.execute("CREATE TABLE original (LIKE parcels_2021); INSERT INTO original TABLE parcels_2021")
+    for change, statements in CHANGES.items():
+        with season.database.connect(autocommit=True) as other:
+            other.execute("DROP TABLE parcels_2021; CREATE TABLE parcels_2021 (LIKE original)")
+            other.execute("INSERT INTO parcels_2021 TABLE original")
+            found = Indexes(conn, season.config)
+            before = pixels(found.get(GRID))
+            fetches.clear()
+            assert pixels(found.get(GRID)) == before
+            assert not fetches
+            other.execute(statements)
+        now = season.rows("SELECT ogc_fid, ST_AsBinary(wkb_geometry) FROM parcels_2021")
+        expected = burnt({pid: shapely.from_wkb(bytes(wkb)) for pid, wkb in now}, GRID)
+        assert expected != before, change
+        assert pixels(found.get(GRID)) == expected, change
+        assert pixels(found.get(GRID)) == pixels(Indexes(conn, season.config).get(GRID)) == expected
+        assert len(fetches) == 1, change
+
+
+def test_a_table_made_anew_with_the_same_parcels(
+    season: Season, conn: psycopg.Connection, fetches: Fetches
+) -> None:
+    """Its rows are others, whatever they hold."""
+    found = Indexes(conn, season.config)
+    before = pixels(found.get(GRID))
+    with season.database.connect(autocommit=True) as other:
+        other.execute(
+            """CREATE TABLE new (LIKE parcels_2021 INCLUDING ALL);
+               INSERT INTO new SELECT * FROM parcels_2021;
+               DROP TABLE parcels_2021;
+               ALTER TABLE new RENAME TO parcels_2021"""
+        )
+    assert pixels(found.get(GRID)) == before
+    assert len(fetches) == 2
+
+
+def test_parcels_elsewhere_change_nothing(season: Season, conn: psycopg.Connection, fetches: Fetches) -> None:
+    found = Indexes(conn, season.config)
+    made = found.get(GRID)
+    with season.database.connect(autocommit=True) as other:
+        other.execute("DELETE FROM parcels_2021 WHERE ogc_fid = 9")
+    assert found.get(GRID) is made
+    assert len(fetches) == 1
+
+
+def test_parcels_of_another_table_or_database_are_others(
+    season: Season, conn: psycopg.Connection, fetches: Fetches
+) -> None:
+    Indexes(conn, season.config).get(GRID)
+    with season.database.connect(autocommit=True) as other:
+        other.execute("CREATE TABLE parcels_2022 AS SELECT * FROM parcels_2021 WHERE ogc_fid = 7")
+    second = season.database.configured(tables={"parcel_table": "public.parcels_2022"})
+    assert Indexes(conn, second).get(GRID).pids.tolist() == [7]
+    elsewhere = replace(season.config, connection=replace(season.config.connection, dbname="another"))
+    Indexes(conn, elsewhere).get(GRID)
+    assert len(fetches) == len(files(season.config)) == 3
+
+
+def in_its_place(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: os.truncate(path, path.stat().st_size - 30),
+    "half": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "a few bytes": lambda path: path.write_bytes(b"PK\3\4"),
+    "other bytes": lambda path: path.write_bytes(bytes(range(256)) * 9),
+    "text": lambda path: path.write_text("nothing\n"),
+    "other arrays": lambda path: np.savez(path, pids=np.arange(3)),
+    "gone": lambda path: path.unlink(),
+    "a folder": in_its_place,
+}
+
+
+def test_a_broken_file_is_made_anew(season: Season, conn: psycopg.Connection, fetches: Fetches) -> None:
+    before = pixels(Indexes(conn, season.config).get(GRID))
+    (file,) = files(season.config)
+    for damage, harm in DAMAGES.items():
+        fetches.clear()
+        harm(file)
+        assert pixels(Indexes(conn, season.config).get(GRID)) == before, damage
+        assert len(fetches) == 1, damage
+        if damage != "a folder":
+            assert pixels(Indexes(conn, season.config).get(GRID)) == before
+            assert len(fetches) == 1, damage
+            assert files(season.config) == [file]
+
+
+def test_without_a_place_to_keep_it_an_index_is_made(
+    season: Season, conn: psycopg.Connection, fetches: Fetches, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        found = Indexes(conn, replace(season.config, cache=cache))
+        made = found.get(GRID)
+        assert pixels(made) == burnt({pid: PARCELS[pid] for pid in NEAR}, GRID)
+        assert found.get(GRID) is made
+    assert len(fetches) == 3
+
+
+def test_a_full_disk_leaves_no_half_file(
+    season: Season, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Any, **_arrays: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert sorted(Indexes(conn, season.config).get(GRID).pids.tolist()) == NEAR
+    assert files(season.config) == []
+
+
+def test_what_was_used_least_recently_goes(
+    season: Season, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "KEPT_ON_DISK", 2)
+    grids = [Grid(32632, GRID.transform, height, 40) for height in (40, 41, 42)]
+    Indexes(conn, season.config).get(grids[0])
+    (first,) = files(season.config)
+    Indexes(conn, season.config).get(grids[1])
+    (second,) = set(files(season.config)) - {first}
+    os.utime(first, (1000, 1000))
+    os.utime(second, (2000, 2000))
+    Indexes(conn, season.config).get(grids[0])  # read, so it is newer now
+    Indexes(conn, season.config).get(grids[2])
+    assert first in files(season.config)
+    assert second not in files(season.config)
+    assert len(files(season.config)) == 2
+
+
+def test_no_parcels_in_the_image(season: Season, conn: psycopg.Connection) -> None:
+    away = Grid(32632, Affine(10, 0, LEFT + 200_000, 0, -10, TOP), 40, 40)
+    for found in (Indexes(conn, season.config), Indexes(conn, season.config)):
+        for touching in (False, True):
+            assert len(found.get(away, touching=touching)) == 0
+            assert len(found.get(away, touching=touching)) == 0
+
+
+def test_parcels_that_cannot_be_read(season: Season, conn: psycopg.Connection) -> None:
+    found = Indexes(conn, season.config)
+    with season.database.connect(autocommit=True) as other:
+        other.execute("ALTER TABLE parcels_2021 RENAME TO gone")
+    with pytest.raises(SceneError, match=r"public\.parcels_2021 cannot be read") as error:
+        found.get(GRID)
+    assert error.value.status == "Parcel SQL"
+    with season.database.connect(autocommit=True) as other:
+        other.execute("ALTER TABLE gone RENAME TO parcels_2021")
+    assert sorted(found.get(GRID).pids.tolist()) == NEAR, "the connection is as good as before"
+    with season.database.connect(autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [conn.info.backend_pid])
+    with pytest.raises(psycopg.OperationalError):  # not the scene's fault
+        found.get(GRID)
+
+
+def table(database: Database, srid: int, shapes: dict[int, BaseGeometry]) -> None:
+    with database.connect() as conn:
+        conn.execute("DROP TABLE IF EXISTS parcels_2021")
+        conn.execute(
+            f"""CREATE TABLE parcels_2021
+                (ogc_fid integer PRIMARY KEY, wkb_geometry geometry(MultiPolygon, {srid}))"""
+        )
+        for pid, shape in shapes.items():
+            conn.execute(
+                "INSERT INTO parcels_2021 VALUES (%s, ST_Multi(ST_GeomFromWKB(%s, %s)))",
+                [pid, shape.wkb, srid],
+            )
+
+
+def projected(shape: BaseGeometry, srid: int, epsg: int) -> BaseGeometry:
+    to = Transformer.from_crs(srid, epsg, always_xy=True)
+    return shapely.transform(shape, lambda xy: np.column_stack(to.transform(xy[:, 0], xy[:, 1])))
+
+
+def around(shapes: list[BaseGeometry], epsg: int, step: float = 10) -> Grid:
+    """Return a grid, a multiple of the step as those of Sentinel-2, with a margin around some shapes."""
+    west, south, east, north = shapely.total_bounds(shapes)
+    left, top = (west // step - 3) * step, (north // step + 3) * step
+    return Grid(
+        epsg,
+        Affine(step, 0, left, 0, -step, top),
+        int((top - south) // step) + 4,
+        int((east - left) // step) + 4,
+    )
+
+
+def mask(shape: BaseGeometry, grid: Grid) -> NDArray[np.bool_]:
+    image = rasterize([(shape, 1)], out_shape=(grid.height, grid.width), transform=grid.transform)
+    return np.asarray(image, bool)
+
+
+LONG_EDGES = {
+    3035: (32632, box(4_150_000, 2_700_000, 4_180_000, 2_700_900)),
+    4326: (32632, Polygon([(8.1, 47.301), (8.5, 47.302), (8.499, 47.31), (8.101, 47.308)])),
+    # far from the middle of zone 32, where lines of zone 33 are straight
+    25832: (32633, Polygon([(790_000, 5_300_000), (820_000, 5_304_000), (819_500, 5_305_000)])),
+    2056: (32632, box(2_655_000, 1_250_000, 2_685_000, 1_250_800)),
+}
+
+
+@pytest.mark.parametrize("srid", LONG_EDGES)
+def test_long_edges_bend_as_the_projection_does(database: Database, config: Config, srid: int) -> None:
+    """As if they had a corner every ten metres, but for centres within a centimetre of the border."""
+    epsg, shape = LONG_EDGES[srid]
+    table(database, srid, {1: shape})
+    fine = projected(shapely.segmentize(shape, 1e-4 if srid == 4326 else 10), srid, epsg)
+    grid = around([fine], epsg)
+    with connect(config, autocommit=True) as conn:
+        index = Indexes(conn, config).get(grid)
+    found = np.zeros(grid.height * grid.width, bool)
+    found[index.of(1)] = True
+    expected = mask(fine, grid)
+    differing = np.argwhere(found.reshape(expected.shape) != expected)
+    centres = [shapely.Point(grid.transform @ (column + 0.5, row + 0.5)) for row, column in differing]
+    assert all(fine.boundary.distance(centre) < 0.011 for centre in centres)
+    assert len(differing) <= 5
+    straight = mask(projected(shape, srid, epsg), grid)
+    assert (straight != expected).sum() > 50 * max(1, len(differing)), "it would matter"
+    assert index.beyond.tolist() == [False]
+
+
+def test_parcels_at_the_bent_border_of_the_image_are_found(database: Database, config: Config) -> None:
+    """The image's sides are curves in the parcels' projection: nobody at the edge is overlooked."""
+    tile = Grid(32632, Affine(10, 0, 300_000, 0, -10, 5_300_040), 10980, 10980)
+    left, bottom, right, top = tile.bounds
+    along = np.linspace(0.001, 0.999, 199)
+    x = left + along * (right - left)
+    y = bottom + along * (top - bottom)
+    places = np.concatenate(
+        [
+            np.c_[x, np.full_like(x, bottom + 15)],
+            np.c_[x, np.full_like(x, top - 15)],
+            np.c_[np.full_like(y, left + 15), y],
+            np.c_[np.full_like(y, right - 15), y],
+        ]
+    )
+    boxes = shapely.box(*(places - 12).T, *(places + 12).T)
+    for srid in (3035, 4326):
+        moved = projected(MultiPolygon(list(boxes)), 32632, srid)
+        shapes: dict[int, BaseGeometry] = dict(enumerate(shapely.get_parts(moved)))
+        table(database, srid, shapes)
+        with connect(config, autocommit=True) as conn:
+            index = Indexes(conn, config).get(tile)
+        assert sorted(index.pids.tolist()) == list(shapes)
+        assert set(index.counts().tolist()) <= {4, 5, 6, 8, 9}
+        assert not index.beyond.any()
+
+
+@pytest.mark.parametrize("srid", [2180, 3003, 4326, 5514])
+def test_parcels_in_their_own_crs(database: Database, config: Config, srid: int) -> None:
+    """A field of a hundred metres lies where PostGIS puts it, to the pixel."""
+    area = pyproj_area(srid)
+    zone = 32601 + int((area[0] + 180) // 6)
+    x, y = Transformer.from_crs(4326, zone, always_xy=True).transform(*area)
+    fields = {pid: box(x + dx, y, x + dx + 95, y + 130) for pid, dx in enumerate((3.2, 111.7, 404.4), 1)}
+    table(database, srid, {pid: projected(shape, zone, srid) for pid, shape in fields.items()})
+    shapes = by_postgis(database, zone)
+    grid = around(list(shapes.values()), zone)
+    with connect(config, autocommit=True) as conn:
+        assert pixels(Indexes(conn, config).get(grid)) == burnt(shapes, grid)
+
+
+def pyproj_area(srid: int) -> tuple[float, float]:
+    """Return a place in the middle of where a CRS is used; for those of all of Europe, in it."""
+    area = CRS.from_epsg(srid).area_of_use
+    assert area is not None
+    if area.east - area.west > 30:
+        return 8.6, 47.4
+    return (area.west + area.east) / 2, (area.south + area.north) / 2
+
+
+def test_real_parcels_of_countries(database: Database, config: Config, testdata: Path) -> None:
+    """Whatever the CRS and the lengths of their edges: more corners change no pixel of a real parcel."""
+    # one file for each CRS
+    for srid, (name, layer) in {srid: (name, layer) for name, _, srid, layer in NATIONAL}.items():
+        shapes = polygons(read(testdata / "parcels/gsaa_by_country" / name, layer=layer))
+        kept: dict[int, BaseGeometry] = dict(enumerate(shapely.force_2d(shapely.make_valid(shapes)), 1))
+        table(database, srid, kept)
+        x, y = kept[1].representative_point().coords[0]
+        lon, _ = Transformer.from_crs(srid, 4326, always_xy=True).transform(x, y)
+        there = by_postgis(database, zone := 32601 + int((lon + 180) // 6))
+        # a tile around the first one
+        west, _, _, north = there[1].bounds
+        left, top = west // 10 * 10 - 5000, north // 10 * 10 + 5000
+        grid = Grid(zone, Affine(10, 0, left, 0, -10, top), 1200, 1200)
+        with connect(config, autocommit=True) as conn:
+            found = pixels(Indexes(conn, config).get(grid))
+        assert found == burnt(there, grid) != {}, name
+
+
+def by_postgis(database: Database, epsg: int) -> dict[int, BaseGeometry]:
+    """Return the parcels in another CRS, with the corners that they have."""
+    with database.connect() as conn:
+        rows = conn.execute(
+            "SELECT ogc_fid, ST_AsBinary(ST_Transform(wkb_geometry, %s::integer)) FROM parcels_2021", [epsg]
+        ).fetchall()
+    return {pid: shapely.from_wkb(bytes(wkb)) for pid, wkb in rows}
