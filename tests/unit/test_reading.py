@@ -20,7 +20,7 @@ from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.pixels.index import STRIP_ROWS
 from cbmctl.pixels.statistics import needed_blocks
 from cbmctl.scenes import Band, RawLayout, Scene, SceneError
-from cbmctl.scenes.reading import Reader, read_whole
+from cbmctl.scenes.reading import Reader, _unit, read_whole
 
 HEIGHT, WIDTH, BLOCK = 300, 330, 64  # the last blocks are not whole
 GRID = Grid(32632, Affine(10, 0, 500000, 0, -10, 6000000), HEIGHT, WIDTH)
@@ -68,6 +68,29 @@ def covering() -> tuple[PixelIndex, NDArray[np.bool_]]:
 def blockwise(needed: NDArray[np.bool_], block: int = BLOCK) -> NDArray[np.bool_]:
     """Return which pixels lie in needed blocks."""
     return needed.repeat(block, 0).repeat(block, 1)[:HEIGHT, :WIDTH]
+
+
+@pytest.fixture(autouse=True)
+def block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of these small images are read one at a time, as the large ones of real images are."""
+    monkeypatch.setattr("cbmctl.scenes.reading.UNIT_PIXELS", 1)
+
+
+@pytest.mark.parametrize(
+    ("block", "width", "unit"),
+    [
+        ((1024, 1024), 10980, (1024, 1024)),
+        ((1, 7000), 7000, (150, 7000)),
+        ((256, 256), 10980, (1024, 1024)),
+        ((6000, 7000), 7000, (6000, 7000)),
+        ((1, 40), 40, (26214, 40)),
+    ],
+)
+def test_small_blocks_are_read_several_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, block: tuple[int, int], width: int, unit: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("cbmctl.scenes.reading.UNIT_PIXELS", 1024**2)
+    assert _unit(block, width) == unit
 
 
 @pytest.mark.parametrize("threads", [1, 3, None])

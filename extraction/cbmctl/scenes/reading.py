@@ -30,6 +30,8 @@ Array = NDArray[Any]
 
 # A block goes from the decoder through GDAL's cache into the band, and is not asked for again.
 GDAL_OPTIONS: Mapping[str, Any] = {"GDAL_CACHEMAX": 16 * 2**20, "GDAL_NUM_THREADS": "1"}
+# As many as a JPEG 2000 tile of Sentinel-2 has: a GeoTIFF may have thousands of strips of a row each.
+UNIT_PIXELS = 1024**2
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Reader:
         try:
             with rasterio.Env(**GDAL_OPTIONS), rasterio.open(band.path) as dataset:
                 dtype = np.dtype(dataset.dtypes[band.number - 1])
-                block = dataset.block_shapes[band.number - 1]
+                block = _unit(dataset.block_shapes[band.number - 1], dataset.width)
         except (RasterioError, OSError) as error:
             raise _unreadable(scene, band, error) from error
         image = self._image((scene.grid.height, scene.grid.width), dtype)
@@ -174,6 +176,15 @@ def read_whole(scene: Scene, band: Band) -> Array:
     except (RasterioError, OSError) as error:
         raise _unreadable(scene, band, error) from error
     return image
+
+
+def _unit(block: tuple[int, int], width: int) -> tuple[int, int]:
+    """Return height and width of what is read at a time: blocks of an image, or several that are small."""
+    rows, columns = block
+    times = UNIT_PIXELS / (rows * columns)
+    if columns >= width:
+        return rows * max(1, round(times)), columns
+    return rows * max(1, round(times**0.5)), columns * max(1, round(times**0.5))
 
 
 def _windows(needed: NDArray[np.bool_], block: tuple[int, int], shape: tuple[int, ...]) -> list[Window]:
