@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+NOISY = 0.1
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -15,6 +17,7 @@ class Figure:
         limit: not to be passed; None: there is none, the figure is told for its own sake.
         least: the limit is the least that it may be.
         note: what else belongs to it.
+        others: share of the machine that anything else took meanwhile; from NOISY on, a time tells nothing.
     """
 
     what: str
@@ -23,6 +26,7 @@ class Figure:
     limit: float | None = None
     least: bool = False
     note: str = ""
+    others: float = 0.0
 
     @property
     def met(self) -> bool | None:
@@ -36,7 +40,10 @@ class Figure:
         value = "not measured" if self.value is None else f"{number(self.value)} {self.unit}".strip()
         sign = "≥" if self.least else "≤"
         limit = "" if self.limit is None else f"{sign} {number(self.limit)} {self.unit}".strip()
-        return self.what, value, limit, {True: "yes", False: "NO", None: ""}[self.met], self.note
+        met, note = {True: "yes", False: "NO", None: ""}[self.met], self.note
+        if met and self.others >= NOISY:
+            met, note = "unclear", f"others took {self.others:.0%} of the machine; {note}".rstrip("; ")
+        return self.what, value, limit, met, note
 
 
 HEAD = ("what", "figure", "limit", "met", "remark")

@@ -35,6 +35,7 @@ class Cost:
         cpu: seconds of user and system time, of it and of its children.
         rss: its peak resident memory, bytes.
         postgres: processor seconds of the server meanwhile.
+        others: share of the machine that anything else took meanwhile, 0 to 1.
         started: when, seconds since 1970.
         output: what it printed.
     """
@@ -43,6 +44,7 @@ class Cost:
     cpu: float
     rss: int
     postgres: float
+    others: float
     started: float
     output: str
 
@@ -66,10 +68,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Seconds that decoding alone takes."""
+    """Seconds that decoding alone takes; `others` as of its process's cost."""
 
     wall: float
     cpu: float
+    others: float
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def spend(command: list[str], server: Server | None = None) -> Cost:
     Raises:
         UserError: it ended with an error.
     """
-    before = server.cpu_seconds() if server else 0.0
+    before, busy = server.cpu_seconds() if server else 0.0, _busy_seconds()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
         started, clock = time.time(), time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=complaints, cwd=REPOSITORY)  # noqa: S603
@@ -153,7 +156,7 @@ def spend(command: list[str], server: Server | None = None) -> Cost:
             process.kill()
             raise
         wall = time.perf_counter() - clock
-        rss = peak.end()
+        busy, rss = _busy_seconds() - busy, peak.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         complaints.seek(0)
@@ -162,7 +165,14 @@ def spend(command: list[str], server: Server | None = None) -> Cost:
         raise UserError(f"{' '.join(command[1:])} ended with {process.returncode}: {complaint.strip()}")
     postgres = server.cpu_seconds() - before if server else 0.0
     cpu = usage.ru_utime + usage.ru_stime
-    return Cost(wall, cpu, rss, postgres, started, output)
+    others = max(busy - cpu - postgres, 0.0) / wall / (os.cpu_count() or 1)
+    return Cost(wall, cpu, rss, postgres, others, started, output)
+
+
+def _busy_seconds() -> float:
+    """Processor seconds that the machine has spent on anything so far, also those its host took from it."""
+    user, nice, system, _idle, _wait, *rest = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *rest))) / os.sysconf("SC_CLK_TCK")
 
 
 class _Peak(threading.Thread):
@@ -194,8 +204,9 @@ def decoding(images: list[Path]) -> Decoding:
     """What decoding these images alone takes, in a process that does nothing else."""
     for image in images:
         warm(image)
-    found = json.loads(spend([sys.executable, "-m", "benchmarks.decode", *map(str, images)]).output)
-    return Decoding(found["wall"], found["cpu"])
+    cost = spend([sys.executable, "-m", "benchmarks.decode", *map(str, images)])
+    found = json.loads(cost.output)
+    return Decoding(found["wall"], found["cpu"], cost.others)
 
 
 def warm(path: Path) -> None:

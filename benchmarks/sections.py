@@ -47,7 +47,11 @@ class Run:
                 self.note("the same with half of the blocks clouded")
                 here.catalogue(self.archive.cloudy, "s2")
                 cloudy = here.work()
-            mean = Decoding((before.wall + after.wall) / 2, (before.cpu + after.cpu) / 2)
+            mean = Decoding(
+                (before.wall + after.wall) / 2,
+                (before.cpu + after.cpu) / 2,
+                max(before.others, after.others),
+            )
             self._granule = Granule(mean, abs(before.wall - after.wall), work, cloudy, indexes)
         return self._granule
 
@@ -82,10 +86,12 @@ def granule(run: Run) -> list[Figure]:
             "S2 granule: wall / decode-only wall", work.wall / decode.wall, "", 1.10,
             note=f"{work.wall:.1f} s / {decode.wall:.1f} s, decoded twice: {found.unrest:.1f} s apart;"
                  f" {work.rows:,} rows",
+            others=max(work.cost.others, decode.others),
         ),
         Figure(
             "S2 granule: everything but decode, wall", rest.wall, "s", 6,
             note="the same pixels in files that need no decoding, from first claim to end",
+            others=rest.cost.others,
         ),
         Figure(
             "S2 granule: everything but decode, CPU", rest.cost.cpu + rest.cost.postgres, "s", 8,
@@ -121,6 +127,7 @@ def radar(run: Run, card: str, product: Path, title: str, limit: float) -> list[
         Figure(
             f"{title}: wall", work.wall, "s", limit,
             note=f"{work.rows:,} rows; CPU {work.cost.cpu:.1f} s, PostgreSQL {work.cost.postgres:.1f} s",
+            others=work.cost.others,
         ),
         Figure(f"{title}: peak RSS", work.cost.rss / 1e9, "GB"),
         Figure(f"{title}: index of its own grid after the fetch", found["build"], "s", note=_fetched(found)),
@@ -160,8 +167,12 @@ def growth(run: Run) -> list[Figure]:
         Figure(
             "300,000 parcels / 100,000: non-decode wall", most.wall / many.wall, "", 3.3,
             note=f"{most.wall:.1f} s / {many.wall:.1f} s; CPU {cpu[most]:.1f} s / {cpu[many]:.1f} s",
+            others=max(most.cost.others, many.cost.others),
         ),
-        Figure("10,000 parcels: non-decode wall", few.wall, "s", 1.2, note=f"CPU {cpu[few]:.1f} s"),
+        Figure(
+            "10,000 parcels: non-decode wall", few.wall, "s", 1.2,
+            note=f"CPU {cpu[few]:.1f} s", others=few.cost.others,
+        ),
         Figure("300,000 parcels: peak RSS", most.cost.rss / 1e9, "GB"),
     ]  # fmt: skip
 
