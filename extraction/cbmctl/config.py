@@ -8,6 +8,7 @@ Its `docker` section is not used.
 import json
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -215,7 +216,9 @@ def _find() -> Path:
 
 
 def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "cbmctl"
+    # a container's user may have no home
+    home = os.environ.get("HOME") or tempfile.gettempdir()
+    return Path(os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "cbmctl"
 
 
 @dataclass(frozen=True)
