@@ -139,7 +139,8 @@ def _cloudy(config: Config, task: Task, indexes: Indexes) -> NDArray[np.int32]:
 def _meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool:
     """Whether any parcel lies in the scene's footprint."""
     statement = query(
-        """SELECT EXISTS (
+        """SELECT (SELECT footprint IS NULL FROM {catalogue} WHERE id = %(obsid)s),
+               EXISTS (SELECT FROM {parcels}), EXISTS (
                SELECT FROM {parcels} p
                WHERE ST_Intersects(p.wkb_geometry, (
                    SELECT ST_Transform(
@@ -155,9 +156,15 @@ def _meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool
         "obsid": task.obsid,
     }
     try:
-        return bool(one(conn, statement, parameters)[0])
+        nowhere, any_parcels, meets = one(conn, statement, parameters)
     except psycopg.Error as error:
         raise parcel_error(conn, config, error) from error
+    # neither is a word about the scene's parcels, so neither may become 'No parcels'
+    if nowhere:
+        raise SceneError("No extent", f"the catalogue has no footprint for {task.reference}: sync it again")
+    if not any_parcels:
+        raise SceneError("Parcel SQL", f"{config.tables.parcels} is empty: load the parcels")
+    return bool(meets)
 
 
 def _unusable(scene: Scene, band: Band, error: Exception) -> SceneError:

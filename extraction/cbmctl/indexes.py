@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from cbmctl.scenes import SceneError
 FORMAT = 1  # of the files; another number, and all are made anew
 # An index of 100,000 parcels takes 30 MB at 10 m and 15 MB at 20 m. A tile of Sentinel-2 needs three.
 KEPT_IN_MEMORY = 4
-KEPT_ON_DISK = 200
+# It shares a disk with the database. What was used last stays; an index of Sentinel-1 fits one scene only.
+BYTES_ON_DISK = 4 * 2**30
 # An edge this long is bent by up to a centimetre on its way into another projection; longer ones get more
 # corners. In degrees where the parcels are.
 EDGE_M, EDGE_DEGREES = 500.0, 0.005
@@ -74,8 +76,11 @@ class Indexes:
         versions = one(
             self._conn,
             query(
-                """SELECT %(table)s::regclass::oid::bigint, count(*), sum(ogc_fid),
-                       sum(hashint8extended(xmin::text::bigint << 31 # ogc_fid, 0))
+                """SELECT (SELECT system_identifier FROM pg_control_system()),
+                       %(table)s::regclass::oid::bigint, count(*), sum(ogc_fid),
+                       sum(hashint8extended(xmin::text::bigint << 31 # ogc_fid, 0)),
+                       sum(hashfloat8extended(ST_XMin(wkb_geometry), ogc_fid)),
+                       sum(hashfloat8extended(ST_YMax(wkb_geometry), ogc_fid))
                    FROM {parcels} WHERE wkb_geometry && {box}""",
                 **self._names(),
             ),
@@ -101,7 +106,8 @@ class Indexes:
         rows = self._conn.execute(
             query(
                 """SELECT ogc_fid, ST_AsBinary(ST_Transform(ST_Segmentize(wkb_geometry, (
-                       SELECT CASE WHEN proj4text LIKE '%%longlat%%' THEN %(degrees)s ELSE %(metres)s END
+                       SELECT CASE WHEN srtext LIKE 'GEOG%%' OR proj4text LIKE '%%longlat%%'
+                           THEN %(degrees)s ELSE %(metres)s END
                        FROM spatial_ref_sys WHERE srid = Find_SRID(%(schema)s, %(name)s, 'wkb_geometry')
                    )), %(epsg)s))
                    FROM {parcels} WHERE wkb_geometry && {box}""",
@@ -153,8 +159,9 @@ class Indexes:
             index.save(path)
             # also what a worker that was killed left half written: it is never touched again
             kept = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
-            for old in kept[KEPT_ON_DISK:]:
-                old.unlink(missing_ok=True)
+            for size, file in zip(accumulate(file.stat().st_size for file in kept), kept, strict=True):
+                if size > BYTES_ON_DISK:
+                    file.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self._config.cache / "indexes" / f"{name}.npz"

@@ -89,34 +89,45 @@ def claim(
     tables = config.tables
     parameters = LIVE_PARAMETERS | {"fresh": fresh_only, "obsids": _array(obsids), "few": _FEW}
     while True:
-        with conn.transaction():
-            row = conn.execute(
-                query(
-                    # found and locked in two steps: only so the first few can be had without sorting them all
-                    """SELECT t.obsid, d.card, t.bandset, t.bands, t.method, t.attempts, t.state, t.reason,
-                              d.reference, d.path
-                       FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
-                       WHERE {due} AND (t.obsid, t.bandset) IN (
-                           SELECT t.obsid, t.bandset FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
-                           WHERE {due} AND NOT {live} ORDER BY {order} LIMIT %(few)s)
-                       ORDER BY {order} LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
-                    due=_DUE.format(asked=ASKED),
-                    order=_ORDER,
-                    **names(tables),
-                ),
-                parameters,
-            ).fetchone()
-            if row is None:
-                return None
-            obsid, card, bandset, bands, method, attempts, state, reason, reference, path = row
-            task = Task(obsid, card, bandset, tuple(bands), _method(method), attempts + 1, reference, path)
-            if not one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _lock(task))[0]:
-                continue  # its worker came between the look and the lock: look again
-            if state == "ready" or attempts <= len(config.extraction.retry_seconds):
-                _start(conn, tables, task, worker)
-                return task
-            _close(conn, tables, task, state="failed", reason=_vanished(attempts, reason))
-        unlock(conn, task)
+        task: Task | None = None
+        try:
+            with conn.transaction():
+                row = conn.execute(
+                    query(
+                        # found and locked in two steps: only so the first few can be had without sorting all
+                        """SELECT t.obsid, d.card, t.bandset, t.bands, t.method, t.attempts, t.state,
+                                  t.reason, d.reference, d.path
+                           FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
+                           WHERE {due} AND (t.obsid, t.bandset) IN (
+                               SELECT t.obsid, t.bandset FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
+                               WHERE {due} AND NOT {live} ORDER BY {order} LIMIT %(few)s)
+                           ORDER BY {order} LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
+                        due=_DUE.format(asked=ASKED),
+                        order=_ORDER,
+                        **names(tables),
+                    ),
+                    parameters,
+                ).fetchone()
+                if row is None:
+                    return None
+                obsid, card, bandset, bands, method, attempts, state, reason, reference, path = row
+                found = Task(
+                    obsid, card, bandset, tuple(bands), _method(method), attempts + 1, reference, path
+                )
+                if not one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _lock(found))[0]:
+                    continue  # its worker came between the look and the lock: look again
+                task = found
+                if state == "ready" or attempts <= len(config.extraction.retry_seconds):
+                    _start(conn, tables, task, worker)
+                    return task
+                _close(conn, tables, task, state="failed", reason=_vanished(attempts, reason))
+        except psycopg.Error:
+            # the lock is the session's: a transaction that is rolled back does not give it up
+            if task and not conn.broken:
+                unlock(conn, task)
+            raise
+        if task:
+            unlock(conn, task)
 
 
 def finish(
@@ -164,6 +175,9 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
             [task.obsid],
         ).fetchall()
         delete_rows(conn, tables, [(task.obsid, bandset) for (bandset,) in [(task.bandset,), *closed]])
+        conn.execute(
+            query("UPDATE {catalogue} SET applied_offset = NULL WHERE id = %s", **names(tables)), [task.obsid]
+        )
         _close(conn, tables, task, state="done", parcels=0, rows=0)
 
 
@@ -199,6 +213,7 @@ def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
             ),
             [task.obsid, task.bandset],
         )
+        settle(conn, tables, [task.obsid])
     unlock(conn, task)
 
 

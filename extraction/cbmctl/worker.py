@@ -56,6 +56,7 @@ def work(
     """
     name = f"{socket.gethostname()}:{os.getpid()}"
     lost: float | None = None
+    conn: psycopg.Connection | None = None
     while True:
         try:
             with (
@@ -68,9 +69,9 @@ def work(
         except StopRequested:
             return
         except (psycopg.OperationalError, DatabaseError) as error:
+            if conn is None or not (conn.broken or isinstance(error, DatabaseError)):
+                raise  # it was not there to begin with, or the server has answered: a full disk, a deadlock
             now = time.monotonic()
-            if lost is None and isinstance(error, DatabaseError):
-                raise  # it was not there to begin with
             if lost is None:
                 lost = now
                 (warn or note)(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
@@ -153,7 +154,7 @@ class _Worker:
                         with self.stop.interruptible():
                             readings.append(job.start(self.reader, job.scene.bands[number + 1]))
                     elif task.attempt == 1:
-                        following = self._begin(ahead=True)
+                        following = self._look_ahead()
                     with self.stop.interruptible():
                         job.take(self.reader, band, readings.pop(0))
                 self._done(task, f"{self._write(job)} rows", begun.since)
@@ -166,6 +167,15 @@ class _Worker:
                 if reading:
                     reading.cancel()
         return following
+
+    def _look_ahead(self) -> _Begun | None:
+        """Begin the next task. What goes wrong with claiming it is not this task's fault."""
+        try:
+            return self._begin(ahead=True)
+        except psycopg.Error:
+            if self.conn.broken:
+                raise
+            return None  # it is claimed again after this one, and the error told then
 
     @contextmanager
     def _answering_for(self, task: Task, since: float) -> Iterator[None]:
@@ -209,7 +219,12 @@ class _Worker:
         return rows
 
     def _fail(self, task: Task, status: str, reason: str, since: float) -> None:
-        last = tasks.fail(self.conn, self.config, task, status=status, reason=reason)
+        try:
+            last = tasks.fail(self.conn, self.config, task, status=status, reason=reason)
+        except psycopg.Error:
+            if not self.conn.broken:
+                tasks.unlock(self.conn, task)  # else nobody could take it while this connection lives
+            raise
         verdict = "given up" if last else "to be tried again"
         self._done(task, f"{status}: {reason} [attempt {task.attempt}, {verdict}]", since)
 

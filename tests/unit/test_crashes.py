@@ -127,7 +127,7 @@ def test_workers_killed_at_random_instants(
         for member in crew:
             member.kill()
             member.wait()
-    assert killed > KILLS // 2
+    assert killed >= 3
     make_writes_fast(season)
     # a task that three workers in a row died with is parked, for a person to look at
     parked = season.rows("SELECT count(*) FROM tasks WHERE state = 'failed'")[0][0]

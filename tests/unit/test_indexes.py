@@ -280,10 +280,10 @@ def test_a_full_disk_leaves_no_half_file(
 def test_what_was_used_least_recently_goes(
     season: Season, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexes, "KEPT_ON_DISK", 2)
     grids = [Grid(32632, GRID.transform, height, 40) for height in (40, 41, 42)]
     Indexes(conn, season.config).get(grids[0])
     (first,) = files(season.config)
+    monkeypatch.setattr(indexes, "BYTES_ON_DISK", 2.5 * first.stat().st_size)
     Indexes(conn, season.config).get(grids[1])
     (second,) = set(files(season.config)) - {first}
     os.utime(first, (1000, 1000))
@@ -461,3 +461,11 @@ def by_postgis(database: Database, epsg: int) -> dict[int, BaseGeometry]:
             "SELECT ogc_fid, ST_AsBinary(ST_Transform(wkb_geometry, %s::integer)) FROM parcels_2021", [epsg]
         ).fetchall()
     return {pid: shapely.from_wkb(bytes(wkb)) for pid, wkb in rows}
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_writer_may_name_and_fetch(season: Season, conn: psycopg.Connection) -> None:
+    """The name asks the server who it is, which not every function lets everybody."""
+    conn.execute("GRANT SELECT ON parcels_2021 TO cbm_writer; SET ROLE cbm_writer")
+    assert sorted(Indexes(conn, season.config).get(GRID).pids.tolist()) == NEAR
+    conn.execute("RESET ROLE")

@@ -9,12 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
+from cbmctl import tasks
+from cbmctl.cli import Context, crew
+from cbmctl.cli.output import Output
 from cbmctl.database import connect
+from cbmctl.errors import UserError
 from cbmctl.planning import plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
@@ -168,6 +173,67 @@ def test_a_broken_scene_gets_its_word_and_the_others_go_on(
     assert found[0] == status
     assert reason in found[1]
     assert season.status(whole) == (status if damage == "parcels" else "extracted")
+
+
+def test_a_scene_without_footprint_is_not_one_without_parcels(season: Season) -> None:
+    scene = season.scene(5)
+    plan_and_work(season)
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute("UPDATE tasks SET state = 'ready'")
+        conn.execute("UPDATE dias_catalogue SET footprint = NULL")
+    before = found_sigs(season)
+    work(season.config, stop=Stop(), note=lambda _line: None)
+    assert season.status(scene) == "No extent"
+    assert found_sigs(season) == before
+
+
+def test_an_empty_parcel_table_is_an_error_of_the_table(season: Season) -> None:
+    scene = season.scene(5)
+    with season.database.connect(autocommit=True) as conn:
+        conn.execute("DELETE FROM parcels_2021")
+    plan_and_work(season)
+    assert season.status(scene) == "Parcel SQL"
+
+
+def test_an_error_that_is_not_the_lines_ends_the_worker(
+    season: Season, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk comes as the same class as a lost connection; waiting would not mend it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise psycopg.errors.DiskFull("no space left on device")
+
+    monkeypatch.setattr("cbmctl.tasks.claim", full)
+    with pytest.raises(psycopg.errors.DiskFull):
+        work(season.config, stop=Stop(), note=lambda _line: None)
+
+
+def test_workers_that_are_killed_in_vain_end_the_run(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    season.scene(5)
+    with connect(season.config, autocommit=True) as conn:
+        plan(conn, season.config)
+    monkeypatch.setattr(crew, "_command", lambda *_: ["sh", "-c", "kill -9 $$"])
+    monkeypatch.setattr(Stop, "install", lambda stop: stop)  # signals stay pytest's
+    context = Context(season.database.config_path, Output(as_json=True))
+    with pytest.raises(UserError, match="were killed and no task was closed"):
+        crew.run_crew(context, season.config, 2, 3, None)
+
+
+def test_a_failed_claim_leaves_no_lock(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    season.scene(5)
+
+    def deadlock(*_: object) -> None:
+        raise psycopg.errors.DeadlockDetected("deadlock detected")
+
+    with connect(season.config, autocommit=True) as conn:
+        plan(conn, season.config)
+        with monkeypatch.context() as patch:
+            patch.setattr("cbmctl.tasks._start", deadlock)
+            with pytest.raises(psycopg.errors.DeadlockDetected):
+                tasks.claim(conn, season.config, "a")
+        assert season.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+        with connect(season.config, autocommit=True) as other:
+            assert tasks.claim(other, season.config, "b")
 
 
 def test_a_failed_write_leaves_no_rows(season: Season) -> None:

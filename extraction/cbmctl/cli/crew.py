@@ -16,6 +16,8 @@ from cbmctl.errors import UserError
 from cbmctl.stopping import Stop, StopRequested
 
 LOOK_EVERY_S = 1.0
+# A task that kills its worker is parked after a few; workers that die and get nowhere have another cause.
+DEATHS_IN_VAIN = 10
 
 Counts = Mapping[str, int]
 
@@ -36,7 +38,7 @@ def run_crew(
         Tasks by state at the end.
 
     Raises:
-        UserError: all workers have given up; why is in the lines they wrote.
+        UserError: all workers have given up; why is in the lines they wrote. Or they are killed in vain.
     """
     stop = Stop().install()
     command = _command(config, workers, list(scenes or []))
@@ -46,18 +48,20 @@ def run_crew(
             _Watch(config, list(scenes.values()) if scenes else None) as watch,
             context.output.progress("Extracting", left) as progress,
         ):
-            shown = 0
+            shown = deaths = 0
             while True:
                 alive = [member for member in crew if member.poll() is None]
                 if counts := watch.counts(patient=bool(alive)):
                     closed = left - still_open(counts)
                     if closed > shown:
                         progress(closed - shown)
-                        shown = closed
+                        shown, deaths = closed, 0
                     if not still_open(counts):
                         return counts
                 # one that was killed (memory) is replaced; the queue limits how often a task is tried
                 killed = [member for member in crew if (member.returncode or 0) < 0]
+                deaths += len(killed)
+                _give_up_if_in_vain(deaths - workers)
                 crew = alive + [_start(command) for _ in killed]
                 if not crew:
                     raise UserError("tasks are left and no worker: see the lines above, then run again")
@@ -77,6 +81,14 @@ def run_crew(
 def still_open(counts: Counts) -> int:
     """Return how many tasks are neither done nor failed."""
     return counts["ready"] + counts["running"]
+
+
+def _give_up_if_in_vain(deaths: int) -> None:
+    if deaths > DEATHS_IN_VAIN:
+        raise UserError(
+            f"more than {DEATHS_IN_VAIN} workers were killed and no task was closed meanwhile: see whether"
+            " memory ran out (journalctl -k), and run again with fewer --workers"
+        )
 
 
 class _Watch:
