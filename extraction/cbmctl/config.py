@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from psycopg import sql
 
 from cbmctl.errors import UserError
+from cbmctl.section import Section
 
 SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
 SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
@@ -191,7 +191,7 @@ def load_config(path: Path | None = None) -> Config:
         ) from error
     except ValueError as error:
         raise UserError(f"{source} is not valid JSON ({error}): correct that line") from error
-    root = _Section(source, "", data)
+    root = Section(source, "", data)
     database = root.section("database")
     return Config(
         connection=_connection(database.section("connection")),
@@ -221,56 +221,7 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "cbmctl"
 
 
-@dataclass(frozen=True)
-class _Section:
-    """A JSON object that knows its place, so that every complaint names file and key."""
-
-    source: Path
-    path: str
-    data: Any
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.data, dict):
-            raise UserError(
-                f"{self.source}: {self.path or 'the file'} must be an object in curly brackets:"
-                ' write it as {"name": value}'
-            )
-
-    def error(self, key: str, problem: str) -> UserError:
-        return UserError(f"{self.source}: {self._name(key)} {problem}")
-
-    def get(self, key: str, default: Any = None) -> Any:
-        value = self.data.get(key, default)
-        if value is None:
-            raise self.error(key, "is missing: add it")
-        return value
-
-    def section(self, key: str, default: dict[str, Any] | None = None) -> "_Section":
-        return _Section(self.source, self._name(key), self.get(key, default))
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.get(key, default)
-        if not isinstance(value, str) or not value:
-            raise self.error(key, f"must be a text, not {value!r}")
-        return value
-
-    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
-        value = self.text(key, default)
-        if value not in choices:
-            raise self.error(key, f"is '{value}': use one of {', '.join(choices)}")
-        return value
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self.get(key, default)
-        if not isinstance(value, bool):
-            raise self.error(key, f"must be true or false, not {value!r}")
-        return value
-
-    def _name(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
-
-
-def _connection(section: _Section) -> Connection:
+def _connection(section: Section) -> Connection:
     try:
         port = int(section.get("port", 5432))
     except (TypeError, ValueError):
@@ -296,7 +247,7 @@ def _connection(section: _Section) -> Connection:
     )
 
 
-def _password(section: _Section) -> str | None:
+def _password(section: Section) -> str | None:
     """The environment goes before the file, the file before the text here; None leaves it to libpq."""
     if password := os.environ.get("CBM_DBPASSWD"):
         return password
@@ -313,7 +264,7 @@ def _password(section: _Section) -> str | None:
     return section.text("dbpasswd") if "dbpasswd" in section.data else None
 
 
-def _tables(section: _Section) -> Tables:
+def _tables(section: Section) -> Tables:
     def table(key: str) -> TableName:
         text = section.text(key, DEFAULT_TABLES.get(key))
         # PostgreSQL cuts names at 63 silently; the raster tables append `_32632_10_rast` to the parcels' name
@@ -332,7 +283,7 @@ def _tables(section: _Section) -> Tables:
     )
 
 
-def _args(section: _Section) -> Args:
+def _args(section: Section) -> Args:
     def day(key: str) -> date:
         try:
             return date.fromisoformat(section.text(key))
@@ -350,7 +301,7 @@ def _args(section: _Section) -> Args:
     return args
 
 
-def _extraction(section: _Section) -> Extraction:
+def _extraction(section: Section) -> Extraction:
     s2 = section.section("s2", {})
     bandsets: dict[str, tuple[str, ...]] = {}
     if s2.flag("scl", default=True):
@@ -369,7 +320,7 @@ def _extraction(section: _Section) -> Extraction:
     return Extraction(bandsets, _methods(section, s2), _retry_seconds(section))
 
 
-def _methods(section: _Section, s2: _Section) -> dict[str, Method]:
+def _methods(section: Section, s2: Section) -> dict[str, Method]:
     reflectance = s2.choice("reflectance", REFLECTANCE, "harmonised")
     classes = s2.get("cloud_classes", [9])
     if not isinstance(classes, list) or not all(type(c) is int and c in SCL_CLASSES for c in classes):
@@ -384,7 +335,7 @@ def _methods(section: _Section, s2: _Section) -> dict[str, Method]:
     return methods
 
 
-def _retry_seconds(section: _Section) -> tuple[int, ...]:
+def _retry_seconds(section: Section) -> tuple[int, ...]:
     seconds = section.get("retry_seconds", list(RETRY_SECONDS))
     if not isinstance(seconds, list) or not all(type(s) is int and 0 <= s <= 86400 for s in seconds):
         raise section.error("retry_seconds", f"is {seconds!r}: use a list of seconds from 0 to 86400")

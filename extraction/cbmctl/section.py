@@ -1,0 +1,62 @@
+"""A JSON object that knows its place in its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cbmctl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Section:
+    """A JSON object that knows its place, so that every complaint names file and key."""
+
+    source: Path
+    path: str
+    data: Any
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, dict):
+            raise UserError(
+                f"{self.source}: {self.path or 'the file'} must be an object in curly brackets:"
+                ' write it as {"name": value}'
+            )
+
+    def error(self, key: str, problem: str) -> UserError:
+        """Return a complaint about a key: its name, and what is the matter."""
+        return UserError(f"{self.source}: {self._name(key)} {problem}")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value. Raises UserError when it is missing and has no default."""
+        value = self.data.get(key, default)
+        if value is None:
+            raise self.error(key, "is missing: add it")
+        return value
+
+    def section(self, key: str, default: dict[str, Any] | None = None) -> "Section":
+        """Return the object below a key. Raises UserError when it is none."""
+        return Section(self.source, self._name(key), self.get(key, default))
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Return a text. Raises UserError when it is another kind of value, or empty."""
+        value = self.get(key, default)
+        if not isinstance(value, str) or not value:
+            raise self.error(key, f"must be a text, not {value!r}")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
+        """Return one of several words. Raises UserError, which lists them, when it is another."""
+        value = self.text(key, default)
+        if value not in choices:
+            raise self.error(key, f"is '{value}': use one of {', '.join(choices)}")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return true or false. Raises UserError when it is neither."""
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"must be true or false, not {value!r}")
+        return value
+
+    def _name(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
