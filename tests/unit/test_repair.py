@@ -1,7 +1,7 @@
 """`repair`: what is half done becomes as good as new, and nothing else is touched."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -339,7 +339,9 @@ def work_badly(season: Season, conn: psycopg.Connection, name: str) -> None:
             finish(season, conn, task)
 
 
-def test_repairs_plans_and_workers_at_once_never_wait_in_a_circle(season: Season) -> None:
+def test_repairs_plans_and_workers_at_once_never_wait_in_a_circle(
+    season: Season, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
     scenes = [season.scene(day, product=False) for day in range(1, 11)]
     config = season.database.configured(extraction={"s2": S2, "retry_seconds": [0]})
     season = replace(season, config=config)
@@ -359,8 +361,7 @@ def test_repairs_plans_and_workers_at_once_never_wait_in_a_circle(season: Season
         at_work = [pool.submit(job, number) for job in (repair_often, die_often) for number in (1, 2, 3)]
     assert [error for job in at_work if (error := job.exception())] == []
 
-    while season.rows("SELECT FROM pg_locks WHERE locktype = 'advisory'"):
-        pass
+    eventually(lambda: not season.rows("SELECT FROM pg_locks WHERE locktype = 'advisory'"))
     repaired(season)
     assert season.rows("SELECT count(*) FROM tasks WHERE state <> 'done' AND attempts > 0") == [(0,)]
     with connect(config, autocommit=True) as conn:
