@@ -114,6 +114,11 @@ class Tables:
         """What was loaded, from which file; beside the catalogue too."""
         return self.catalogue.sibling("parcel_sets")
 
+    @property
+    def syncs(self) -> TableName:
+        """How far each search of a catalogue has come."""
+        return self.catalogue.sibling("catalogue_syncs")
+
 
 @dataclass(frozen=True)
 class Args:

@@ -49,10 +49,11 @@ def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Pl
     """Put what is still to be extracted into the queue.
 
     Scenes of every card count that meet the AOI, lie in [start, end) and are 'ingested' or 'inprogress', or
-    were extracted by way of the queue. What they lack of the band sets that are configured for their card is
-    new; what was done, or has failed, with other bands or by another method than are configured is done
-    again, and its rows are replaced. A scene that meets no parcel ('No parcels') does so in every band. A
-    scene that someone set back to 'ingested', as the manual does, is extracted again as a whole.
+    were extracted by way of the queue. Those that are 'superseded', 'offered' or 'offline' have no tasks and
+    get none. What scenes lack of the band sets that are configured for their card is new; what was done, or
+    has failed, with other bands or by another method than are configured is done again, and its rows are
+    replaced. A scene that meets no parcel ('No parcels') does so in every band. A scene that someone set back
+    to 'ingested', as the manual does, is extracted again as a whole.
 
     Band sets that are not configured any more leave the queue, unless a worker is at them; what is done of
     them stays, with its rows.
@@ -93,13 +94,15 @@ def plan_scenes(
         check: count only.
 
     Raises:
-        UserError: nothing is extracted from scenes of such a card.
+        UserError: nothing is extracted from scenes of such a card, a newer version stands in for one, or
+            one is not online.
     """
     obsids = list(scenes.values())
     with conn.transaction(force_rollback=check):
         queue = _Queue(conn, config, obsids)
         queue.require_cards()
         queue.lock()
+        queue.require_current()
         again = queue.put_again() + queue.change_open()
         dropped = queue.drop()
         settle(conn, config.tables, again + dropped)
@@ -177,6 +180,26 @@ class _Queue:
                 f"{self._config.source} extracts no band of card '{card}', which {reference} is:"
                 f" list bands in extraction.{card}"
             )
+
+    def require_current(self) -> None:
+        statement = query(
+            """SELECT d.reference, d.status, n.reference FROM {catalogue} d
+               LEFT JOIN {catalogue} n ON n.id = d.superseded_by
+               WHERE d.id = ANY(%(obsids)s) AND d.status IN ('superseded', 'offered', 'offline')""",
+            **self._names,
+        )
+        row = self._conn.execute(statement, self._parameters).fetchone()
+        if row is None:
+            return
+        reference, status, newer = row
+        if status == "superseded":
+            raise UserError(f"{reference} is superseded by {newer or 'a newer version'}: extract that one")
+        if status == "offered":
+            raise UserError(
+                f"{reference} is a newer version of a scene that is extracted: take it on with cbmctl"
+                f" catalogue replace {reference}"
+            )
+        raise UserError(f"{reference} is not online: sync the catalogue again once the archive has it")
 
     def lock(self) -> None:
         """Let no worker claim or close a task meanwhile, and no other plan begin; everyone may read.

@@ -20,10 +20,8 @@ from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.planning import WANTED, wanted
 from cbmctl.queue_sql import LIVE_PARAMETERS, names
-from cbmctl.settling import delete_rows, settle
+from cbmctl.settling import ERRORS, delete_rows, settle
 
-# Any other word that there is no task for is somebody's own, and none of an error.
-ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
 # Of scenes that no worker is at: whether somebody has tried the task t since it was planned.
 _TOUCHED = sql.SQL("(t.state IN ('running', 'failed') OR (t.state = 'ready' AND t.attempts > 0))")
 
@@ -133,7 +131,10 @@ class _Repair:
         return [row["reference"] for row in rows]
 
     def faulty(self) -> list[dict[str, Any]]:
-        """Scenes that no worker is at and that may need something, by time."""
+        """Scenes that no worker is at and that may need something, by time.
+
+        Any other word than ERRORS that there is no task for is somebody's own, and none of an error.
+        """
         return self._rows(
             """SELECT d.id, reference, card, status AS before, coalesce(t.reason, d.reason) AS reason
                FROM {catalogue} d LEFT JOIN (

@@ -7,11 +7,15 @@ import psycopg
 from cbmctl.config import BANDSETS, Tables
 from cbmctl.database import query
 
+# The manual's words for what failed, beside '!S3 …'.
+ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
+
 
 def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
     """Let the scenes' status say what their tasks have come to, and the reason why.
 
     A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
+    One that is extracted takes the place of the older versions of its acquisition, in the same transaction.
     """
     # Two workers may finish tasks of one scene at once; the second must see what the first has written.
     conn.execute(
@@ -45,6 +49,45 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
             tasks=tables.tasks.sql,
         ),
         {"order": list(BANDSETS), "obsids": list(obsids)},
+    )
+    _supersede(conn, tables, obsids)
+
+
+def _supersede(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Let go of older versions of scenes that are extracted; of one that is being worked on, not yet."""
+    rows = conn.execute(
+        query(
+            """SELECT o.id FROM {catalogue} o JOIN {catalogue} n ON n.id = o.superseded_by
+               WHERE (o.superseded_by = ANY(%(obsids)s) OR o.id = ANY(%(obsids)s) AND o.superseded_by > 0)
+                 AND n.status = 'extracted' AND o.status <> 'superseded'
+                 AND NOT EXISTS (SELECT FROM {tasks} WHERE obsid = o.id AND state = 'running')""",
+            catalogue=tables.catalogue.sql,
+            tasks=tables.tasks.sql,
+        ),
+        {"obsids": list(obsids)},
+    ).fetchall()
+    if gone := [obsid for (obsid,) in rows]:
+        forget(conn, tables, gone)
+        conn.execute(
+            query(
+                "UPDATE {catalogue} SET status = 'superseded', reason = NULL WHERE id = ANY(%s)",
+                catalogue=tables.catalogue.sql,
+            ),
+            [gone],
+        )
+
+
+def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Remove the tasks and rows of scenes that no longer count."""
+    # tasks first: workers touch a task before its scene
+    conn.execute(query("DELETE FROM {tasks} WHERE obsid = ANY(%s)", tasks=tables.tasks.sql), [list(obsids)])
+    delete_rows(conn, tables, [(obsid, None) for obsid in obsids])
+    conn.execute(
+        query(
+            "UPDATE {catalogue} SET applied_offset = NULL WHERE id = ANY(%s) AND applied_offset IS NOT NULL",
+            catalogue=tables.catalogue.sql,
+        ),
+        [list(obsids)],
     )
 
 

@@ -10,7 +10,7 @@ from rasterio.errors import RasterioError
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, sensing_time
+from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, made_at, sensing_time, utc
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes import SceneError, backscatter, coherence
 from cbmctl.scenes.sentinel2 import Product, open_product
@@ -51,6 +51,9 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
             baseline=meta.baseline or f"{match['baseline'][:2]}.{match['baseline'][2:]}",
             boa_offset=meta.boa_offset,
             cloud_cover=meta.cloud_cover,
+            datatake=meta.datatake,
+            datastrip=meta.datastrip,
+            processed=utc(meta.generated) or made_at(name),
         )
     except (ValueError, OSError, RasterioError, shapely.errors.ShapelyError) as error:
         raise SceneError("Rio error", f"{name} cannot be catalogued: {error}") from error

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import shapely
 from shapely import MultiPolygon, Polygon
@@ -75,26 +75,36 @@ class Record:
         card: s2, bs, c6 or c12.
         sensor: satellite without its S, as in "2A".
         obstime: start of sensing, UTC, without a time zone as in the manual's table.
-        path: product folder below the archive's root.
+        path: product folder below the archive's root; None where the source does not say.
         footprint: polygonal, EPSG:4326.
-        epsg: the images' CRS.
+        epsg: the images' CRS; None where only the image tells it (Sentinel-1, unless the image was read).
         tile: MGRS tile without its T (Sentinel-2).
         baseline: processing baseline, "04.00" (Sentinel-2).
         boa_offset: of all bands (Sentinel-2).
         cloud_cover: percent of the tile (Sentinel-2).
+        datatake: what was sensed in one go, of all tiles (Sentinel-2).
+        datastrip: what was received and processed in one piece; a tile may lie in two (Sentinel-2).
+        processed: when the product was made, UTC.
+        published: when the service entered it, UTC.
+        online: whether the archive has it at once.
     """
 
     reference: str
     card: str
     sensor: str
     obstime: datetime
-    path: str
+    path: str | None
     footprint: Footprint = field(repr=False)
-    epsg: int
+    epsg: int | None
     tile: str | None = None
     baseline: str | None = None
     boa_offset: int | None = None
     cloud_cover: float | None = None
+    datatake: str | None = None
+    datastrip: str | None = None
+    processed: datetime | None = None
+    published: datetime | None = None
+    online: bool = True
 
 
 def sensing_time(match: re.Match[str]) -> datetime:
@@ -102,17 +112,39 @@ def sensing_time(match: re.Match[str]) -> datetime:
     return datetime.strptime(match["sensing"], "%Y%m%dT%H%M%S")
 
 
-def as_footprint(outline: Polygon) -> Footprint:
-    """Make a stated outline (EPSG:4326) a valid polygon.
+def made_at(reference: str) -> datetime | None:
+    """Return the time at the end of a Sentinel-2 product's name: of its making; of sensing in old ones."""
+    match = re.fullmatch(r"S2.*_(\d{8}T\d{6})\.SAFE", reference)
+    return utc(match[1]) if match else None
 
-    An outline that seems to go round the world crosses the 180th meridian; it is cut there.
+
+def utc(text: str | None) -> datetime | None:
+    """Return a time in ISO 8601, UTC unless it says otherwise, as the catalogue has it: without a zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
+        return None
+    time = datetime.fromisoformat(text)
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def as_footprint(outline: Polygon | MultiPolygon) -> Footprint:
+    """Make a stated outline (EPSG:4326) a valid polygon, or several.
+
+    A part that seems to go round the world crosses the 180th meridian; it is cut there.
 
     Raises:
         ValueError: it has no area.
     """
-    west, _, east, _ = outline.bounds
-    shape = shapely.make_valid(outline) if east - west <= 180 else _cut_at_180(outline)
-    polygons = [part for part in _parts(shape) if isinstance(part, Polygon) and part.area > 0]
+    polygons = []
+    for stated in shapely.get_parts(shapely.force_2d(outline)).tolist():
+        west, _, east, _ = stated.bounds or (0, 0, 0, 0)
+        shape = shapely.make_valid(stated) if east - west <= 180 else _cut_at_180(stated)
+        polygons += [part for part in _parts(shape) if isinstance(part, Polygon) and part.area > 0]
+    if len(polygons) > 1:  # parts that overlap would be no valid MultiPolygon
+        polygons = [part for part in _parts(shapely.union_all(polygons)) if isinstance(part, Polygon)]
     if not polygons:
         raise ValueError("its footprint has no area")
     return polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)

@@ -1,7 +1,7 @@
 """The catalogue table: records go in once, keep their status, and are counted for people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import psycopg
@@ -11,7 +11,8 @@ from shapely import wkb
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.record import Record
-from cbmctl.config import Config
+from cbmctl.catalogue.versions import Arranged, arrange, lock
+from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 
@@ -21,19 +22,34 @@ class Synced:
     """What a sync did.
 
     Attributes:
-        added: references of new products, with status `ingested`.
-        completed: references of known products that got metadata they lacked, or a new place in the archive.
+        added: references of new products.
+        completed: references of known products that got metadata they lacked, or a new place in the archive,
+            or came online, or went.
         known: how many were there already, as they are.
+        offline: references of those found that are not online; they wait with status 'offline'.
+        versions: what became of products that are versions of one acquisition.
     """
 
-    added: list[str]
-    completed: list[str]
-    known: int
+    added: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
+    known: int = 0
+    offline: list[str] = field(default_factory=list)
+    versions: Arranged = field(default_factory=Arranged)
 
     @property
     def changed(self) -> bool:
         """Whether the table changed."""
-        return bool(self.added or self.completed)
+        return bool(self.added or self.completed or self.versions.superseded or self.versions.renewed)
+
+    def __add__(self, other: "Synced") -> "Synced":
+        """What both did."""
+        return Synced(
+            self.added + other.added,
+            self.completed + other.completed,
+            self.known + other.known,
+            self.offline + other.offline,
+            self.versions + other.versions,
+        )
 
 
 @dataclass(frozen=True)
@@ -67,19 +83,21 @@ def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeomet
 
 
 def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -> Synced:
-    """Put records into the catalogue, all or none.
+    """Put records into the catalogue, all or none, and settle which versions are for extraction.
 
-    New products get status `ingested`. Known ones (by reference) keep their status and everything they have;
-    what they lack is filled in, and their path follows the archive.
+    New products get status `ingested`, or `offline` where the archive does not have them at once. Known ones
+    (by reference) keep their status and everything they have; what they lack is filled in, their path follows
+    the archive, and what nobody has begun with follows the archive online and offline.
 
     Args:
         conn: a connection that is in no transaction, or in one of the caller's.
-        config: says which table.
+        config: says which tables.
         records: the products.
     """
-    table = config.tables.catalogue.sql
+    table, tables = config.tables.catalogue.sql, config.tables
+    references = [record.reference for record in records]
     columns = [
-        [record.reference for record in records],
+        references,
         [record.obstime for record in records],
         [record.sensor for record in records],
         [record.card for record in records],
@@ -90,47 +108,91 @@ def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -
         [record.boa_offset for record in records],
         [record.cloud_cover for record in records],
         [record.epsg for record in records],
+        [record.datatake for record in records],
+        [record.datastrip for record in records],
+        [record.processed for record in records],
+        [record.published for record in records],
+        [record.online for record in records],
     ]
     with conn.transaction():
+        lock(conn, tables)
         completed = conn.execute(_COMPLETE.format(catalogue=table, found=_FOUND), columns).fetchall()
         added = conn.execute(_ADD.format(catalogue=table, found=_FOUND), columns).fetchall()
+        _follow_online(conn, tables, references)
+        versions = arrange(conn, tables, references)
     return Synced(
         added=sorted(row[0] for row in added),
         completed=sorted(row[0] for row in completed),
         known=len(records) - len(added) - len(completed),
+        offline=sorted(record.reference for record in records if not record.online),
+        versions=versions,
+    )
+
+
+def _follow_online(conn: psycopg.Connection, tables: Tables, references: Sequence[str]) -> None:
+    """Let scenes that nobody has begun with wait while they are not online, and be ready once they are."""
+    names = {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql}
+    conn.execute(
+        query(
+            """DELETE FROM {tasks} t USING {catalogue} d
+               WHERE d.id = t.obsid AND d.reference = ANY(%s) AND d.status = 'ingested' AND NOT d.online""",
+            **names,
+        ),
+        [references],
+    )
+    conn.execute(
+        query(
+            """UPDATE {catalogue} SET status = CASE WHEN online THEN 'ingested' ELSE 'offline' END
+               WHERE reference = ANY(%s) AND status = CASE WHEN online THEN 'offline' ELSE 'ingested' END""",
+            **names,
+        ),
+        [references],
     )
 
 
 _FOUND = sql.SQL("""
     SELECT reference, obstime, sensor, card, ST_GeomFromWKB(wkb, 4326) AS footprint,
-        path, tile, baseline, boa_offset, cloud_cover, epsg
+        path, tile, baseline, boa_offset, cloud_cover, epsg, datatake, datastrip, processed, published, online
     FROM unnest(
         %s::text[], %s::timestamp[], %s::text[], %s::text[], %s::bytea[],
-        %s::text[], %s::text[], %s::text[], %s::smallint[], %s::real[], %s::integer[]
+        %s::text[], %s::text[], %s::text[], %s::smallint[], %s::real[], %s::integer[],
+        %s::text[], %s::text[], %s::timestamp[], %s::timestamp[], %s::boolean[]
     ) AS given (
-        reference, obstime, sensor, card, wkb, path, tile, baseline, boa_offset, cloud_cover, epsg
+        reference, obstime, sensor, card, wkb, path, tile, baseline, boa_offset, cloud_cover, epsg,
+        datatake, datastrip, processed, published, online
     )
 """)
 
 # Only rows that really change are written: the second sync of the same archive touches nothing.
 _COMPLETE = sql.SQL("""
     UPDATE {catalogue} AS known SET
-        path = found.path,
+        path = coalesce(found.path, known.path),
         footprint = coalesce(known.footprint, found.footprint),
         tile = coalesce(known.tile, found.tile),
         baseline = coalesce(known.baseline, found.baseline),
         boa_offset = coalesce(known.boa_offset, found.boa_offset),
         cloud_cover = coalesce(known.cloud_cover, found.cloud_cover),
-        epsg = coalesce(known.epsg, found.epsg)
+        epsg = coalesce(known.epsg, found.epsg),
+        datatake = coalesce(known.datatake, found.datatake),
+        datastrip = coalesce(known.datastrip, found.datastrip),
+        processed = coalesce(known.processed, found.processed),
+        published = coalesce(known.published, found.published),
+        online = found.online
     FROM ({found}) AS found
     WHERE known.reference = found.reference AND (
-        known.path IS DISTINCT FROM found.path
-        OR known.footprint IS NULL
-        OR known.tile IS NULL AND found.tile IS NOT NULL
-        OR known.baseline IS NULL AND found.baseline IS NOT NULL
-        OR known.boa_offset IS NULL AND found.boa_offset IS NOT NULL
-        OR known.cloud_cover IS NULL AND found.cloud_cover IS NOT NULL
-        OR known.epsg IS NULL AND found.epsg IS NOT NULL
+        known.path <> found.path
+        OR known.online <> found.online
+        OR num_nulls(
+            known.path, known.footprint, known.tile, known.baseline, known.boa_offset, known.cloud_cover,
+            known.epsg, known.datatake, known.datastrip, known.processed, known.published
+        ) > num_nulls(
+            coalesce(known.path, found.path), coalesce(known.footprint, found.footprint),
+            coalesce(known.tile, found.tile), coalesce(known.baseline, found.baseline),
+            coalesce(known.boa_offset, found.boa_offset), coalesce(known.cloud_cover, found.cloud_cover),
+            coalesce(known.epsg, found.epsg), coalesce(known.datatake, found.datatake),
+            coalesce(known.datastrip, found.datastrip), coalesce(known.processed, found.processed),
+            coalesce(known.published, found.published)
+        )
     )
     RETURNING known.reference
 """)
@@ -138,7 +200,8 @@ _COMPLETE = sql.SQL("""
 # Known products are left out beforehand: ON CONFLICT alone would use up an id for each of them.
 _ADD = sql.SQL("""
     INSERT INTO {catalogue} (
-        reference, obstime, sensor, card, footprint, path, tile, baseline, boa_offset, cloud_cover, epsg
+        reference, obstime, sensor, card, footprint, path, tile, baseline, boa_offset, cloud_cover, epsg,
+        datatake, datastrip, processed, published, online
     )
     SELECT * FROM ({found}) AS found
     WHERE NOT EXISTS (SELECT FROM {catalogue} AS known WHERE known.reference = found.reference)

@@ -87,8 +87,11 @@ def supersede(
     names = {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql, "scenes": _begun(tables)}
     conn.execute(
         query(
-            "UPDATE {catalogue} SET status = 'ingested', reason = NULL, applied_offset = NULL"
-            " WHERE id IN (SELECT id FROM {scenes})",
+            # without statistics a newer version need not wait any more
+            "UPDATE {catalogue} SET status ="
+            " CASE WHEN superseded_by IS NOT NULL THEN 'superseded' ELSE 'ingested' END,"
+            " reason = NULL, applied_offset = NULL"
+            " WHERE id IN (SELECT id FROM {scenes}) OR status = 'offered'",
             **names,
         )
     )
@@ -123,7 +126,9 @@ def raster_tables(conn: psycopg.Connection, parcels: TableName) -> list[TableNam
 def _begun(tables: Tables) -> sql.Composed:
     """Scenes that are not as the catalogue delivered them."""
     return query(
-        "(SELECT id FROM {catalogue} c WHERE status <> 'ingested' OR applied_offset IS NOT NULL"
+        "(SELECT id FROM {catalogue} c"
+        " WHERE status NOT IN ('ingested', 'superseded', 'offered', 'offline')"
+        " OR applied_offset IS NOT NULL"
         " OR EXISTS (SELECT FROM {tasks} WHERE obsid = c.id AND state <> 'ready')) begun",
         catalogue=tables.catalogue.sql,
         tasks=tables.tasks.sql,

@@ -28,6 +28,9 @@ class SafeMetadata:
         quantification: reflectance = (DN + offset) / quantification.
         footprint: Global_Footprint in EPSG:4326 (x = longitude), None when the product does not say.
         cloud_cover: percent of the tile, None when the product does not say.
+        datatake: what was sensed in one go, likewise.
+        datastrip: what was processed in one piece, likewise.
+        generated: when the product was made, as it says it, likewise.
     """
 
     baseline: str | None
@@ -35,6 +38,9 @@ class SafeMetadata:
     quantification: int
     footprint: Polygon | None
     cloud_cover: float | None
+    datatake: str | None
+    datastrip: str | None
+    generated: str | None
 
     @property
     def boa_offset(self) -> int | None:
@@ -58,6 +64,9 @@ def read_safe_metadata(folder: Path) -> SafeMetadata:
             quantification=int(float(_text(root, "BOA_QUANTIFICATION_VALUE") or 10000)),
             footprint=_footprint(root),
             cloud_cover=_cloud_cover(root),
+            datatake=_attribute(root, "Datatake", "datatakeIdentifier"),
+            datastrip=_attribute(root, "Granule", "datastripIdentifier"),
+            generated=_text(root, "GENERATION_TIME"),
         )
     except FileNotFoundError:
         raise SceneError(f"!S3 {METADATA_FILE}", f"{folder.name} has no {METADATA_FILE}") from None
@@ -75,6 +84,11 @@ def _parse(path: Path) -> Element:
 def _text(root: Element, name: str) -> str | None:
     found = root.find(f".//{{*}}{name}")
     return found.text.strip() if found is not None and found.text and found.text.strip() else None
+
+
+def _attribute(root: Element, name: str, attribute: str) -> str | None:
+    found = root.find(f".//{{*}}{name}[@{attribute}]")
+    return None if found is None else found.attrib[attribute]
 
 
 def _boa_offsets(root: Element) -> dict[str, int]:

@@ -1,0 +1,68 @@
+"""Newer versions of scenes that are extracted already: taken on when somebody says so."""
+
+from collections.abc import Sequence
+
+import psycopg
+
+from cbmctl.catalogue.find import find_scenes
+from cbmctl.catalogue.versions import Pair, lock
+from cbmctl.config import Config
+from cbmctl.database import query
+from cbmctl.errors import UserError
+from cbmctl.planning import plan_scenes
+
+
+def offers(conn: psycopg.Connection, config: Config) -> list[Pair]:
+    """Scenes that are extracted, with the newer versions that are offered for them, by time."""
+    rows = conn.execute(
+        query(
+            """SELECT o.reference, n.reference
+               FROM {catalogue} n JOIN {catalogue} o ON o.superseded_by = n.id
+               WHERE n.status = 'offered' AND o.status <> 'superseded' ORDER BY o.obstime, o.id""",
+            catalogue=config.tables.catalogue.sql,
+        )
+    )
+    return [Pair(old, new) for old, new in rows]
+
+
+def replace(
+    conn: psycopg.Connection, config: Config, references: Sequence[str] = (), *, check: bool = False
+) -> list[Pair]:
+    """Queue newer versions of scenes that are extracted, in one transaction.
+
+    The older ones count until the newer are extracted: with the last rows of the newer one, in the same
+    transaction, the older becomes 'superseded' and its rows go [cbmctl.settling].
+
+    Args:
+        conn: a connection in no transaction.
+        config: says what is to be extracted.
+        references: only these, by the name of the newer or of the older version; none means all.
+        check: find out and change nothing.
+
+    Raises:
+        UserError: the catalogue has no such reference, or nothing newer is offered for it.
+    """
+    with conn.transaction(force_rollback=check):
+        lock(conn, config.tables)
+        found = offers(conn, config)
+        if references:
+            find_scenes(conn, config.tables, references)
+            known = {name for pair in found for name in (pair.old, pair.new)}
+            for reference in references:
+                if reference not in known:
+                    raise UserError(
+                        f"there is no newer version of {reference} to be extracted in its place: sync the"
+                        " catalogue first, or leave it as it is"
+                    )
+            found = [pair for pair in found if {pair.old, pair.new} & set(references)]
+        if found:
+            scenes = find_scenes(conn, config.tables, [pair.new for pair in found])
+            conn.execute(
+                query(
+                    "UPDATE {catalogue} SET status = 'ingested' WHERE id = ANY(%s)",
+                    catalogue=config.tables.catalogue.sql,
+                ),
+                [list(scenes.values())],
+            )
+            plan_scenes(conn, config, scenes)
+    return found
