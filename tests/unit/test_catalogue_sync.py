@@ -137,11 +137,13 @@ def test_the_summary_is_the_manuals(database: Database) -> None:
     assert header.split() == ["card", "sensor", "count", "min", "max"]
     assert [line.split()[:3] for line in lines] == [["s2", "2A", "1"], ["s2", "2B", "1"]]
     assert "2022-03-05 10:29:21" in lines[0]
-    assert zones == "UTM zones: 32N (EPSG:32632)"
+    assert zones == "UTM zones: 32N (EPSG:32632); resolutions: 10 m and 20 m"
     assert json.loads(run(database, "summary", "jutland").stdout) == {
         "changed": False,
         "summary": [],
         "epsg": [],
+        "zone_unknown": 0,
+        "resolutions": [10, 20],
     }
 
 

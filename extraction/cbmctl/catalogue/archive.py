@@ -1,42 +1,17 @@
 """The archive as a source: a walk of the mounted eodata tree, by the folders of the days asked for."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from cbmctl.catalogue.findings import Broken, Findings
 from cbmctl.catalogue.products import describe, may_meet
-from cbmctl.catalogue.record import CARDS, Card, Record
+from cbmctl.catalogue.record import CARDS, Card
 from cbmctl.errors import UserError
 from cbmctl.scenes import SceneError
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A product that cannot be catalogued, with the status word it would get and the reason."""
-
-    path: str
-    status: str
-    reason: str
-
-
-@dataclass
-class Findings:
-    """What a walk found.
-
-    Attributes:
-        records: products that meet the area, by path.
-        broken: products (or folders) that cannot be read.
-        elsewhere: products that do not meet the area, counted by tile (Sentinel-2) or UTM zone.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    broken: list[Broken] = field(default_factory=list)
-    elsewhere: Counter[str] = field(default_factory=Counter)
 
 
 def walk(

@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.record import Record
 from cbmctl.catalogue.versions import Arranged, arrange, lock
-from cbmctl.config import Config, Tables
+from cbmctl.config import BANDSETS, Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 
@@ -61,6 +61,23 @@ class Line:
     count: int
     first: datetime
     last: datetime
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The catalogue over an area.
+
+    Attributes:
+        lines: the manual's summary.
+        epsg: of the images, which is where the parcels are needed.
+        unknown: how many scenes only the image tells the zone of: cards of Sentinel-1 from a service.
+        resolutions: of the bands that are to be extracted, in metres.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    epsg: list[int] = field(default_factory=list)
+    unknown: int = 0
+    resolutions: list[int] = field(default_factory=list)
 
 
 def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeometry:
@@ -210,12 +227,8 @@ _ADD = sql.SQL("""
 """)
 
 
-def summary(conn: psycopg.Connection, config: Config, area: str) -> tuple[list[Line], list[int]]:
-    """Count the catalogue over an area.
-
-    Returns:
-        The manual's summary by card and sensor, and the EPSG codes of the images, which is where the parcels
-        are to be rasterised.
+def summary(conn: psycopg.Connection, config: Config, area: str) -> Summary:
+    """Count the catalogue over an area; of several versions of an acquisition the one that counts.
 
     Raises:
         UserError: there is no such area.
@@ -226,28 +239,28 @@ def summary(conn: psycopg.Connection, config: Config, area: str) -> tuple[list[L
         "aois": config.tables.aois.sql,
         "field": sql.Identifier(config.args.aoi_field),
     }
+    scenes = query(
+        """SELECT card, sensor, obstime, epsg
+           FROM {catalogue} JOIN {aois} AS aoi ON ST_Intersects(footprint, aoi.wkb_geometry)
+           WHERE aoi.{field} = %s AND status NOT IN ('superseded', 'offered')""",
+        **names,
+    )
     lines = conn.execute(
         query(
-            """
-            SELECT card, sensor, count(*), min(obstime), max(obstime)
-            FROM {catalogue} JOIN {aois} AS aoi ON ST_Intersects(footprint, aoi.wkb_geometry)
-            WHERE aoi.{field} = %s
-            GROUP BY card, sensor ORDER BY card, sensor
-            """,
-            **names,
+            """SELECT card, sensor, count(*), min(obstime), max(obstime) FROM ({scenes}) AS s
+               GROUP BY card, sensor ORDER BY card, sensor""",
+            scenes=scenes,
         ),
         (area,),
     )
     found = [Line(*row) for row in lines]
     zones = conn.execute(
-        query(
-            """
-            SELECT DISTINCT epsg
-            FROM {catalogue} JOIN {aois} AS aoi ON ST_Intersects(footprint, aoi.wkb_geometry)
-            WHERE aoi.{field} = %s AND epsg IS NOT NULL ORDER BY epsg
-            """,
-            **names,
-        ),
+        query("SELECT epsg, count(*) FROM ({scenes}) AS s GROUP BY epsg ORDER BY epsg", scenes=scenes),
         (area,),
+    ).fetchall()
+    return Summary(
+        found,
+        [epsg for epsg, _ in zones if epsg is not None],
+        sum(count for epsg, count in zones if epsg is None),
+        sorted({BANDSETS[name].resolution for name in config.extraction.bandsets}),
     )
-    return found, [row[0] for row in zones]

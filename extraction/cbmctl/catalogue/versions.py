@@ -209,7 +209,7 @@ _VERSIONS: LiteralString = """
     ), version AS MATERIALIZED (
         SELECT d.id, d.reference, d.card, d.sensor, d.obstime, t.tile, d.status, d.online, d.superseded_by,
             d.footprint, coalesce(d.baseline, '') COLLATE "C" AS baseline,
-            coalesce(d.processed, '-infinity') AS processed,
+            coalesce(d.processed, d.published, '-infinity') AS processed,
             substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip,
             count(*) OVER (PARTITION BY t.card, t.sensor, t.obstime, t.tile) AS versions
         FROM touched t JOIN {catalogue} d

@@ -1,16 +1,21 @@
 """`cbmctl catalogue`: the scenes of an area, in the manual's words and order of arguments."""
 
-from collections import Counter
 from datetime import date
+from typing import Any
 
 import click
 
-from cbmctl.catalogue import archive, sync
+from cbmctl.catalogue import sync
+from cbmctl.catalogue.findings import Findings
+from cbmctl.catalogue.history import Place
 from cbmctl.catalogue.record import CARDS
+from cbmctl.catalogue.replace import replace
+from cbmctl.catalogue.run import Outcome, run
+from cbmctl.catalogue.sources import NAMES, Source, source
 from cbmctl.cli import Context, cbmctl, pass_context
-from cbmctl.cli.output import table
+from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 
 _SHOWN = 20  # names in a message: enough to recognise the place, few enough to read
 
@@ -24,7 +29,8 @@ def group() -> None:
     "sync",
     short_help="Enter the scenes of an area and a period.",
     epilog="\b\nExamples:\n"
-    "  cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2 --source archive\n"
+    "  cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2\n"
+    "  cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 bs CARD-BS --since last\n"
     "  cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2 S2MSI2A --source archive --check",
 )
 @click.argument("aoi")
@@ -33,7 +39,16 @@ def group() -> None:
 @click.argument("card", type=click.Choice(list(CARDS)))
 @click.argument("ptype", required=False)
 @click.option(
-    "--source", type=click.Choice(["archive"]), required=True, help="Where to look: the mounted archive."
+    "--source",
+    "name",
+    type=click.Choice(NAMES),
+    help="A service of that protocol, or the mounted archive.  [default: stac for s2, odata for the others]",
+)
+@click.option("--url", help="The service, where it is not that of the Copernicus Data Space.")
+@click.option(
+    "--since",
+    type=click.Choice(["last"]),
+    help="Ask only for what was published since the last complete sync of this area, period and card.",
 )
 @click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
 @pass_context
@@ -45,7 +60,9 @@ def sync_command(
     end: str,
     card: str,
     ptype: str | None,
-    source: str,
+    name: str | None,
+    url: str | None,
+    since: str | None,
     check: bool,
 ) -> None:
     """Enter the scenes of CARD that meet AOI, sensed from START to the day before END (YYYY-MM-DD).
@@ -53,45 +70,25 @@ def sync_command(
     END itself is excluded: for all of 2021 write 2021-01-01 2022-01-01. PTYPE is the product type that the
     manual's command names (such as S2MSI2A); CARD implies it, so it may be left out.
 
-    New scenes get status 'ingested'; known ones keep theirs.
+    New scenes get status 'ingested', or 'offline' where the archive does not have them at once; known ones
+    keep theirs. Older versions of a scene become 'superseded'.
     """
     config, output = context.config, context.output
     first, last = _period(start, end)
     if ptype not in (None, CARDS[card].ptype):
         raise UserError(f"card {card} is product type {CARDS[card].ptype}, not {ptype}: leave PTYPE out")
-    with connect(config, purpose="cbmctl catalogue sync") as conn:
-        area = sync.read_area(conn, config, aoi)
-        conn.commit()  # a walk can take hours; no transaction stays open meanwhile
-        with output.progress(f"Reading {config.eodata}", (last - first).days) as bar:
-            days: set[date] = set()
-
-            def tell(day: date) -> None:
-                if day not in days:
-                    days.add(day)
-                    bar(1)
-
-            found = archive.walk(config.eodata, area, first, last, card, progress=tell)
-        for broken in found.broken:
-            output.note(f"not entered: {broken.path}: {broken.status}: {broken.reason}")
-        if not found.records:
-            raise UserError(_nothing(found, f"{config.eodata}/{CARDS[card].folder}", aoi, first, last))
-        with conn.transaction(force_rollback=check):
-            done = sync.store(conn, config, found.records)
-            lines, zones = sync.summary(conn, config, aoi)
+    place = source(name, card, url, config, output.note)
+    with connect(config, purpose="cbmctl catalogue sync", autocommit=True) as conn:
+        asked = Place(aoi, card, place.name, place.place, sync.read_area(conn, config, aoi), first, last)
+        with output.progress(f"Asking {place.place}", (last - first).days) as bar:
+            outcome = run(conn, config, place, asked, since_last=since is not None, check=check, progress=bar)
+    _notes(output, outcome, place, since=since)
+    if not outcome.findings.records and outcome.published is None and outcome.reached is None:
+        raise UserError(_nothing(outcome.findings, place.place, aoi, first, last))
     output.result(
-        {
-            "changed": done.changed,
-            "check": check,
-            "source": source,
-            "added": done.added,
-            "completed": done.completed,
-            "known": done.known,
-            "broken": [vars(broken) for broken in found.broken],
-            **_summary_data(lines, zones),
-        },
-        f"{'Would be new' if check else 'New'}: {len(done.added)} scenes; completed: {len(done.completed)};"
-        f" known: {done.known}; broken: {len(found.broken)}.",
-        *_summary_text(lines, zones),
+        {"check": check, "source": place.name, **_outcome_data(outcome)},
+        _sentence(outcome, check=check),
+        *_summary_text(outcome.summary),
     )
 
 
@@ -105,8 +102,33 @@ def sync_command(
 def summary_command(context: Context, aoi: str) -> None:
     """Count the scenes over AOI by card and sensor, and list their UTM zones."""
     with connect(context.config, purpose="cbmctl catalogue summary") as conn:
-        lines, zones = sync.summary(conn, context.config, aoi)
-    context.output.result({"changed": False, **_summary_data(lines, zones)}, *_summary_text(lines, zones))
+        found = sync.summary(conn, context.config, aoi)
+    context.output.result({"changed": False, **_summary_data(found)}, *_summary_text(found))
+
+
+@group.command(
+    "replace",
+    short_help="Extract newer versions of scenes that are extracted.",
+    epilog="\b\nExamples:\n  cbmctl catalogue replace --check\n  cbmctl catalogue replace"
+    " S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203.SAFE",
+)
+@click.argument("references", metavar="[REFERENCE]...", nargs=-1)
+@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@pass_context
+def replace_command(context: Context, references: tuple[str, ...], check: bool) -> None:
+    """Queue newer versions of scenes that are extracted; all that are offered, or those that are named.
+
+    Run cbmctl extract afterwards. An older version counts until the newer one is extracted: in the
+    transaction of its last rows those of the older one go.
+    """
+    with connect(context.config, purpose="cbmctl catalogue replace", autocommit=True) as conn:
+        pairs = replace(conn, context.config, references, check=check)
+    context.output.result(
+        {"changed": bool(pairs), "check": check, "replaced": [vars(pair) for pair in pairs]},
+        *(f"{pair.old}: by {pair.new}" for pair in pairs),
+        f"{counted(len(pairs), 'scene')} {'would be' if check else 'to be'} replaced"
+        + (": run cbmctl extract." if pairs and not check else "."),
+    )
 
 
 def _period(start: str, end: str) -> tuple[date, date]:
@@ -121,32 +143,101 @@ def _period(start: str, end: str) -> tuple[date, date]:
     return days[0], days[1]
 
 
-def _nothing(found: archive.Findings, place: str, aoi: str, start: date, end: date) -> str:
+def _notes(output: Output, outcome: Outcome, place: Source, *, since: str | None) -> None:
+    """What happened on the way."""
+    for broken in outcome.findings.broken:
+        output.note(f"not entered: {broken.path}: {broken.status}: {broken.reason}")
+    if outcome.reached:
+        output.note(
+            f"what was sensed before {outcome.reached:%Y-%m-%d} is known from a sync that was cut short"
+        )
+    if since and outcome.published is None:
+        why = (
+            "no complete sync of this area and period is on record"
+            if place.dated
+            else "the archive does not know when products were published"
+        )
+        output.note(f"everything was asked for: {why}")
+    versions = outcome.synced.versions
+    for pair in versions.superseded:
+        output.note(f"superseded: {pair.old} by {pair.new}")
+    for pair in versions.offered:
+        output.note(f"a newer version of {pair.old}, which is extracted: {pair.new}")
+    if versions.offered:
+        output.note("cbmctl catalogue replace has the newer ones extracted in their place.")
+
+
+def _nothing(found: Findings, place: str, aoi: str, start: date, end: date) -> str:
     searched = f"{place} has no product from {start} to the day before {end}"
     if found.elsewhere:
+        names = sorted(found.elsewhere)
+        few = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         return (
-            f"{searched} that meets area '{aoi}', only others ({_few(found.elsewhere)}): check the area's"
-            " outline (cbmctl aoi set), or the archive"
+            f"{searched} that meets area '{aoi}', only others ({few}): check the area's outline (cbmctl aoi"
+            " set), or the archive"
         )
     if found.broken:
         return f"{searched} that can be read ({len(found.broken)} are broken): check the archive's mount"
-    return f"{searched}: check the dates and what the archive holds"
+    return f"{searched} that meets area '{aoi}': check the dates and what the archive holds"
 
 
-def _few(places: Counter[str]) -> str:
-    names = sorted(places)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+def _outcome_data(outcome: Outcome) -> dict[str, Any]:
+    synced = outcome.synced
+    return {
+        "changed": synced.changed,
+        "published_since": outcome.published,
+        "added": synced.added,
+        "completed": synced.completed,
+        "known": synced.known,
+        "offline": synced.offline,
+        "superseded": [vars(pair) for pair in synced.versions.superseded],
+        "offered": [vars(pair) for pair in synced.versions.offered],
+        "renewed": list(synced.versions.renewed),
+        "broken": [vars(broken) for broken in outcome.findings.broken],
+        **_summary_data(outcome.summary),
+    }
 
 
-def _summary_data(lines: list[sync.Line], zones: list[int]) -> dict[str, object]:
-    return {"summary": [vars(line) for line in lines], "epsg": zones}
+def _sentence(outcome: Outcome, *, check: bool) -> str:
+    synced = outcome.synced
+    since = f" published since {outcome.published:%Y-%m-%d %H:%M}" if outcome.published else ""
+    parts = [
+        f"{'Would be new' if check else 'New'}{since}: {counted(len(synced.added), 'scene')}",
+        f"completed: {len(synced.completed)}",
+        f"known: {synced.known}",
+        f"broken: {len(outcome.findings.broken)}",
+    ]
+    for word, found in (
+        ("not online", synced.offline),
+        ("superseded", synced.versions.superseded),
+        ("newer versions of what is extracted", synced.versions.offered),
+    ):
+        parts += [f"{word}: {len(found)}"] if found else []
+    return "; ".join(parts) + "."
 
 
-def _summary_text(lines: list[sync.Line], zones: list[int]) -> list[str]:
-    rows = [[line.card, line.sensor, line.count, line.first, line.last] for line in lines]
+def _summary_data(found: sync.Summary) -> dict[str, object]:
+    return {
+        "summary": [vars(line) for line in found.lines],
+        "epsg": found.epsg,
+        "zone_unknown": found.unknown,
+        "resolutions": found.resolutions,
+    }
+
+
+def _summary_text(found: sync.Summary) -> list[str]:
+    rows = [[line.card, line.sensor, line.count, line.first, line.last] for line in found.lines]
+    zones = ", ".join(map(_zone, found.epsg)) or "none"
+    resolutions = " and ".join(f"{resolution} m" for resolution in found.resolutions)
+    unknown = (
+        [f"The zone of {counted(found.unknown, 'scene')} is told by the image, when it is extracted."]
+        if found.unknown
+        else []
+    )
     return [
         table(["card", "sensor", "count", "min", "max"], rows),
-        f"UTM zones: {', '.join(map(_zone, zones)) or 'none'}",
+        f"UTM zones: {zones}; resolutions: {resolutions}",
+        *unknown,
     ]
 
 

@@ -1,0 +1,130 @@
+"""What was asked of a catalogue before: so that the next search asks only for what is new since.
+
+A search of everything is on record by area, card, source and URL. `complete_at` is when the last complete
+one began; what is published from then on can be new. While a search runs, `reached` follows it, so that one
+that was cut short goes on from there.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from cbmctl.config import TableName
+from cbmctl.database import one, query
+
+# Services enter products hours after they date them, and clocks differ.
+OVERLAP = timedelta(days=2)
+# A search that was cut short longer ago than this begins anew: much may have been published since.
+RESUMABLE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which search it is: the key of its record, and what it covers."""
+
+    aoi: str
+    card: str
+    source: str
+    url: str
+    area: BaseGeometry
+    start: date
+    end: date
+
+    @property
+    def key(self) -> list[str]:
+        """The record's key."""
+        return [self.aoi, self.card, self.source, self.url]
+
+    @property
+    def checksum(self) -> str:
+        """What tells one outline from another."""
+        return hashlib.sha256(shapely.to_wkb(shapely.normalize(self.area))).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How a search is to begin.
+
+    Attributes:
+        at: now, by the database's clock.
+        published: ask only for what was published from then on, UTC without a zone; None: for everything.
+        reached: of a search that was cut short: what was sensed before is known.
+        recorded: whether this search is to be recorded; not where a longer one is on record.
+    """
+
+    at: datetime
+    published: datetime | None = None
+    reached: datetime | None = None
+    recorded: bool = True
+
+
+def begin(
+    conn: psycopg.Connection, table: TableName, place: Place, *, since_last: bool, check: bool = False
+) -> Begun:
+    """Look up what is known, and record that a search begins."""
+    now: datetime = one(conn, query("SELECT now()"))[0]
+    row = conn.execute(
+        query(
+            """SELECT area, first_day, end_day, complete_at, began_at, reached FROM {syncs}
+               WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
+            syncs=table.sql,
+        ),
+        place.key,
+    ).fetchone()
+    if row:
+        area, first, end, complete_at, began_at, reached = row
+        same = area == place.checksum
+        if since_last and complete_at and same and first <= place.start and end >= place.end:
+            published = (complete_at - OVERLAP).astimezone(UTC).replace(tzinfo=None)
+            return Begun(now, published, recorded=(first, end) == (place.start, place.end))
+        if same and (first, end) == (place.start, place.end):
+            if began_at and reached and now - began_at < RESUMABLE:
+                return Begun(began_at, reached=reached)
+        elif same and complete_at and first <= place.start and end >= place.end:
+            return Begun(now, recorded=False)
+    if not check:
+        conn.execute(
+            query(
+                """INSERT INTO {syncs} AS known
+                       (aoi, card, source, url, area, first_day, end_day, began_at)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+                   ON CONFLICT (aoi, card, source, url) DO UPDATE SET
+                       complete_at = CASE WHEN (known.area, known.first_day, known.end_day)
+                           = (excluded.area, excluded.first_day, excluded.end_day) THEN known.complete_at END,
+                       area = excluded.area, first_day = excluded.first_day, end_day = excluded.end_day,
+                       began_at = excluded.began_at, reached = NULL""",
+                syncs=table.sql,
+            ),
+            [*place.key, place.checksum, place.start, place.end, now],
+        )
+    return Begun(now)
+
+
+def reach(conn: psycopg.Connection, table: TableName, place: Place, until: datetime) -> None:
+    """Record in the caller's transaction how far a search of everything is."""
+    conn.execute(
+        query(
+            "UPDATE {syncs} SET reached = %s WHERE (aoi, card, source, url) = (%s, %s, %s, %s)",
+            syncs=table.sql,
+        ),
+        [until, *place.key],
+    )
+
+
+def end(
+    conn: psycopg.Connection, table: TableName, place: Place, begun: Begun, *, complete: bool = True
+) -> None:
+    """Record that a search has come to its end; one that found nothing at all is not taken for complete."""
+    if begun.recorded:
+        conn.execute(
+            query(
+                """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at), began_at = NULL, reached = NULL
+                   WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
+                syncs=table.sql,
+            ),
+            [begun.at if complete else None, *place.key],
+        )

@@ -1,0 +1,112 @@
+"""From what a service tells of a product to the one normal form."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+from shapely import MultiPolygon, Polygon
+from shapely.geometry import shape
+
+from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, made_at, sensing_time, utc
+from cbmctl.scenes import SceneError
+
+
+@dataclass(frozen=True)
+class Told:
+    """A product in a service's own words.
+
+    Attributes:
+        name: with or without .SAFE.
+        path: the product folder, as s3://bucket/…, /eodata/… or from the archive's root.
+        footprint: GeoJSON, or None.
+        cloud_cover: percent.
+        datatake: its name.
+        datastrip: likewise.
+        processed: when it was made, ISO 8601.
+        published: when the service entered it, ISO 8601.
+        online: whether the archive has it at once.
+    """
+
+    name: str
+    path: str | None
+    footprint: Mapping[str, Any] | None
+    cloud_cover: float | None = None
+    datatake: str | None = None
+    datastrip: str | None = None
+    processed: str | None = None
+    published: str | None = None
+    online: bool = True
+
+
+def normal(card: Card, told: Told) -> Record:
+    """Return a product's record.
+
+    Raises:
+        SceneError: its name is not of this card, it has no usable outline, or no place in the archive.
+    """
+    name = reference(card, told.name)
+    match = card.pattern.fullmatch(name)
+    if match is None:
+        raise SceneError("Rio error", f"its name is not that of a {card.ptype} product")
+    parts = match.groupdict()
+    tile, baseline = parts.get("tile"), parts.get("baseline")
+    try:
+        return Record(
+            reference=name,
+            card=card.name,
+            sensor=match["sensor"],
+            obstime=sensing_time(match),
+            path=archive_path(told.path),
+            footprint=_footprint(told.footprint),
+            epsg=_zone(tile) if tile else None,
+            tile=tile,
+            # the name says it too, and in one form
+            baseline=f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
+            cloud_cover=told.cloud_cover if card.name == "s2" else None,
+            datatake=told.datatake,
+            datastrip=told.datastrip,
+            processed=utc(told.processed) or made_at(name),
+            published=utc(told.published),
+            online=told.online,
+        )
+    except (ValueError, TypeError) as error:
+        raise SceneError("Rio error", f"it is described wrongly: {error}") from error
+
+
+def reference(card: Card, name: str) -> str:
+    """Return a product's name as the catalogue keeps it: Sentinel-2 with .SAFE, the cards without."""
+    return name.removesuffix(".SAFE") + (".SAFE" if card.name == "s2" else "")
+
+
+def archive_path(told: str | None) -> str:
+    """Return a product's folder below the archive's root.
+
+    Raises:
+        SceneError: there is none, or it leads out of the archive.
+    """
+    path = re.sub(r"^(s3://[^/]+|/vsis3/[^/]+|/eodata)?/+", "", told or "").rstrip("/")
+    if not path or ".." in path.split("/"):
+        raise SceneError("!S3 subdir", f"the service names no folder of the archive for it ({told})")
+    return path
+
+
+def _footprint(told: Mapping[str, Any] | None) -> Footprint:
+    if not told:
+        raise SceneError("No extent", "the service gives no footprint for it")
+    try:
+        outline = shape(dict(told))
+    except (LookupError, ValueError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise SceneError("No extent", f"its footprint is no geometry ({error})") from error
+    if not isinstance(outline, Polygon | MultiPolygon) or outline.is_empty:
+        raise SceneError("No extent", f"its footprint is {told.get('type')}, and no polygon")
+    try:
+        return as_footprint(outline)
+    except (ValueError, shapely.errors.ShapelyError) as error:
+        raise SceneError("No extent", str(error)) from error
+
+
+def _zone(tile: str) -> int:
+    """Return the EPSG code of the UTM zone that a tile is in."""
+    return (32600 if tile[2] >= "N" else 32700) + int(tile[:2])

@@ -1,0 +1,106 @@
+"""The OData interface of the Copernicus Data Space, which knows every product."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+import shapely
+
+from cbmctl.catalogue.normal import Told
+from cbmctl.catalogue.polite import ServiceError, ask
+from cbmctl.catalogue.record import utc
+from cbmctl.catalogue.service import Page, Product, Question
+
+URL = "https://catalogue.dataspace.copernicus.eu/odata/v1"
+_COLLECTIONS = {"s2": "SENTINEL-2", "bs": "SENTINEL-1", "c6": "SENTINEL-1", "c12": "SENTINEL-1"}
+
+
+class OData:
+    """A service as `/odata/v1/Products`."""
+
+    name = "odata"
+    page_size = 1000
+    reach = 10_000  # $skip goes no further
+
+    def __init__(self, session: requests.Session, url: str | None = None) -> None:
+        """`url`: of the interface, with or without /Products."""
+        self.url = (url or URL).rstrip("/").removesuffix("/Products")
+        self._session = session
+
+    def pages(self, question: Question, page_size: int) -> Iterator[Page]:
+        """Ask by sensing start, which makes the order of pages certain."""
+        seen, total = 0, None
+        while True:
+            parameters: dict[str, str | int] = {
+                "$filter": _filter(question),
+                "$orderby": "ContentDate/Start asc",
+                "$expand": "Attributes",
+                "$top": page_size,
+                "$skip": seen,
+            }
+            if not seen:
+                parameters["$count"] = "true"  # slow, and once is enough
+            answer = ask(self._session, f"{self.url}/Products", parameters)
+            products = answer.get("value")
+            if not isinstance(products, list):
+                raise ServiceError(f"{self.url} answers without products: check the URL of the service")
+            total = answer.get("@odata.count", total)
+            yield Page(products, total)
+            seen += len(products)
+            if not products or (seen >= total if total is not None else len(products) < page_size):
+                return
+            if seen > self.reach:
+                return
+
+    def key(self, product: Product) -> str:
+        """Return the product's UUID."""
+        return str(product["Id"])
+
+    def sensed(self, product: Product) -> datetime:
+        """Return ContentDate/Start."""
+        return utc(product["ContentDate"]["Start"]) or datetime.min
+
+    def tell(self, product: Product) -> Told:
+        """Return what its fields and attributes say."""
+        attributes = {each["Name"]: each.get("Value") for each in product.get("Attributes") or []}
+        return Told(
+            name=product["Name"],
+            path=product.get("S3Path"),
+            footprint=product.get("GeoFootprint") or _geojson(product.get("Footprint")),
+            cloud_cover=attributes.get("cloudCover"),
+            datatake=attributes.get("productGroupId"),
+            datastrip=attributes.get("datastripId"),
+            processed=attributes.get("processingDate"),
+            published=product.get("PublicationDate"),
+            online=bool(product.get("Online", True)),
+        )
+
+
+def _filter(question: Question) -> str:
+    conditions = [
+        f"Collection/Name eq '{_COLLECTIONS[question.card.name]}'",
+        "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'"
+        f" and att/OData.CSC.StringAttribute/Value eq '{question.card.ptype}')",
+        f"ContentDate/Start ge {_time(question.start)}",
+        f"ContentDate/Start lt {_time(question.end)}",
+        f"OData.CSC.Intersects(area=geography'SRID=4326;{shapely.to_wkt(question.area, trim=True)}')",
+    ]
+    if question.published:
+        conditions.append(f"PublicationDate ge {_time(question.published)}")
+    return " and ".join(conditions)
+
+
+def _time(time: datetime) -> str:
+    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _geojson(text: str | None) -> Mapping[str, Any] | None:
+    """Return the outline in `geography'SRID=4326;POLYGON ((…))'`."""
+    if not text:
+        return None
+    try:
+        outline: Mapping[str, Any] = shapely.from_wkt(text.rpartition(";")[2].rstrip("'")).__geo_interface__
+    except shapely.errors.ShapelyError:
+        return {"type": text[:40]}
+    return outline

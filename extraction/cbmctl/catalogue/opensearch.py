@@ -1,0 +1,84 @@
+"""The OpenSearch interface of resto, which the manual used, for archives that still speak it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import requests
+import shapely
+
+from cbmctl.catalogue.normal import Told
+from cbmctl.catalogue.polite import ServiceError, ask
+from cbmctl.catalogue.record import utc
+from cbmctl.catalogue.service import Page, Product, Question
+from cbmctl.errors import UserError
+
+_COLLECTIONS = {"s2": "Sentinel2", "bs": "Sentinel1", "c6": "Sentinel1", "c12": "Sentinel1"}
+# Archives differ in whether the end of the period is for the start or for the end of sensing.
+_MARGIN = timedelta(minutes=2)
+
+
+class OpenSearch:
+    """An archive as `/resto/api/collections/<collection>/search.json`."""
+
+    name = "opensearch"
+    page_size = 2000
+    reach = 2000  # one page and no other: what is more is asked for by shorter periods
+
+    def __init__(self, session: requests.Session, url: str | None = None) -> None:
+        """`url`: up to and without /collections."""
+        if url is None:
+            raise UserError(
+                "--source opensearch needs --url of an archive that still speaks it, such as"
+                " https://archive.example/resto/api: that of the Copernicus Data Space was switched off on"
+                " 2 March 2026"
+            )
+        self.url = url.rstrip("/").removesuffix("/collections")
+        self._session = session
+
+    def pages(self, question: Question, page_size: int) -> Iterator[Page]:
+        """Ask for one page; a longer answer has `more`."""
+        parameters: dict[str, str | int] = {
+            "productType": question.card.ptype,
+            "startDate": _time(question.start - _MARGIN),
+            "completionDate": _time(question.end + _MARGIN),
+            "geometry": shapely.to_wkt(question.area, trim=True),
+            "maxRecords": page_size,
+            "exactCount": 1,
+            "sortParam": "startDate",
+            "sortOrder": "ascending",
+        }
+        if question.published:
+            parameters["publishedAfter"] = _time(question.published)
+        url = f"{self.url}/collections/{_COLLECTIONS[question.card.name]}/search.json"
+        answer = ask(self._session, url, parameters)
+        products, about = answer.get("features"), answer.get("properties") or {}
+        if not isinstance(products, list):
+            raise ServiceError(f"{self.url} answers without products: check the URL of the service")
+        total = about.get("totalResults")
+        following = any(link.get("rel") == "next" for link in about.get("links") or [])
+        more = following or (total is not None and total > len(products))
+        yield Page(products, total, more)
+
+    def key(self, product: Product) -> str:
+        """Return the product's id, or its title in answers that lack one."""
+        return str(product.get("id") or product["properties"]["title"])
+
+    def sensed(self, product: Product) -> datetime:
+        """Return `startDate`."""
+        return utc(product["properties"]["startDate"]) or datetime.min
+
+    def tell(self, product: Product) -> Told:
+        """Return what its properties say; of the datastrip they say nothing."""
+        properties = product["properties"]
+        return Told(
+            name=properties["title"],
+            path=properties.get("productIdentifier"),
+            footprint=product.get("geometry"),
+            cloud_cover=properties.get("cloudCover"),
+            published=properties.get("published"),
+            online=properties.get("status", "ONLINE") in ("ONLINE", 0, "0"),
+        )
+
+
+def _time(time: datetime) -> str:
+    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

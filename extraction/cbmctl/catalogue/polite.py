@@ -1,0 +1,169 @@
+"""HTTP as a catalogue service likes it: not too often, patient while it is busy, and JSON or nothing."""
+
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from cbmctl.errors import UserError
+
+BUSY = (408, 425, 429, 500, 502, 503, 504)
+_WORDS = 200  # of what a service says, in a message
+
+
+class ServiceError(UserError):
+    """A catalogue service does not give what it should."""
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How to behave.
+
+    Attributes:
+        per_second: requests at most.
+        attempts: for each request, in all.
+        pause_s: after the first failure; doubled after each further one, and shortened by chance, so that
+            many clients do not come back at the same instant.
+        longest_s: the longest pause, also where the service asks for a longer one.
+        timeout_s: for connecting, and for each piece of an answer.
+    """
+
+    per_second: float = 4.0
+    attempts: int = 5
+    pause_s: float = 2.0
+    longest_s: float = 300.0
+    timeout_s: tuple[float, float] = (10.0, 120.0)
+
+
+MANNERS = Manners()
+
+
+def polite_session(note: Callable[[str], None], manners: Manners | None = None) -> requests.Session:
+    """Make a session that waits its turn and comes back when a service is busy.
+
+    Args:
+        note: told why and how long it waits.
+        manners: other ones than MANNERS.
+    """
+    session = requests.Session()
+    adapter = _Adapter(note, manners or MANNERS)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.headers["Accept"] = "application/json, application/geo+json"
+    return session
+
+
+def ask(session: requests.Session, url: str, parameters: Mapping[str, str | int]) -> dict[str, Any]:
+    """Get a JSON object.
+
+    Raises:
+        ServiceError: the service refuses, is down, or answers something else; the sentence says what.
+    """
+    response = session.get(url, params=parameters)
+    if not response.ok:
+        raise refused(url, response.status_code, response.text)
+    try:
+        answer = response.json()
+    except ValueError as error:
+        raise ServiceError(f"{url} answers with broken JSON ({error}): try again later") from error
+    if not isinstance(answer, dict):
+        raise ServiceError(f"{url} answers with no JSON object: check the URL of the service")
+    return answer
+
+
+def refused(url: str, code: int | None, text: str) -> ServiceError:
+    """Say that a service refuses a request, with its own words as far as they fit a line."""
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())[:_WORDS] or "no reason given"
+    return ServiceError(f"{url} refuses the search (HTTP {code}: {words}): check the URL of the service")
+
+
+class _Adapter(HTTPAdapter):
+    """Sends a request until it is answered, in due distance from the one before."""
+
+    def __init__(self, note: Callable[[str], None], manners: Manners) -> None:
+        super().__init__()
+        self._note, self._manners = note, manners
+        self._next = 0.0
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        place = (request.url or "").partition("?")[0]
+        options["timeout"] = options.get("timeout") or self._manners.timeout_s
+        for attempt in range(1, self._manners.attempts + 1):
+            self._wait_for_turn()
+            asked_for = 0.0
+            try:
+                response = super().send(request, *args, **options)
+                _ = response.content  # here, so that an answer that breaks off is one more failure
+            except (requests.RequestException, OSError) as error:
+                problem = _reason(error)
+            else:
+                if response.status_code not in BUSY:
+                    _require_json(place, response)
+                    return response
+                problem = f"HTTP {response.status_code}"
+                asked_for = _retry_after(response)
+            if attempt == self._manners.attempts or asked_for > self._manners.longest_s:
+                break
+            self._pause(place, problem, attempt, asked_for)
+        raise ServiceError(
+            f"{place} does not answer ({problem}, {attempt} attempts): check the network and the URL, try"
+            " again later, or choose another --source"
+        )
+
+    def _wait_for_turn(self) -> None:
+        now = time.monotonic()
+        if self._next > now:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + 1 / self._manners.per_second
+
+    def _pause(self, place: str, problem: str, attempt: int, asked_for: float) -> None:
+        chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
+        own = self._manners.pause_s * 2 ** (attempt - 1) * chance
+        seconds = max(asked_for, min(own, self._manners.longest_s))
+        self._note(f"{place}: {problem}; attempt {attempt + 1} in {seconds:.0f} s")
+        time.sleep(seconds)
+
+
+def _require_json(place: str, response: requests.Response) -> None:
+    if response.ok and response.content.lstrip()[:1] not in (b"{", b"["):
+        kind = "a web page" if b"<" in response.content[:100] else "something else"
+        raise ServiceError(
+            f"{place} answers with {kind} instead of JSON: check the URL, or try again later if the service"
+            " is being maintained"
+        )
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Return the seconds that a service asks to wait: a number, or a date."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong in a few words, without the tower of exceptions around it."""
+    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
+        return "no answer in time"
+    text = str(error)
+    for pattern, words in (
+        (r"Name or service not known|Temporary failure in name resolution|getaddrinfo", "unknown host name"),
+        (r"Connection refused", "connection refused"),
+        (r"Connection aborted|RemoteDisconnected|IncompleteRead|Connection reset|broken", "it hung up"),
+        (r"CERTIFICATE_VERIFY_FAILED|SSL", "no valid TLS certificate"),
+        (r"[Tt]imed out", "no answer in time"),
+        (r"[Pp]roxy", "the proxy does not let it through"),
+    ):
+        if re.search(pattern, text):
+            return words
+    return type(error).__name__

@@ -1,0 +1,79 @@
+"""What a catalogue service is asked, and what it is to be able to do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from shapely import Polygon
+
+from cbmctl.catalogue.normal import Told
+from cbmctl.catalogue.record import Card
+
+Product = dict[str, Any]  # as the service describes it
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which products are wanted.
+
+    Attributes:
+        card: of which kind.
+        start: sensed from then on, UTC without a zone.
+        end: and before then.
+        area: where; meeting it is enough.
+        published: entered by the service from then on; None means whenever.
+    """
+
+    card: Card
+    start: datetime
+    end: datetime
+    area: Polygon
+    published: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of an answer.
+
+    Attributes:
+        products: in the service's words.
+        total: how many there are on all pages, where the service says it.
+        more: whether the service says that this is not all and gives no way to the rest.
+    """
+
+    products: Sequence[Product]
+    total: int | None = None
+    more: bool = False
+
+
+class Service(Protocol):
+    """A catalogue that answers over the network.
+
+    Attributes:
+        name: of the protocol, as in `--source`.
+        url: where it is.
+        page_size: products a page, as far as the service allows.
+        reach: how many products its pages can show at most.
+    """
+
+    name: str
+    url: str
+    page_size: int
+    reach: int
+
+    def pages(self, question: Question, page_size: int) -> Iterator[Page]:
+        """Ask, page by page; products may be more than those asked for, but not fewer."""
+        ...
+
+    def key(self, product: Product) -> str:
+        """Return what no two products have in common."""
+        ...
+
+    def sensed(self, product: Product) -> datetime:
+        """Return the start of sensing by which the service searches, UTC without a zone."""
+        ...
+
+    def tell(self, product: Product) -> Told:
+        """Return what is said about a product."""
+        ...

@@ -1,0 +1,98 @@
+"""Where scenes are looked up: the sources by their names, and which one a card has by default."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+from cbmctl.catalogue.archive import walk
+from cbmctl.catalogue.odata import OData
+from cbmctl.catalogue.opensearch import OpenSearch
+from cbmctl.catalogue.polite import polite_session
+from cbmctl.catalogue.record import CARDS
+from cbmctl.catalogue.remote import Batch, Search, search
+from cbmctl.catalogue.service import Service
+from cbmctl.catalogue.stac import Stac
+from cbmctl.config import Config
+from cbmctl.errors import UserError
+
+SERVICES: dict[str, type[Stac | OData | OpenSearch]] = {
+    "stac": Stac,
+    "odata": OData,
+    "opensearch": OpenSearch,
+}
+NAMES = (*SERVICES, "archive")
+
+
+class Source(Protocol):
+    """Something that finds products.
+
+    Attributes:
+        name: as in `--source`.
+        place: where it looks, for people and for the record of searches.
+        dated: whether it knows when products were published.
+    """
+
+    name: str
+    place: str
+    dated: bool
+
+    def find(self, wanted: Search, progress: Callable[[int], None]) -> Iterator[Batch]:
+        """Find everything that is wanted, step by step, and tell the days that are done."""
+        ...
+
+
+def source(
+    name: str | None, card: str, url: str | None, config: Config, note: Callable[[str], None]
+) -> Source:
+    """Return a source.
+
+    Args:
+        name: one of NAMES; None means STAC for Sentinel-2, and OData for the cards of Sentinel-1, of which
+            STAC has no collection.
+        card: one of CARDS.
+        url: of the service, where it is not the usual one.
+        config: says where the archive is.
+        note: told when a service makes us wait.
+
+    Raises:
+        UserError: there can be no such source.
+    """
+    name = name or ("stac" if card == "s2" else "odata")
+    if name == "archive":
+        if url:
+            raise UserError(f"--url {url} is of no use with --source archive: that reads {config.eodata}")
+        return _Archive(config.eodata, CARDS[card].folder)
+    if url and not url.startswith(("https://", "http://")):
+        raise UserError(f"--url {url} is no address of a service: write it with https://")
+    return _Remote(SERVICES[name](polite_session(note), url))
+
+
+class _Remote:
+    dated = True
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.name, self.place = service.name, service.url
+
+    def find(self, wanted: Search, progress: Callable[[int], None]) -> Iterator[Batch]:
+        return search(self._service, wanted, progress)
+
+
+class _Archive:
+    name, dated = "archive", False
+
+    def __init__(self, root: Path, folder: str) -> None:
+        self._root, self.place = root, f"{root}/{folder}"
+
+    def find(self, wanted: Search, progress: Callable[[int], None]) -> Iterator[Batch]:
+        """Walk the archive, whatever is asked about the time of publication: it does not know it."""
+        days: set[date] = set()
+
+        def tell(day: date) -> None:
+            if day not in days:
+                days.add(day)
+                progress(1)
+
+        findings = walk(self._root, wanted.area, wanted.start, wanted.end, wanted.card, progress=tell)
+        yield Batch(findings, None)

@@ -1,0 +1,106 @@
+"""STAC, the interface of the Copernicus Data Space for Sentinel-2, by pystac-client."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+import shapely
+from pystac_client.exceptions import APIError
+from pystac_client.item_search import ItemSearch
+from pystac_client.stac_api_io import StacApiIO
+
+from cbmctl.catalogue.normal import Told
+from cbmctl.catalogue.polite import ServiceError, refused
+from cbmctl.catalogue.record import utc
+from cbmctl.catalogue.service import Page, Product, Question
+from cbmctl.errors import UserError
+
+URL = "https://stac.dataspace.copernicus.eu/v1"
+_COLLECTIONS = {"s2": "sentinel-2-l2a"}
+# A whole item takes 90 kB, most of it about assets that lie where the manifest does.
+_FIELDS = ["id", "collection", "geometry", "properties", "assets.safe_manifest.href"]
+_MANIFEST = "safe_manifest"
+
+
+class Stac:
+    """A service with `/search`."""
+
+    name = "stac"
+    page_size = 100
+    reach = 10_000  # deeper paging is what services break off
+
+    def __init__(self, session: requests.Session, url: str | None = None) -> None:
+        """`url`: of the landing page, with or without /search."""
+        self.url = (url or URL).rstrip("/").removesuffix("/search")
+        self._io = StacApiIO(max_retries=None)
+        self._io.session = session
+
+    def pages(self, question: Question, page_size: int) -> Iterator[Page]:
+        """Ask by sensing start; both ends of a STAC period count, so there may be products of the end."""
+        card = question.card
+        if card.name not in _COLLECTIONS:
+            raise UserError(f"{self.url} has no collection of {card.ptype} products: use --source odata")
+        published: dict[str, Any] | None = None
+        if question.published:
+            published = {"op": ">=", "args": [{"property": "published"}, _time(question.published)]}
+        # the search itself and no Client: what that asks beforehand counts against the rate limit
+        items = ItemSearch(
+            f"{self.url}/search",
+            stac_io=self._io,
+            collections=[_COLLECTIONS[card.name]],
+            datetime=f"{_time(question.start)}/{_time(question.end)}",
+            intersects=shapely.geometry.mapping(question.area),
+            filter=published,
+            filter_lang="cql2-json" if published else None,
+            fields=_FIELDS,
+            limit=page_size,
+        )
+        pages = items.pages_as_dicts()
+        while page := self._next(pages):
+            # the count is of the whole answer, not of what lies before the end
+            yield Page(page["features"], page.get("numberMatched"))
+
+    def _next(self, pages: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+        try:
+            return next(pages, None)
+        except APIError as error:
+            if isinstance(error.__context__, ServiceError):
+                raise error.__context__ from None
+            raise refused(self.url, getattr(error, "status_code", None), str(error)) from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ServiceError(
+                f"{self.url} does not answer as STAC does ({error!r}): check the URL of the service"
+            ) from error
+
+    def key(self, product: Product) -> str:
+        """Return the item's id."""
+        return str(product["id"])
+
+    def sensed(self, product: Product) -> datetime:
+        """Return `datetime`, or the start where that is empty."""
+        properties = product["properties"]
+        return utc(properties.get("datetime") or properties["start_datetime"]) or datetime.min
+
+    def tell(self, product: Product) -> Told:
+        """Return what its properties say, and where its manifest lies.
+
+        `raster:offset` of the assets is left alone: the service writes one constant whatever the baseline.
+        """
+        properties, assets = product["properties"], product.get("assets") or {}
+        manifest = (assets.get(_MANIFEST) or {}).get("href")
+        return Told(
+            name=product["id"],
+            path=manifest.rpartition("/")[0] if manifest else None,
+            footprint=product.get("geometry"),
+            cloud_cover=properties.get("eo:cloud_cover"),
+            datatake=properties.get("eopf:datatake_id"),
+            datastrip=properties.get("eopf:datastrip_id"),
+            processed=properties.get("processing:datetime"),
+            published=properties.get("published"),
+            online=properties.get("order:status", "succeeded") == "succeeded",
+        )
+
+
+def _time(time: datetime) -> str:
+    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
