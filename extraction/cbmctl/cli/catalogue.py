@@ -148,9 +148,7 @@ def _notes(output: Output, outcome: Outcome, place: Source, *, since: str | None
     for broken in outcome.findings.broken:
         output.note(f"not entered: {broken.path}: {broken.status}: {broken.reason}")
     if outcome.reached:
-        output.note(
-            f"what was sensed before {outcome.reached:%Y-%m-%d} is known from a sync that was cut short"
-        )
+        output.note(f"goes on at {outcome.reached:%Y-%m-%d}, where an earlier sync was cut short")
     if since and outcome.published is None:
         why = (
             "no complete sync of this area and period is on record"

@@ -1,0 +1,397 @@
+"""OData: complete whatever its limits, polite, idempotent, and errors in one sentence."""
+
+import json
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import shapely
+from click.testing import CliRunner, Result
+from shapely import MultiPolygon, box
+
+from cbmctl import schema
+from cbmctl.catalogue import polite
+from cbmctl.catalogue.polite import Manners
+from cbmctl.cli import cbmctl
+from cbmctl.errors import UserError
+
+from ..conftest import Database
+from .odata_server import Catalogue, reply, serve
+from .recorded import AREA, backscatter, east, many
+
+pytestmark = pytest.mark.postgis
+PERIOD = ("2024-02-01", "2024-03-01")
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polite, "MANNERS", Manners(per_second=1e6, attempts=3, pause_s=0.01))
+
+
+@pytest.fixture
+def area(database: Database) -> Database:
+    schema.apply(database.config)
+    with database.connect() as conn:
+        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(AREA)])
+    return database
+
+
+@pytest.fixture
+def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
+    """A few products of two days."""
+    found = Catalogue(list(many(testdata, range(0, 2000, 500))))
+    with serve(found) as url:
+        yield found, url
+
+
+def run(database: Database, url: str, *options: str, period: tuple[str, str] = PERIOD) -> Result:
+    arguments = ["catalogue", "sync", "there", *period, "bs", "CARD-BS", "--url", url, *options]
+    return CliRunner().invoke(cbmctl, ["--config", str(database.config_path), "--json", *arguments])
+
+
+def sync(database: Database, url: str, *options: str, period: tuple[str, str] = PERIOD) -> dict[str, Any]:
+    result = run(database, url, *options, period=period)
+    assert result.exception is None, result.exception
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
+    with database.connect() as conn:
+        return conn.execute(f"SELECT {columns} FROM dias_catalogue ORDER BY obstime").fetchall()
+
+
+def test_a_record_holds_what_the_service_says(area: Database, testdata: Path) -> None:
+    with serve(Catalogue([backscatter(testdata, 0)])) as url:
+        answer = sync(area, url)
+    name = "S1A_IW_GRDH_1SDV_20240206T041137_20240206T041202_052433_06574A_0000_CARD_BS"
+    assert (answer["added"], answer["source"]) == ([name], "odata")
+    assert rows(area, "reference, obstime, sensor, card, status, path, tile, baseline, epsg, boa_offset") == [
+        (
+            name,
+            datetime(2024, 2, 6, 4, 11, 37),
+            "1A",
+            "bs",
+            "ingested",
+            f"Sentinel-1/SAR/CARD-BS/2024/02/06/{name}",
+            *[None] * 4,
+        )
+    ]
+    assert rows(area, "processed, published, online, cloud_cover") == [
+        (datetime(2024, 2, 7, 2, 15, 21, 670000), datetime(2024, 2, 7, 2, 11, 37, 757000), True, None)
+    ]
+    assert (answer["epsg"], answer["zone_unknown"], answer["resolutions"]) == ([], 1, [10, 20])
+
+
+def test_the_second_sync_changes_nothing(area: Database, catalogue: tuple[Catalogue, str]) -> None:
+    known, url = catalogue
+    assert len(sync(area, url)["added"]) == 4
+    before = rows(area, "xmin::text, dias_catalogue.*::text")
+    again = sync(area, url)
+    assert (again["changed"], again["added"], again["known"]) == (False, [], 4)
+    assert rows(area, "xmin::text, dias_catalogue.*::text") == before
+    assert sync(area, url, "--check")["changed"] is False
+    known.products.pop(0)
+    assert sync(area, url)["known"] == 3  # what the service forgets stays
+
+
+def test_check_changes_nothing(area: Database, catalogue: tuple[Catalogue, str]) -> None:
+    answer = sync(area, catalogue[1], "--check")
+    assert (len(answer["added"]), answer["summary"][0]["count"]) == (4, 4)
+    assert rows(area, "reference") == []
+    with area.connect() as conn:
+        assert conn.execute("SELECT * FROM catalogue_syncs").fetchall() == []
+
+
+def test_more_products_than_the_service_shows(area: Database, testdata: Path) -> None:
+    """10,500 in nine days: $skip ends at 10,000, so the month is asked for in parts."""
+    known = Catalogue([p for number, p in zip(range(10_500), many(testdata, range(10_500)), strict=True)])
+    with serve(known) as url:
+        answer = sync(area, url)
+    assert len(set(answer["added"])) == 10_500
+    assert rows(area, "count(*) OVER ()")[0] == (10_500,)
+    skips = [int(parse_qs(urlsplit(path).query)["$skip"][0]) for path in known.asked]
+    assert max(skips) < 10_000
+    assert len(known.asked) < 20
+
+
+def test_every_product_once_at_the_borders_of_months(area: Database, testdata: Path) -> None:
+    last_minute = 34_308  # of February
+    on_the_border = backscatter(testdata, last_minute + 2)
+    on_the_border["ContentDate"] = {"Start": "2024-03-01T00:00:00.000Z", "End": "2024-03-01T00:00:25.000Z"}
+    known = Catalogue([on_the_border, *(backscatter(testdata, last_minute + n) for n in (0, 1))])
+    with serve(known) as url:
+        found = Counter(sync(area, url, period=("2024-02-01", "2024-05-01"))["added"])
+    assert set(found.values()) == {1}
+    assert len(found) == 3
+    assert len(known.asked) == 3
+
+
+def test_only_what_meets_the_true_area_is_entered(area: Database, testdata: Path) -> None:
+    near = backscatter(testdata, 1)
+    near["GeoFootprint"] = east(near, -2.89)  # meets the area as it is asked for, not the true one
+    outline = shapely.geometry.shape(near["GeoFootprint"])
+    assert not outline.intersects(AREA)
+    assert outline.intersects(AREA.buffer(0.005))
+    with serve(Catalogue([backscatter(testdata, 0), near])) as url:
+        assert len(sync(area, url)["added"]) == 1
+
+
+def test_an_area_of_many_parts_and_corners(database: Database, testdata: Path) -> None:
+    schema.apply(database.config)
+    coast = shapely.Point(30.5, 52.5).buffer(0.4, quad_segs=2000)
+    islands = [shapely.Point(30 + i / 20, 52 + i % 3 / 20).buffer(0.01) for i in range(30)]
+    overseas = box(-61, 14, -60.5, 15)
+    whole = shapely.union_all([coast, *islands, overseas])
+    assert isinstance(whole, MultiPolygon)
+    with database.connect() as conn:
+        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(whole)])
+    far = backscatter(testdata, 2)
+    far["GeoFootprint"] = {"type": "Polygon", "coordinates": [[[-62, 13], [-60, 13], [-60, 16], [-62, 13]]]}
+    known = Catalogue([backscatter(testdata, 0), far])
+    with serve(known) as url:
+        assert len(sync(database, url)["added"]) == 2
+    assert 1 < len(known.asked) < 10
+    assert max(map(len, known.asked)) < 6000
+
+
+def test_hard_footprints_are_handled_or_told_one_by_one(area: Database, testdata: Path) -> None:
+    outlines: dict[str, Any] = {
+        "multi": {
+            "type": "MultiPolygon",
+            "coordinates": [[[[29, 51], [32, 51], [32, 54], [29, 54], [29, 51]]]],
+        },
+        "bow tie": {"type": "Polygon", "coordinates": [[[29, 51], [32, 54], [32, 51], [29, 54], [29, 51]]]},
+        "antimeridian": {
+            "type": "Polygon",
+            "coordinates": [[[179, 52], [-179, 52], [-179, 53], [179, 53], [179, 52]]],
+        },
+        "line": {"type": "Polygon", "coordinates": [[[30, 52], [31, 53], [30, 52], [30, 52]]]},
+        "point": {"type": "Point", "coordinates": [30.5, 52.5]},
+    }
+    known = Catalogue(
+        [backscatter(testdata, n, GeoFootprint=each) for n, each in enumerate(outlines.values())]
+    )
+    nowhere = backscatter(testdata, 8, GeoFootprint=None, Footprint=None)
+    elsewhere = backscatter(testdata, 9, S3Path="/eodata/../../etc/passwd")
+    strange = backscatter(testdata, 10, Name="S1A_IW_GRDH_1SDV_odd")
+    silent = backscatter(testdata, 11)
+    del silent["S3Path"]
+    known.products += [elsewhere, strange, silent]
+    known.shapes |= {id(p): box(30, 52, 31, 53) for p in [*known.products]}
+    known.products.append(nowhere)
+    known.shapes[id(nowhere)] = box(30, 52, 31, 53)
+    with serve(known) as url:
+        result = run(area, url)
+    answer = json.loads(result.stdout)
+    assert len(answer["added"]) == 2  # multi, bow tie; the one at the antimeridian is not here
+    assert Counter(broken["status"] for broken in answer["broken"]) == {
+        "No extent": 3,
+        "!S3 subdir": 2,
+        "Rio error": 1,
+    }
+    assert result.stderr.count("not entered: S1A_IW_GRDH") == 6
+    assert "its footprint is Point, and no polygon" in result.stderr
+    assert "the service gives no footprint for it" in result.stderr
+    assert "leads out" not in result.stderr
+
+
+def test_what_is_not_online_is_listed_and_taken_up_when_it_is_back(
+    area: Database, catalogue: tuple[Catalogue, str]
+) -> None:
+    known, url = catalogue
+    known.products[1]["Online"] = False
+    answer = sync(area, url)
+    assert (len(answer["added"]), len(answer["offline"])) == (4, 1)
+    assert [status for (status,) in rows(area, "status")] == ["ingested", "offline", "ingested", "ingested"]
+    assert sync(area, url)["changed"] is False
+    known.products[1]["Online"] = True
+    back = sync(area, url, "--since", "last")  # published long ago, and asked for all the same
+    assert back["completed"] == answer["offline"]
+    assert {status for (status,) in rows(area, "status")} == {"ingested"}
+
+
+def test_since_last_asks_only_for_what_was_published_since(
+    area: Database, catalogue: tuple[Catalogue, str], testdata: Path
+) -> None:
+    known, url = catalogue
+    first = run(area, url, "--since", "last")
+    assert "no complete sync of this area and period is on record" in first.stderr
+    assert len(json.loads(first.stdout)["added"]) == 4
+    with area.connect() as conn:
+        conn.execute("UPDATE catalogue_syncs SET complete_at = '2024-02-20 00:00+00'")
+    late = backscatter(testdata, 700, PublicationDate="2024-02-18T00:00:00.000Z")
+    later = backscatter(testdata, 800, PublicationDate="2024-02-17T23:59:59.999Z")
+    known.products += [late, later]
+    known.shapes |= {id(p): box(29, 51, 32, 54) for p in (late, later)}
+    answer = sync(area, url, "--since", "last")
+    assert (answer["added"], answer["known"]) == ([late["Name"]], 0)  # two days before the last sync
+    assert answer["published_since"].startswith("2024-02-18")
+    again = sync(area, url, "--since", "last")
+    assert (again["added"], again["changed"]) == ([], False)
+    # another period, another area or a cut outline: everything
+    assert sync(area, url, "--since", "last", period=("2024-01-01", "2024-03-01"))["added"] == [later["Name"]]
+
+
+def test_what_was_cut_short_goes_on(area: Database, testdata: Path) -> None:
+    known = Catalogue([backscatter(testdata, number * 1440) for number in (0, 1, 40, 41, 70)])
+    period = ("2024-02-01", "2024-05-01")
+    with serve(known) as url:
+        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", _parameters(handler)))])
+        known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
+        failed = run(area, url, period=period)
+        assert isinstance(failed.exception, UserError)
+        assert len(rows(area, "reference")) == 2  # February, whole
+        known.asked.clear()
+        result = run(area, url, period=period)
+        answer = json.loads(result.stdout)
+        assert (len(answer["added"]), answer["known"]) == (3, 0)
+        assert len(known.asked) == 2
+        assert "goes on at 2024-03-01" in result.stderr
+        known.asked.clear()
+        sync(area, url, period=period)
+        assert len(known.asked) == 3
+
+
+def _parameters(handler: BaseHTTPRequestHandler) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def half(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"value": [')
+    handler.wfile.flush()
+    hang_up(handler)
+
+
+BUSY: list[Callable[[BaseHTTPRequestHandler], None]] = [
+    lambda handler: reply(handler, 429, {"error": "WAF", "message": "Rate limit exceeded", "status": 429}),
+    lambda handler: reply(handler, 429, "", {"Retry-After": "1"}),
+    lambda handler: reply(handler, 503, "<html>Service Unavailable</html>"),
+    lambda handler: reply(handler, 504, ""),
+    hang_up,
+    half,
+]
+
+
+@pytest.mark.parametrize("fault", BUSY)
+def test_a_busy_service_is_asked_again(
+    area: Database, catalogue: tuple[Catalogue, str], fault: Callable[[BaseHTTPRequestHandler], None]
+) -> None:
+    known, url = catalogue
+    known.faults.append(fault)
+    result = run(area, url)
+    assert len(json.loads(result.stdout)["added"]) == 4
+    assert "attempt 2 in" in result.stderr
+    assert len(known.asked) == 2
+
+
+def test_the_service_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[float] = []
+    known = Catalogue([])
+    known.faults.append(lambda handler: reply(handler, 429, "", {"Retry-After": "7"}))
+    known.faults.append(
+        lambda handler: reply(handler, 429, "", {"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"})
+    )
+    with serve(known) as url:
+        session = polite.polite_session(lambda _line: None)
+        monkeypatch.setattr(polite.time, "sleep", paused.append)
+        polite.ask(session, f"{url}/Products", {})
+    assert [round(pause) for pause in paused if pause > 0.5] == [7]
+
+
+def test_requests_keep_their_distance() -> None:
+    with serve(Catalogue([])) as url:
+        session = polite.polite_session(lambda _line: None, Manners(per_second=20))
+        start = polite.time.monotonic()
+        for _ in range(5):
+            polite.ask(session, f"{url}/Products", {})
+        assert polite.time.monotonic() - start >= 4 / 20
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        (
+            [lambda handler: reply(handler, 502, "")] * 3,
+            "Products does not answer (HTTP 502, 3 attempts): check",
+        ),
+        ([hang_up] * 3, "Products does not answer (it hung up, 3 attempts)"),
+        (
+            [lambda handler: reply(handler, 200, "<html><title>Maintenance</title></html>")],
+            "Products answers with a web page instead of JSON: check the URL, or try again later",
+        ),
+        ([lambda handler: reply(handler, 400, {"detail": "Invalid field: x"})], "(HTTP 400: "),
+        (
+            [lambda handler: reply(handler, 200, {"detail": "hello"})],
+            "answers without products: check the URL",
+        ),
+        ([lambda handler: reply(handler, 200, {"value": [{"a": 1}]})], "lists something that is no product"),
+        ([lambda handler: reply(handler, 429, "", {"Retry-After": "3600"})], "(HTTP 429, 1 attempts)"),
+    ],
+)
+def test_errors_are_one_sentence_and_leave_nothing(
+    area: Database, catalogue: tuple[Catalogue, str], faults: list[Any], sentence: str
+) -> None:
+    known, url = catalogue
+    known.faults.extend(faults)
+    refuse(area, url, sentence)
+
+
+def refuse(database: Database, url: str, sentence: str, *options: str) -> None:
+    result = run(database, url, *options)
+    assert isinstance(result.exception, UserError), result.exception
+    assert sentence in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert rows(database, "reference") == []
+    assert result.stdout == ""
+
+
+def test_a_service_that_is_not_there(area: Database) -> None:
+    with serve(Catalogue([])) as url:
+        pass
+    refuse(area, url, "does not answer (connection refused, 3 attempts): check the network and the URL")
+    refuse(area, "http://no-such-host.invalid/odata/v1", "(unknown host name, 3 attempts)")
+    refuse(area, "catalogue.example", "is no address of a service: write it with https://")
+    refuse(area, "https://x", "that reads", "--source", "archive")
+    refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
+
+
+def test_an_empty_answer_says_what_was_searched(area: Database, testdata: Path) -> None:
+    with serve(Catalogue([])) as url:
+        refuse(
+            area,
+            url,
+            f"{url} has no product from 2024-02-01 to the day before 2024-03-01 that meets area 'there'",
+        )
+        refuse(area, url, "has no product")  # also the second time
+    with serve(Catalogue([backscatter(testdata, 0)])) as url:
+        assert len(sync(area, url)["added"]) == 1
+
+
+def test_a_page_that_repeats(area: Database, testdata: Path) -> None:
+    known = Catalogue(list(many(testdata, range(1200))))
+    with serve(known) as url:
+        for _ in range(2):
+            known.faults.append(
+                lambda handler: reply(handler, 200, known.answer("", _parameters(handler) | {"$skip": "0"}))
+            )
+        refuse(area, url, f"{url} repeats a page of its answer for 2024-02-01 to 2024-03-01")
+
+
+def test_a_count_that_does_not_fit(area: Database, catalogue: tuple[Catalogue, str]) -> None:
+    known, url = catalogue
+    known.lied_count = 5
+    refuse(area, url, f"{url} contradicts itself (it says 5 products and lists 4): try again later")
