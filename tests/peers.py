@@ -34,29 +34,25 @@ def installed() -> Path:
     return python.parent
 
 
-def run(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run a Python program, or a command if it is the name of one, and return what it prints."""
-    binaries = installed()
-    command = (
-        [str(binaries / program)] if (binaries / program).exists() else [binaries / "python", "-c", program]
-    )
+def run(command: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run a command of the environment (`python` is one) and return what it prints."""
     found = subprocess.run(
-        [*command, *arguments],
+        [str(installed() / command), *arguments],
         env=os.environ | dict(environment or {}),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert found.returncode == 0, f"{program[:80]} fails: {found.stderr[-2000:]}"
+    assert found.returncode == 0, f"{command} fails: {found.stderr[-2000:]}"
     return found.stdout
 
 
 @contextmanager
-def serving(program: str, *arguments: str, environment: Mapping[str, str], log: Path) -> Iterator[None]:
+def serving(command: str, *arguments: str, environment: Mapping[str, str], log: Path) -> Iterator[None]:
     """Run a command of the environment in the background."""
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [str(installed() / program), *arguments],
+            [str(installed() / command), *arguments],
             env=os.environ | dict(environment),
             stdout=file,
             stderr=subprocess.STDOUT,

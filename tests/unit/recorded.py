@@ -61,3 +61,28 @@ def east(product: Product, degrees: float) -> Any:
 
 
 AREA = box(30, 52, 31, 53)  # within the recorded outline
+
+
+def sentinel2(testdata: Path, number: int, tile: str = "32TMT", **changes: Any) -> Product:
+    """The recorded Sentinel-2 product as one of level 2A over AREA, sensed `number` days after DAY."""
+    product = recorded(testdata, "odata-products-search-eodag.json")["value"][0]
+    start = DAY + timedelta(days=number)
+    name = f"S2A_MSIL2A_{start:%Y%m%dT%H%M%S}_N0510_R045_T{tile}_20240516T022440.SAFE"
+    given = {
+        "tileId": tile,
+        "productType": "S2MSI2A",
+        "processorVersion": "05.10",
+        "processingLevel": "S2MSI2A",
+    }
+    attributes = [each | {"Value": given.get(each["Name"], each["Value"])} for each in product["Attributes"]]
+    time = f"{start:%Y-%m-%dT%H:%M:%S}.024000Z"
+    own = {
+        "_collection": "SENTINEL-2",
+        "Id": str(uuid.UUID(int=2**64 + number)),
+        "Name": name,
+        "S3Path": f"/eodata/Sentinel-2/MSI/L2A_N0500/{start:%Y/%m/%d}/{name}",
+        "ContentDate": {"Start": time, "End": time},
+        "Attributes": attributes,
+        "GeoFootprint": mapping(AREA),
+    }
+    return product | own | changes

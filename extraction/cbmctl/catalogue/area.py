@@ -38,4 +38,5 @@ def pieces(area: BaseGeometry, corners: int = CORNERS, most: int = PIECES) -> li
 def _round(part: Polygon) -> BaseGeometry:
     """Fill holes, cut what lies beyond the world, leave out digits that nobody needs."""
     within = Polygon(part.exterior).intersection(shapely.box(-180, -90, 180, 90))
-    return shapely.set_precision(within, 10.0**-_DIGITS)
+    # and back to full precision, which whatever is made of it would not have otherwise
+    return shapely.set_precision(shapely.set_precision(within, 10.0**-_DIGITS), 0)

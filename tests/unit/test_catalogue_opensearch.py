@@ -1,0 +1,172 @@
+"""The manual's protocol: one page of at most 2,000 products, and shorter periods where that is not enough."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import shapely
+from click.testing import CliRunner, Result
+from shapely.geometry import shape
+
+from cbmctl import schema
+from cbmctl.catalogue import polite
+from cbmctl.catalogue.normal import normal
+from cbmctl.catalogue.opensearch import OpenSearch
+from cbmctl.catalogue.polite import Manners
+from cbmctl.catalogue.record import CARDS, utc
+from cbmctl.cli import cbmctl
+from cbmctl.errors import UserError
+
+from ..conftest import Database
+from .odata_server import reply
+from .recorded import AREA, DAY, moved, recorded
+
+Feature = dict[str, Any]
+KNOWN = {"productType", "startDate", "completionDate", "geometry", "maxRecords", "exactCount", "sortParam"}
+KNOWN |= {"sortOrder", "publishedAfter", "page"}
+
+
+class Resto:
+    """Answers as recorded ones do; `counts`: whether it says how many there are."""
+
+    def __init__(self, features: list[Feature], *, counts: bool = True, most: int = 2000) -> None:
+        self.features, self.counts, self.most, self.asked = features, counts, most, list[dict[str, str]]()
+
+    def answer(self, given: dict[str, str]) -> tuple[int, Any]:
+        self.asked.append(given)
+        if strange := given.keys() - KNOWN:
+            return 400, {"detail": {"ErrorMessage": "Unknown query parameter(s).", "ErrorCode": 400}} | {
+                "loc": sorted(strange)
+            }
+        start, end = utc(given["startDate"]), utc(given["completionDate"])
+        area = shapely.from_wkt(given["geometry"])
+        found = [
+            feature
+            for feature in self.features
+            if start <= utc(feature["properties"]["startDate"])
+            and utc(feature["properties"]["completionDate"]) <= end
+            and area.intersects(shape(feature["geometry"]))
+        ]
+        page = found[: min(int(given["maxRecords"]), self.most)]
+        more = [{"rel": "next", "href": "x"}] if len(page) < len(found) and not self.counts else []
+        about = {
+            "totalResults": len(found) if self.counts else None,
+            "exactCount": int(self.counts),
+            "links": more,
+        }
+        return 200, {"type": "FeatureCollection", "properties": about, "features": page}
+
+
+@contextmanager
+def serve(resto: Resto) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path != "/resto/api/collections/Sentinel1/search.json":
+                reply(self, 404, {"detail": {"ErrorMessage": "loadFromStore - Not Found", "ErrorCode": 404}})
+                return
+            reply(self, *resto.answer({key: values[0] for key, values in parse_qs(parts.query).items()}))
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/resto/api"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def feature(template: Feature, odata: Feature, number: int) -> Feature:
+    """A recorded feature of another time and place."""
+    product = moved(odata, number)
+    properties = template["properties"] | {
+        "title": product["Name"],
+        "startDate": product["ContentDate"]["Start"],
+        "completionDate": product["ContentDate"]["End"],
+        "productIdentifier": product["S3Path"],
+    }
+    return template | {"id": product["Id"], "properties": properties, "geometry": odata["GeoFootprint"]}
+
+
+@pytest.fixture
+def features(testdata: Path) -> list[Feature]:
+    template = recorded(testdata, "resto-search-CARD-BS.json")["features"][0]
+    (odata,) = recorded(testdata, "odata-products-card-bs.json")["value"]
+    return [feature(template, odata, number) for number in range(4500)]
+
+
+@pytest.fixture
+def area(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    monkeypatch.setattr(polite, "MANNERS", Manners(per_second=1e6, attempts=2, pause_s=0.01))
+    schema.apply(database.config)
+    with database.connect() as conn:
+        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(AREA)])
+    return database
+
+
+def run(database: Database, *options: str) -> Result:
+    arguments = ["catalogue", "sync", "there", "2024-02-01", "2024-03-01", "bs", "CARD-BS", *options]
+    return CliRunner().invoke(
+        cbmctl, ["--config", str(database.config_path), "--json", *arguments, "--source", "opensearch"]
+    )
+
+
+@pytest.mark.postgis
+@pytest.mark.parametrize(("counts", "most"), [(True, 2000), (False, 2000), (True, 300), (False, 300)])
+def test_more_products_than_a_page_holds(
+    area: Database, features: list[Feature], *, counts: bool, most: int
+) -> None:
+    resto = Resto(features, counts=counts, most=most)
+    with serve(resto) as url:
+        result = run(area, "--url", url)
+    assert result.exception is None, result.exception
+    answer = json.loads(result.stdout)
+    assert len(answer["added"]) == len(set(answer["added"])) == len(features)
+    assert all("page" not in given for given in resto.asked)
+
+
+@pytest.mark.postgis
+def test_errors_are_one_sentence(area: Database) -> None:
+    with serve(Resto([])) as url:
+        for options, sentence in (
+            ((), "--source opensearch needs --url of an archive that still speaks it"),
+            (("--url", url), f"{url} has no product from 2024-02-01"),
+            (("--url", f"{url}/x"), "refuses the search (HTTP 404: "),
+        ):
+            result = run(area, *options)
+            assert isinstance(result.exception, UserError)
+            assert sentence in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [("CARD-BS", "bs"), ("CARD-COH6", "c6"), ("CARD-COH12", "c12"), ("S2MSI2A", "s2")],
+)
+def test_recorded_answers_of_every_card(testdata: Path, name: str, card: str) -> None:
+    service = OpenSearch(polite.polite_session(print), "http://x/resto/api")
+    for product in recorded(testdata, f"resto-search-{name}.json")["features"]:
+        record = normal(CARDS[card], service.tell(product))
+        title = product["properties"]["title"]
+        assert (record.reference, record.card, record.sensor, record.online) == (
+            title,
+            card,
+            "1A" if card != "s2" else "2A",
+            True,
+        )
+        assert record.path == product["properties"]["productIdentifier"].removeprefix("/eodata/")
+        assert record.obstime == service.sensed(product).replace(microsecond=0)
+        assert record.published
+        assert record.footprint.is_valid
+        assert (record.tile is not None, record.epsg is not None) == (card == "s2", card == "s2")
+    assert service.sensed({"properties": {"startDate": "2024-02-06T05:11:37+01:00"}}) == DAY
+    assert utc("2024-02-06T04:11:37") == datetime(2024, 2, 6, 4, 11, 37)

@@ -1,0 +1,211 @@
+"""STAC against the real server: 10,000 items of the service's shape, every one once."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import shapely
+from click.testing import CliRunner, Result
+from psycopg import conninfo, sql
+
+from cbmctl import schema
+from cbmctl.catalogue import polite
+from cbmctl.catalogue.polite import Manners
+from cbmctl.catalogue.stac import Stac
+from cbmctl.cli import cbmctl
+from cbmctl.errors import UserError
+
+from ..conftest import Database
+from .recorded import recorded
+from .stac_server import AREA, TILES, Maker, collection, stac_server
+
+pytestmark = pytest.mark.postgis
+DAYS = 335
+NUMBER = DAYS * len(TILES)
+ODD_DAY = 400  # another year: hard cases
+HASTY = Manners(per_second=1e6, attempts=2, pause_s=0.01)
+YEAR = ("2021-01-01", "2022-01-01")
+
+
+@pytest.fixture(scope="module")
+def server(dsn: str, testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """10,050 items of a season, and some hard ones of the year after."""
+    make = Maker(testdata)
+
+    def items() -> Iterator[dict[str, Any]]:
+        for day in range(DAYS):
+            for tile in TILES:
+                yield make.item(day, tile)
+        tile = TILES[0]
+        yield make.item(ODD_DAY, tile, "0400", "20220205T120000")
+        yield make.item(ODD_DAY, tile, "0510", "20240516T022440")
+        homeless = make.item(ODD_DAY + 1, tile)
+        del homeless["assets"]["safe_manifest"]
+        yield homeless
+        across = make.item(ODD_DAY + 2, tile)
+        across["geometry"] = {
+            "type": "MultiPolygon",
+            "coordinates": [
+                [[[179, 55], [180, 55], [180, 56], [179, 56], [179, 55]]],
+                [[[-180, 55], [10, 55], [10, 56], [-180, 56], [-180, 55]]],
+            ],
+        }
+        yield across
+
+    name = sql.Identifier("cbm_test_stac")
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(name))
+    own = conninfo.make_conninfo(dsn, dbname="cbm_test_stac")
+    with psycopg.connect(own, autocommit=True) as conn:
+        conn.execute("CREATE EXTENSION postgis; CREATE EXTENSION btree_gist; CREATE EXTENSION unaccent")
+    folder = tmp_path_factory.mktemp("stac")
+    try:
+        with stac_server(own, items(), collection(testdata), folder) as address:
+            yield address
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def area(database: Database) -> Database:
+    schema.apply(database.config)
+    with database.connect() as conn:
+        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(AREA)])
+    return database
+
+
+def run(database: Database, url: str, *options: str, period: tuple[str, str] = YEAR) -> Result:
+    arguments = ["catalogue", "sync", "there", *period, "s2", "S2MSI2A", "--url", url, *options]
+    return CliRunner().invoke(cbmctl, ["--config", str(database.config_path), "--json", *arguments])
+
+
+def sync(database: Database, url: str, *options: str, period: tuple[str, str] = YEAR) -> dict[str, Any]:
+    result = run(database, url, *options, period=period)
+    assert result.exception is None, result.exception
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def test_ten_thousand_items_each_once(
+    server: str, area: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the manners that the real service gets: the time below has the pauses in it."""
+    asked: list[str] = []
+    send = polite._Adapter.send
+    monkeypatch.setattr(polite._Adapter, "send", lambda *a, **k: (asked.append(""), send(*a, **k))[1])
+    start = time.monotonic()
+    answer = sync(area, server)
+    spent = time.monotonic() - start
+    assert len(answer["added"]) == len(set(answer["added"])) == NUMBER == 10_050
+    with area.connect() as conn:
+        (counted,) = conn.execute("SELECT count(DISTINCT (obstime, tile)) FROM dias_catalogue").fetchall()
+    assert counted == (NUMBER,)
+    assert Stac.page_size == 100
+    assert len(asked) >= NUMBER / 100
+    assert [line["count"] for line in answer["summary"]] == [DAYS // 2 * 30 + 30, DAYS // 2 * 30]
+    assert answer["epsg"] == [32632]
+    requests = len(asked)
+    monkeypatch.setattr(polite, "MANNERS", HASTY)
+    start = time.monotonic()
+    again = sync(area, server)
+    repeated = time.monotonic() - start
+    assert (again["changed"], again["known"]) == (False, NUMBER)
+    with capsys.disabled():  # what was measured; never a gate
+        print(  # noqa: T201
+            f"\n{NUMBER} items by pages of 100: {spent:.1f} s, {requests} requests, the database included;"
+            f" once more, without pauses between requests: {repeated:.1f} s"
+        )
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polite, "MANNERS", HASTY)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_record_holds_what_the_item_says(server: str, area: Database) -> None:
+    sync(area, server, period=("2021-01-05", "2021-01-06"))
+    with area.connect() as conn:
+        row = conn.execute(
+            """SELECT reference, obstime, sensor, card, status, path, tile, baseline, boa_offset, cloud_cover,
+                   epsg, datatake, datastrip, processed, published, online
+               FROM dias_catalogue WHERE tile = '32VKH'"""
+        ).fetchone()
+    name = "S2A_MSIL2A_20210105T102921_N0500_R108_T32VKH_20230301T010203.SAFE"
+    assert row == (
+        name,
+        datetime(2021, 1, 5, 10, 29, 21),
+        "2A",
+        "s2",
+        "ingested",
+        f"Sentinel-2/MSI/L2A_N0500/2021/01/05/{name}",
+        "32VKH",
+        "05.00",
+        None,
+        pytest.approx(41.21),
+        32632,
+        "GS2A_20210105T102921_034773_N05.00",
+        "S2A_OPER_MSI_L2A_DS_S2RP_20230301T010203_S20210105T102921_N05.00",
+        datetime(2023, 3, 1, 1, 2, 3),
+        datetime(2021, 1, 5, 18, 29, 21, 150523),
+        True,
+    )
+
+
+@pytest.mark.usefixtures("hasty")
+def test_versions_and_hard_items(server: str, area: Database) -> None:
+    result = run(area, server, period=("2022-01-01", "2023-01-01"))
+    answer = json.loads(result.stdout)
+    assert len(answer["added"]) == 3
+    assert [(pair["old"].split("_")[3], pair["new"].split("_")[3]) for pair in answer["superseded"]] == [
+        ("N0400", "N0510")
+    ]
+    assert [broken["status"] for broken in answer["broken"]] == ["!S3 subdir"]
+    assert "names no folder of the archive for it" in result.stderr
+    assert [line["count"] for line in answer["summary"]] == [2]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_since_last(server: str, area: Database) -> None:
+    period = ("2021-02-01", "2021-03-01")
+    sync(area, server, period=period)
+    with area.connect() as conn:
+        conn.execute("UPDATE catalogue_syncs SET complete_at = '2021-03-01 18:00+00'")
+        conn.execute("DELETE FROM dias_catalogue")
+    assert len(sync(area, server, "--since", "last", period=period)["added"]) == 2 * len(TILES)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_errors_are_one_sentence(server: str, area: Database) -> None:
+    for url, sentence in (
+        (
+            server,
+            f"{server} has no product from 2030-01-01 to the day before 2030-02-01 that meets area 'there'",
+        ),
+        (f"{server}/nowhere", "/nowhere refuses the search (HTTP 404:"),
+    ):
+        result = run(area, url, period=("2030-01-01", "2030-02-01"))
+        assert isinstance(result.exception, UserError), result.exception
+        assert sentence in str(result.exception)
+
+
+def test_the_recorded_item_and_the_recorded_search(testdata: Path) -> None:
+    from cbmctl.catalogue.normal import normal
+    from cbmctl.catalogue.record import CARDS
+
+    stac = Stac(polite.polite_session(print))
+    item = recorded(testdata, "stac-item-s2-l2a.json")
+    record = normal(CARDS["s2"], stac.tell(item))
+    assert record.path == f"Sentinel-2/MSI/L2A_N0500/2022/02/17/{item['id']}.SAFE"
+    assert (record.baseline, record.boa_offset, record.epsg) == ("05.10", None, 32613)
+    # abridged by the project that recorded it: without assets there is no path
+    for abridged in recorded(testdata, "stac-search-response-live-20260923-abridged.json")["features"]:
+        assert stac.sensed(abridged) == datetime(2026, 9, 22, 10, 20, 19, 24000)
+        assert stac.tell(abridged).path is None
