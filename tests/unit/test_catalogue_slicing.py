@@ -23,7 +23,7 @@ AREA = box(0, 0, 1, 1)
 
 
 class Paged:
-    """A service that shows `reach` products at most, by pages of at most `cap`; both ends of a period count."""
+    """A service of `reach` products at most, by pages of at most `cap`; both ends of a period count."""
 
     name, url = "paged", "http://paged"
 

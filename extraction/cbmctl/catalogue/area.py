@@ -22,10 +22,12 @@ def pieces(area: BaseGeometry, corners: int = CORNERS, most: int = PIECES) -> li
         corners: of all polygons together.
         most: polygons.
     """
-    step = _FIRST_STEP_DEGREES
+    step, wide = _FIRST_STEP_DEGREES, area
     while step < 10:
-        # simplified by less than it was widened: what remains contains the area
-        wide = shapely.simplify(shapely.buffer(area, 2 * step, quad_segs=2), step)
+        # simplified before, because widening a coast takes long; and by less than it is widened: what remains
+        # contains the area
+        wide = shapely.buffer(shapely.simplify(wide, step), 3 * step, quad_segs=2)
+        wide = shapely.simplify(wide, step)
         found = [_round(part) for part in shapely.get_parts(wide).tolist()]
         simple = [part for part in found if isinstance(part, Polygon) and part.is_valid]
         few = len(found) <= most and sum(len(part.exterior.coords) for part in simple) <= corners
