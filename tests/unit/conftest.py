@@ -9,14 +9,18 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
-from shapely import MultiPolygon, Polygon, box
+from shapely import MultiPolygon, Polygon, box, to_wkb
 
+from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
 from cbmctl.schema import apply
 
 from ..conftest import Database
 from .loading import fields, write
+from .odata_server import Catalogue, serve
 from .products import LEFT, TOP, make_product, metadata
+from .recorded import AREA, many
+from .searching import HASTY
 
 EPSG = 32632
 # On an image of 400 x 400 m: a rectangle off the pixels' borders, a triangle, and one far away.
@@ -154,3 +158,26 @@ def roles(database: Database) -> Iterator[None]:
         for name in names:
             conn.execute(f"DROP OWNED BY {name} CASCADE")  # type: ignore[call-overload]
             conn.execute(f"DROP ROLE {name}")  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services are asked without the pauses that real ones get."""
+    monkeypatch.setattr(polite, "MANNERS", HASTY)
+
+
+@pytest.fixture
+def area(database: Database) -> Database:
+    """A database with the schema and the area 'there'."""
+    apply(database.config)
+    with database.connect() as conn:
+        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [to_wkb(AREA)])
+    return database
+
+
+@pytest.fixture
+def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
+    """A service with a few products of two days, and its address."""
+    found = Catalogue(list(many(testdata, range(0, 2000, 500))))
+    with serve(found) as url:
+        yield found, url

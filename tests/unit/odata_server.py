@@ -113,6 +113,8 @@ def serve(catalogue: Catalogue) -> Iterator[str]:
             except RefusedError as refused:
                 reply(self, refused.code, refused.answer)
 
+        do_POST = do_GET  # noqa: N815 - for what goes wrong with other protocols
+
         def log_message(self, *_: Any) -> None:
             pass
 

@@ -1,70 +1,25 @@
 """OData: complete whatever its limits, polite, idempotent, and errors in one sentence."""
 
 import json
-import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import shapely
-from click.testing import CliRunner, Result
 from shapely import MultiPolygon, box
 
 from cbmctl import schema
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import Manners
-from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
 from .recorded import AREA, backscatter, east, many
+from .searching import parameters_of, refuse, rows, run, sync
 
-pytestmark = pytest.mark.postgis
-PERIOD = ("2024-02-01", "2024-03-01")
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polite, "MANNERS", Manners(per_second=1e6, attempts=3, pause_s=0.01))
-
-
-@pytest.fixture
-def area(database: Database) -> Database:
-    schema.apply(database.config)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(AREA)])
-    return database
-
-
-@pytest.fixture
-def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
-    """A few products of two days."""
-    found = Catalogue(list(many(testdata, range(0, 2000, 500))))
-    with serve(found) as url:
-        yield found, url
-
-
-def run(database: Database, url: str, *options: str, period: tuple[str, str] = PERIOD) -> Result:
-    arguments = ["catalogue", "sync", "there", *period, "bs", "CARD-BS", "--url", url, *options]
-    return CliRunner().invoke(cbmctl, ["--config", str(database.config_path), "--json", *arguments])
-
-
-def sync(database: Database, url: str, *options: str, period: tuple[str, str] = PERIOD) -> dict[str, Any]:
-    result = run(database, url, *options, period=period)
-    assert result.exception is None, result.exception
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
-
-
-def rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
-    with database.connect() as conn:
-        return conn.execute(f"SELECT {columns} FROM dias_catalogue ORDER BY obstime").fetchall()
+pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
 
 
 def test_a_record_holds_what_the_service_says(area: Database, testdata: Path) -> None:
@@ -243,7 +198,7 @@ def test_what_was_cut_short_goes_on(area: Database, testdata: Path) -> None:
     known = Catalogue([backscatter(testdata, number * 1440) for number in (0, 1, 40, 41, 70)])
     period = ("2024-02-01", "2024-05-01")
     with serve(known) as url:
-        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", _parameters(handler)))])
+        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", parameters_of(handler)))])
         known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
         failed = run(area, url, period=period)
         assert isinstance(failed.exception, UserError)
@@ -257,116 +212,6 @@ def test_what_was_cut_short_goes_on(area: Database, testdata: Path) -> None:
         known.asked.clear()
         sync(area, url, period=period)
         assert len(known.asked) == 3
-
-
-def _parameters(handler: BaseHTTPRequestHandler) -> dict[str, str]:
-    return {key: values[0] for key, values in parse_qs(urlsplit(handler.path).query).items()}
-
-
-def hang_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-def half(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"value": [')
-    handler.wfile.flush()
-    hang_up(handler)
-
-
-BUSY: list[Callable[[BaseHTTPRequestHandler], None]] = [
-    lambda handler: reply(handler, 429, {"error": "WAF", "message": "Rate limit exceeded", "status": 429}),
-    lambda handler: reply(handler, 429, "", {"Retry-After": "1"}),
-    lambda handler: reply(handler, 503, "<html>Service Unavailable</html>"),
-    lambda handler: reply(handler, 504, ""),
-    hang_up,
-    half,
-]
-
-
-@pytest.mark.parametrize("fault", BUSY)
-def test_a_busy_service_is_asked_again(
-    area: Database, catalogue: tuple[Catalogue, str], fault: Callable[[BaseHTTPRequestHandler], None]
-) -> None:
-    known, url = catalogue
-    known.faults.append(fault)
-    result = run(area, url)
-    assert len(json.loads(result.stdout)["added"]) == 4
-    assert "attempt 2 in" in result.stderr
-    assert len(known.asked) == 2
-
-
-def test_the_service_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    paused: list[float] = []
-    known = Catalogue([])
-    known.faults.append(lambda handler: reply(handler, 429, "", {"Retry-After": "7"}))
-    known.faults.append(
-        lambda handler: reply(handler, 429, "", {"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"})
-    )
-    with serve(known) as url:
-        session = polite.polite_session(lambda _line: None)
-        monkeypatch.setattr(polite.time, "sleep", paused.append)
-        polite.ask(session, f"{url}/Products", {})
-    assert [round(pause) for pause in paused if pause > 0.5] == [7]
-
-
-def test_requests_keep_their_distance() -> None:
-    with serve(Catalogue([])) as url:
-        session = polite.polite_session(lambda _line: None, Manners(per_second=20))
-        start = polite.time.monotonic()
-        for _ in range(5):
-            polite.ask(session, f"{url}/Products", {})
-        assert polite.time.monotonic() - start >= 4 / 20
-
-
-@pytest.mark.parametrize(
-    ("faults", "sentence"),
-    [
-        (
-            [lambda handler: reply(handler, 502, "")] * 3,
-            "Products does not answer (HTTP 502, 3 attempts): check",
-        ),
-        ([hang_up] * 3, "Products does not answer (it hung up, 3 attempts)"),
-        (
-            [lambda handler: reply(handler, 200, "<html><title>Maintenance</title></html>")],
-            "Products answers with a web page instead of JSON: check the URL, or try again later",
-        ),
-        ([lambda handler: reply(handler, 400, {"detail": "Invalid field: x"})], "(HTTP 400: "),
-        (
-            [lambda handler: reply(handler, 200, {"detail": "hello"})],
-            "answers without products: check the URL",
-        ),
-        ([lambda handler: reply(handler, 200, {"value": [{"a": 1}]})], "lists something that is no product"),
-        ([lambda handler: reply(handler, 429, "", {"Retry-After": "3600"})], "(HTTP 429, 1 attempts)"),
-    ],
-)
-def test_errors_are_one_sentence_and_leave_nothing(
-    area: Database, catalogue: tuple[Catalogue, str], faults: list[Any], sentence: str
-) -> None:
-    known, url = catalogue
-    known.faults.extend(faults)
-    refuse(area, url, sentence)
-
-
-def refuse(database: Database, url: str, sentence: str, *options: str) -> None:
-    result = run(database, url, *options)
-    assert isinstance(result.exception, UserError), result.exception
-    assert sentence in str(result.exception)
-    assert "\n" not in str(result.exception)
-    assert rows(database, "reference") == []
-    assert result.stdout == ""
-
-
-def test_a_service_that_is_not_there(area: Database) -> None:
-    with serve(Catalogue([])) as url:
-        pass
-    refuse(area, url, "does not answer (connection refused, 3 attempts): check the network and the URL")
-    refuse(area, "http://no-such-host.invalid/odata/v1", "(unknown host name, 3 attempts)")
-    refuse(area, "catalogue.example", "is no address of a service: write it with https://")
-    refuse(area, "https://x", "that reads", "--source", "archive")
-    refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
 
 
 def test_an_empty_answer_says_what_was_searched(area: Database, testdata: Path) -> None:
@@ -386,7 +231,7 @@ def test_a_page_that_repeats(area: Database, testdata: Path) -> None:
     with serve(known) as url:
         for _ in range(2):
             known.faults.append(
-                lambda handler: reply(handler, 200, known.answer("", _parameters(handler) | {"$skip": "0"}))
+                lambda handler: reply(handler, 200, known.answer("", parameters_of(handler) | {"$skip": "0"}))
             )
         refuse(area, url, f"{url} repeats a page of its answer for 2024-02-01 to 2024-03-01")
 

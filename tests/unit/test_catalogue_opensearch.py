@@ -15,18 +15,16 @@ import shapely
 from click.testing import CliRunner, Result
 from shapely.geometry import shape
 
-from cbmctl import schema
 from cbmctl.catalogue import polite
 from cbmctl.catalogue.normal import normal
 from cbmctl.catalogue.opensearch import OpenSearch
-from cbmctl.catalogue.polite import Manners
 from cbmctl.catalogue.record import CARDS, utc
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 
 from ..conftest import Database
 from .odata_server import reply
-from .recorded import AREA, DAY, moved, recorded
+from .recorded import DAY, moved, recorded
 
 Feature = dict[str, Any]
 KNOWN = {"productType", "startDate", "completionDate", "geometry", "maxRecords", "exactCount", "sortParam"}
@@ -105,15 +103,6 @@ def features(testdata: Path) -> list[Feature]:
     return [feature(template, odata, number) for number in range(4500)]
 
 
-@pytest.fixture
-def area(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    monkeypatch.setattr(polite, "MANNERS", Manners(per_second=1e6, attempts=2, pause_s=0.01))
-    schema.apply(database.config)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(AREA)])
-    return database
-
-
 def run(database: Database, *options: str) -> Result:
     arguments = ["catalogue", "sync", "there", "2024-02-01", "2024-03-01", "bs", "CARD-BS", *options]
     return CliRunner().invoke(
@@ -122,6 +111,7 @@ def run(database: Database, *options: str) -> Result:
 
 
 @pytest.mark.postgis
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("counts", "most"), [(True, 2000), (False, 2000), (True, 300), (False, 300)])
 def test_more_products_than_a_page_holds(
     area: Database, features: list[Feature], *, counts: bool, most: int
@@ -136,6 +126,7 @@ def test_more_products_than_a_page_holds(
 
 
 @pytest.mark.postgis
+@pytest.mark.usefixtures("hasty")
 def test_errors_are_one_sentence(area: Database) -> None:
     with serve(Resto([])) as url:
         for options, sentence in (

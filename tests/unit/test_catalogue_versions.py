@@ -14,10 +14,12 @@ from cbmctl.catalogue.sync import Synced, store
 from cbmctl.catalogue.versions import Pair
 from cbmctl.database import connect
 from cbmctl.errors import UserError
+from cbmctl.parcels.supersede import supersede
 from cbmctl.planning import plan, plan_scenes
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
+from ..conftest import REPOSITORY
 from .conftest import OFFSET, Season, pixels
 from .products import make_product, metadata
 
@@ -290,3 +292,38 @@ def test_two_extracted_versions_of_a_time_before_this_are_told_apart(extracted: 
         (ORIGINAL.reference, False, False, False),
         (BETTER.reference, True, True, True),
     ]
+
+
+def test_new_parcels_leave_nothing_to_wait_for(extracted: Season) -> None:
+    season = extracted
+    enter(
+        season, here(season, BETTER), changed(here(season, BETTER), reference="z", tile="33UUU", online=False)
+    )
+    assert sorted(statuses(season).values()) == ["extracted", "offered", "offline"]
+    with season.database.connect() as conn:
+        supersede(conn, season.config.tables, check_only=False, drop_statistics=True)
+    assert statuses(season) == {
+        ORIGINAL.reference: "superseded",
+        BETTER.reference: "ingested",
+        "z": "offline",
+    }
+
+
+def test_the_statement_for_parcels_in_two_tiles_picks_the_first_by_name(season: Season) -> None:
+    text = (REPOSITORY / "docs/decisions/overlap.md").read_text()
+    statement = text.split("```sql")[1].split("```")[0].rstrip(";\n ")
+    enter(
+        season,
+        ORIGINAL,
+        changed(ORIGINAL, reference="a", tile="33UUU"),
+        changed(ORIGINAL, reference="b", tile="32TLT"),
+    )
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'extracted'")
+        conn.execute(
+            "INSERT INTO sigs (pid, obsid, band, mean)"
+            " SELECT pid, id, band, 1 FROM dias_catalogue,"
+            " (VALUES (1), (2)) p (pid), (VALUES ('B04'), ('B08')) b (band)"
+        )
+    found = season.rows(f"SELECT pid, band, tile FROM ({statement}) s ORDER BY 1, 2")
+    assert found == [(pid, band, "32TLT") for pid in (1, 2) for band in ("B04", "B08")]

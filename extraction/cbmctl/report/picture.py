@@ -82,7 +82,7 @@ def _figure(scene: Scene) -> Figure:
     figure.text(0.035, 0.945, scene.title, fontsize=19, fontweight="bold")
     summary = (
         f"{count(facts.parcels)} parcels in {facts.table}",
-        f"{count(facts.extracted)} of {count(facts.scene_count)} scenes extracted",
+        f"{count(facts.extracted)} of {count(facts.current)} scenes extracted",
         f"{count(facts.sigs)} statistics",
         f"{count(facts.hists)} class histograms",
     )

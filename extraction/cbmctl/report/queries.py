@@ -72,6 +72,11 @@ class Facts:
         return sum(scenes.count for scenes in self.scenes)
 
     @property
+    def current(self) -> int:
+        """All scenes but those that another version of the same acquisition stands for."""
+        return sum(scenes.count for scenes in self.scenes if scenes.status not in ("superseded", "offered"))
+
+    @property
     def extracted(self) -> int:
         """The scenes whose statistics are in the database."""
         return sum(scenes.count for scenes in self.scenes if scenes.status == "extracted")

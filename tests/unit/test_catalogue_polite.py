@@ -1,0 +1,130 @@
+"""How services are asked: at a distance, again when they are busy, with one sentence when it is no use."""
+
+import json
+import socket
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+from cbmctl.catalogue import polite
+from cbmctl.catalogue.polite import Manners
+
+from ..conftest import Database
+from .odata_server import Catalogue, reply, serve
+from .searching import refuse, run
+
+pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def half(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"value": [')
+    handler.wfile.flush()
+    hang_up(handler)
+
+
+BUSY: list[Callable[[BaseHTTPRequestHandler], None]] = [
+    lambda handler: reply(handler, 429, {"error": "WAF", "message": "Rate limit exceeded", "status": 429}),
+    lambda handler: reply(handler, 429, "", {"Retry-After": "1"}),
+    lambda handler: reply(handler, 503, "<html>Service Unavailable</html>"),
+    lambda handler: reply(handler, 504, ""),
+    hang_up,
+    half,
+]
+
+
+@pytest.mark.parametrize("fault", BUSY)
+def test_a_busy_service_is_asked_again(
+    area: Database, catalogue: tuple[Catalogue, str], fault: Callable[[BaseHTTPRequestHandler], None]
+) -> None:
+    known, url = catalogue
+    known.faults.append(fault)
+    result = run(area, url)
+    assert len(json.loads(result.stdout)["added"]) == 4
+    assert "attempt 2 in" in result.stderr
+    assert len(known.asked) == 2
+
+
+def test_the_service_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[float] = []
+    known = Catalogue([])
+    known.faults.append(lambda handler: reply(handler, 429, "", {"Retry-After": "7"}))
+    known.faults.append(
+        lambda handler: reply(handler, 429, "", {"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"})
+    )
+    with serve(known) as url:
+        session = polite.polite_session(lambda _line: None)
+        monkeypatch.setattr(polite.time, "sleep", paused.append)
+        polite.ask(session, f"{url}/Products", {})
+    assert [round(pause) for pause in paused if pause > 0.5] == [7]
+
+
+def test_requests_keep_their_distance() -> None:
+    with serve(Catalogue([])) as url:
+        session = polite.polite_session(lambda _line: None, Manners(per_second=20))
+        start = polite.time.monotonic()
+        for _ in range(5):
+            polite.ask(session, f"{url}/Products", {})
+        assert polite.time.monotonic() - start >= 4 / 20
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        (
+            [lambda handler: reply(handler, 502, "")] * 3,
+            "Products does not answer (HTTP 502, 3 attempts): check",
+        ),
+        ([hang_up] * 3, "Products does not answer (it hung up, 3 attempts)"),
+        (
+            [lambda handler: reply(handler, 200, "<html><title>Maintenance</title></html>")],
+            "Products answers with a web page instead of JSON: check the URL, or try again later",
+        ),
+        ([lambda handler: reply(handler, 400, {"detail": "Invalid field: x"})], "(HTTP 400: "),
+        (
+            [lambda handler: reply(handler, 200, {"detail": "hello"})],
+            "answers without products: check the URL",
+        ),
+        ([lambda handler: reply(handler, 200, {"value": [{"a": 1}]})], "lists something that is no product"),
+        ([lambda handler: reply(handler, 429, "", {"Retry-After": "3600"})], "(HTTP 429, 1 attempts)"),
+    ],
+)
+def test_errors_are_one_sentence_and_leave_nothing(
+    area: Database, catalogue: tuple[Catalogue, str], faults: list[Any], sentence: str
+) -> None:
+    known, url = catalogue
+    known.faults.extend(faults)
+    refuse(area, url, sentence)
+
+
+def test_a_service_that_is_not_there(area: Database) -> None:
+    with serve(Catalogue([])) as url:
+        pass
+    refuse(area, url, "does not answer (connection refused, 3 attempts): check the network and the URL")
+    refuse(area, "http://no-such-host.invalid/odata/v1", "(unknown host name, 3 attempts)")
+    refuse(area, "catalogue.example", "is no address of a service: write it with https://")
+    refuse(area, "https://x", "that reads", "--source", "archive")
+    refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
+
+
+def test_stac_says_the_same(area: Database, catalogue: tuple[Catalogue, str]) -> None:
+    known, url = catalogue
+    for faults, sentence in (
+        (
+            [lambda handler: reply(handler, 200, "<html></html>")],
+            "/search answers with a web page instead of JSON",
+        ),
+        ([hang_up] * 3, "/search does not answer (it hung up, 3 attempts)"),
+        ([lambda handler: reply(handler, 200, {"features": 7})], "does not answer as STAC does"),
+        ([lambda handler: reply(handler, 400, {"code": "BadRequest"})], "refuses the search (HTTP 400: "),
+    ):
+        known.faults.extend(faults)
+        refuse(area, url, sentence, "--source", "stac", card=("s2",))
