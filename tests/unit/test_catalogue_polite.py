@@ -94,7 +94,10 @@ def test_requests_keep_their_distance() -> None:
             "answers without products: check the URL",
         ),
         ([lambda handler: reply(handler, 200, {"value": [{"a": 1}]})], "lists something that is no product"),
-        ([lambda handler: reply(handler, 429, "", {"Retry-After": "3600"})], "(HTTP 429, 1 attempts)"),
+        (
+            [lambda handler: reply(handler, 429, "", {"Retry-After": "3600"})],
+            "(HTTP 429, and asks for 3600 s of patience, 1 attempt)",
+        ),
     ],
 )
 def test_errors_are_one_sentence_and_leave_nothing(

@@ -44,7 +44,7 @@ ZURICH = Country(
     {"scl": True, "10": list(BANDS[10]), "20": list(BANDS[20])},
     -1000,
     37,
-    3,  # of two acquisitions there is a newer baseline, one was delivered twice
+    1,  # of three versions that are there twice; the newer clips of the others show half of the older ones
 )
 DENMARK = Country(
     "dk_gsaa2016/marker2016_small.shp",

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = 200  # of what a service says, in a message
@@ -109,12 +109,15 @@ class _Adapter(HTTPAdapter):
                     return response
                 problem = f"HTTP {response.status_code}"
                 asked_for = _retry_after(response)
-            if attempt == self._manners.attempts or asked_for > self._manners.longest_s:
+            if asked_for > self._manners.longest_s:
+                problem += f", and asks for {asked_for:.0f} s of patience"
+                break
+            if attempt == self._manners.attempts:
                 break
             self._pause(place, problem, attempt, asked_for)
         raise ServiceError(
-            f"{place} does not answer ({problem}, {attempt} attempts): check the network and the URL, try"
-            " again later, or choose another --source"
+            f"{place} does not answer ({problem}, {counted(attempt, 'attempt')}): check the network and the"
+            " URL, try again later, or choose another --source"
         )
 
     def _wait_for_turn(self) -> None:
