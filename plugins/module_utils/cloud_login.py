@@ -115,7 +115,10 @@ def region_of(wish: Wish, entry: dict[str, Any]) -> str:
     of_entry = [each["name"] if isinstance(each, dict) else str(each) for each in entry.get("regions") or []]
     of_entry = of_entry or [str(entry[name]) for name in ("region_name",) if entry.get(name)]
     if wish.region and of_entry and wish.region not in of_entry:
-        found = f"The entry {wish.cloud} of clouds.yaml is for {listed(of_entry)}, and tenant_cloud_region for {wish.region}"
+        found = (
+            f"The entry {wish.cloud} of clouds.yaml is for {listed(of_entry)}, "
+            f"and tenant_cloud_region for {wish.region}"
+        )
         remedy = "write the same in both, or make an entry without region_name"
         raise StoppedError("region", "wrong", wish.region, found, remedy)
     return wish.region or (of_entry[0] if len(of_entry) == 1 else "")
