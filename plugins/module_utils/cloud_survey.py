@@ -48,7 +48,7 @@ def survey(connection: Any, cloud: str, regions: Iterable[str], *, whole: bool =
         networks=[Network(each.id, each.name or "", bool(each.is_router_external)) for each in networks],
         # Cinder's own placeholder is not for users
         volume_types=[each.name for each in types if each.name != "__DEFAULT__"],
-        servers=[_server(each, flavors) for each in servers],
+        servers=[_server(connection, each, flavors) for each in servers],
         volumes=[
             _volume(each) for each in every("volumes", lambda: connection.block_storage.volumes(details=True))
         ],
@@ -67,14 +67,18 @@ def survey(connection: Any, cloud: str, regions: Iterable[str], *, whole: bool =
     )
 
 
-def _server(each: Any, flavors: Iterable[Any]) -> Server:
+def _server(connection: Any, each: Any, flavors: Iterable[Any]) -> Server:
     flavor = each.flavor or {}
     # before microversion 2.47 Nova names the flavor by its id only
     name = flavor.get("original_name") or next(
         (known.name for known in flavors if known.id == flavor.get("id")), ""
     )
     addresses = [one["addr"] for several in (each.addresses or {}).values() for one in several]
-    fault = (each.fault or {}).get("message", "") if each.status == "ERROR" else ""
+    fault = ""
+    if each.status == "ERROR" and "cbm_tenant" in (each.metadata or {}):
+        # Nova's list leaves the fault out for a server that no host would take
+        whole = told(lambda: connection.compute.get_server(each.id)) or each
+        fault = (whole.fault or {}).get("message", "")
     return Server(
         each.id, each.name or "", each.status or "", name, dict(each.metadata or {}), addresses, fault
     )

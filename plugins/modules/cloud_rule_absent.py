@@ -18,8 +18,8 @@ module: cloud_rule_absent
 short_description: Remove one rule of a security group
 description:
   - Removes exactly the rule of that id.
-  - C(openstack.cloud.security_group_rule) removes by attributes, and takes a rule for any protocol or any address
-    for every other one; C(openstack.cloud.resource) does not work for rules, because they cannot be updated.
+  - C(openstack.cloud.security_group_rule) removes by attributes, and takes every rule for one without any;
+    C(openstack.cloud.resource) does not work for rules, because they cannot be updated.
 requirements:
   - openstacksdk
 options:

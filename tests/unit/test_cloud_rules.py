@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .test_cloud_plan import GROUP, WISH, planned, rule
@@ -237,6 +237,7 @@ BY_HAND = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(WISHES, st.lists(BY_HAND, max_size=6))
 def test_doing_what_the_plan_says_leaves_nothing_to_do(wish: Wish, by_hand: list[Rule]) -> None:
     rules = [*{each.id: each for each in by_hand}.values()]

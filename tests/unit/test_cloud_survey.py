@@ -45,8 +45,9 @@ SERVER = Answer(
     flavor={"original_name": "eo2.2xlarge"},
     metadata={"cbm_tenant": "dk"},
     addresses={"cloud_1": [{"addr": "10.0.0.5"}, {"addr": "203.0.113.5"}]},
-    fault={"message": "No valid host was found.", "code": 500},
+    fault=None,
 )
+FAULT = {"message": "No valid host was found.", "code": 500}
 VOLUME = Answer(
     id="v",
     name="cbm-dk-data",
@@ -97,6 +98,7 @@ def cloud(**changes: Any) -> Answer:
     answers: dict[str, Any] = {
         "flavors": [Answer(id="f", name="eo2.2xlarge", vcpus=8, ram=32768)],
         "servers": [SERVER],
+        "server": Answer(fault=FAULT),
         "images": [Answer(id="i", name="Debian 13", status="active", created_at="2026-11-01T00:00:00Z")],
         "networks": [Answer(id="n", name="external", is_router_external=True)],
         "security_groups": [
@@ -136,7 +138,9 @@ def cloud(**changes: Any) -> Answer:
         current_project_id="project",
         current_user_id="user",
         config=Answer(region_name="WAW3-2", config={"auth": {"application_credential_id": "c"}}),
-        compute=Answer(flavors=ask["flavors"], servers=ask["servers"], get_limits=ask["nova"]),
+        compute=Answer(
+            flavors=ask["flavors"], servers=ask["servers"], get_server=ask["server"], get_limits=ask["nova"]
+        ),
         image=Answer(images=ask["images"]),
         network=Answer(
             networks=ask["networks"],
@@ -203,6 +207,11 @@ def test_a_cloud_may_keep_its_limits_to_itself(question: str, gone: set[str]) ->
 def test_a_credential_may_not_be_allowed_to_look_at_itself() -> None:
     found = survey(cloud(credential=exceptions.ForbiddenException("no")), "cdse-dk", [])
     assert found.credential_expires == ""
+
+
+def test_a_fault_that_the_cloud_does_not_tell() -> None:
+    found = survey(cloud(server=exceptions.ForbiddenException("no")), "cdse-dk", [])
+    assert (found.servers[0].status, found.servers[0].fault) == ("ERROR", "")
 
 
 def test_a_cloud_that_names_flavors_by_id() -> None:

@@ -79,7 +79,12 @@ KEYSTONE: Config = {
     "database": database("keystone"),
     "token": {"provider": "fernet", "expiration": 86400},
     # validity is looked up every time: expired and withdrawn credentials are refused at once
-    "cache": {"enabled": "true", "backend": "dogpile.cache.memcached", "memcache_servers": CACHE, "expiration_time": 10},
+    "cache": {
+        "enabled": "true",
+        "backend": "dogpile.cache.memcached",
+        "memcache_servers": CACHE,
+        "expiration_time": 10,
+    },
     "fernet_tokens": {"key_repository": "/etc/keystone/fernet-keys"},
     "credential": {"key_repository": "/etc/keystone/credential-keys"},
     # the default costs a third of a second for every login
@@ -115,7 +120,7 @@ NOVA: Config = {
             "enabled_apis": "osapi_compute",
             "osapi_compute_listen": "127.0.0.1",
             "osapi_compute_workers": 1,
-            "report_interval": 10,
+            "report_interval": 4,
             "service_down_time": 60,
             "sync_power_state_interval": 30,
             "block_device_allocate_retries_interval": 1,
@@ -166,7 +171,12 @@ NEUTRON: Config = {
     "database": database("neutron"),
     "nova": login("nova", endpoint_type="internal"),
     "placement": login("placement", endpoint_type="internal"),
-    "quotas": {"quota_floatingip": 10, "quota_security_group": 10, "quota_security_group_rule": 100, "quota_port": 50},
+    "quotas": {
+        "quota_floatingip": 10,
+        "quota_security_group": 10,
+        "quota_security_group_rule": 100,
+        "quota_port": 50,
+    },
     "ml2": {
         "type_drivers": "flat,vxlan,local",
         "tenant_network_types": "vxlan",
@@ -192,7 +202,7 @@ CINDER: Config = {
             "api_paste_config": "/etc/cinder/api-paste.ini",
             "state_path": "/var/lib/cinder",
             "auth_strategy": "keystone",
-            "report_interval": 10,
+            "report_interval": 4,
             "service_down_time": 60,
         },
     ),
@@ -205,7 +215,10 @@ CINDER: Config = {
 
 def write(path: str, config: Config) -> None:
     """An INI file as OpenStack and supervisor read it."""
-    sections = ("\n".join([f"[{name}]", *(f"{k} = {v}" for k, v in body.items()), ""]) for name, body in config.items())
+    sections = (
+        "\n".join([f"[{name}]", *(f"{k} = {v}" for k, v in body.items()), ""])
+        for name, body in config.items()
+    )
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join(sections))
@@ -213,7 +226,14 @@ def write(path: str, config: Config) -> None:
 
 def main() -> None:
     """Every file, and the directories that the services expect."""
-    services = {"keystone": KEYSTONE, "placement": PLACEMENT, "glance-api": GLANCE, "nova": NOVA, "neutron": NEUTRON, "cinder": CINDER}
+    services = {
+        "keystone": KEYSTONE,
+        "placement": PLACEMENT,
+        "glance-api": GLANCE,
+        "nova": NOVA,
+        "neutron": NEUTRON,
+        "cinder": CINDER,
+    }
     for name, config in services.items():
         write(f"/etc/{name.split('-')[0]}/{name}.conf", config)
     for directory in ("labcloud/lock", "glance/images", "glance/staging", "glance/tasks", "nova/instances"):

@@ -1,7 +1,7 @@
-"""A server's volumes: files behind loop devices, listed in the directory that the server has mounted at /run/vm.
+"""A server's volumes: files behind loop devices, listed in the directory that it has mounted at /run/vm.
 
-A line of the list is `vdb <volume id> <major:minor>`; the server's own /sbin/vm-disks makes nodes and links of it, at its
-start and whenever it is told.
+A line of the list is `vdb <volume id> <major:minor>`; the server's own /sbin/vm-disks makes nodes and links
+of it, at its start and whenever it is told.
 """
 
 import os
@@ -27,7 +27,7 @@ class Disk:
     @property
     def file(self) -> Path:
         """As Cinder's driver names it."""
-        return VOLUMES / f"volume-{self.volume}"
+        return VOLUMES / f"cbm-volume-{self.volume}.img"
 
     def attach(self) -> None:
         """Has a loop device afterwards, the one from before if there is one."""

@@ -1,4 +1,4 @@
-"""The host's Docker engine, whose socket is mounted: servers are its containers, networks are its networks."""
+"""The host's Docker engine, whose socket is mounted: servers are its containers, networks its networks."""
 
 import json
 from pathlib import Path
@@ -62,7 +62,7 @@ def network(vif: Any) -> str:
 
 @lockutils.synchronized("networks")
 def drop_if_empty(name: str) -> None:
-    """Removes a network that no server has any more. The external one stays: it is the control plane's own."""
+    """Removes a network that no server has any more; the external one has the control plane."""
     engine = client()
     # not the network's own list: it lacks containers that are stopped
     if not engine.containers(all=True, filters={"network": [name]}):
@@ -99,8 +99,10 @@ def unplug(container: str, address: str) -> None:
             engine.disconnect_container_from_network(container, name)
 
 
-def create(uuid: str, name: str, hostname: str, image: str, nics: list[tuple[str, str]], mounts: dict[str, str]) -> str:
-    """A container like a VM of lab/tasks/vm.yml, not started; `nics` are (network, address), `mounts` go by their target."""
+def create(
+    uuid: str, name: str, *, hostname: str, image: str, nics: list[tuple[str, str]], mounts: dict[str, str]
+) -> str:
+    """A container like a VM of lab/tasks/vm.yml, not started; `nics` are (network, address), `mounts` by target."""
     engine, now = client(), settings()
     host = engine.create_host_config(
         cap_add=now["capabilities"],
@@ -112,7 +114,10 @@ def create(uuid: str, name: str, hostname: str, image: str, nics: list[tuple[str
         restart_policy={"Name": "unless-stopped"},
         log_config=docker.types.LogConfig(type="json-file", config={"max-size": "4m"}),
         network_mode=nics[0][0] if nics else "none",
-        mounts=[docker.types.Mount(target, source, type="bind", read_only=True) for target, source in mounts.items()],
+        mounts=[
+            docker.types.Mount(target, source, type="bind", read_only=True)
+            for target, source in mounts.items()
+        ],
     )
     host["CgroupnsMode"] = "private"
     endpoints = {nics[0][0]: engine.create_endpoint_config(ipv4_address=nics[0][1])} if nics else {}

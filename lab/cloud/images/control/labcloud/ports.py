@@ -1,4 +1,4 @@
-"""Neutron's ports: bound at once, active at once. Docker plugs them when the server is made; there are no agents."""
+"""Neutron's ports: bound and active at once, without agents. Docker plugs them when the server is made."""
 
 from typing import Any
 
@@ -22,5 +22,8 @@ class InstantMechanismDriver(api.MechanismDriver):
         """Called by Neutron when a server takes the port."""
         for segment in context.segments_to_bind[:1]:
             context.set_binding(
-                segment[api.ID], "bridge", {portbindings.CAP_PORT_FILTER: True}, status=constants.PORT_STATUS_ACTIVE
+                segment[api.ID],
+                "bridge",
+                {portbindings.CAP_PORT_FILTER: True},
+                status=constants.PORT_STATUS_ACTIVE,
             )

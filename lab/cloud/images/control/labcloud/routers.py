@@ -1,4 +1,4 @@
-"""Neutron's routers and floating IPs: all in its tables; a floating IP of a server is a further NIC of its container."""
+"""Neutron's routers and floating IPs: rows in its tables; a floating IP is a NIC of a server's container."""
 
 from typing import Any
 

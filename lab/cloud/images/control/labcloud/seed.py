@@ -1,4 +1,4 @@
-"""`python3 -m labcloud.seed identity|resources`: what every such cloud has, put in by its own API while the image is built."""
+"""`python3 -m labcloud.seed identity|resources`: what every such cloud has; runs while the image is built."""
 
 import sys
 from typing import Any
@@ -33,7 +33,10 @@ IMAGES = {
 }
 
 # The addresses are those of lab/cloud/vars.yml. The small one can be exhausted by a test.
-EXTERNAL = {"external": ("172.30.41.100", "172.30.41.159"), "external-small": ("172.30.41.200", "172.30.41.201")}
+EXTERNAL = {
+    "external": ("172.30.41.100", "172.30.41.159"),
+    "external-small": ("172.30.41.200", "172.30.41.201"),
+}
 
 
 def identity(cloud: Any) -> None:
@@ -43,14 +46,18 @@ def identity(cloud: Any) -> None:
     roles = {role.name: role for role in keystone.roles()}
     roles["service"] = roles.get("service") or keystone.create_role(name="service")
     for name, (types, port, path) in SERVICES.items():
-        user = keystone.create_user(name=name, password=PASSWORD, domain_id="default", default_project_id=project.id)
+        user = keystone.create_user(
+            name=name, password=PASSWORD, domain_id="default", default_project_id=project.id
+        )
         for role in ("admin", "service"):
             keystone.assign_project_role_to_user(project, user, roles[role])
         for kind in types:
             service = keystone.create_service(name=name, type=kind)
             for interface in ("public", "internal", "admin"):
                 url = f"http://127.0.0.1:{port}{path}"
-                keystone.create_endpoint(service_id=service.id, interface=interface, region_id=REGION, url=url)
+                keystone.create_endpoint(
+                    service_id=service.id, interface=interface, region_id=REGION, url=url
+                )
 
 
 def resources(cloud: Any) -> None:
@@ -73,18 +80,18 @@ def resources(cloud: Any) -> None:
     cloud.block_storage.delete_type(cloud.block_storage.find_type("__DEFAULT__"))
 
     neutron = cloud.network
-    for name, (first, last) in EXTERNAL.items():
+    for name, pool in EXTERNAL.items():
         network = neutron.create_network(
             name=name, is_router_external=True, provider_network_type="flat", provider_physical_network=name
         )
-        subnet(neutron, network, "172.30.41.0/24", "172.30.41.1", first, last)
+        subnet(neutron, network, "172.30.41.0/24", "172.30.41.1", pool)
     eodata = neutron.create_network(
         name="eodata", is_shared=True, provider_network_type="flat", provider_physical_network="eodata"
     )
-    subnet(neutron, eodata, "172.30.42.0/24", None, "172.30.42.10", "172.30.42.250")
+    subnet(neutron, eodata, "172.30.42.0/24", None, ("172.30.42.10", "172.30.42.250"))
 
 
-def subnet(neutron: Any, network: Any, cidr: str, gateway: str | None, first: str, last: str) -> None:
+def subnet(neutron: Any, network: Any, cidr: str, gateway: str | None, pool: tuple[str, str]) -> None:
     """A network's one subnet."""
     neutron.create_subnet(
         network_id=network.id,
@@ -93,7 +100,7 @@ def subnet(neutron: Any, network: Any, cidr: str, gateway: str | None, first: st
         cidr=cidr,
         gateway_ip=gateway,
         is_dhcp_enabled=False,
-        allocation_pools=[{"start": first, "end": last}],
+        allocation_pools=[{"start": pool[0], "end": pool[1]}],
     )
 
 

@@ -1,5 +1,7 @@
 """Nova's driver: a server is a container with systemd, set up by cloud-init, on the host's Docker engine."""
 
+# ruff: noqa: ARG002, PLR0917 - the signatures are Nova's
+
 import base64
 import json
 from typing import Any
@@ -15,7 +17,7 @@ from labcloud import disks, engine
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
-# Pretended: flavors shall fit that this machine has no room for. The server's real limits are the lab's settings.
+# Pretended: flavors shall fit that this machine has no room for. What a server may really use is a setting.
 VCPUS, MEMORY_MB, DISK_GB = 256, 1024 * 1024, 100_000
 
 STATES = {
@@ -51,28 +53,30 @@ class ContainerDriver(driver.ComputeDriver):
         """By their containers' labels."""
         return [container["Labels"][engine.SERVER] for container in engine.servers()]
 
-    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:  # noqa: ARG002
+    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
         """Whether it runs."""
-        return hardware.InstanceInfo(state=STATES.get(self._container(instance)["State"], power_state.NOSTATE))
+        return hardware.InstanceInfo(
+            state=STATES.get(self._container(instance)["State"], power_state.NOSTATE)
+        )
 
-    def get_console_output(self, context: Any, instance: Any) -> str:  # noqa: ARG002
+    def get_console_output(self, context: Any, instance: Any) -> str:
         """All that its console has said; Nova cuts it."""
         return engine.client().logs(self._container(instance)["Id"], tail=2000)
 
     # Life
 
-    def spawn(  # noqa: PLR0917 - Nova's
+    def spawn(
         self,
-        context: Any,  # noqa: ARG002
+        context: Any,
         instance: Any,
-        image_meta: Any,  # noqa: ARG002
-        injected_files: Any,  # noqa: ARG002
-        admin_password: Any,  # noqa: ARG002
-        allocations: Any,  # noqa: ARG002
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: Any,
+        allocations: Any,
         network_info: Any = None,
         block_device_info: Any = None,
         power_on: bool = True,
-        accel_info: Any = None,  # noqa: ARG002
+        accel_info: Any = None,
     ) -> None:
         """A container with the server's ports, floating IPs, volumes and metadata."""
         self._write_seed(instance)
@@ -80,15 +84,19 @@ class ContainerDriver(driver.ComputeDriver):
         if engine.settings()["eodata"] and any(vif["network"]["label"] == "eodata" for vif in network_info):
             mounts["/eodata"] = engine.settings()["eodata"]
         mappings = driver.block_device_info_get_mapping(block_device_info)
-        wanted = [disks.Disk(m["mount_device"].rpartition("/")[2], m["connection_info"]["serial"]) for m in mappings]
-        disks.write(instance.uuid, wanted)
+        disks.write(instance.uuid, [self._disk(m["mount_device"], m["connection_info"]) for m in mappings])
         container = engine.create(
             instance.uuid,
             f"cbm-cloud-{instance.hostname}-{instance.uuid[:8]}",
-            instance.hostname,
-            instance.system_metadata["image_lab_image"],
-            [(engine.network(vif), ip["address"]) for vif in network_info for ip in vif.fixed_ips() if ip["version"] == 4],
-            mounts,
+            hostname=instance.hostname,
+            image=instance.system_metadata["image_lab_image"],
+            nics=[
+                (engine.network(vif), ip["address"])
+                for vif in network_info
+                for ip in vif.fixed_ips()
+                if ip["version"] == 4
+            ],
+            mounts=mounts,
         )
         # of ports that had them before there was a server
         for address in (floating["address"] for vif in network_info for floating in vif.floating_ips()):
@@ -109,14 +117,14 @@ class ContainerDriver(driver.ComputeDriver):
         (seed / "meta-data").write_text(json.dumps(metadata))
         (seed / "user-data").write_bytes(base64.b64decode(instance.user_data or "") or b"#cloud-config\n{}\n")
 
-    def destroy(  # noqa: PLR0917 - Nova's
+    def destroy(
         self,
-        context: Any,  # noqa: ARG002
+        context: Any,
         instance: Any,
-        network_info: Any,  # noqa: ARG002
-        block_device_info: Any = None,  # noqa: ARG002
-        destroy_disks: bool = True,  # noqa: ARG002
-        destroy_secrets: bool = True,  # noqa: ARG002
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
     ) -> None:
         """Also a half-made one: nothing is left of it."""
         container = engine.find(instance.uuid)
@@ -129,26 +137,31 @@ class ContainerDriver(driver.ComputeDriver):
     def cleanup(self, *args: Any, **kwargs: Any) -> None:
         """Destroying has left nothing."""
 
-    def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:  # noqa: ARG002
+    def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
         """As a button that is pressed, then held."""
         engine.client().stop(self._container(instance)["Id"], timeout=timeout)
 
     def power_on(
-        self, context: Any, instance: Any, network_info: Any, block_device_info: Any = None, accel_info: Any = None  # noqa: ARG002
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        accel_info: Any = None,
     ) -> None:
         """With the disks that it had."""
         disks.write(instance.uuid, disks.read(instance.uuid))
         engine.client().start(self._container(instance)["Id"])
 
-    def reboot(  # noqa: PLR0917 - Nova's
+    def reboot(
         self,
-        context: Any,  # noqa: ARG002
+        context: Any,
         instance: Any,
-        network_info: Any,  # noqa: ARG002
+        network_info: Any,
         reboot_type: str,
-        block_device_info: Any = None,  # noqa: ARG002
-        bad_volumes_callback: Any = None,  # noqa: ARG002
-        accel_info: Any = None,  # noqa: ARG002
+        block_device_info: Any = None,
+        bad_volumes_callback: Any = None,
+        accel_info: Any = None,
     ) -> None:
         """A hard one does not wait."""
         disks.write(instance.uuid, disks.read(instance.uuid))
@@ -156,7 +169,7 @@ class ContainerDriver(driver.ComputeDriver):
 
     # Volumes
 
-    def get_device_name_for_instance(self, instance: Any, bdms: Any, block_device_obj: Any) -> str:  # noqa: ARG002
+    def get_device_name_for_instance(self, instance: Any, bdms: Any, block_device_obj: Any) -> str:
         """The first that is free; vda would be the root disk."""
         used = {bdm.device_name for bdm in bdms}
         for letter in "bcdefghijklmnopqrstuvwxyz":
@@ -164,17 +177,20 @@ class ContainerDriver(driver.ComputeDriver):
                 return f"/dev/vd{letter}"
         raise exception.TooManyDiskDevices(maximum=25)
 
-    def get_volume_connector(self, instance: Any) -> dict[str, str]:  # noqa: ARG002
+    def get_volume_connector(self, instance: Any) -> dict[str, str]:
         """What Cinder wants to know of the hypervisor."""
         return {"ip": CONF.my_block_storage_ip, "initiator": "none", "host": CONF.host}
 
-    def attach_volume(self, context: Any, connection_info: Any, instance: Any, mountpoint: str, **_: Any) -> None:  # noqa: ARG002
+    def attach_volume(
+        self, context: Any, connection_info: Any, instance: Any, mountpoint: str, **_: Any
+    ) -> None:
         """Seen inside when this returns."""
-        disk = disks.Disk(mountpoint.rpartition("/")[2], connection_info["serial"])
-        disks.write(instance.uuid, [*disks.read(instance.uuid), disk])
+        disks.write(instance.uuid, [*disks.read(instance.uuid), self._disk(mountpoint, connection_info)])
         self._look_at_disks(instance)
 
-    def detach_volume(self, context: Any, connection_info: Any, instance: Any, mountpoint: str, **_: Any) -> None:  # noqa: ARG002
+    def detach_volume(
+        self, context: Any, connection_info: Any, instance: Any, mountpoint: str, **_: Any
+    ) -> None:
         """Gone inside when this returns."""
         attached = disks.read(instance.uuid)
         disks.write(instance.uuid, [disk for disk in attached if disk.volume != connection_info["serial"]])
@@ -183,9 +199,13 @@ class ContainerDriver(driver.ComputeDriver):
             if disk.volume == connection_info["serial"]:
                 disk.detach()
 
-    def extend_volume(self, context: Any, connection_info: Any, instance: Any, requested_size: int) -> None:  # noqa: ARG002
+    def extend_volume(self, context: Any, connection_info: Any, instance: Any, requested_size: int) -> None:
         """Cinder has grown the file; the server's disk follows."""
-        disks.Disk(device="", volume=connection_info["serial"]).grow()
+        self._disk("", connection_info).grow()
+
+    @staticmethod
+    def _disk(mountpoint: str, connection_info: Any) -> disks.Disk:
+        return disks.Disk(mountpoint.rpartition("/")[2], connection_info["serial"])
 
     def _look_at_disks(self, instance: Any) -> None:
         container = self._container(instance)
@@ -194,12 +214,12 @@ class ContainerDriver(driver.ComputeDriver):
 
     # Ports
 
-    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:  # noqa: ARG002
+    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
         """A further NIC."""
         for ip in vif.fixed_ips():
             engine.plug(self._container(instance)["Id"], engine.network(vif), ip["address"])
 
-    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:  # noqa: ARG002
+    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
         """One NIC less."""
         for ip in vif.fixed_ips():
             engine.unplug(self._container(instance)["Id"], ip["address"])
@@ -213,7 +233,7 @@ class ContainerDriver(driver.ComputeDriver):
 
     # The hypervisor
 
-    def get_available_nodes(self, refresh: bool = False) -> list[str]:  # noqa: ARG002
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
         """One."""
         return [CONF.host]
 
@@ -235,11 +255,11 @@ class ContainerDriver(driver.ComputeDriver):
             "hypervisor_version": 1,
             "hypervisor_hostname": nodename,
             "cpu_info": json.dumps({}),
-            "supported_instances": [("x86_64", "lxc", "exe"), ("x86_64", "docker", "hvm"), ("aarch64", "docker", "hvm")],
+            "supported_instances": [("x86_64", "docker", "hvm"), ("aarch64", "docker", "hvm")],
             "numa_topology": None,
         }
 
-    def update_provider_tree(self, provider_tree: Any, nodename: str, allocations: Any = None) -> None:  # noqa: ARG002
+    def update_provider_tree(self, provider_tree: Any, nodename: str, allocations: Any = None) -> None:
         """What placement may give away."""
         totals = {"VCPU": VCPUS, "MEMORY_MB": MEMORY_MB, "DISK_GB": DISK_GB}
         inventory = {

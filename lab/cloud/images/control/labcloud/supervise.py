@@ -8,7 +8,7 @@ WSGI = {
     "placement": ("/usr/bin/placement-api", 8778, 1),
 }
 
-# name: module with main(), its arguments. Debian's packages of the daemons themselves would bring libvirt and qemu.
+# name: module with main(), its arguments. Debian's packages of the daemons would bring libvirt and qemu.
 DAEMONS = {
     "neutron": ("neutron.cmd.eventlet.server", "--config-file /etc/neutron/neutron.conf"),
     "nova-api": ("nova.cmd.api_os_compute", ""),
@@ -33,7 +33,7 @@ FOUNDATION = {
 
 
 def wsgi(file: str, port: int, processes: int) -> str:
-    """The command line of uwsgi. Without the header, clients would use a connection again that uwsgi has closed."""
+    """The command line. Without the header, clients would use a connection again that uwsgi has closed."""
     return (
         f"/usr/bin/uwsgi --plugins python3 --master --die-on-term --need-app --enable-threads --threads 6"
         f" --processes {processes} --buffer-size 65535 --http-socket 127.0.0.1:{port} --wsgi-file {file}"
@@ -45,7 +45,10 @@ def main() -> None:
     """Foundation first, the rest when the start script says so."""
     commands = dict(FOUNDATION)
     commands |= {name: wsgi(*of) for name, of in WSGI.items()}
-    commands |= {name: f"/usr/bin/python3 -m labcloud.daemon {module} {rest}".strip() for name, (module, rest) in DAEMONS.items()}
+    commands |= {
+        name: f"/usr/bin/python3 -m labcloud.daemon {module} {rest}".strip()
+        for name, (module, rest) in DAEMONS.items()
+    }
     config: Config = {
         "supervisord": {"nodaemon": "true", "user": "root", "logfile": "/dev/null", "logfile_maxbytes": 0},
         "unix_http_server": {"file": "/run/supervisor.sock"},
