@@ -102,7 +102,7 @@ def unplug(container: str, address: str) -> None:
 def create(
     uuid: str, name: str, *, hostname: str, image: str, nics: list[tuple[str, str]], mounts: dict[str, str]
 ) -> str:
-    """A container like a VM of lab/tasks/vm.yml, not started; `nics` are (network, address), `mounts` by target."""
+    """Make a VM like lab/tasks/vm.yml, not started; `nics` are (network, address), `mounts` by target."""
     engine, now = client(), settings()
     host = engine.create_host_config(
         cap_add=now["capabilities"],
