@@ -47,7 +47,8 @@ def survey(connection: Any, cloud: str, regions: Iterable[str], *, whole: bool =
         images=[Image(each.id, each.name or "", each.status or "", each.created_at or "") for each in images],
         networks=[Network(each.id, each.name or "", bool(each.is_router_external)) for each in networks],
         # Cinder's own placeholder is not for users
-        volume_types=[each.name for each in types if each.name != "__DEFAULT__"],
+        # sorted, because Cinder lists them in any order
+        volume_types=sorted(each.name for each in types if each.name != "__DEFAULT__"),
         servers=[_server(connection, each, flavors) for each in servers],
         volumes=[
             _volume(each) for each in every("volumes", lambda: connection.block_storage.volumes(details=True))
