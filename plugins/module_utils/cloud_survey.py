@@ -46,8 +46,7 @@ def survey(connection: Any, cloud: str, regions: Iterable[str], *, whole: bool =
         flavors=[Flavor(each.name, int(each.vcpus or 0), int(each.ram or 0), each.id) for each in flavors],
         images=[Image(each.id, each.name or "", each.status or "", each.created_at or "") for each in images],
         networks=[Network(each.id, each.name or "", bool(each.is_router_external)) for each in networks],
-        # Cinder's own placeholder is not for users
-        # sorted, because Cinder lists them in any order
+        # in an order that stays; Cinder's own placeholder is not for users
         volume_types=sorted(each.name for each in types if each.name != "__DEFAULT__"),
         servers=[_server(connection, each, flavors) for each in servers],
         volumes=[
