@@ -153,7 +153,10 @@ def _there(
         "server": _told(machine, "id", "name", "status", "flavor", "addresses", "fault"),
         "volume": _told(disk, "id", "name", "size", "status", "type", "attached_to"),
         "group": _told(fence.group, "id", "name"),
-        "ports": {name: _told(ports.get(name), "id", "name", "addresses") for name in ("tenant", "eodata")},
+        "ports": {
+            name: _told(ports.get(name), "id", "name", "network_id", "addresses")
+            for name in ("tenant", "eodata")
+        },
         "rules_missing": arguments(fence.lacking),
         "rules_extra": [{"id": rule.id, "text": words(rule)} for rule in fence.extra],
     }
