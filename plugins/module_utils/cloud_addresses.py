@@ -1,0 +1,119 @@
+"""The tenant's floating IPs: the server's own, and those in reserve."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .cloud_findings import Change, Difference, Findings, counted, listed
+from .cloud_model import Address, Port, Survey, Wish
+from .cloud_stock import InTheWayError
+
+CHECK = "floating IPs"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What is there and what is to be done. `take`: one that the project has and the server is to get."""
+
+    server: Address | None = None
+    take: Address | None = None
+    wanted: bool = False
+    reserves_missing: Sequence[str] = ()
+
+    @property
+    def new(self) -> int:
+        """How many the cloud is asked for."""
+        return len(self.reserves_missing) + (self.wanted and self.take is None)
+
+
+def addresses(findings: Findings, wish: Wish, survey: Survey, port: Port | None) -> Addresses:
+    """Compare. An address once given to the tenant is kept, because clients know it."""
+    marked = [each for each in survey.addresses if wish.marked(each.description)]
+    mine = next((each for each in survey.addresses if port and each.port_id == port.id), None)
+    noted = len(findings.checks)
+    try:
+        take, wanted = _of_server(findings, wish, survey, port, mine)
+    except InTheWayError:
+        return Addresses(server=mine)
+    if wanted:
+        _change(findings, wish, take, mine)
+    others = [each for each in marked if each not in (take, mine)]
+    in_reserve = max(0, wish.floating_ips - 1) if wish.external_network else 0
+    lacking = _reserve(findings, wish, survey, in_reserve - len(others))
+    if len(others) > in_reserve:
+        _too_many(findings, wish, others, in_reserve)
+    if len(findings.checks) == noted:
+        reserve = f"; in reserve: {listed(each.address for each in others)}" if others else ""
+        number = wish.floating_ips if wish.external_network or wish.floating_ip else 0
+        findings.ok(CHECK, str(number), f"{mine.address if mine else 'none'}{reserve}")
+    return Addresses(mine, take, wanted, lacking)
+
+
+def _of_server(
+    findings: Findings, wish: Wish, survey: Survey, port: Port | None, mine: Address | None
+) -> tuple[Address | None, bool]:
+    """The known address that the server is to get, and whether it is to get one at all."""
+    if wish.floating_ip:
+        named = _named(findings, wish, survey, port)
+        return (named, True) if named != mine else (None, False)
+    if mine is not None or not wish.external_network or wish.floating_ips < 1:
+        return None, False
+    free = [each for each in survey.addresses if wish.marked(each.description) and not each.port_id]
+    # the one without a number was a server's before, which is made anew now
+    return min(free, key=lambda each: (each.description, each.address), default=None), True
+
+
+def _named(findings: Findings, wish: Wish, survey: Survey, port: Port | None) -> Address:
+    """The address that the inventory names, if it is free for the server."""
+    named = next((each for each in survey.addresses if wish.floating_ip in (each.address, each.id)), None)
+    if named is None:
+        free = listed(sorted(each.address for each in survey.addresses if not each.port_id))
+        remedy = f"write a free one in tenant_cloud_floating_ip ({free}), or leave the line out for a new one"
+        sentence = f"The project does not have the address {wish.floating_ip}"
+        findings.missing(CHECK, wish.floating_ip, sentence, remedy)
+        raise InTheWayError
+    if named.port_id and (port is None or named.port_id != port.id):
+        device = next((each.device_id for each in survey.ports if each.id == named.port_id), "")
+        owner = next((each.name for each in survey.servers if each.id == device), f"port {named.port_id}")
+        sentence = f"The address {named.address} is used by another server, {owner}"
+        remedy = "take it off there, or write another in tenant_cloud_floating_ip"
+        findings.wrong(CHECK, wish.floating_ip, sentence, remedy)
+        raise InTheWayError
+    return named
+
+
+def _change(findings: Findings, wish: Wish, take: Address | None, mine: Address | None) -> None:
+    before = [f"address: {mine.address if mine else 'none'}"]
+    if take:
+        text = f"The server {wish.name} gets the address {take.address}, which the project has."
+        change = Change("attach", "floating_ip", wish.name, text, before, [f"address: {take.address}"])
+    else:
+        text = f"The server {wish.name} gets a floating IP of {wish.external_network}."
+        after = [f"address: a new one of {wish.external_network}"]
+        change = Change("create", "floating_ip", wish.name, text, before, after)
+    findings.change(CHECK, "the server's", change)
+
+
+def _reserve(findings: Findings, wish: Wish, survey: Survey, number: int) -> list[str]:
+    """The descriptions of addresses to be reserved: each of its own, because two alike count as one thing."""
+    taken = {each.description for each in survey.addresses}
+    numbered = (f"{wish.mark}, address {count}" for count in range(2, 2 + max(0, number) + len(taken)))
+    lacking = [description for description in numbered if description not in taken][: max(0, number)]
+    for description in lacking:
+        text = f"A floating IP of {wish.external_network} is reserved for {wish.tenant}."
+        after = [f"description: '{description}'", "server: none"]
+        change = Change("create", "floating_ip", description, text, after=after)
+        findings.change(CHECK, f"{wish.floating_ips - 1} in reserve", change)
+    return lacking
+
+
+def _too_many(findings: Findings, wish: Wish, others: Sequence[Address], wanted: int) -> None:
+    known = listed(each.address for each in others)
+    text = (
+        f"{wish.tenant} has {counted(len(others), 'floating IP')} beside its server's ({known}), "
+        f"the inventory wants {wanted}; they are left, because a released address is lost: "
+        "openstack floating ip delete releases them."
+    )
+    difference = Difference(
+        "floating_ip", wish.name, f"in reserve: {wanted}", f"in reserve: {len(others)}", text
+    )
+    findings.differ(CHECK, difference)

@@ -1,0 +1,111 @@
+"""The data volume: the tenant's, which may grow, or the operator's, which is only attached."""
+
+from .cloud_findings import Change, Difference, Findings
+from .cloud_model import Server, Survey, Volume, Wish
+from .cloud_stock import InTheWayError, holder, ours
+
+CHECK = "data volume"
+READY = ("available", "in-use")
+
+
+def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None) -> Volume | None:
+    """Find it, and note what is to be done."""
+    name = wish.volume or wish.volume_name
+    try:
+        found = _given(findings, wish, survey) if wish.volume else _ours(findings, wish, survey)
+    except InTheWayError:
+        return None
+    if found is None:
+        kind = wish.volume_type or "the cloud's default type"
+        text = f"The volume {name} is made: {wish.volume_gb} GB, {kind}."
+        after = [f"size: {wish.volume_gb} GB", f"type: {kind}", f"metadata: cbm_tenant={wish.tenant}"]
+        findings.change(CHECK, f"{wish.volume_gb} GB", Change("create", "volume", name, text, after=after))
+        _attach(findings, wish, name)
+    elif _usable(findings, wish, survey, found, server):
+        noted = len(findings.checks)
+        if not wish.volume:
+            _size(findings, wish, found)
+            _type(findings, wish, found)
+        if server is None or server.id not in found.attached_to:
+            _attach(findings, wish, name)
+        if len(findings.checks) == noted:
+            findings.ok(CHECK, name, f"{found.id}, {found.size} GB, attached to {wish.name}")
+    return found
+
+
+def _given(findings: Findings, wish: Wish, survey: Survey) -> Volume:
+    found = [each for each in survey.volumes if wish.volume in (each.id, each.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        sentence = f"There are {len(found)} volumes {wish.volume}"
+        findings.wrong(CHECK, wish.volume, sentence, "write the id of the right one in tenant_cloud_volume")
+    else:
+        sentence = f"There is no volume {wish.volume} in this project and region"
+        remedy = (
+            "write the id of one that is there in tenant_cloud_volume, or leave the line out for a new one"
+        )
+        findings.missing(CHECK, wish.volume, sentence, remedy)
+    raise InTheWayError
+
+
+def _ours(findings: Findings, wish: Wish, survey: Survey) -> Volume | None:
+    things = [each for each in survey.volumes if each.name == wish.volume_name]
+    return ours(findings, CHECK, things, [each for each in things if wish.owns(each.metadata)])
+
+
+def _usable(findings: Findings, wish: Wish, survey: Survey, found: Volume, server: Server | None) -> bool:
+    name = wish.volume or wish.volume_name
+    # a server of our name is told of by itself
+    others = [
+        owner
+        for each in found.attached_to
+        if (server is None or each != server.id) and (owner := holder(survey, each)) != wish.name
+    ]
+    if found.status.startswith("error"):
+        sentence = f"The volume {name} is in the state {found.status}"
+        remedy = "ask the cloud's support to reset or restore it; nothing here deletes it"
+        findings.wrong(CHECK, name, sentence, remedy)
+    elif others:
+        sentence = f"The volume {name} is attached to another server, {others[0]}"
+        findings.wrong(CHECK, name, sentence, "detach it there, and run again")
+    elif found.status not in READY:
+        sentence = f"The volume {name} is {found.status}, so it cannot be worked with"
+        remedy = "wait a minute and run again; if it stays so, ask the cloud's support"
+        findings.wrong(CHECK, name, sentence, remedy)
+    else:
+        return True
+    return False
+
+
+def _attach(findings: Findings, wish: Wish, name: str) -> None:
+    text = f"The volume {name} is attached to {wish.name}."
+    before, after = ["attached to: nothing"], [f"attached to: {wish.name}"]
+    findings.change(CHECK, "attached", Change("attach", "volume", name, text, before, after))
+
+
+def _size(findings: Findings, wish: Wish, found: Volume) -> None:
+    name, before, after = wish.volume_name, f"size: {found.size} GB", f"size: {wish.volume_gb} GB"
+    if found.size < wish.volume_gb:
+        text = (
+            f"The volume {name} is extended from {found.size} to {wish.volume_gb} GB; "
+            "playbooks/host.yml then grows its filesystem."
+        )
+        findings.change(CHECK, after, Change("extend", "volume", name, text, [before], [after]))
+    elif found.size > wish.volume_gb:
+        text = (
+            f"The volume {name} has {found.size} GB, the inventory says {wish.volume_gb} GB; "
+            f"it is left as it is, because no volume can shrink: write tenant_cloud_volume_gb: {found.size}."
+        )
+        findings.differ(CHECK, Difference("volume", name, after, before, text))
+
+
+def _type(findings: Findings, wish: Wish, found: Volume) -> None:
+    if wish.volume_type and found.type != wish.volume_type:
+        name, before, after = wish.volume_name, f"type: {found.type}", f"type: {wish.volume_type}"
+        text = (
+            f"The volume {name} is of the type {found.type}, the inventory says {wish.volume_type}; "
+            "it is left as it is, because all data would be copied: do it in the cloud "
+            f"(openstack volume set --type), or write {found.type}."
+        )
+        findings.differ(CHECK, Difference("volume", name, after, before, text))

@@ -1,0 +1,76 @@
+"""A tenant's VM in a cloud is found by every playbook and every ansible command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KNOWN = "address: 192.0.2.7\nlogin_user: eouser\nserver_id: s\nvolume_id: 8c1f2a34-5b6d\n"
+
+
+def host_variables(directory: Path, host: str, **lines: str) -> dict[str, Any]:
+    """Ask ansible-inventory for a tenant's variables, with these lines of the inventory."""
+    inventory = directory / "hosts.json"
+    tenants = {"vars": {"ansible_user": "somebody"}, "hosts": {host: lines}}
+    inventory.write_text(json.dumps({"tenants": tenants}))
+    found = subprocess.run(
+        [Path(sys.executable).parent / "ansible-inventory", "-i", inventory, "--host", host],
+        env=os.environ
+        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "CBM_STATE_DIR": str(directory / "state")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if found.returncode:
+        raise RuntimeError(found.stderr)
+    variables: dict[str, Any] = json.loads(found.stdout)
+    return variables
+
+
+def write(directory: Path, tenant: str, text: str) -> Path:
+    state = directory / "state" / tenant
+    state.mkdir(parents=True)
+    (state / "cloud.yml").write_text(text)
+    return state
+
+
+def test_a_vm_of_the_cloud_is_the_tenants_host(tmp_path: Path) -> None:
+    state = write(tmp_path, "dk", KNOWN)
+    found = host_variables(tmp_path, "dk")
+    assert (found["ansible_host"], found["ansible_user"]) == ("192.0.2.7", "eouser")
+    assert found["tenant_data_volume_id"] == "8c1f2a34-5b6d"
+    # the key by the tenant's name: addresses are handed on
+    assert "-o HostKeyAlias=dk " in found["ansible_ssh_extra_args"]
+    assert f"UserKnownHostsFile='\"{state}/known_hosts\"'" in found["ansible_ssh_extra_args"]
+    assert "StrictHostKeyChecking=yes" in found["ansible_ssh_extra_args"]
+
+
+def test_the_tenants_name_counts_not_the_hosts(tmp_path: Path) -> None:
+    write(tmp_path, "dk", KNOWN)
+    assert host_variables(tmp_path, "vm1", tenant_name="dk")["ansible_host"] == "192.0.2.7"
+
+
+def test_what_the_inventory_says_of_the_host_wins(tmp_path: Path) -> None:
+    write(tmp_path, "dk", KNOWN)
+    found = host_variables(tmp_path, "dk", ansible_host="198.51.100.1", tenant_data_volume_id="mine")
+    assert (found["ansible_host"], found["tenant_data_volume_id"]) == ("198.51.100.1", "mine")
+
+
+def test_a_tenant_without_a_cloud_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "state" / "dk").mkdir(parents=True)
+    found = host_variables(tmp_path, "dk")
+    assert found["ansible_user"] == "somebody"
+    assert not {"ansible_host", "ansible_ssh_extra_args", "tenant_data_volume_id"} & found.keys()
+
+
+@pytest.mark.parametrize("text", ["", "address: 192.0.2.7\n", "{", "- a list\n"])
+def test_a_broken_file_is_told(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "dk", text)
+    with pytest.raises(RuntimeError, match="does not say how to reach dk"):
+        host_variables(tmp_path, "dk")

@@ -1,0 +1,337 @@
+"""The plan for a tenant's cloud, from plain data: what is made, what differs, what stands in the way."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+# as ansible.cfg does
+ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
+
+from ansible.module_utils.cloud_diff import diff  # noqa: E402
+from ansible.module_utils.cloud_findings import Check, listed  # noqa: E402
+from ansible.module_utils.cloud_model import (  # noqa: E402
+    Address,
+    Flavor,
+    Group,
+    Image,
+    Network,
+    Port,
+    Quota,
+    Rule,
+    Server,
+    Survey,
+    Volume,
+    Wish,
+)
+from ansible.module_utils.cloud_planning import plan  # noqa: E402
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrI0Ck5d8lq1Yxk3mFWqg7J9t3Zc1mYb5m0b6bDk0aA operator"
+CONTACT = {
+    "account": "cloud_1",
+    "name": "Ane Hansen",
+    "email": "ane@example.dk",
+    "phone": "+45 1",
+    "credits": "yes",
+}
+WISH = Wish(
+    tenant="dk",
+    cloud="cdse-dk",
+    image="Ubuntu 24.04 LTS",
+    flavor="eo2.2xlarge",
+    network="cloud_1",
+    eodata_network="eodata",
+    external_network="external",
+    volume_gb=200,
+    volume_type="ssd",
+    ssh_cidrs=["192.0.2.0/24"],
+    database_cidrs=["world"],
+    authorized_keys=[KEY],
+    contact=CONTACT,
+)
+FLAVORS = [
+    Flavor("eo1.large", 4, 8192, "1"),
+    Flavor("eo2.2xlarge", 8, 32768, "2"),
+    Flavor("eo2a.2xlarge", 8, 32768, "3"),
+    Flavor("hm.2xlarge", 16, 131072, "4"),
+]
+EMPTY = Survey(
+    region="WAW3-2",
+    flavors=FLAVORS,
+    images=[
+        Image("img-old", "Ubuntu 24.04 LTS", created="2026-05-01T00:00:00Z"),
+        Image("img-new", "Ubuntu 24.04 LTS", created="2026-11-01T00:00:00Z"),
+    ],
+    networks=[
+        Network("net-1", "cloud_1"),
+        Network("net-e", "eodata"),
+        Network("net-x", "external", external=True),
+    ],
+    volume_types=["ssd", "hdd"],
+    quotas={
+        "instances": Quota(5, 1),
+        "cores": Quota(20, 4),
+        "ram": Quota(65536, 8192),
+        "volumes": Quota(-1, 3),
+        "gigabytes": Quota(1000, 100),
+        "floating_ips": Quota(5, 1),
+        "security_groups": Quota(10, 2),
+        "security_group_rules": Quota(100, 10),
+    },
+)
+MARK = "cbm-onboarding: dk"
+
+
+def rule(number: int, **facts: Any) -> Rule:
+    return Rule(**({"direction": "ingress", "ether_type": "IPv4", "id": f"rule-{number}"} | facts))
+
+
+RULES = [
+    rule(1, protocol="tcp", port_min=22, port_max=22, remote_ip="192.0.2.0/24"),
+    rule(2, protocol="tcp", port_min=11039, port_max=11039, remote_ip="0.0.0.0/0"),
+    rule(3, protocol="tcp", port_min=11039, port_max=11039, remote_ip="::/0", ether_type="IPv6"),
+    rule(4, direction="egress"),
+    rule(5, direction="egress", ether_type="IPv6"),
+]
+GROUP = Group("group-1", "cbm-dk", MARK, RULES)
+SERVER = Server(
+    "server-1", "cbm-dk", flavor="eo2.2xlarge", metadata={"cbm_tenant": "dk"}, addresses=["10.0.0.5"]
+)
+VOLUME = Volume("volume-1", "cbm-dk-data", 200, "in-use", "ssd", {"cbm_tenant": "dk"}, ["server-1"])
+PORT = Port("port-1", "cbm-dk", "net-1", MARK, "server-1", ["group-1"], ["10.0.0.5"])
+EODATA_PORT = Port("port-2", "cbm-dk-eodata", "net-e", MARK, "server-1", ["group-1"], ["10.111.0.5"])
+ADDRESS = Address("fip-1", "203.0.113.5", MARK, "port-1", "net-x")
+WHOLE = replace(
+    EMPTY,
+    servers=[SERVER],
+    volumes=[VOLUME],
+    groups=[Group("group-0", "default"), GROUP],
+    ports=[PORT, EODATA_PORT],
+    addresses=[ADDRESS],
+)
+STRANGER = Server("server-9", "web")
+
+
+def planned(wish: Wish = WISH, survey: Survey | None = WHOLE) -> dict[str, Any]:
+    found: dict[str, Any] = plan(wish, survey)[0]
+    return found
+
+
+def sentences(wish: Wish = WISH, survey: Survey | None = WHOLE) -> list[str]:
+    return [problem["text"] for problem in planned(wish, survey)["problems"]]
+
+
+def test_in_an_empty_project_everything_is_made() -> None:
+    found = planned(survey=EMPTY)
+    assert found["problems"] == found["drift"] == []
+    assert [(change["action"], change["resource"]) for change in found["changes"]] == [
+        ("create", "security_group"),
+        ("add", "rule"),
+        ("add", "rule"),
+        ("add", "rule"),
+        ("create", "server"),
+        ("create", "port"),
+        ("create", "port"),
+        ("create", "volume"),
+        ("attach", "volume"),
+        ("create", "floating_ip"),
+    ]
+    ids = {name: value for name, value in found.items() if name.endswith("_id")}
+    assert ids == {
+        "image_id": "img-new",
+        "network_id": "net-1",
+        "eodata_network_id": "net-e",
+        "external_network_id": "net-x",
+    }
+    assert (found["server"], found["volume"], found["group"]) == (None, None, None)
+    assert found["ports"] == {"tenant": None, "eodata": None}
+    assert (found["floating_ip_wanted"], found["floating_ip"], found["address"]) == (True, "", "")
+
+
+def test_where_everything_is_there_nothing_is_done() -> None:
+    found = planned()
+    assert found["problems"] == found["changes"] == found["drift"] == []
+    assert found["rules_missing"] == found["rules_extra"] == found["reserves_missing"] == []
+    assert found["server"] == {
+        "id": "server-1",
+        "name": "cbm-dk",
+        "status": "ACTIVE",
+        "flavor": "eo2.2xlarge",
+        "addresses": ["10.0.0.5"],
+        "fault": "",
+    }
+    assert (found["volume"]["id"], found["volume"]["attached_to"]) == ("volume-1", ["server-1"])
+    assert found["ports"]["eodata"]["id"] == "port-2"
+    assert (found["address"], found["region"]) == ("203.0.113.5", "WAW3-2")
+    assert found["table"][-1] == "Nothing is missing, nothing differs."
+
+
+TABLE = """\
+CHECK                STATE        WANTED                        FOUND                                      REMEDY
+contact: account     missing      account or project            tenant_contact has no account              write its name there, like cloud_00341_1
+contact: name        ok           contact person                Ane Hansen
+contact: email       ok           e-mail address                ane@example.dk
+contact: phone       ok           telephone number              +45 1
+contact: credits     ok           confirmed credits             yes
+inventory            wrong                                      The parcels file is not there.
+tenant               ok           a-z, 0-9, _ and -             dk
+credentials          ok           cdse-dk                       accepted
+region               ok           the entry's in clouds.yaml    WAW3-2
+image                ok           Ubuntu 24.04 LTS              img-new of 2026-11-01, the newest of 2
+flavor               missing      eo2.2xlage (≥ 8 vCPUs, ≥ 16   There is no flavor eo2.2xlage, but         write one that is large enough in
+                                  GB)                           eo2.2xlarge, eo2a.2xlarge                  tenant_cloud_flavor: eo2.2xlarge (8 vCPUs,
+                                                                                                           32 GB), eo2a.2xlarge (8 vCPUs, 32 GB),
+                                                                                                           hm.2xlarge (16 vCPUs, 128 GB)
+network              ok           cloud_1                       net-1
+eodata network       ok           eodata                        net-e
+external network     ok           external                      net-x
+volume type          ok           ssd                           ssd
+rules                ok           3 openings                    in tcp 22 from 192.0.2.0/24, in tcp 11039
+                                                                from everyone (IPv4), in tcp 11039 from
+                                                                everyone (IPv6)
+keys                 ok           a public SSH key              operator
+quota: instances     ok           needed: 1                     free: 4 of 5
+quota: cores         not checked  needed: not known yet         free: 16 of 20
+quota: ram           not checked  needed: not known yet         free: 57344 MB of 65536 MB
+quota: volumes       ok           needed: 1                     free: unlimited (3 used)
+quota: gigabytes     wrong        needed: 200 GB                The project's quota of GB of volumes is    ask the cloud's support for 100 more, or
+                                                                200 and leaves 100, but 200 are needed     free some in the project
+quota: floating ips  ok           needed: 1                     free: 4 of 5
+quota: groups        ok           needed: 1                     free: 8 of 10
+quota: group rules   ok           needed: 5                     free: 90 of 100
+quota: ports         not checked  needed: 2                     not told by this cloud
+security group       to make      cbm-dk                        The security group cbm-dk is made
+server               to make      cbm-dk                        The server cbm-dk is made: eo2.2xlage,
+                                                                Ubuntu 24.04 LTS
+port                 to make      cbm-dk                        The port cbm-dk is made on cloud_1
+port                 to make      cbm-dk-eodata                 The port cbm-dk-eodata is made on eodata
+data volume          to make      200 GB                        The volume cbm-dk-data is made: 200 GB,
+                                                                ssd
+data volume          to change    attached                      The volume cbm-dk-data is attached to
+                                                                cbm-dk
+floating IPs         to make      the server's                  The server cbm-dk gets a floating IP of
+                                                                external
+
+4 problems in the way; nothing is changed before all are solved."""  # noqa: E501
+
+
+def test_the_table_in_full() -> None:
+    wish = replace(
+        WISH,
+        flavor="eo2.2xlage",
+        contact={**CONTACT, "account": ""},
+        also=[{"check": "inventory", "found": "The parcels file is not there.", "remedy": ""}],
+    )
+    survey = replace(EMPTY, quotas={**EMPTY.quotas, "gigabytes": Quota(200, 100)})
+    table = planned(wish, survey)["table"]
+    assert "\n".join(table) == TABLE
+    assert max(len(line) for line in table) <= 150
+
+
+def check(wish: Wish, survey: Survey, name: str) -> list[tuple[str, str]]:
+    findings = plan(wish, survey)[1]
+    return [(each.state, each.found) for each in findings.checks if each.check == name]
+
+
+def test_problems_are_told_all_at_once() -> None:
+    wish = replace(
+        WISH, flavor="x", image="y", network="z", ssh_cidrs=[], contact={}, authorized_keys=[], tenant="DK!"
+    )
+    assert [problem["check"] for problem in planned(wish, EMPTY)["problems"]] == [
+        *(f"contact: {line}" for line in CONTACT),
+        "tenant",
+        "image",
+        "flavor",
+        "network",
+        "rules",
+        "keys",
+    ]
+
+
+def test_a_cloud_that_cannot_be_asked_leaves_the_rest_unchecked() -> None:
+    refused = Check("credentials", "wrong", "cdse-dk", "Keystone says no", "ask it again")
+    found, findings = plan(replace(WISH, ssh_cidrs=["192.0.2.1/24"]), None, refused)
+    assert [problem["text"] for problem in found["problems"]] == [
+        "Keystone says no; ask it again.",
+        "192.0.2.1/24 names one machine and a whole network (tenant_cloud_ssh_cidrs);"
+        " write 192.0.2.0/24 for the network, or 192.0.2.1/32 for the one machine.",
+    ]
+    unchecked = [each.check for each in findings.checks if each.state == "not checked"]
+    assert unchecked == [
+        "image",
+        "flavor",
+        "network",
+        "eodata network",
+        "external network",
+        "volume type",
+        "quotas",
+        "what exists",
+    ]
+    assert set(found) == set(planned()), "whoever reads the plan finds every key"
+
+
+def test_an_address_that_a_lost_server_had_is_the_next_ones() -> None:
+    survey = replace(
+        EMPTY, addresses=[replace(ADDRESS, port_id="")], quotas={**EMPTY.quotas, "floating_ips": Quota(1, 1)}
+    )
+    found = planned(survey=survey)
+    assert found["problems"] == []
+    assert (found["floating_ip_wanted"], found["floating_ip"]) == (True, "203.0.113.5")
+
+
+def test_addresses_in_reserve_have_descriptions_of_their_own() -> None:
+    reserve = Address("fip-2", "203.0.113.6", f"{MARK}, address 2")
+    found = planned(replace(WISH, floating_ips=4), replace(WHOLE, addresses=[ADDRESS, reserve]))
+    assert found["reserves_missing"] == [f"{MARK}, address 3", f"{MARK}, address 4"]
+    # dk is not dk2
+    assert not WISH.marked("cbm-onboarding: dk2")
+
+
+def test_without_floating_ips_the_server_is_reached_at_its_own_address() -> None:
+    found = planned(replace(WISH, external_network=""), replace(WHOLE, addresses=[]))
+    assert (found["address"], found["external_network_id"], found["changes"]) == ("10.0.0.5", None, [])
+
+
+def test_the_operators_volume_is_never_extended() -> None:
+    mine = Volume("volume-8", "old", 50, "in-use", attached_to=["server-1"])
+    found = planned(replace(WISH, volume="volume-8"), replace(WHOLE, volumes=[mine]))
+    assert found["changes"] == found["drift"] == found["problems"] == []
+    assert found["volume"]["id"] == "volume-8"
+
+
+def test_the_kept_volume_is_found_again() -> None:
+    kept = replace(VOLUME, status="available", attached_to=[])
+    found = planned(survey=replace(EMPTY, volumes=[kept]))
+    volume = [change["action"] for change in found["changes"] if change["resource"] == "volume"]
+    assert volume == ["attach"]
+
+
+def test_the_difference_by_resource() -> None:
+    survey = replace(
+        WHOLE,
+        groups=[replace(GROUP, rules=[*RULES[1:], rule(9, protocol="tcp", port_min=3389, port_max=3389)])],
+    )
+    findings = plan(replace(WISH, volume_gb=250, flavor="hm.2xlarge"), survey)[1]
+    assert [(each["before_header"], each["before"], each["after"]) for each in diff(findings)] == [
+        (
+            "security group cbm-dk",
+            "in tcp 3389 from everyone (IPv4)\n",
+            "in tcp 22 from 192.0.2.0/24\n",
+        ),
+        ("volume cbm-dk-data", "size: 200 GB\n", "size: 250 GB\n"),
+        (
+            "server cbm-dk: reported only, never done",
+            "flavor: eo2.2xlarge\n",
+            "flavor: hm.2xlarge  # reported only\n",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [([], "none"), (["a"], "a"), (["a", "b", "c"], "a, b and 1 more")]
+)
+def test_a_long_list_is_cut(names: list[str], words: str) -> None:
+    assert listed(names, most=2) == words
