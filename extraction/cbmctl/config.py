@@ -23,6 +23,7 @@ SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
 SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 REFLECTANCE = ("harmonised", "as-stored")
 EDGES = ("drop", "keep")
+OVERLAPS = ("first", "all")
 RETRY_SECONDS = (10, 60)
 SCL_CLASSES = range(12)
 
@@ -138,11 +139,13 @@ class Method:
         edge: 'drop' leaves out parcels that reach beyond the image, 'keep' keeps them with the pixels inside.
         reflectance: of the 10 m and 20 m bands: 'harmonised' or 'as-stored'; None elsewhere.
         cloud_classes: parcels that hold no other SCL class get no row; empty where SCL is not looked at.
+        overlap: of a parcel in several tiles of a datatake 'first' keeps the rows of one, 'all' of each.
     """
 
     edge: str
     reflectance: str | None = None
     cloud_classes: tuple[int, ...] = ()
+    overlap: str | None = None
 
 
 @dataclass(frozen=True)
@@ -333,7 +336,11 @@ def _methods(section: Section, s2: Section) -> dict[str, Method]:
     edge = s2.choice("edge", EDGES, "drop")
     # without histograms nobody could see why a parcel has no row
     cloudy = tuple(sorted(set(classes))) if s2.flag("scl", default=True) else ()
-    methods = {"scl": Method("keep"), "10": Method(edge, reflectance, cloudy)}
+    overlap = s2.choice("overlap", OVERLAPS, "first")
+    methods = {
+        "scl": Method("keep", overlap=overlap),
+        "10": Method(edge, reflectance, cloudy, overlap),
+    }
     methods["20"] = methods["10"]
     for name in ("bs", "c6", "c12"):
         methods[name] = Method(section.section(name, {}).choice("edge", EDGES, "keep"))

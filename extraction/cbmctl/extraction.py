@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cbmctl.config import BANDSETS, Config
 from cbmctl.database import one, query
 from cbmctl.indexes import Indexes, parcel_error
+from cbmctl.overlap import held_by_better
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.results import replace_histograms, replace_signatures
@@ -34,6 +35,7 @@ class Job:
         scene: the opened product.
         index: the parcels on its grid.
         active: (n,) which parcels of the index get rows, as far as is known yet.
+        elsewhere: parcels that are left out, because another scene of the datatake has them.
         statistics: by band, (n, 8) [cbmctl.pixels.statistics].
         classes: (n, 12) pixels by SCL class; of the task 'scl'.
     """
@@ -42,8 +44,14 @@ class Job:
     scene: Scene
     index: PixelIndex
     active: NDArray[np.bool_]
+    elsewhere: NDArray[np.int32]
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     classes: NDArray[np.int32] | None = None
+
+    @property
+    def cut(self) -> NDArray[np.int32]:
+        """Parcels that reach beyond an image of Sentinel-2, whose tiles overlap."""
+        return self.index.pids[self.index.cut & (self.task.card == "s2")]
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -104,9 +112,11 @@ def open_job(conn: psycopg.Connection, config: Config, task: Task, indexes: Inde
     scene = _OPENERS[task.card](config, task)
     index = indexes.get(scene.grid, touching=task.bandset == "scl")
     active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
+    elsewhere = _elsewhere(conn, config, task, index.pids[active])
+    active &= ~np.isin(index.pids, elsewhere)
     if task.method.cloud_classes and active.any():
         active &= ~np.isin(index.pids, _cloudy(config, task, indexes))
-    return Job(task, scene, index, active)
+    return Job(task, scene, index, active, elsewhere)
 
 
 def _sentinel2(config: Config, task: Task) -> Scene:
@@ -122,6 +132,15 @@ _OPENERS: Mapping[str, Callable[[Config, Task], Scene]] = {
     "c6": lambda config, task: open_coherence(config.eodata, task.path or "", task.bands),
     "c12": lambda config, task: open_coherence(config.eodata, task.path or "", task.bands),
 }
+
+
+def _elsewhere(
+    conn: psycopg.Connection, config: Config, task: Task, pids: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return the parcels whose rows would only be given up again. SCL is read whole and costs little."""
+    if task.method.overlap != "first" or task.bandset == "scl":
+        return np.empty(0, np.int32)
+    return np.asarray(held_by_better(conn, config.tables, task.obsid, pids.tolist()), np.int32)
 
 
 def _cloudy(config: Config, task: Task, indexes: Indexes) -> NDArray[np.int32]:

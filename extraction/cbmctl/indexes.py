@@ -21,7 +21,7 @@ from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.scenes import SceneError
 
-FORMAT = 1  # of the files; another number, and all are made anew
+FORMAT = 2  # of the files; another number, and all are made anew
 # An index of 100,000 parcels takes 30 MB at 10 m and 15 MB at 20 m. A tile of Sentinel-2 needs three.
 KEPT_IN_MEMORY = 4
 # It shares a disk with the database. What was used last stays; an index of Sentinel-1 fits one scene only.

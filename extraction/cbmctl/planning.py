@@ -31,18 +31,21 @@ class Planned:
         created: new tasks.
         again: tasks to be done again, or otherwise than they were waiting for.
         dropped: tasks that are to be done no longer.
+        kept: tasks that were done for all tiles of a datatake, of which now one counts, or the reverse, and
+            that need not be done again.
         counts: tasks by state; of the scenes that were planned, where only some were.
     """
 
     created: int
     again: int
     dropped: int
+    kept: int
     counts: Mapping[str, int]
 
     @property
     def changed(self) -> bool:
         """Whether planning changed the queue."""
-        return bool(self.created or self.again or self.dropped)
+        return bool(self.created or self.again or self.dropped or self.kept)
 
 
 def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Planned:
@@ -71,12 +74,13 @@ def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Pl
         queue.require_area()
         queue.lock()
         open_tasks = queue.change_open()
+        kept = queue.change_overlap()
         again = queue.put_again()
         dropped = queue.drop()
-        settle(conn, config.tables, open_tasks + again + dropped)
+        settle(conn, config.tables, open_tasks + kept + again + dropped)
         created = queue.create()
         now = counts(conn, config.tables)
-        return Planned(len(created), len(open_tasks) + len(again), len(dropped), now)
+        return Planned(len(created), len(open_tasks) + len(again), len(dropped), len(kept), now)
 
 
 def plan_scenes(
@@ -108,7 +112,7 @@ def plan_scenes(
         settle(conn, config.tables, again + dropped)
         created = queue.create()
         now = counts(conn, config.tables, obsids)
-        return Planned(len(created), len(again), len(dropped), now)
+        return Planned(len(created), len(again), len(dropped), 0, now)
 
 
 def wanted(config: Config) -> dict[str, Any]:
@@ -221,6 +225,21 @@ class _Queue:
                FROM ({wanted}) w
                WHERE w.bandset = t.bandset AND t.state IN ('ready', 'running') AND {asked}
                  AND (t.bands, t.method) <> (w.bands, w.method)
+               RETURNING t.obsid"""
+        )
+
+    def change_overlap(self) -> list[int]:
+        """Tell what is done that it is to give up parcels, or need not, where that is all that changed.
+
+        Rows that were given up and are asked for now must be read again.
+        """
+        return self._obsids(
+            """WITH scenes AS MATERIALIZED ({scenes})
+               UPDATE {tasks} t SET method = w.method
+               FROM ({wanted}) w, scenes s
+               WHERE w.bandset = t.bandset AND s.id = t.obsid AND t.state = 'done' AND t.bands = w.bands
+                 AND t.method <> w.method AND t.method - 'overlap' = w.method - 'overlap'
+                 AND (w.method ->> 'overlap' = 'first' OR t.elsewhere IS NULL)
                RETURNING t.obsid"""
         )
 

@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from cbmctl.catalogue.find import find_scenes
 from cbmctl.config import Config
 from cbmctl.database import query
+from cbmctl.overlap import reopen
 from cbmctl.planning import WANTED, wanted
 from cbmctl.queue_sql import LIVE_PARAMETERS, names
 from cbmctl.settling import ERRORS, delete_rows, settle
@@ -99,6 +100,7 @@ def repair(
         tasks = work.renew(ids)
         work.forget_offset(ids)
         settle(conn, config.tables, ids)
+        reopen(conn, config.tables, ids)
         after = work.statuses(ids)
     scenes = []
     for scene in faulty:
@@ -173,7 +175,7 @@ class _Repair:
             """UPDATE {tasks} t
                SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
                    not_before = NULL, worker = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL,
-                   rows = NULL, slivers = NULL
+                   rows = NULL, slivers = NULL, cut = NULL, elsewhere = NULL
                FROM ({wanted}) w
                WHERE obsid = ANY(%(ids)s) AND {touched} AND w.bandset = t.bandset RETURNING obsid""",
             ids,

@@ -6,6 +6,7 @@ import psycopg
 
 from cbmctl.config import BANDSETS, Tables
 from cbmctl.database import query
+from cbmctl.overlap import reopen, settle_overlaps
 
 # The manual's words for what failed, beside '!S3 …'.
 ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
@@ -15,7 +16,8 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
     """Let the scenes' status say what their tasks have come to, and the reason why.
 
     A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
-    One that is extracted takes the place of the older versions of its acquisition, in the same transaction.
+    One that is extracted takes the place of the older versions of its acquisition, in the same transaction,
+    and each parcel that it shares with other tiles of the datatake stays in one of them.
     """
     # Two workers may finish tasks of one scene at once; the second must see what the first has written.
     conn.execute(
@@ -51,6 +53,7 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         {"order": list(BANDSETS), "obsids": list(obsids)},
     )
     _supersede(conn, tables, obsids)
+    settle_overlaps(conn, tables, obsids)
 
 
 def _supersede(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
@@ -78,7 +81,7 @@ def _supersede(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
 
 
 def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Remove the tasks and rows of scenes that no longer count."""
+    """Remove the tasks and rows of scenes that no longer count; parcels that only they had are done again."""
     # tasks first: workers touch a task before its scene
     conn.execute(query("DELETE FROM {tasks} WHERE obsid = ANY(%s)", tasks=tables.tasks.sql), [list(obsids)])
     delete_rows(conn, tables, [(obsid, None) for obsid in obsids])
@@ -89,6 +92,7 @@ def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         ),
         [list(obsids)],
     )
+    reopen(conn, tables, obsids)
 
 
 def delete_rows(

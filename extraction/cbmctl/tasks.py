@@ -20,6 +20,8 @@ from psycopg.types.json import Jsonb
 
 from cbmctl.config import BANDSETS, Config, Method, Tables
 from cbmctl.database import NO_OUT_DB, one, query
+from cbmctl.overlap import lock as lock_datatake
+from cbmctl.overlap import reopen
 from cbmctl.queue_sql import ASKED, LIVE_PARAMETERS, LOCK_SPACE, names
 from cbmctl.settling import delete_rows, settle
 
@@ -120,6 +122,8 @@ def claim(
                 if state == "ready" or attempts <= len(config.extraction.retry_seconds):
                     _start(conn, tables, task, worker)
                     return task
+            with conn.transaction():  # another one, because the datatake is locked before the task
+                lock_datatake(conn, tables, task.obsid)
                 _close(conn, tables, task, state="failed", reason=_vanished(attempts, reason))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
@@ -138,8 +142,12 @@ def finish(
     parcels: int,
     rows: int,
     slivers: Sequence[int] = (),
+    cut: Sequence[int] = (),
+    elsewhere: Sequence[int] = (),
 ) -> None:
-    """Close a task. Call it in the transaction that writes its rows, and `unlock` after that.
+    """Close a task. Call it in the transaction that writes its rows and that began with `lock_datatake`.
+
+    `unlock` after that.
 
     It stays to be done when other bands or another method have been asked for meanwhile.
 
@@ -150,8 +158,20 @@ def finish(
         parcels: parcels in the image.
         rows: rows written to sigs or hists.
         slivers: parcels that hold no pixel centre, so that they can have no row.
+        cut: parcels that reach beyond the image.
+        elsewhere: parcels that were left out, because another scene of the datatake has them.
     """
-    _close(conn, tables, task, state="done", parcels=parcels, rows=rows, slivers=list(slivers))
+    _close(
+        conn,
+        tables,
+        task,
+        state="done",
+        parcels=parcels,
+        rows=rows,
+        slivers=list(slivers),
+        cut=list(cut) or None,
+        elsewhere=list(elsewhere) or None,
+    )
 
 
 def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
@@ -160,12 +180,13 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     Rows of an earlier time, of other parcels, go.
     """
     with conn.transaction():
+        lock_datatake(conn, tables, task.obsid)
         closed = conn.execute(
             # a task that someone is claiming right now is left out: its worker will find the same
             query(
                 """UPDATE {tasks}
                    SET state = 'done', parcels = 0, rows = 0, reason = NULL, not_before = NULL,
-                       finished_at = now()
+                       cut = NULL, elsewhere = NULL, finished_at = now()
                    WHERE (obsid, bandset) IN (
                        SELECT obsid, bandset FROM {tasks} WHERE obsid = %s AND state = 'ready'
                        FOR UPDATE SKIP LOCKED)
@@ -198,6 +219,7 @@ def fail(conn: psycopg.Connection, config: Config, task: Task, *, status: str, r
     last = task.attempt > len(pauses)
     state, pause = ("failed", None) if last else ("ready", pauses[task.attempt - 1])
     with conn.transaction():
+        lock_datatake(conn, config.tables, task.obsid)
         _close(conn, config.tables, task, state=state, reason=f"{status}: {reason}", pause=pause)
     return last
 
@@ -252,6 +274,8 @@ def _close(
     rows: int | None = None,
     pause: int | None = None,
     slivers: list[int] | None = None,
+    cut: list[int] | None = None,
+    elsewhere: list[int] | None = None,
 ) -> None:
     parameters = asdict(task) | {
         "bands": list(task.bands),
@@ -262,8 +286,10 @@ def _close(
         "rows": rows,
         "pause": pause,
         "slivers": slivers,
+        "cut": cut,
+        "elsewhere": elsewhere,
     }
-    conn.execute(
+    closed = conn.execute(
         query(
             # a task that fails keeps what is known of the rows of an earlier time, which it has not touched
             """UPDATE {tasks}
@@ -274,13 +300,20 @@ def _close(
                            CASE WHEN same THEN clock_timestamp() + %(pause)s::integer * interval '1 s' END
                        FROM (VALUES (bands = %(bands)s AND method = %(method)s)) AS asked (same)),
                    parcels = coalesce(%(parcels)s, parcels), rows = coalesce(%(rows)s, rows),
-                   slivers = coalesce(%(slivers)s::integer[], slivers), finished_at = now()
-               WHERE obsid = %(obsid)s AND bandset = %(bandset)s""",
+                   slivers = coalesce(%(slivers)s::integer[], slivers),
+                   cut = CASE WHEN %(rows)s IS NULL THEN cut ELSE %(cut)s::integer[] END,
+                   elsewhere = CASE WHEN %(rows)s IS NULL THEN elsewhere ELSE %(elsewhere)s::integer[] END,
+                   finished_at = now()
+               FROM (SELECT rows AS former FROM {tasks} WHERE obsid = %(obsid)s AND bandset = %(bandset)s) f
+               WHERE obsid = %(obsid)s AND bandset = %(bandset)s RETURNING former""",
             **names(tables),
         ),
         parameters,
-    )
+    ).fetchone()
     settle(conn, tables, [task.obsid])
+    # rows of before may have been what another scene left parcels to; what was left out here may be gone
+    if elsewhere or (closed and closed[0] is not None):
+        reopen(conn, tables, [task.obsid])
 
 
 def _vanished(attempts: int, reason: str | None) -> str:

@@ -19,6 +19,7 @@ from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
 from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
+from cbmctl.overlap import lock as lock_datatake
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, Reading
 from cbmctl.stopping import Stop, StopRequested
@@ -198,6 +199,7 @@ class _Worker:
     def _write(self, job: Job) -> int:
         """Commit rows, task and status together: a worker may die at any instant."""
         with self.conn.transaction():
+            lock_datatake(self.conn, self.config.tables, job.task.obsid)
             rows = job.write(self.conn, self.config)
             # the task before its scene, always: see cbmctl.planning
             tasks.finish(
@@ -207,6 +209,8 @@ class _Worker:
                 parcels=len(job.index),
                 rows=rows,
                 slivers=job.index.empty.tolist(),
+                cut=job.cut.tolist(),
+                elsewhere=job.elsewhere.tolist(),
             )
             if job.scene.applied_offset is not None:
                 self.conn.execute(

@@ -59,7 +59,13 @@ def spectral_information(names: tuple[str, ...] = BANDS) -> str:
 
 
 def write_image(
-    path: Path, values: NDArray[Any], resolution: float, epsg: int | None = 32632, driver: str = "JP2OpenJPEG"
+    path: Path,
+    values: NDArray[Any],
+    resolution: float,
+    epsg: int | None = 32632,
+    driver: str = "JP2OpenJPEG",
+    *,
+    corner: tuple[float, float] = (LEFT, TOP),
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"REVERSIBLE": "YES", "QUALITY": "100"} if driver == "JP2OpenJPEG" else {}
@@ -72,7 +78,7 @@ def write_image(
         count=1,
         dtype=values.dtype,
         crs=None if epsg is None else f"EPSG:{epsg}",
-        transform=Affine(resolution, 0, LEFT, 0, -resolution, TOP),
+        transform=Affine(resolution, 0, corner[0], 0, -resolution, corner[1]),
         **options,
     ) as dataset:
         dataset.write(values, 1)
@@ -86,6 +92,7 @@ def make_product(
     name: str = NAME,
     folder: str = FOLDER,
     epsg: int = 32632,
+    corner: tuple[float, float] = (LEFT, TOP),
 ) -> str:
     """Write a product with `bands` ("B02_10m" to array) below `root`; return its path there."""
     path = f"{folder}/{name}"
@@ -96,7 +103,11 @@ def make_product(
     for band, values in bands.items():
         resolution = band.split("_")[1]
         write_image(
-            images / f"R{resolution}" / f"{tile}_{sensing}_{band}.jp2", values, float(resolution[:-1]), epsg
+            images / f"R{resolution}" / f"{tile}_{sensing}_{band}.jp2",
+            values,
+            float(resolution[:-1]),
+            epsg,
+            corner=corner,
         )
     return path
 

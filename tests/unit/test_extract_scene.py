@@ -135,7 +135,7 @@ def test_the_command(season: Season, extracted: list[int]) -> None:
         conn.execute("UPDATE sigs SET mean = 0 WHERE obsid = %s", [extracted[0]])
         conn.execute("INSERT INTO sigs (pid, obsid, band) VALUES (99, %s, 'B02')", [extracted[0]])
         conn.execute("UPDATE sigs SET mean = 0 WHERE obsid = %s", [extracted[1]])
-    expected = {"changed": True, "created": 0, "again": 3, "dropped": 0, "running": 0, "failed": 0}
+    expected = {"changed": True, "created": 0, "again": 3, "dropped": 0, "kept": 0, "running": 0, "failed": 0}
     would = run(season, "extract", "--scene", FIFTH, "--check")
     assert would == expected | {"pending": 3, "done": 0}
     assert run(season, "extract", "--scene", FIFTH) == expected | {"pending": 0, "done": 3}

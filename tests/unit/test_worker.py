@@ -321,7 +321,7 @@ def test_extract_run_does_it_all(season: Season) -> None:
     out, errors = run.communicate(timeout=60)
     assert run.returncode == 0, errors
     counts = {"pending": 0, "running": 0, "done": 9, "failed": 3}
-    assert json.loads(out) == {"changed": True, "created": 12, "again": 0, "dropped": 0, **counts}
+    assert json.loads(out) == {"changed": True, "created": 12, "again": 0, "dropped": 0, "kept": 0, **counts}
     assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
     out, _ = command(season, "extract", "run").communicate(timeout=60)
     assert json.loads(out)["changed"] is False

@@ -151,6 +151,7 @@ def _data(planned: Planned) -> dict[str, object]:
         "created": planned.created,
         "again": planned.again,
         "dropped": planned.dropped,
+        "kept": planned.kept,
         **_counts(planned.counts),
     }
 
@@ -167,4 +168,5 @@ def _sentence(counts: Mapping[str, int]) -> str:
 
 
 def _difference(planned: Planned) -> str:
-    return f"New: {planned.created}, again: {planned.again}, no longer wanted: {planned.dropped}."
+    kept = f", kept but for another rule of overlap: {planned.kept}" if planned.kept else ""
+    return f"New: {planned.created}, again: {planned.again}, no longer wanted: {planned.dropped}{kept}."

@@ -101,7 +101,7 @@ def supersede(
         query(
             "UPDATE {tasks} SET state = 'ready', attempts = 0, reason = NULL, worker = NULL,"
             " not_before = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL, rows = NULL,"
-            " slivers = NULL"
+            " slivers = NULL, cut = NULL, elsewhere = NULL"
             " WHERE state <> 'ready' OR attempts > 0 OR rows IS NOT NULL",
             **names,
         )

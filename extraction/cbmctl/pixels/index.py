@@ -66,6 +66,7 @@ class PixelIndex:
         starts: (runs,) flat index (row * width + column) of a run's first pixel, ascending within a parcel.
         lengths: (runs,) pixels in a run.
         beyond: (n,) the parcel also has pixel centres outside the image.
+        cut: (n,) the parcel's outline reaches beyond the image's; the same at every resolution of it.
         empty: parcels that hold no pixel centre at all, in the image or outside: slivers.
         outside: parcels whose pixel centres all lie outside the image.
         grid: the image's grid.
@@ -76,6 +77,7 @@ class PixelIndex:
     starts: Ints
     lengths: NDArray[np.int32]
     beyond: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
     empty: NDArray[np.int32]
     outside: NDArray[np.int32]
     grid: Grid
@@ -109,12 +111,15 @@ class PixelIndex:
         tall = starts[places[inside] + kept[inside] - 1] // grid.width - first // grid.width >= STRIP_ROWS
         order = inside[np.lexsort((first, tall))]
         runs = _pixels(places[order], kept[order])
+        west, south, east, north = shapely.bounds(np.asarray(parcels, object)[order]).T
+        left, bottom, right, top = grid.bounds
         index = cls(
             pids=pids[order],
             offsets=np.concatenate(([0], np.cumsum(kept[order]))),
             starts=starts[runs],
             lengths=lengths[runs],
             beyond=np.empty(0, bool),
+            cut=~((west >= left) & (south >= bottom) & (east <= right) & (north <= top)),
             empty=pids[total == 0],
             outside=pids[(kept == 0) & (total > 0)],
             grid=grid,
@@ -145,6 +150,7 @@ class PixelIndex:
             starts=np.concatenate((self.starts, whole[:, 1])),
             lengths=np.concatenate((self.lengths, np.ones(len(whole), np.int32))),
             beyond=np.concatenate((self.beyond, quarters.beyond)),
+            cut=np.concatenate((self.cut, quarters.cut)),
             empty=np.intersect1d(self.empty, quarters.empty),
             outside=np.setdiff1d(np.concatenate((self.outside, quarters.outside)), quarters.pids),
         )
@@ -218,7 +224,7 @@ class PixelIndex:
             raise zipfile.BadZipFile(str(error)) from error
 
 
-_ARRAYS = ("pids", "offsets", "starts", "lengths", "beyond", "empty", "outside")
+_ARRAYS = ("pids", "offsets", "starts", "lengths", "beyond", "cut", "empty", "outside")
 
 
 def _pixels(starts: NDArray[Any], lengths: NDArray[Any]) -> Ints:
