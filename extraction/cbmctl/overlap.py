@@ -20,12 +20,13 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.config import BANDSETS, Tables
-from cbmctl.database import query
+from cbmctl.database import one, query
 from cbmctl.queue_sql import LOCK_SPACE
 
 # Beside the keys of tasks, which follow LOCK_SPACE.
 _DATATAKE_SPACE = LOCK_SPACE + 0xFF
-_SETS_OF_BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
+_BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
+_SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BANDS]}
 
 
 def lock(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
@@ -70,14 +71,39 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
     """
     scenes = conn.execute(query(_SCENES, **_names(tables)), {"obsids": list(obsids)}).fetchall()
     for obsid, ids in scenes:
+        shared = _shared(conn, tables, obsid, ids)
+        if not shared:
+            continue
+        losers: list[tuple[int, list[int]]] = conn.execute(
+            query(_LOSERS, **_names(tables)), {"ids": ids, "pids": shared}
+        ).fetchall()
+        for loser, pids in losers:
+            _give_up(conn, tables, loser, pids)
+
+
+def _shared(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int]) -> list[int]:
+    """Return the parcels of a scene that have rows in other scenes too.
+
+    Parcels go back and forth as arrays: so an index does it, however little the planner knows of new rows.
+    """
+    ours = conn.execute(query(_OURS, **_names(tables)), {"obsid": obsid}).fetchall()
+    parameters = {"others": [other for other in ids if other != obsid], "ours": [pid for (pid,) in ours]}
+    return [pid for (pid,) in conn.execute(query(_SHARED, **_names(tables)), parameters)]
+
+
+def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
+    """Delete the rows of parcels in a scene, and have its tasks remember them."""
+    gone = conn.execute(query(_DELETE, **_names(tables)), {"obsid": obsid, "pids": pids} | _SETS).fetchall()
+    for bandset, rows, parcels in gone:
         conn.execute(
-            query(_SETTLE, **_names(tables)),
-            {
-                "obsid": obsid,
-                "ids": ids,
-                "sets": [name for name, _ in _SETS_OF_BANDS],
-                "bands": [band for _, band in _SETS_OF_BANDS],
-            },
+            query(
+                """UPDATE {tasks}
+                   SET rows = rows - %s, elsewhere = ARRAY(
+                       SELECT unnest(elsewhere) UNION SELECT unnest(%s::integer[]) ORDER BY 1)
+                   WHERE obsid = %s AND bandset = %s""",
+                **_names(tables),
+            ),
+            [rows, parcels, obsid, bandset],
         )
 
 
@@ -89,13 +115,11 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         tables: the tables.
         obsids: scenes that lost rows, or whose rows do not count any more.
     """
-    opened = conn.execute(query(_REOPEN, **_names(tables)), {"obsids": list(obsids)}).fetchall()
-    conn.execute(
-        query(
-            "UPDATE {catalogue} SET status = 'inprogress', reason = NULL WHERE id = ANY(%s)", **_names(tables)
-        ),
-        [[obsid for (obsid,) in opened]],
-    )
+    given = conn.execute(query(_GIVEN, **_names(tables)), {"obsids": list(obsids)}).fetchall()
+    for obsid, bandset, pids, others in given:
+        parameters = {"pids": pids, "others": others, "hists": bandset == "scl"}
+        if one(conn, query(_STILL_HELD, **_names(tables)), parameters)[0] < len(pids):
+            conn.execute(query(_OPEN, **_names(tables)), {"obsid": obsid, "bandset": bandset})
 
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
@@ -133,71 +157,72 @@ _BETTER: LiteralString = """
         AND (SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = n.id)
 """
 _HELD: LiteralString = """
-    SELECT DISTINCT pid
-    FROM {sigs} JOIN unnest(%(pids)s::integer[]) asked (pid) USING (pid)
-    WHERE obsid = ANY(%(ids)s)
-        AND (pid, obsid) NOT IN (SELECT pid, obsid FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s))
-    GROUP BY pid, obsid
-    HAVING count(*) >= (SELECT sum(cardinality(bands)) FROM {tasks} WHERE obsid = %(obsid)s
-        AND bandset <> 'scl')
+    SELECT DISTINCT pid FROM (
+        SELECT pid, obsid FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
+        GROUP BY pid, obsid
+        HAVING count(*) >= (SELECT sum(cardinality(bands)) FROM {tasks}
+            WHERE obsid = %(obsid)s AND bandset <> 'scl')
+        EXCEPT SELECT pid, obsid FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
+    ) whole
 """
-_SETTLE: LiteralString = """
-    WITH ours AS MATERIALIZED (
-        SELECT pid FROM {hists} WHERE obsid = %(obsid)s UNION SELECT pid FROM {sigs} WHERE obsid = %(obsid)s
-    ), held AS MATERIALIZED (
+_OURS: LiteralString = """
+    SELECT pid FROM {hists} WHERE obsid = %(obsid)s UNION SELECT pid FROM {sigs} WHERE obsid = %(obsid)s
+"""
+_SHARED: LiteralString = """
+    SELECT pid FROM {hists} WHERE obsid = ANY(%(others)s) AND pid = ANY(%(ours)s)
+    UNION SELECT pid FROM {sigs} WHERE obsid = ANY(%(others)s) AND pid = ANY(%(ours)s)
+"""
+_LOSERS: LiteralString = """
+    WITH held AS (
         SELECT pid, obsid, count(band) AS bands FROM (
-            SELECT pid, obsid, band FROM {sigs} JOIN ours USING (pid) WHERE obsid = ANY(%(ids)s)
-            UNION ALL SELECT pid, obsid, NULL FROM {hists} JOIN ours USING (pid) WHERE obsid = ANY(%(ids)s)
+            SELECT pid, obsid, band FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
+            UNION ALL SELECT pid, obsid, NULL FROM {hists} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
         ) row GROUP BY pid, obsid
     ), cut AS (
         SELECT DISTINCT pid, obsid, true AS cut FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
-    ), loser AS MATERIALIZED (
-        SELECT pid, obsid FROM (
-            SELECT pid, obsid, row_number() OVER (PARTITION BY pid ORDER BY
-                bands = 0, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid)) AS place
-            FROM held LEFT JOIN cut USING (pid, obsid)
-        ) ranked WHERE place > 1
-    ), sig AS (
-        DELETE FROM {sigs} s USING loser l WHERE (s.pid, s.obsid) = (l.pid, l.obsid)
-        RETURNING s.pid, s.obsid, s.band
-    ), hist AS (
-        DELETE FROM {hists} h USING loser l WHERE (h.pid, h.obsid) = (l.pid, l.obsid)
-        RETURNING h.pid, h.obsid
-    ), gone AS (
-        SELECT obsid, bandset, count(*) AS rows, array_agg(DISTINCT pid) AS pids FROM (
-            SELECT pid, obsid, bandset
-            FROM sig JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
-            UNION ALL SELECT pid, obsid, 'scl' FROM hist
-        ) row GROUP BY obsid, bandset
     )
-    UPDATE {tasks} t
-    SET rows = t.rows - gone.rows,
-        elsewhere = ARRAY(SELECT unnest(t.elsewhere) UNION SELECT unnest(gone.pids) ORDER BY 1)
-    FROM gone WHERE (t.obsid, t.bandset) = (gone.obsid, gone.bandset)
+    SELECT obsid, array_agg(pid ORDER BY pid) FROM (
+        SELECT pid, obsid, row_number() OVER (PARTITION BY pid ORDER BY
+            bands = 0, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid)) AS place
+        FROM held LEFT JOIN cut USING (pid, obsid)
+    ) ranked WHERE place > 1 GROUP BY obsid ORDER BY obsid
+"""
+_DELETE: LiteralString = """
+    WITH gone AS (
+        DELETE FROM {sigs} WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s) RETURNING pid, band
+    ), hist AS (
+        DELETE FROM {hists} WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s) RETURNING pid
+    )
+    SELECT bandset, count(*), array_agg(DISTINCT pid)
+    FROM gone JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
+    GROUP BY bandset
+    UNION ALL SELECT 'scl', count(*), array_agg(pid) FROM hist HAVING count(*) > 0
 """
 # A scene that is being extracted has its rows of before until they are replaced, and is looked at then.
-_REOPEN: LiteralString = """
-    WITH scene AS MATERIALIZED (
-        SELECT d.id, d.card, d.sensor, d.obstime, d.status
-        FROM {catalogue} d JOIN (
-            SELECT DISTINCT card, sensor, obstime FROM {catalogue} WHERE id = ANY(%(obsids)s) AND card = 's2'
-        ) asked USING (card, sensor, obstime)
-        WHERE d.status IN ('extracted', 'inprogress')
-    ), given AS MATERIALIZED (
-        SELECT t.obsid, t.bandset, p.pid, ARRAY(
-            SELECT n.id FROM scene n
-            WHERE (n.card, n.sensor, n.obstime) = (s.card, s.sensor, s.obstime) AND n.id <> s.id) AS others
-        FROM scene s JOIN {tasks} t ON t.obsid = s.id, unnest(t.elsewhere) AS p (pid)
-        WHERE t.state = 'done'
-    ), lost AS MATERIALIZED (
-        SELECT DISTINCT obsid, bandset FROM given g
-        WHERE NOT EXISTS (SELECT FROM {sigs} WHERE pid = g.pid AND obsid = ANY(g.others))
-            AND (g.bandset <> 'scl'
-                OR NOT EXISTS (SELECT FROM {hists} WHERE pid = g.pid AND obsid = ANY(g.others)))
-    ), opened AS (
-        UPDATE {tasks} t
+_GIVEN: LiteralString = """
+    SELECT d.id, t.bandset, t.elsewhere, ARRAY(
+        SELECT n.id FROM {catalogue} n
+        WHERE (n.card, n.sensor, n.obstime) = (d.card, d.sensor, d.obstime) AND n.id <> d.id
+            AND n.status IN ('extracted', 'inprogress'))
+    FROM {catalogue} d JOIN {tasks} t ON t.obsid = d.id
+    WHERE d.card = 's2' AND d.status IN ('extracted', 'inprogress')
+        AND t.state = 'done' AND t.elsewhere IS NOT NULL AND EXISTS (
+            SELECT FROM {catalogue} s
+            WHERE s.id = ANY(%(obsids)s) AND (s.card, s.sensor, s.obstime) = (d.card, d.sensor, d.obstime)
+                AND ST_Intersects(s.footprint, d.footprint))
+    ORDER BY d.id, t.bandset
+"""
+_STILL_HELD: LiteralString = """
+    SELECT count(*) FROM (
+        SELECT pid FROM {sigs} WHERE obsid = ANY(%(others)s) AND pid = ANY(%(pids)s)
+        UNION SELECT pid FROM {hists} WHERE %(hists)s AND obsid = ANY(%(others)s) AND pid = ANY(%(pids)s)
+    ) held
+"""
+_OPEN: LiteralString = """
+    WITH opened AS (
+        UPDATE {tasks}
         SET state = 'ready', attempts = 0, reason = NULL, not_before = NULL, worker = NULL
-        FROM lost l WHERE (t.obsid, t.bandset) = (l.obsid, l.bandset) RETURNING t.obsid
+        WHERE obsid = %(obsid)s AND bandset = %(bandset)s RETURNING obsid
     )
-    SELECT DISTINCT obsid FROM opened ORDER BY obsid
+    UPDATE {catalogue} d SET status = 'inprogress', reason = NULL FROM opened WHERE d.id = opened.obsid
 """

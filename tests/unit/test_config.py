@@ -83,10 +83,10 @@ def test_the_manuals_file_is_understood(tmp_path: Path) -> None:
 
 def test_how_rows_are_made(tmp_path: Path) -> None:
     by_default = load_config(write(tmp_path)).extraction.methods
-    optical = Method("drop", "harmonised", (9,))
+    optical = Method("drop", "harmonised", (9,), "first")
     radar = Method("keep")
     assert by_default == {
-        "scl": Method("keep"),
+        "scl": Method("keep", overlap="first"),
         "10": optical,
         "20": optical,
         "bs": radar,
@@ -94,12 +94,12 @@ def test_how_rows_are_made(tmp_path: Path) -> None:
         "c12": radar,
     }
     changed = {
-        "s2": {"edge": "keep", "reflectance": "as-stored", "cloud_classes": [9, 8, 9]},
+        "s2": {"edge": "keep", "reflectance": "as-stored", "cloud_classes": [9, 8, 9], "overlap": "all"},
         "bs": {"edge": "drop"},
         "retry_seconds": [],
     }
     extraction = load_config(write(tmp_path, root__extraction=changed)).extraction
-    assert extraction.methods["20"] == Method("keep", "as-stored", (8, 9))
+    assert extraction.methods["20"] == Method("keep", "as-stored", (8, 9), "all")
     assert (extraction.methods["bs"], extraction.methods["c6"]) == (Method("drop"), radar)
     assert extraction.retry_seconds == ()
     without_scl = load_config(write(tmp_path, root__extraction={"s2": {"scl": False}})).extraction
