@@ -21,7 +21,7 @@ from cbmctl.overlap import settle_overlaps
 from cbmctl.schema import apply
 
 PARCELS = 100_000
-SEASON = 40  # scenes that are there already: 22 million rows
+SEASON = 15  # scenes that are there already: 8 million rows
 TENTH = PARCELS - PARCELS // 10
 FIRST_DAY = datetime(2021, 1, 1)
 _TASKS = """

@@ -131,7 +131,7 @@ def test_errors_are_one_sentence(area: Database) -> None:
     with serve(Resto([])) as url:
         for options, sentence in (
             ((), "--source opensearch needs --url of an archive that still speaks it"),
-            (("--url", url), f"{url} has no product from 2024-02-01"),
+            (("--url", url), f"{url} has no CARD-BS product from 2024-02-01"),
             (("--url", f"{url}/x"), "refuses the search (HTTP 404: "),
         ):
             result = run(area, *options)

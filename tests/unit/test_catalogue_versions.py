@@ -307,6 +307,23 @@ def test_new_parcels_leave_nothing_to_wait_for(extracted: Season) -> None:
         BETTER.reference: "ingested",
         "z": "offline",
     }
+    assert season.tasks() == {}, "nobody is to work on what is superseded"
+
+
+def test_new_parcels_and_a_scene_that_went_offline(extracted: Season) -> None:
+    with extracted.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET online = false")
+        supersede(conn, extracted.config.tables, drop_statistics=True)
+    assert (statuses(extracted), extracted.tasks()) == ({ORIGINAL.reference: "offline"}, {})
+
+
+def test_an_older_version_is_not_taken_back(season: Season) -> None:
+    enter(season, ORIGINAL, BETTER)
+    with (
+        connect(season.config) as conn,
+        pytest.raises(UserError, match=f"{ORIGINAL.reference} is superseded by {BETTER.reference}, and the"),
+    ):
+        replace(conn, season.config, [ORIGINAL.reference])
 
 
 def test_the_statement_for_parcels_in_two_tiles_picks_the_first_by_name(season: Season) -> None:

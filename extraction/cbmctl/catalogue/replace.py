@@ -40,7 +40,7 @@ def replace(
         check: find out and change nothing.
 
     Raises:
-        UserError: the catalogue has no such reference, or nothing newer is offered for it.
+        UserError: the catalogue has no such reference, nothing newer is offered for it, or it is superseded.
     """
     with conn.transaction(force_rollback=check):
         lock(conn, config.tables)
@@ -49,6 +49,12 @@ def replace(
             find_scenes(conn, config.tables, references)
             known = {name for pair in found for name in (pair.old, pair.new)}
             for reference in references:
+                if newer := _superseded_by(conn, config, reference):
+                    raise UserError(
+                        f"{reference} is superseded by {newer}, and the newest version counts, so that an"
+                        " older one is not taken back: where the newer one is broken, run cbmctl repair once"
+                        " the archive has mended it"
+                    )
                 if reference not in known:
                     raise UserError(
                         f"there is no newer version of {reference} to be extracted in its place: sync the"
@@ -66,3 +72,15 @@ def replace(
             )
             plan_scenes(conn, config, scenes)
     return found
+
+
+def _superseded_by(conn: psycopg.Connection, config: Config, reference: str) -> str | None:
+    row = conn.execute(
+        query(
+            """SELECT n.reference FROM {catalogue} o JOIN {catalogue} n ON n.id = o.superseded_by
+               WHERE o.reference = %s AND o.status = 'superseded'""",
+            catalogue=config.tables.catalogue.sql,
+        ),
+        [reference],
+    ).fetchone()
+    return str(row[0]) if row else None

@@ -84,7 +84,7 @@ def sync_command(
             outcome = run(conn, config, place, asked, since_last=since is not None, check=check, progress=bar)
     _notes(output, outcome, place, since=since)
     if not outcome.findings.records and outcome.published is None and outcome.reached is None:
-        raise UserError(_nothing(outcome.findings, place.place, aoi, first, last))
+        raise UserError(_nothing(outcome.findings, place.place, asked))
     output.result(
         {"check": check, "source": place.name, **_outcome_data(outcome)},
         _sentence(outcome, check=check),
@@ -165,8 +165,9 @@ def _notes(output: Output, outcome: Outcome, place: Source, *, since: str | None
         output.note("cbmctl catalogue replace has the newer ones extracted in their place.")
 
 
-def _nothing(found: Findings, place: str, aoi: str, start: date, end: date) -> str:
-    searched = f"{place} has no product from {start} to the day before {end}"
+def _nothing(found: Findings, place: str, asked: Place) -> str:
+    what, aoi = CARDS[asked.card].ptype, asked.aoi
+    searched = f"{place} has no {what} product from {asked.start} to the day before {asked.end}"
     if found.elsewhere:
         names = sorted(found.elsewhere)
         few = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

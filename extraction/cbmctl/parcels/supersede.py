@@ -88,15 +88,21 @@ def supersede(
     conn.execute(
         query(
             # without statistics a newer version need not wait any more
-            "UPDATE {catalogue} SET status ="
-            " CASE WHEN superseded_by IS NOT NULL THEN 'superseded' ELSE 'ingested' END,"
+            "UPDATE {catalogue} SET status = CASE WHEN superseded_by IS NOT NULL THEN 'superseded'"
+            " WHEN online THEN 'ingested' ELSE 'offline' END,"
             " reason = NULL, applied_offset = NULL"
             " WHERE id IN (SELECT id FROM {scenes}) OR status = 'offered'",
             **names,
         )
     )
     # what was done in a way that is not known any more is for the next plan to enter
-    conn.execute(query("DELETE FROM {tasks} WHERE bands IS NULL OR method IS NULL", **names))
+    conn.execute(
+        query(
+            "DELETE FROM {tasks} WHERE bands IS NULL OR method IS NULL"
+            " OR obsid IN (SELECT id FROM {catalogue} WHERE status IN ('superseded', 'offline'))",
+            **names,
+        )
+    )
     conn.execute(
         query(
             "UPDATE {tasks} SET state = 'ready', attempts = 0, reason = NULL, worker = NULL,"
