@@ -24,6 +24,13 @@ PARCELS = 100_000
 SEASON = 15  # scenes that are there already: 8 million rows
 TENTH = PARCELS - PARCELS // 10
 FIRST_DAY = datetime(2021, 1, 1)
+# a degree of parcels for each tile, one after the other
+_PARCELS = """
+    CREATE TABLE parcels_2021 AS SELECT pid AS ogc_fid,
+        ST_Expand(ST_SetSRID(ST_MakePoint(pid / %(tile)s::float8, 50.5), 4326), 0.0001) AS wkb_geometry
+    FROM generate_series(1, %(number)s) pid;
+    SELECT Populate_Geometry_Columns('parcels_2021'::regclass);
+    CREATE INDEX ON parcels_2021 USING gist (wkb_geometry)"""
 _TASKS = """
     INSERT INTO tasks (obsid, bandset, state, bands, method, parcels, rows)
     SELECT %(obsid)s, bandset, 'done', bands, '{"overlap": "first"}', %(parcels)s, n FROM (VALUES
@@ -47,9 +54,16 @@ class Bench:
             task.rows["pid"] += first
         with self.conn.transaction():
             self.conn.execute(
-                """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, tile)
-                   VALUES (%s, %s, %s, '2A', 's2', 'extracted', %s)""",
-                [self.scenes, instant, f"scene {self.scenes}", f"T{self.scenes:04}"],
+                """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, tile, footprint)
+                   VALUES (%s, %s, %s, '2A', 's2', 'extracted', %s, ST_MakeEnvelope(%s, 50, %s, 51, 4326))""",
+                [
+                    self.scenes,
+                    instant,
+                    f"scene {self.scenes}",
+                    f"T{self.scenes:04}",
+                    first / PARCELS,
+                    first / PARCELS + 1,
+                ],
             )
             self.conn.execute(
                 _TASKS,
@@ -111,6 +125,9 @@ def figures(server: Server) -> list[Figure]:
         apply(config)
         with psycopg.connect(dsn, autocommit=True) as conn:
             bench = Bench(conn, config)
+            for statement in _PARCELS.split(";"):
+                parameters = {"tile": PARCELS, "number": 12 * PARCELS} if "%" in statement else None
+                conn.execute(statement, parameters)
             for number in range(SEASON):
                 bench.enter(FIRST_DAY + timedelta(days=number), 0)
             conn.execute("VACUUM ANALYZE")

@@ -14,7 +14,7 @@ that has them gives way, it is done again. docs/decisions/overlap.md
 """
 
 from collections.abc import Sequence
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -25,6 +25,8 @@ from cbmctl.queue_sql import LOCK_SPACE
 
 # Beside the keys of tasks, which follow LOCK_SPACE.
 _DATATAKE_SPACE = LOCK_SPACE + 0xFF
+# Footprints are drawn with few corners; with this margin no parcel at their edge is overlooked.
+MARGIN_DEGREES = 0.02
 _BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
 _SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BANDS]}
 
@@ -71,24 +73,13 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
     """
     scenes = conn.execute(query(_SCENES, **_names(tables)), {"obsids": list(obsids)}).fetchall()
     for obsid, ids in scenes:
-        shared = _shared(conn, tables, obsid, ids)
-        if not shared:
-            continue
+        # as an array, parcels are looked up by an index, however little the planner knows of new rows
+        near = conn.execute(query(_NEAR, **_names(tables)), _place(tables) | {"obsid": obsid, "ids": ids})
         losers: list[tuple[int, list[int]]] = conn.execute(
-            query(_LOSERS, **_names(tables)), {"ids": ids, "pids": shared}
+            query(_LOSERS, **_names(tables)), {"ids": ids, "pids": [pid for (pid,) in near]}
         ).fetchall()
         for loser, pids in losers:
             _give_up(conn, tables, loser, pids)
-
-
-def _shared(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int]) -> list[int]:
-    """Return the parcels of a scene that have rows in other scenes too.
-
-    Parcels go back and forth as arrays: so an index does it, however little the planner knows of new rows.
-    """
-    ours = conn.execute(query(_OURS, **_names(tables)), {"obsid": obsid}).fetchall()
-    parameters = {"others": [other for other in ids if other != obsid], "ours": [pid for (pid,) in ours]}
-    return [pid for (pid,) in conn.execute(query(_SHARED, **_names(tables)), parameters)]
 
 
 def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
@@ -128,10 +119,15 @@ def _names(tables: Tables) -> dict[str, sql.Composable]:
         "tasks": tables.tasks.sql,
         "sigs": tables.sigs.sql,
         "hists": tables.hists.sql,
+        "parcels": tables.parcels.sql,
     }
 
 
-# Each scene with those of its datatake that take part, in the order of preference.
+def _place(tables: Tables) -> dict[str, Any]:
+    return {"margin": MARGIN_DEGREES, "schema": tables.parcels.schema, "name": tables.parcels.name}
+
+
+# Each scene with its neighbours of the datatake that take part, in the order of preference.
 _SCENES: LiteralString = """
     WITH scene AS MATERIALIZED (
         SELECT d.*
@@ -145,15 +141,14 @@ _SCENES: LiteralString = """
     SELECT s.id, array_agg(n.id ORDER BY n.tile COLLATE "C", n.baseline COLLATE "C" DESC NULLS LAST,
         n.processed DESC NULLS LAST, n.reference COLLATE "C")
     FROM scene s JOIN scene n USING (card, sensor, obstime)
-    WHERE s.id = ANY(%(obsids)s)
+    WHERE s.id = ANY(%(obsids)s) AND n.footprint && s.footprint
     GROUP BY s.id HAVING count(*) > 1 ORDER BY s.id
 """
-# Only neighbours can have what is here; this saves work and decides nothing, so that footprints will do.
 _BETTER: LiteralString = """
     SELECT n.id
     FROM {catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)
     WHERE s.id = %(obsid)s AND n.status = 'extracted' AND n.tile COLLATE "C" < s.tile COLLATE "C"
-        AND ST_Intersects(n.footprint, s.footprint)
+        AND n.footprint && s.footprint
         AND (SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = n.id)
 """
 _HELD: LiteralString = """
@@ -165,12 +160,15 @@ _HELD: LiteralString = """
         EXCEPT SELECT pid, obsid FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
     ) whole
 """
-_OURS: LiteralString = """
-    SELECT pid FROM {hists} WHERE obsid = %(obsid)s UNION SELECT pid FROM {sigs} WHERE obsid = %(obsid)s
-"""
-_SHARED: LiteralString = """
-    SELECT pid FROM {hists} WHERE obsid = ANY(%(others)s) AND pid = ANY(%(ours)s)
-    UNION SELECT pid FROM {sigs} WHERE obsid = ANY(%(others)s) AND pid = ANY(%(ours)s)
+# Parcels where the scene and a neighbour may both have rows.
+_NEAR: LiteralString = """
+    SELECT DISTINCT p.ogc_fid
+    FROM {catalogue} s JOIN {catalogue} n ON n.id = ANY(%(ids)s) AND n.id <> s.id,
+        LATERAL (SELECT ST_Expand(ST_Intersection(ST_Envelope(s.footprint), ST_Envelope(n.footprint)),
+            %(margin)s) AS both_show) here
+        JOIN {parcels} p ON p.wkb_geometry && ST_Transform(
+            both_show, Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))
+    WHERE s.id = %(obsid)s
 """
 _LOSERS: LiteralString = """
     WITH held AS (
@@ -209,7 +207,7 @@ _GIVEN: LiteralString = """
         AND t.state = 'done' AND t.elsewhere IS NOT NULL AND EXISTS (
             SELECT FROM {catalogue} s
             WHERE s.id = ANY(%(obsids)s) AND (s.card, s.sensor, s.obstime) = (d.card, d.sensor, d.obstime)
-                AND ST_Intersects(s.footprint, d.footprint))
+                AND s.footprint && d.footprint)
     ORDER BY d.id, t.bandset
 """
 _STILL_HELD: LiteralString = """

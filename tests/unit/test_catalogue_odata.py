@@ -219,7 +219,7 @@ def test_an_empty_answer_says_what_was_searched(area: Database, testdata: Path) 
         refuse(
             area,
             url,
-            f"{url} has no CARD-BS product from 2024-02-01 to the day before 2024-03-01 that meets area 'there'",
+            f"{url} has no CARD-BS product from 2024-02-01 to the day before 2024-03-01 that meets",
         )
         refuse(area, url, "has no CARD-BS product")  # also the second time
     with serve(Catalogue([backscatter(testdata, 0)])) as url:

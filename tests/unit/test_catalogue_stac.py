@@ -187,7 +187,7 @@ def test_errors_are_one_sentence(server: str, area: Database) -> None:
     for url, sentence in (
         (
             server,
-            f"{server} has no S2MSI2A product from 2030-01-01 to the day before 2030-02-01 that meets area 'there'",
+            f"{server} has no S2MSI2A product from 2030-01-01 to the day before 2030-02-01 that meets area",
         ),
         (f"{server}/nowhere", "/nowhere refuses the search (HTTP 404:"),
     ):
