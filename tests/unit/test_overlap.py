@@ -1,7 +1,8 @@
 """Parcels that several tiles of a datatake show: one observation, whichever is extracted first."""
 
+import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import permutations
@@ -15,11 +16,13 @@ import pytest
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
-from shapely import MultiPolygon, Polygon, box
+from shapely import MultiPolygon, Polygon, box, wkb
 
 from cbmctl import extraction, tasks
 from cbmctl.catalogue.find import find_scenes
+from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.catalogue.replace import replace
+from cbmctl.catalogue.sync import store
 from cbmctl.catalogue.versions import arrange, lock
 from cbmctl.database import connect
 from cbmctl.parcels.supersede import supersede
@@ -473,3 +476,68 @@ def test_a_parcel_is_cut_by_its_outline_at_every_resolution() -> None:
         grid = Grid(32632, Affine(metres, 0, 0, 0, -metres, 100), 100 // metres, 100 // metres)
         index = PixelIndex.build(range(len(parcels)), parcels, grid)
         assert sorted(index.pids[index.cut].tolist()) == [2, 3, 4, 5]
+
+
+def test_syncs_plans_repairs_and_workers_at_once(datatake: Datatake) -> None:
+    """Whoever takes several locks takes them in one order: nobody waits for another in a circle."""
+    both(datatake)
+    with connect(datatake.config, autocommit=True) as conn:
+        known = records(datatake)
+        store(conn, datatake.config, known)
+    datatake.enter(ZONE)
+    datatake.enter(WEST, name="newer", made="20210306T080000")
+    with connect(datatake.config, autocommit=True) as conn:
+        newer = records(datatake)
+        assert len(store(conn, datatake.config, newer).versions.offered) == 1
+        replace(conn, datatake.config)
+        plan(conn, datatake.config)
+        for name in (WEST, HERE):
+            datatake.again(name)
+    left = threading.Event()
+
+    def others(what: Callable[[psycopg.Connection], object]) -> int:
+        times = 0
+        with connect(datatake.config, autocommit=True) as conn:
+            while not left.is_set():
+                what(conn)
+                times += 1
+        return times
+
+    with ThreadPoolExecutor(5) as pool:
+        busy = [
+            pool.submit(others, lambda conn: store(conn, datatake.config, newer)),
+            pool.submit(others, lambda conn: plan(conn, datatake.config)),
+            pool.submit(others, lambda conn: repair(conn, datatake.config)),
+        ]
+        try:
+            lines = [line for found in pool.map(lambda _: datatake.work(), range(2)) for line in found]
+        finally:
+            left.set()
+        assert all(done.result() > 3 for done in busy)
+    assert lines
+    assert all("rows" in line for line in lines), lines
+    assert datatake.season.status(datatake.ids[WEST]) == "superseded"
+    assert datatake.where()[1] == {"newer": "stz"}
+    assert datatake.where()[2] == {HERE: "stz"}
+
+
+def records(datatake: Datatake) -> list[Record]:
+    """What a sync would find of the scenes that are there."""
+    rows = datatake.season.rows(
+        """SELECT reference, obstime, path, ST_AsBinary(footprint), tile, processed FROM dias_catalogue"""
+    )
+    return [
+        Record(
+            reference=reference,
+            card="s2",
+            sensor="2A",
+            obstime=obstime,
+            path=path,
+            footprint=as_footprint(wkb.loads(bytes(outline))),
+            epsg=TILES[tile][0],
+            tile=tile,
+            baseline="04.00",
+            processed=processed,
+        )
+        for reference, obstime, path, outline, tile, processed in rows
+    ]

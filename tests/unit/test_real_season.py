@@ -105,7 +105,6 @@ def test_every_row_is_what_numpy_says(database: Database, testdata: Path, countr
     best = {(min(found)[1], pid) for (_, pid), found in ranks.items()}
     twice = sum(key[:2] not in best for key in (*expected, *expected_hists))
     assert twice == country.twice
-    print("ROWS", len(expected) + len(expected_hists), twice)
     expected = {key: values for key, values in expected.items() if key[:2] in best}
     assert sigs.keys() == expected.keys()
     for key, values in expected.items():
