@@ -1,12 +1,13 @@
-"""One observation of a parcel in a datatake, of the tiles that show it: settled when a scene is extracted.
+"""One observation of a parcel in a datatake, of the tiles that show it: settled when a scene is closed.
 
 A scene's tasks write rows of every parcel. With the last of them, in the same transaction, each parcel that
-other extracted scenes of the datatake have too keeps its rows in the best of these scenes alone, in the order
+other scenes of the datatake have too keeps its rows in the best of these scenes alone, in the order
 
-1. a scene with statistics before one with a histogram only;
-2. one whose image holds the whole parcel before one that cuts it;
-3. more bands before fewer;
-4. the tile whose name comes first; of one tile, the newer product.
+1. a scene that is extracted before one that failed;
+2. one with statistics before one with a histogram only;
+3. one whose image holds the whole parcel before one that cuts it;
+4. more bands before fewer;
+5. the tile whose name comes first; of one tile, the newer product.
 
 So all bands and the histogram of a parcel are of one scene. The order is total and a scene enters whole, so
 it makes no difference which is extracted first. A task remembers the parcels that it gave up; when the scene
@@ -27,6 +28,8 @@ from cbmctl.queue_sql import LOCK_SPACE
 _DATATAKE_SPACE = LOCK_SPACE + 0xFF
 # Footprints are drawn with few corners; with this margin no parcel at their edge is overlooked.
 MARGIN_DEGREES = 0.02
+# What a scene is called that is not closed, or has no rows.
+_OPEN_WORDS = ["ingested", "inprogress", "superseded", "offered", "offline", "No parcels"]
 _BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
 _SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BANDS]}
 
@@ -64,19 +67,22 @@ def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: S
 
 
 def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Leave each parcel of scenes that are extracted in one scene of the datatake.
+    """Leave each parcel of scenes that are closed in one scene of the datatake.
 
     Args:
         conn: a connection in a transaction that holds `lock`, or the table of tasks.
         tables: the tables.
-        obsids: scenes that may have come to be extracted; the others among them are left alone.
+        obsids: scenes that may have come to be extracted, or to fail; others among them are left alone.
     """
-    scenes = conn.execute(query(_SCENES, **_names(tables)), {"obsids": list(obsids)}).fetchall()
-    for obsid, ids in scenes:
+    scenes = conn.execute(
+        query(_SCENES, **_names(tables)), {"obsids": list(obsids), "open": _OPEN_WORDS}
+    ).fetchall()
+    for obsid, ids, extracted in scenes:
         # as an array, parcels are looked up by an index, however little the planner knows of new rows
         near = conn.execute(query(_NEAR, **_names(tables)), _place(tables) | {"obsid": obsid, "ids": ids})
         losers: list[tuple[int, list[int]]] = conn.execute(
-            query(_LOSERS, **_names(tables)), {"ids": ids, "pids": [pid for (pid,) in near]}
+            query(_LOSERS, **_names(tables)),
+            {"ids": ids, "extracted": extracted, "pids": [pid for (pid,) in near]},
         ).fetchall()
         for loser, pids in losers:
             _give_up(conn, tables, loser, pids)
@@ -133,16 +139,17 @@ _SCENES: LiteralString = """
         SELECT d.*
         FROM {catalogue} d JOIN (
             SELECT DISTINCT card, sensor, obstime FROM {catalogue}
-            WHERE id = ANY(%(obsids)s) AND card = 's2' AND status = 'extracted'
+            WHERE id = ANY(%(obsids)s) AND card = 's2' AND status <> ALL(%(open)s)
         ) asked USING (card, sensor, obstime)
-        WHERE d.status = 'extracted' AND d.tile IS NOT NULL
+        WHERE d.status <> ALL(%(open)s) AND d.tile IS NOT NULL
             AND (SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = d.id)
     )
     SELECT s.id, array_agg(n.id ORDER BY n.tile COLLATE "C", n.baseline COLLATE "C" DESC NULLS LAST,
-        n.processed DESC NULLS LAST, n.reference COLLATE "C")
+        n.processed DESC NULLS LAST, n.reference COLLATE "C"),
+        array_agg(n.id) FILTER (WHERE n.status = 'extracted')
     FROM scene s JOIN scene n USING (card, sensor, obstime)
     WHERE s.id = ANY(%(obsids)s) AND n.footprint && s.footprint
-    GROUP BY s.id HAVING count(*) > 1 ORDER BY s.id
+    GROUP BY s.id HAVING count(*) > 1 AND bool_or(n.status = 'extracted') ORDER BY s.id
 """
 _BETTER: LiteralString = """
     SELECT n.id
@@ -180,10 +187,11 @@ _LOSERS: LiteralString = """
         SELECT DISTINCT pid, obsid, true AS cut FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
     )
     SELECT obsid, array_agg(pid ORDER BY pid) FROM (
-        SELECT pid, obsid, row_number() OVER (PARTITION BY pid ORDER BY
-            bands = 0, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid)) AS place
+        SELECT pid, obsid, row_number() OVER ranking AS place, first_value(obsid) OVER ranking AS first
         FROM held LEFT JOIN cut USING (pid, obsid)
-    ) ranked WHERE place > 1 GROUP BY obsid ORDER BY obsid
+        WINDOW ranking AS (PARTITION BY pid ORDER BY obsid <> ALL(%(extracted)s),
+            bands = 0, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid))
+    ) ranked WHERE place > 1 AND first = ANY(%(extracted)s) GROUP BY obsid ORDER BY obsid
 """
 _DELETE: LiteralString = """
     WITH gone AS (

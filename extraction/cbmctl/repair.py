@@ -165,7 +165,10 @@ class _Repair:
         return [(row["obsid"], row["bandset"]) for row in rows]
 
     def renew(self, ids: list[int]) -> Counter[int]:
-        """Take up again what was tried, or forget it if it is not configured; count both by scene."""
+        """Take up again what was tried, or forget it if it is not configured; count both by scene.
+
+        So is what gave parcels up: to take part as a whole, the scene needs all of its rows.
+        """
         forgotten = self._rows(
             """DELETE FROM {tasks} t
                WHERE obsid = ANY(%(ids)s) AND {touched} AND bandset <> ALL(%(bandsets)s) RETURNING obsid""",
@@ -175,9 +178,11 @@ class _Repair:
             """UPDATE {tasks} t
                SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
                    not_before = NULL, worker = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL,
-                   rows = NULL, slivers = NULL, cut = NULL, elsewhere = NULL
+                   rows = CASE WHEN {touched} THEN NULL ELSE rows END, slivers = NULL, cut = NULL,
+                   elsewhere = NULL
                FROM ({wanted}) w
-               WHERE obsid = ANY(%(ids)s) AND {touched} AND w.bandset = t.bandset RETURNING obsid""",
+               WHERE obsid = ANY(%(ids)s) AND ({touched} OR elsewhere IS NOT NULL)
+                 AND w.bandset = t.bandset RETURNING obsid""",
             ids,
         )
         return Counter(row["obsid"] for row in forgotten + ready)

@@ -296,6 +296,8 @@ def test_a_scene_that_fails_takes_nothing(three: tuple[Datatake, Rows], tmp_path
     rest = {key: row for key, row in everything.items() if key[1] != HERE}
     wanted = best(rest, {WEST: {2, 5}}, (WEST, ZONE))
     assert datatake.found() == wanted
+    twice = "SELECT pid FROM {} GROUP BY pid HAVING count(DISTINCT obsid) > 1"
+    assert datatake.season.rows(twice.format("hists")) == datatake.season.rows(twice.format("sigs")) == []
     image.write_bytes(whole)
     with connect(datatake.config, autocommit=True) as conn:
         repair(conn, datatake.config)
