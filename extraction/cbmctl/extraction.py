@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cbmctl.config import BANDSETS, Config
 from cbmctl.database import one, query
 from cbmctl.indexes import Indexes, parcel_error
-from cbmctl.overlap import held_by_better
+from cbmctl.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.results import replace_histograms, replace_signatures
@@ -21,9 +21,6 @@ from cbmctl.scenes.coherence import open_coherence
 from cbmctl.scenes.reading import Reader, Reading, read_whole
 from cbmctl.scenes.sentinel2 import open_product
 from cbmctl.tasks import Task
-
-# Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
-FOOTPRINT_MARGIN_DEGREES = 0.02
 
 
 @dataclass

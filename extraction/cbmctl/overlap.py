@@ -15,7 +15,7 @@ that has them gives way, it is done again. docs/decisions/overlap.md
 """
 
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -26,8 +26,8 @@ from cbmctl.queue_sql import LOCK_SPACE
 
 # Beside the keys of tasks, which follow LOCK_SPACE.
 _DATATAKE_SPACE = LOCK_SPACE + 0xFF
-# Footprints are drawn with few corners; with this margin no parcel at their edge is overlooked.
-MARGIN_DEGREES = 0.02
+# Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
+FOOTPRINT_MARGIN_DEGREES = 0.02
 # What a scene is called that is not closed, or has no rows.
 _OPEN_WORDS = ["ingested", "inprogress", "superseded", "offered", "offline", "No parcels"]
 _BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
@@ -37,8 +37,8 @@ _SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BA
 def lock(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
     """Let no other worker close a task of this scene's datatake until the transaction ends.
 
-    To be taken before every other lock of the transaction. Whoever locks the table of tasks as a whole needs
-    none of this.
+    Locks are taken in one order, by workers and by all others, so that nobody waits in a circle: datatake,
+    tasks, rows of sigs and hists, catalogue. Whoever locks the table of tasks as a whole begins there.
     """
     conn.execute(
         query(
@@ -48,21 +48,22 @@ def lock(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
         ),
         [_DATATAKE_SPACE, obsid],
     )
+    # not only at the task itself, which comes after its rows
+    conn.execute(query("LOCK TABLE {tasks} IN ROW EXCLUSIVE MODE", tasks=tables.tasks.sql))
 
 
 def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> list[int]:
     """Return those of the parcels that a scene of an earlier name holds whole, with all the bands there are.
 
-    A scene that is not extracted yet gives nothing up to one like that without being read; whether the other
-    has them still is looked at again when this one is closed.
+    Rows of these would only be given up again, so they need not be read. Whether the others have them still
+    is looked at when this scene is closed.
     """
     better = conn.execute(query(_BETTER, **_names(tables)), {"obsid": obsid}).fetchall()
     if not better or not pids:
         return []
-    rows = conn.execute(
-        query(_HELD, **_names(tables)),
-        {"ids": [scene for (scene,) in better], "obsid": obsid, "pids": list(pids)},
-    )
+    ids = [scene for (scene,) in better]
+    near = sorted(set(pids) & set(_near(conn, tables, obsid, ids)))
+    rows = conn.execute(query(_HELD, **_names(tables)), {"ids": ids, "obsid": obsid, "pids": near})
     return [pid for (pid,) in rows]
 
 
@@ -78,14 +79,22 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
         query(_SCENES, **_names(tables)), {"obsids": list(obsids), "open": _OPEN_WORDS}
     ).fetchall()
     for obsid, ids, extracted in scenes:
-        # as an array, parcels are looked up by an index, however little the planner knows of new rows
-        near = conn.execute(query(_NEAR, **_names(tables)), _place(tables) | {"obsid": obsid, "ids": ids})
         losers: list[tuple[int, list[int]]] = conn.execute(
             query(_LOSERS, **_names(tables)),
-            {"ids": ids, "extracted": extracted, "pids": [pid for (pid,) in near]},
+            {"ids": ids, "extracted": extracted, "pids": _near(conn, tables, obsid, ids)},
         ).fetchall()
         for loser, pids in losers:
             _give_up(conn, tables, loser, pids)
+
+
+def _near(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int]) -> list[int]:
+    """Return the parcels that a scene and others may both show.
+
+    As an array, they are looked up by an index, however little the planner knows of new rows.
+    """
+    place = {"margin": FOOTPRINT_MARGIN_DEGREES, "schema": tables.parcels.schema, "name": tables.parcels.name}
+    rows = conn.execute(query(_NEAR, **_names(tables)), place | {"obsid": obsid, "ids": list(ids)})
+    return [pid for (pid,) in rows]
 
 
 def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
@@ -127,10 +136,6 @@ def _names(tables: Tables) -> dict[str, sql.Composable]:
         "hists": tables.hists.sql,
         "parcels": tables.parcels.sql,
     }
-
-
-def _place(tables: Tables) -> dict[str, Any]:
-    return {"margin": MARGIN_DEGREES, "schema": tables.parcels.schema, "name": tables.parcels.name}
 
 
 # Each scene with its neighbours of the datatake that take part, in the order of preference.

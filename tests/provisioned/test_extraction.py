@@ -165,3 +165,20 @@ def test_a_failed_scene_has_a_reason(reader: Connection) -> None:
         "SELECT obsid, bandset FROM tasks WHERE state = 'failed' AND coalesce(reason, '') = ''"
     ).fetchall()
     assert silent == []
+
+
+def test_a_parcel_is_counted_once_in_a_datatake(reader: Connection, tenant: Tenant) -> None:
+    """Of a thousand parcels by chance; unless the inventory asks for every tile's rows."""
+    twice = reader.execute(
+        sql.SQL(
+            """
+            SELECT pid, sensor, obstime, array_agg(DISTINCT tile)
+            FROM sigs JOIN dias_catalogue d ON d.id = obsid
+            WHERE pid = ANY(ARRAY(SELECT ogc_fid FROM {} ORDER BY random() LIMIT 1000))
+              AND card = 's2' AND status = 'extracted'
+              AND NOT EXISTS (SELECT FROM tasks t WHERE t.obsid = d.id AND method ->> 'overlap' = 'all')
+            GROUP BY pid, sensor, obstime HAVING count(DISTINCT obsid) > 1
+            """
+        ).format(sql.Identifier(tenant.parcels_table))
+    ).fetchall()
+    assert twice == []

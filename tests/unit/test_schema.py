@@ -271,3 +271,23 @@ def test_roles(database: Database) -> None:
             conn.execute(f"SELECT FROM {table}")  # type: ignore[call-overload]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("INSERT INTO aois VALUES ('x')")
+
+
+def test_every_tile_has_kept_its_rows_before_overlap_was_settled(database: Database) -> None:
+    at(database, "0007")
+    with database.connect() as conn:
+        conn.execute(
+            """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card)
+               SELECT id, '2021-03-05', id::text, '2A', 's2' FROM generate_series(1, 2) id;
+               INSERT INTO tasks (obsid, bandset, state, bands, method) VALUES
+                   (1, '10', 'done', '{B02}', '{"edge": "drop"}'),
+                   (1, 'bs', 'done', '{VVb}', '{"edge": "keep"}'),
+                   (2, '10', 'done', NULL, NULL)"""
+        )
+    apply(database.config)
+    with database.connect() as conn:
+        assert conn.execute("SELECT method FROM tasks ORDER BY obsid, bandset").fetchall() == [
+            ({"edge": "drop", "overlap": "all"},),
+            ({"edge": "keep", "overlap": None},),
+            (None,),
+        ]
