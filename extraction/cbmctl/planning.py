@@ -231,15 +231,25 @@ class _Queue:
     def change_overlap(self) -> list[int]:
         """Tell what is done that it is to give up parcels, or need not, where that is all that changed.
 
-        Rows that were given up and are asked for now must be read again.
+        Rows that were given up and are asked for now must be read again. Of band sets that are not configured
+        any more there may be rows too.
         """
-        return self._obsids(
+        kept = self._obsids(
             """WITH scenes AS MATERIALIZED ({scenes})
                UPDATE {tasks} t SET method = w.method
                FROM ({wanted}) w, scenes s
                WHERE w.bandset = t.bandset AND s.id = t.obsid AND t.state = 'done' AND t.bands = w.bands
                  AND t.method <> w.method AND t.method - 'overlap' = w.method - 'overlap'
                  AND (w.method ->> 'overlap' = 'first' OR t.elsewhere IS NULL)
+               RETURNING t.obsid"""
+        )
+        return kept + self._obsids(
+            """WITH scenes AS MATERIALIZED ({scenes})
+               UPDATE {tasks} t SET method = jsonb_set(t.method, '{{overlap}}', '"first"')
+               FROM scenes s
+               WHERE s.id = t.obsid AND t.state = 'done' AND t.bandset <> ALL(%(bandsets)s)
+                 AND t.method ->> 'overlap' = 'all' AND EXISTS (
+                   SELECT FROM ({wanted}) w WHERE w.method ->> 'overlap' = 'first')
                RETURNING t.obsid"""
         )
 

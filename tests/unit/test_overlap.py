@@ -158,6 +158,16 @@ def test_every_tile_on_request_and_back(three: tuple[Datatake, Rows]) -> None:
     assert datatake.found() == expected(everything)
 
 
+def test_bands_that_are_asked_for_no_longer_are_told_apart_as_well(three: tuple[Datatake, Rows]) -> None:
+    datatake, everything = three
+    datatake.plan(overlap="all")
+    datatake.work()
+    assert datatake.found() == everything
+    datatake.plan(**{"20": []})
+    assert datatake.work() == []
+    assert datatake.found() == expected(everything)
+
+
 def test_with_edges_kept_the_whole_parcel_goes_first(datatake: Datatake) -> None:
     datatake.enter(WEST)
     datatake.enter(HERE)
