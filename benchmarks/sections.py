@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import peers, table
+from benchmarks import overlap, peers, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -192,6 +192,12 @@ def rows(run: Run) -> list[Figure]:
     return table.figures(run.server)
 
 
+def neighbours(run: Run) -> list[Figure]:
+    """Tiles of a datatake that show the same parcels."""
+    run.note("tiles that overlap, over a table of eight million rows")
+    return overlap.figures(run.server)
+
+
 def others(run: Run) -> list[Figure]:
     """Peers, and how many times more they take."""
     own_cpu = run.rest().cost.cpu
@@ -221,6 +227,7 @@ SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "coh": coherence,
     "startup": startup,
     "growth": growth,
+    "overlap": neighbours,
     "table": rows,
     "peers": others,
 }
