@@ -1,6 +1,6 @@
 """Parcels that several tiles of a datatake show: one observation, whichever is extracted first."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import permutations
@@ -14,6 +14,7 @@ from shapely import box
 
 from cbmctl import tasks
 from cbmctl.database import connect
+from cbmctl.overlap import lock as lock_datatake
 from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.planning import plan
 from cbmctl.repair import repair
@@ -99,6 +100,26 @@ def test_several_workers_at_once(three: tuple[Datatake, Rows]) -> None:
             lines = [line for found in pool.map(lambda _: datatake.work(), range(4)) for line in found]
         assert all("rows" in line for line in lines), lines
         assert datatake.found() == expected(everything)
+
+
+def test_two_workers_never_close_scenes_of_one_datatake_at_once(
+    datatake: Datatake, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    """Else neither would see the other's rows, and a parcel would stay in both."""
+    west, here = datatake.enter(WEST), datatake.enter(HERE)
+    datatake.plan()
+    with connect(datatake.config, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        with other.transaction():
+            lock_datatake(other, datatake.config.tables, west)
+            worker = pool.submit(datatake.work, HERE)
+            eventually(
+                lambda: (
+                    datatake.season.rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                    != []
+                )
+            )
+            assert set(datatake.season.rows("SELECT rows FROM tasks WHERE obsid = %s", here)) == {(None,)}
+        assert len(worker.result()) == 3
 
 
 def test_a_worker_that_dies_makes_no_difference(three: tuple[Datatake, Rows]) -> None:
