@@ -6,15 +6,19 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleParserError
 from ansible.inventory.group import Group
+from ansible.inventory.helpers import sort_groups
 from ansible.inventory.host import Host
+from ansible.plugins.loader import vars_loader
 from ansible.plugins.vars import BaseVarsPlugin
+from ansible.template import is_trusted_as_template, trust_as_template
 
 DOCUMENTATION = r"""
 name: cloud_host
 short_description: How to reach a tenant's VM that playbooks/cloud.yml has made
 description:
   - Reads C(cloud.yml) of the tenant's state directory, which the role C(tenant_cloud) writes.
-  - What the inventory says of the host itself wins.
+  - What the inventory says wins, in lines of the host and its groups and in C(host_vars) and C(group_vars);
+    options in C(ansible_ssh_extra_args) come after those that check the host's key.
   - It is read for every task, so a VM made by the first play of a run is there for the second.
 options:
   state_dir:
@@ -34,6 +38,11 @@ class VarsModule(BaseVarsPlugin):  # type: ignore[misc] # Ansible is not typed
 
     REQUIRES_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        # of each host what its groups say, and what it says itself; Ansible asks for each inventory in turn
+        self._told: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+
     def get_vars(
         self, loader: object, path: str, entities: Host | Group | list[Host | Group]
     ) -> dict[str, Any]:
@@ -43,10 +52,38 @@ class VarsModule(BaseVarsPlugin):  # type: ignore[misc] # Ansible is not typed
         variables: dict[str, Any] = {}
         for entity in entities if isinstance(entities, list) else [entities]:
             if isinstance(entity, Host):
-                tenant = str(entity.get_vars().get("tenant_name", entity.name))
-                known = host_variables(states / tenant, tenant)
-                variables |= {name: value for name, value in known.items() if name not in entity.vars}
+                written = self._written(loader, path, entity)
+                tenant = str(written.get("tenant_name", entity.name))
+                variables |= reconciled(host_variables(states / tenant, tenant), written)
         return variables
+
+    def _written(self, loader: object, path: str, host: Host) -> dict[str, Any]:
+        """What inventories say of a host, as far as Ansible has asked: their files, too."""
+        files = vars_loader.get("host_group_vars")
+        of_groups, of_host = self._told.setdefault(host.name, ({}, {}))
+        for group in sort_groups(host.get_groups()):
+            of_groups |= group.vars | files.get_vars(loader, path, [group])
+        of_host |= host.vars | files.get_vars(loader, path, [host])
+        return of_groups | of_host
+
+
+def reconciled(known: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a VM, unless the inventory says otherwise; nothing where there is no VM.
+
+    The check of the host's key stays in any case: it goes first, and ssh takes the first that it is told.
+    """
+    if not known:
+        return {}
+    login = written.get("tenant_cloud_login_user", written.get("ansible_user", known["ansible_user"]))
+    options, further = known["ansible_ssh_extra_args"], written.get("ansible_ssh_extra_args")
+    if further:
+        joined = f"{options} {further}"
+        options = trust_as_template(joined) if is_trusted_as_template(further) else joined
+    return {
+        **{name: written.get(name, value) for name, value in known.items()},
+        "ansible_user": login,
+        "ansible_ssh_extra_args": options,
+    }
 
 
 def host_variables(state: Path, tenant: str) -> dict[str, Any]:
