@@ -6,11 +6,15 @@ from .cloud_stock import InTheWayError, holder, ours
 
 CHECK = "data volume"
 READY = ("available", "in-use")
+LESS = "or correct tenant_expected_parcels and tenant_years if they are too large"
 
 
 def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None) -> Volume | None:
     """Find it, and note what is to be done."""
     name = wish.volume or wish.volume_name
+    if not wish.volume and wish.volume_gb < wish.needed_gb:
+        sentence = f"tenant_cloud_volume_gb is {wish.volume_gb}, but {wish.needed_gb:.1f} GB are needed"
+        findings.wrong(CHECK, f"{wish.needed_gb:.1f} GB", sentence, f"remove the line, {LESS}")
     try:
         found = _given(findings, wish, survey) if wish.volume else _ours(findings, wish, survey)
     except InTheWayError:
@@ -23,7 +27,11 @@ def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None
         _attach(findings, wish, name)
     elif _usable(findings, wish, survey, found, server):
         noted = len(findings.checks)
-        if not wish.volume:
+        if wish.volume and found.size < wish.needed_gb:
+            sentence = f"The volume {name} has {found.size} GB, but {wish.needed_gb:.1f} GB are needed"
+            remedy = f"extend it in the cloud (openstack volume set --size), {LESS}"
+            findings.wrong(CHECK, f"{wish.needed_gb:.1f} GB", sentence, remedy)
+        elif not wish.volume:
             _size(findings, wish, found)
             _type(findings, wish, found)
         if server is None or server.id not in found.attached_to:

@@ -27,6 +27,15 @@ from .test_cloud_plan import (
 from ansible.module_utils.cloud_model import Address, Port, Volume  # isort: skip
 
 
+def test_an_address_that_makes_way_stays_in_reserve() -> None:
+    spare = Address("fip-9", "203.0.113.9", "", "", "ext-1")
+    found = planned(
+        replace(WISH, floating_ip=spare.address, floating_ips=2),
+        replace(WHOLE, addresses=[*WHOLE.addresses, spare]),
+    )
+    assert (found["floating_ip"], found["reserves_missing"]) == (spare.address, [])
+
+
 @pytest.mark.parametrize(
     ("lines", "facts", "changes"),
     [
@@ -239,6 +248,12 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {"ports": [EODATA_PORT]},
             "The server cbm-dk has lost its port cbm-dk; offboard the tenant and run again; its data"
             " volume stays.",
+        ),
+        (
+            {"volume": "vol-9", "needed_gb": 40.5},
+            {"volumes": [Volume("vol-9", "old", 40, "available")]},
+            "The volume vol-9 has 40 GB, but 40.5 GB are needed; extend it in the cloud (openstack volume set"
+            " --size), or correct tenant_expected_parcels and tenant_years if they are too large.",
         ),
         (
             {"floating_ip": "203.0.113.9"},
