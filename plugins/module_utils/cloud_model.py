@@ -191,6 +191,7 @@ class Survey:
     """What there is in a project."""
 
     region: str = ""
+    project_id: str = ""
     regions: Sequence[str] = ()
     credential_id: str = ""
     credential_expires: str = ""

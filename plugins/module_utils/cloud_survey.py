@@ -41,6 +41,7 @@ def survey(connection: Any, cloud: str, regions: Iterable[str], *, whole: bool =
     servers = every("servers", lambda: connection.compute.servers(details=True))
     return Survey(
         region=str(connection.config.region_name),
+        project_id=str(project or ""),
         regions=tuple(regions),
         credential_id=credential(connection),
         credential_expires=expiry(connection),

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleParserError
 from ansible.inventory.group import Group
 from ansible.inventory.helpers import sort_groups
 from ansible.inventory.host import Host
 from ansible.plugins.loader import vars_loader
 from ansible.plugins.vars import BaseVarsPlugin
 from ansible.template import is_trusted_as_template, trust_as_template
+from ansible.utils.display import Display
 
 DOCUMENTATION = r"""
 name: cloud_host
@@ -18,7 +18,7 @@ short_description: How to reach a tenant's VM that playbooks/cloud.yml has made
 description:
   - Reads C(cloud.yml) of the tenant's state directory, which the role C(tenant_cloud) writes.
   - What the inventory says wins, in lines of the host and its groups and in C(host_vars) and C(group_vars);
-    options in C(ansible_ssh_extra_args) come after those that check the host's key.
+    options in C(ansible_ssh_common_args) come after those that check the host's key.
   - It is read for every task, so a VM made by the first play of a run is there for the second.
 options:
   state_dir:
@@ -75,22 +75,24 @@ def reconciled(known: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]
     if not known:
         return {}
     login = written.get("tenant_cloud_login_user", written.get("ansible_user", known["ansible_user"]))
-    options, further = known["ansible_ssh_extra_args"], written.get("ansible_ssh_extra_args")
+    options, further = known["ansible_ssh_common_args"], written.get("ansible_ssh_common_args")
     if further:
         joined = f"{options} {further}"
         options = trust_as_template(joined) if is_trusted_as_template(further) else joined
     return {
         **{name: written.get(name, value) for name, value in known.items()},
         "ansible_user": login,
-        "ansible_ssh_extra_args": options,
+        "ansible_ssh_common_args": options,
+        # else Ansible says no before we can say yes
+        "ansible_host_key_checking": True,
+        "ansible_ssh_host_key_checking": True,
     }
 
 
 def host_variables(state: Path, tenant: str) -> dict[str, Any]:
-    """What the state directory of a tenant says about its VM; nothing where it has none.
+    """What the state directory of a tenant says about its VM; nothing where it has none, or nothing legible.
 
-    Raises:
-        AnsibleParserError: the file is not what the role writes.
+    A file that is broken must not stop the other tenants: the playbooks tell that there is no VM.
     """
     file = state / "cloud.yml"
     try:
@@ -102,9 +104,10 @@ def host_variables(state: Path, tenant: str) -> dict[str, Any]:
         return {
             "ansible_host": known["address"],
             "ansible_user": known["login_user"],
-            "ansible_ssh_extra_args": SSH_OPTIONS.format(known_hosts=state / "known_hosts", alias=tenant),
+            "ansible_ssh_common_args": SSH_OPTIONS.format(known_hosts=state / "known_hosts", alias=tenant),
             "tenant_data_volume_id": known["volume_id"],
         }
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        message = f"{file} does not say how to reach {tenant} ({error}); run playbooks/cloud.yml again."
-        raise AnsibleParserError(message) from error
+        remedy = "remove it and run playbooks/cloud.yml again"
+        Display().warning(f"{file} does not say how to reach {tenant} ({error}); {remedy}.")
+        return {}

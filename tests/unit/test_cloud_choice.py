@@ -133,7 +133,7 @@ NETWORKS = EMPTY.networks
             {"needed_gb": 234.04},
             {},
             "tenant_cloud_volume_gb is 200, but 234.0 GB are needed; remove the line,"
-            " or correct tenant_expected_parcels and tenant_years if they are too large.",
+            " or correct tenant_expected_parcels, tenant_years or tenant_data_gb_per_million_parcels.",
         ),
         (
             {"authorized_keys": [KEY, "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END"]},

@@ -41,7 +41,7 @@ def ansible(directory: Path, command: str, *arguments: str | Path) -> str:
     )
     if found.returncode:
         raise RuntimeError(found.stderr)
-    return found.stdout
+    return found.stdout + (found.stderr if command == "ansible" else "")
 
 
 def write(directory: Path, tenant: str, text: str) -> Path:
@@ -57,9 +57,9 @@ def test_a_vm_of_the_cloud_is_the_tenants_host(tmp_path: Path) -> None:
     assert (found["ansible_host"], found["ansible_user"]) == ("192.0.2.7", "eouser")
     assert found["tenant_data_volume_id"] == "8c1f2a34-5b6d"
     # the key by the tenant's name: addresses are handed on
-    assert "-o HostKeyAlias=dk " in found["ansible_ssh_extra_args"]
-    assert f"UserKnownHostsFile='\"{state}/known_hosts\"'" in found["ansible_ssh_extra_args"]
-    assert "StrictHostKeyChecking=yes" in found["ansible_ssh_extra_args"]
+    assert "-o HostKeyAlias=dk " in found["ansible_ssh_common_args"]
+    assert f"UserKnownHostsFile='\"{state}/known_hosts\"'" in found["ansible_ssh_common_args"]
+    assert "StrictHostKeyChecking=yes" in found["ansible_ssh_common_args"]
 
 
 def test_the_tenants_name_counts_not_the_hosts(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_tenant_without_a_cloud_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "state" / "dk").mkdir(parents=True)
     found = host_variables(tmp_path, "dk", {"ansible_user": "somebody"})
     assert found["ansible_user"] == "somebody"
-    assert not {"ansible_host", "ansible_ssh_extra_args", "tenant_data_volume_id"} & found.keys()
+    assert not {"ansible_host", "ansible_ssh_common_args", "tenant_data_volume_id"} & found.keys()
 
 
 def test_files_of_the_inventory_count_like_its_lines(tmp_path: Path) -> None:
@@ -103,16 +103,30 @@ def test_the_login_user_of_the_cloud_goes_before_that_of_all_tenants(tmp_path: P
 def test_further_ssh_options_do_not_switch_the_host_keys_check_off(tmp_path: Path, of_host: bool) -> None:
     write(tmp_path, "dk", KNOWN)
     jump = "-o ProxyJump={{ inventory_hostname }}.example"
-    theirs = {"ansible_ssh_extra_args": f"-o StrictHostKeyChecking=no {jump}"}
+    theirs = {"ansible_ssh_common_args": f"-o StrictHostKeyChecking=no {jump}"}
     host_variables(tmp_path, "dk", **theirs) if of_host else host_variables(tmp_path, "dk", theirs)
-    line = ["-m", "ansible.builtin.debug", "-a", "var=ansible_ssh_extra_args"]
+    line = ["-m", "ansible.builtin.debug", "-a", "var=ansible_ssh_common_args"]
     options = ansible(tmp_path, "ansible", "-i", tmp_path / "hosts.json", "dk", *line)
+    assert (
+        host_variables(tmp_path, "dk", ansible_host_key_checking="false")["ansible_host_key_checking"] is True
+    )
     assert options.index("StrictHostKeyChecking=yes") < options.index("StrictHostKeyChecking=no")
     assert "ProxyJump=dk.example" in options
 
 
 @pytest.mark.parametrize("text", ["", "address: 192.0.2.7\n", "{", "- a list\n"])
-def test_a_broken_file_is_told(tmp_path: Path, text: str) -> None:
+def test_a_broken_file_is_told_and_stops_nobody_else(tmp_path: Path, text: str) -> None:
     write(tmp_path, "dk", text)
-    with pytest.raises(RuntimeError, match="does not say how to reach dk"):
-        host_variables(tmp_path, "dk")
+    write(tmp_path, "ch", KNOWN)
+    inventory = {"tenants": {"hosts": {"dk": {}, "ch": {}}}}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    line = [
+        "-m",
+        "ansible.builtin.debug",
+        "-a",
+        "msg={{ groups.all | map('extract', hostvars) | map(attribute='ansible_host', default='-') }}",
+    ]
+    said = ansible(tmp_path, "ansible", "-i", tmp_path / "hosts.json", "ch", *line)
+    assert "192.0.2.7" in said
+    assert "does not say how to reach dk" in " ".join(said.split())
+    assert "remove it and run playbooks/cloud.yml again" in " ".join(said.split())
