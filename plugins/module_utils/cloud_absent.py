@@ -21,7 +21,8 @@ def absent(
         credentials(findings, wish, survey)
 
     servers = [each for each in survey.servers if wish.owns(each.metadata)]
-    volumes = [each for each in survey.volumes if wish.owns(each.metadata)]
+    # a copy that somebody has restored from a backup has the mark, too
+    volumes = [each for each in survey.volumes if wish.owns(each.metadata) and each.name == wish.volume_name]
     ports = [each for each in survey.ports if wish.marked(each.description)]
     groups = [each for each in survey.groups if wish.marked(each.description)]
     addresses = [each for each in survey.addresses if wish.marked(each.description)]
@@ -67,6 +68,7 @@ def absent(
     return {
         **outcome(findings),
         "region": survey.region,
+        "project_id": survey.project_id,
         "credential_expires": survey.credential_expires,
         "ours": ours,
         "foreign": foreign,

@@ -36,7 +36,8 @@ def addresses(findings: Findings, wish: Wish, survey: Survey, port: Port | None)
         return Addresses(server=mine)
     if wanted:
         _change(findings, wish, take, mine)
-    others = [each for each in marked if each not in (take, mine)]
+    # one that makes way for a named one stays the tenant's, in reserve
+    others = [each for each in marked if each != (take or mine)]
     in_reserve = max(0, wish.floating_ips - 1) if wish.external_network else 0
     lacking = _reserve(findings, wish, survey, in_reserve - len(others))
     if len(others) > in_reserve:

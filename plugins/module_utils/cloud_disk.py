@@ -6,15 +6,29 @@ from .cloud_stock import InTheWayError, holder, ours
 
 CHECK = "data volume"
 READY = ("available", "in-use")
+LESS = "or correct tenant_expected_parcels, tenant_years or tenant_data_gb_per_million_parcels"
 
 
 def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None) -> Volume | None:
     """Find it, and note what is to be done."""
     name = wish.volume or wish.volume_name
+    if not wish.volume and wish.volume_gb < wish.needed_gb:
+        sentence = f"tenant_cloud_volume_gb is {wish.volume_gb}, but {wish.needed_gb:.1f} GB are needed"
+        findings.wrong(CHECK, f"{wish.needed_gb:.1f} GB", sentence, f"remove the line, {LESS}")
     try:
         found = _given(findings, wish, survey) if wish.volume else _ours(findings, wish, survey)
     except InTheWayError:
         return None
+    if others := _instead(survey, server, found):
+        sentence = (
+            f"The server {wish.name} works with the volume {others[0].name or others[0].id}, not with {name}"
+        )
+        remedy = (
+            f"write tenant_cloud_volume: {others[0].id} to stay with it; to change disks, offboard first, or "
+            "detach it in the cloud if it is not the data volume"
+        )
+        findings.wrong(CHECK, name, sentence, remedy)
+        return found
     if found is None:
         kind = wish.volume_type or "the cloud's default type"
         text = f"The volume {name} is made: {wish.volume_gb} GB, {kind}."
@@ -23,7 +37,11 @@ def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None
         _attach(findings, wish, name)
     elif _usable(findings, wish, survey, found, server):
         noted = len(findings.checks)
-        if not wish.volume:
+        if wish.volume and found.size < wish.needed_gb:
+            sentence = f"The volume {name} has {found.size} GB, but {wish.needed_gb:.1f} GB are needed"
+            remedy = f"extend it in the cloud (openstack volume set --size), {LESS}"
+            findings.wrong(CHECK, f"{wish.needed_gb:.1f} GB", sentence, remedy)
+        elif not wish.volume:
             _size(findings, wish, found)
             _type(findings, wish, found)
         if server is None or server.id not in found.attached_to:
@@ -31,6 +49,13 @@ def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None
         if len(findings.checks) == noted:
             findings.ok(CHECK, name, f"{found.id}, {found.size} GB, attached to {wish.name}")
     return found
+
+
+def _instead(survey: Survey, server: Server | None, found: Volume | None) -> list[Volume]:
+    """What a server has in place of its data volume."""
+    if server is None or (found is not None and server.id in found.attached_to):
+        return []
+    return [each for each in survey.volumes if server.id in each.attached_to]
 
 
 def _given(findings: Findings, wish: Wish, survey: Survey) -> Volume:
@@ -64,7 +89,9 @@ def _usable(findings: Findings, wish: Wish, survey: Survey, found: Volume, serve
     ]
     if found.status.startswith("error"):
         sentence = f"The volume {name} is in the state {found.status}"
-        remedy = "ask the cloud's support to reset or restore it; nothing here deletes it"
+        remedy = (
+            "ask the cloud's support to reset or restore it; if it holds nothing yet, delete it in the cloud"
+        )
         findings.wrong(CHECK, name, sentence, remedy)
     elif others:
         sentence = f"The volume {name} is attached to another server, {others[0]}"

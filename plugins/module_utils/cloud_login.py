@@ -162,10 +162,11 @@ def _regions(wish: Wish, connection: Any, entry: dict[str, Any]) -> list[str]:
 
 def _refused(wish: Wish, entry: dict[str, Any], error: keystone.Unauthorized) -> StoppedError:
     """Keystone answers a wrong secret and an expired credential in the same words."""
-    if not any(name in (entry.get("auth") or {}) for name in CREDENTIAL):
+    auth = entry.get("auth") or {}
+    if not any(name in auth for name in CREDENTIAL):
         found = f"Keystone refuses the login of {wish.cloud} ({one_line(error)})"
         remedy = "use an application credential (docs/cloud.md): no program logs in with a second factor"
-    elif expired(wish.credential_expires):
+    elif expired(wish.credential_expires) and wish.credential_id == auth.get("application_credential_id"):
         at = moment(wish.credential_expires)
         found = f"The application credential of {wish.cloud} is expired since {at:%Y-%m-%d %H:%M} UTC"
         remedy = RENEW

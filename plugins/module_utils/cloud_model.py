@@ -26,13 +26,17 @@ class Wish:
     volume: str = ""
     volume_type: str = ""
     volume_gb: int = 0
+    needed_gb: float = 0
     ssh_cidrs: Sequence[str] = ()
     database_cidrs: Sequence[str] = ()
     database_port: int = 11039
     rules: Sequence[Mapping[str, Any]] = ()
     authorized_keys: Sequence[str] = ()
+    operator_keys: Sequence[str] = ()
+    further_keys: Sequence[str] = ()
     contact: Mapping[str, Any] = field(default_factory=dict)
     also: Sequence[Mapping[str, Any]] = ()
+    credential_id: str = ""
     credential_expires: str = ""
     delete_data: bool = False
 
@@ -187,7 +191,9 @@ class Survey:
     """What there is in a project."""
 
     region: str = ""
+    project_id: str = ""
     regions: Sequence[str] = ()
+    credential_id: str = ""
     credential_expires: str = ""
     flavors: Sequence[Flavor] = ()
     images: Sequence[Image] = ()

@@ -125,7 +125,12 @@ def _place(findings: Findings, wish: Wish, socket: Socket, found: Port, server: 
         difference = Difference("port", name, f"server: {wish.name}", "server: none", text)
         findings.differ("port", difference)
     if network is not None and found.network_id != network.id:
-        had = next((each for each in (found.network_id,) if each), "none")
+        if server is None:
+            sentence = f"The port {name} is on another network than {network.name}, and no server has it yet"
+            remedy = f"delete it in the cloud (openstack port delete {found.id}) and run again"
+            findings.wrong("port", network.name, sentence, remedy)
+            return
+        had = found.network_id or "none"
         text = (
             f"The port {name} is on another network than {network.name}; it is left as it is, because the "
             "server would get another address: offboard and run again, its data volume stays."

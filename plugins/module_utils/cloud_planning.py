@@ -61,6 +61,8 @@ def plan(wish: Wish, survey: Survey | None, stopped: Check | None = None) -> tup
     return {
         **outcome(findings),
         "region": survey.region,
+        "project_id": survey.project_id,
+        "credential_id": survey.credential_id,
         "credential_expires": survey.credential_expires,
         "image_id": choice.image.id if choice.image else None,
         "network_id": choice.network.id if choice.network else None,
@@ -116,6 +118,8 @@ def _unseen(findings: Findings, wish: Wish, stopped: Check | None) -> dict[str, 
     return {
         **outcome(findings),
         "region": wish.region,
+        "project_id": "",
+        "credential_id": "",
         "credential_expires": "",
         **dict.fromkeys(("image_id", "network_id", "eodata_network_id", "external_network_id")),
         **_there(wish, None, None, Fence(), {}),

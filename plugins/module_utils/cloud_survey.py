@@ -41,7 +41,9 @@ def survey(connection: Any, cloud: str, regions: Iterable[str], *, whole: bool =
     servers = every("servers", lambda: connection.compute.servers(details=True))
     return Survey(
         region=str(connection.config.region_name),
+        project_id=str(project or ""),
         regions=tuple(regions),
+        credential_id=credential(connection),
         credential_expires=expiry(connection),
         flavors=[Flavor(each.name, int(each.vcpus or 0), int(each.ram or 0), each.id) for each in flavors],
         images=[Image(each.id, each.name or "", each.status or "", each.created_at or "") for each in images],
@@ -180,11 +182,15 @@ def told[Answer](question: Callable[[], Answer]) -> Answer | None:
         return None
 
 
+def credential(connection: Any) -> str:
+    """The id of the application credential; empty where the login is another."""
+    return str(connection.config.config.get("auth", {}).get("application_credential_id") or "")
+
+
 def expiry(connection: Any) -> str:
     """When the application credential ends; empty where it never does, or where the cloud does not say."""
-    credential = connection.config.config.get("auth", {}).get("application_credential_id")
-    user = connection.current_user_id
-    if not credential or not user:
+    known, user = credential(connection), connection.current_user_id
+    if not known or not user:
         return ""
-    found = told(lambda: connection.identity.get_application_credential(user, credential))
+    found = told(lambda: connection.identity.get_application_credential(user, known))
     return str(found.expires_at or "") if found is not None else ""

@@ -75,24 +75,31 @@ def rules(findings: Findings, wish: Wish) -> bool:
 
 
 def keys(findings: Findings, wish: Wish) -> None:
-    """Public keys of those who may log in."""
+    """Public keys of those who may log in. Without one of the operator's own, nothing could be set up."""
     check, rule = "keys", "a public SSH key"
-    if not wish.authorized_keys:
-        found = "There is no public key, so nobody could log in"
+    if not (wish.authorized_keys or wish.operator_keys):
+        found = "There is no public key of the operator's, so the server could not be set up"
         remedy = (
             "list keys in tenant_cloud_authorized_keys, or put the .pub beside ansible_ssh_private_key_file"
         )
         findings.missing(check, rule, found, remedy)
         return
+    lines = {
+        "tenant_cloud_authorized_keys": wish.authorized_keys,
+        "base_system_operator_keys": wish.operator_keys,
+        "base_system_jrc_keys": wish.further_keys,
+    }
     unfit_ones = [
-        (number, *reason)
-        for number, text in enumerate(wish.authorized_keys, start=1)
+        (line, number, *reason)
+        for line, texts in lines.items()
+        for number, text in enumerate(texts, start=1)
         if (reason := _unfit_key(str(text)))
     ]
-    for number, problem, remedy in unfit_ones:
-        findings.wrong(check, rule, f"Key {number} of tenant_cloud_authorized_keys {problem}", remedy)
+    for line, number, problem, remedy in unfit_ones:
+        findings.wrong(check, rule, f"Key {number} of {line} {problem}", remedy)
     if not unfit_ones:
-        comments = [" ".join(str(text).split()[2:]) or "no comment" for text in wish.authorized_keys]
+        known = [text for texts in lines.values() for text in texts]
+        comments = [" ".join(str(text).split()[2:]) or "no comment" for text in known]
         findings.ok(check, rule, listed(comments))
 
 

@@ -99,6 +99,10 @@ options:
     description: Size of the data volume.
     type: int
     default: 0
+  needed_gb:
+    description: A data volume that is smaller is a problem.
+    type: float
+    default: 0
   ssh_cidrs:
     description: Networks that reach SSH; C(world) is everyone.
     type: list
@@ -119,7 +123,17 @@ options:
     elements: dict
     default: []
   authorized_keys:
-    description: Public keys that may log in.
+    description: Public keys that may log in, those of the operator.
+    type: list
+    elements: str
+    default: []
+  operator_keys:
+    description: Further public keys of the operator's.
+    type: list
+    elements: str
+    default: []
+  further_keys:
+    description: Public keys of others that may log in.
     type: list
     elements: str
     default: []
@@ -132,8 +146,12 @@ options:
     type: list
     elements: dict
     default: []
+  credential_id:
+    description: The application credential, as an earlier plan has told.
+    type: str
+    default: ""
   credential_expires:
-    description: When the credential ends, as an earlier plan has told.
+    description: When that credential ends, as the same plan has told.
     type: str
     default: ""
 author: The CbM onboarding authors
@@ -171,6 +189,7 @@ STRINGS = (
     "floating_ip",
     "volume",
     "volume_type",
+    "credential_id",
     "credential_expires",
 )
 
@@ -186,12 +205,15 @@ def arguments() -> dict[str, dict[str, Any]]:
         "min_memory_gb": {"type": "float", "default": 16},
         "floating_ips": {"type": "int", "default": 1},
         "volume_gb": {"type": "int", "default": 0},
+        "needed_gb": {"type": "float", "default": 0},
         "database_port": {"type": "int", "default": 11039},
         "ssh_cidrs": {"type": "list", "elements": "str", "default": []},
         "database_cidrs": {"type": "list", "elements": "str", "default": []},
         "rules": {"type": "list", "elements": "dict", "default": []},
         # public keys; told here lest Ansible takes the name for a secret's
         "authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "operator_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "further_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
         "contact": {"type": "dict", "default": {}},
         "also": {"type": "list", "elements": "dict", "default": []},
         **{name: {"type": "str", "default": ""} for name in STRINGS},

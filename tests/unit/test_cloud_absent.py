@@ -80,6 +80,12 @@ def test_what_has_only_our_name_is_not_ours() -> None:
     assert not any(found["ours"].values())
 
 
+def test_a_copy_of_the_volume_is_not_deleted_with_it() -> None:
+    copy = replace(VOLUME, id="volume-9", name="restored", attached_to=[])
+    found = plan(replace(WHOLE, volumes=[VOLUME, copy]), replace(WISH, delete_data=True))
+    assert [each["id"] for each in found["ours"]["volumes"]] == [VOLUME.id]
+
+
 def test_after_the_end_there_is_nothing_to_do() -> None:
     found = plan(replace(EMPTY, volumes=[replace(VOLUME, attached_to=[])]))
     assert found["changes"] == found["problems"] == []

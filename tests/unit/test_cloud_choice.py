@@ -114,8 +114,26 @@ NETWORKS = EMPTY.networks
         (
             {"authorized_keys": []},
             {},
-            "There is no public key, so nobody could log in; list keys in tenant_cloud_authorized_keys,"
-            " or put the .pub beside ansible_ssh_private_key_file.",
+            "There is no public key of the operator's, so the server could not be set up; list keys in"
+            " tenant_cloud_authorized_keys, or put the .pub beside ansible_ssh_private_key_file.",
+        ),
+        (
+            {"authorized_keys": [], "further_keys": [KEY]},
+            {},
+            "There is no public key of the operator's, so the server could not be set up; list keys in"
+            " tenant_cloud_authorized_keys, or put the .pub beside ansible_ssh_private_key_file.",
+        ),
+        (
+            {"further_keys": ["jrc"]},
+            {},
+            "Key 1 of base_system_jrc_keys is no public key;"
+            " list the one line of the .pub file: type, key, comment.",
+        ),
+        (
+            {"needed_gb": 234.04},
+            {},
+            "tenant_cloud_volume_gb is 200, but 234.0 GB are needed; remove the line,"
+            " or correct tenant_expected_parcels, tenant_years or tenant_data_gb_per_million_parcels.",
         ),
         (
             {"authorized_keys": [KEY, "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END"]},
@@ -167,6 +185,10 @@ def test_a_private_key_is_not_shown() -> None:
 )
 def test_public_keys(key: str) -> None:
     assert sentences(replace(WISH, authorized_keys=[key]), EMPTY) == []
+
+
+def test_an_operators_key_may_be_listed_with_the_hosts() -> None:
+    assert sentences(replace(WISH, authorized_keys=[], operator_keys=[KEY]), EMPTY) == []
 
 
 def test_ids_do_as_well_as_names() -> None:

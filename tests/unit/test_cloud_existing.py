@@ -27,6 +27,15 @@ from .test_cloud_plan import (
 from ansible.module_utils.cloud_model import Address, Port, Volume  # isort: skip
 
 
+def test_an_address_that_makes_way_stays_in_reserve() -> None:
+    spare = Address("fip-9", "203.0.113.9", "", "", "ext-1")
+    found = planned(
+        replace(WISH, floating_ip=spare.address, floating_ips=2),
+        replace(WHOLE, addresses=[*WHOLE.addresses, spare]),
+    )
+    assert (found["floating_ip"], found["reserves_missing"]) == (spare.address, [])
+
+
 @pytest.mark.parametrize(
     ("lines", "facts", "changes"),
     [
@@ -198,7 +207,7 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {},
             {"volumes": [replace(VOLUME, status="error_extending")]},
             "The volume cbm-dk-data is in the state error_extending; ask the cloud's support to reset or"
-            " restore it; nothing here deletes it.",
+            " restore it; if it holds nothing yet, delete it in the cloud.",
         ),
         (
             {},
@@ -210,6 +219,34 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {},
             {"volumes": [replace(VOLUME, attached_to=["server-9"])], "servers": [SERVER, STRANGER]},
             "The volume cbm-dk-data is attached to another server, web; detach it there, and run again.",
+        ),
+        (
+            {"volume": "volume-9"},
+            {"volumes": [VOLUME, Volume("volume-9", "old", 200, "available")]},
+            "The server cbm-dk works with the volume cbm-dk-data, not with volume-9; write"
+            " tenant_cloud_volume: volume-1 to stay with it; to change disks, offboard first, or detach it in"
+            " the cloud if it is not the data volume.",
+        ),
+        (
+            {},
+            {"volumes": [Volume("volume-9", "old", 200, "in-use", attached_to=["server-1"])]},
+            "The server cbm-dk works with the volume old, not with cbm-dk-data; write"
+            " tenant_cloud_volume: volume-9 to stay with it; to change disks, offboard first, or detach it in"
+            " the cloud if it is not the data volume.",
+        ),
+        (
+            {},
+            {
+                "servers": [],
+                "ports": [
+                    replace(PORT, network_id="net-9", device_id=""),
+                    replace(EODATA_PORT, device_id=""),
+                ],
+                "addresses": [replace(ADDRESS, port_id="")],
+                "volumes": [replace(VOLUME, status="available", attached_to=[])],
+            },
+            "The port cbm-dk is on another network than cloud_1, and no server has it yet; delete it in"
+            " the cloud (openstack port delete port-1) and run again.",
         ),
         (
             {"volume": "volume-7"},
@@ -239,6 +276,13 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {"ports": [EODATA_PORT]},
             "The server cbm-dk has lost its port cbm-dk; offboard the tenant and run again; its data"
             " volume stays.",
+        ),
+        (
+            {"volume": "vol-9", "needed_gb": 40.5},
+            {"volumes": [Volume("vol-9", "old", 40, "available")]},
+            "The volume vol-9 has 40 GB, but 40.5 GB are needed; extend it in the cloud (openstack volume set"
+            " --size), or correct tenant_expected_parcels, tenant_years or"
+            " tenant_data_gb_per_million_parcels.",
         ),
         (
             {"floating_ip": "203.0.113.9"},

@@ -163,11 +163,14 @@ def test_a_refused_credential(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> 
         " deleted (Keystone does not say which); compare id and secret with what Horizon showed;"
         f" if they are right, {RENEW}."
     )
-    assert stopped(replace(WISH, credential_expires="2026-01-31T12:00:00.000000")) == (
+    ended = replace(WISH, credential_id="id", credential_expires="2026-01-31T12:00:00.000000")
+    assert stopped(ended) == (
         f"The application credential of cdse-dk is expired since 2026-01-31 12:00 UTC; {RENEW}."
     )
+    # the date is that of another credential, which this one has replaced
+    assert "its id or secret is wrong" in stopped(replace(ended, credential_id="the one before"))
     # one that is known to be valid still is wrong, not expired
-    assert "its id or secret is wrong" in stopped(replace(WISH, credential_expires="2999-01-01T00:00:00"))
+    assert "its id or secret is wrong" in stopped(replace(ended, credential_expires="2999-01-01T00:00:00"))
     write(clouds, auth_type="password", auth={"auth_url": URL, "username": "u", "password": "p"})
     assert stopped(WISH) == (
         "Keystone refuses the login of cdse-dk (The request you have made requires authentication. (HTTP"

@@ -141,6 +141,8 @@ def test_in_an_empty_project_everything_is_made() -> None:
     ]
     ids = {name: value for name, value in found.items() if name.endswith("_id")}
     assert ids == {
+        "project_id": "",
+        "credential_id": "",
         "image_id": "img-new",
         "network_id": "net-1",
         "eodata_network_id": "net-e",
