@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -149,7 +150,7 @@ class Bucket:
         if free < size + KEPT_FREE:
             raise ArchiveError(
                 f"{product} needs {size / 1e9:.1f} GB in {self._folder}, where {free / 1e9:.1f} GB are free"
-                f" and {KEPT_FREE / 1e9:.1f} GB have to stay so: free space on that disk, or use fewer workers"
+                f" and {KEPT_FREE / 1e9:.1f} GB must stay so: free space on that disk, or use fewer workers"
             )
 
     def _fetch_all(self, wanted: Sequence[_Object], root: Path, product: str) -> None:
@@ -177,7 +178,7 @@ class Bucket:
     def _fetch_once(self, found: _Object, target: Path, cancelled: Event) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key)
         received = 0
-        with answer["Body"] as body, target.open("wb") as file:
+        with closing(answer["Body"]) as body, target.open("wb") as file:
             for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
                 if cancelled.is_set():
                     raise CancelledError

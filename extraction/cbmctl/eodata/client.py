@@ -75,7 +75,8 @@ def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
     """
     if isinstance(error, ClientError):
         return _answered(error, settings, last=last)
-    text = str(error)
+    # botocore's own text is about the URL; what happened is below it
+    text = str(getattr(error, "kwargs", {}).get("error", error))
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
         raise ArchiveError(
             f"{settings.endpoint} has no TLS certificate that can be trusted ({_words(text)}): name the"
