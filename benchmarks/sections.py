@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import peers, table
+from benchmarks import access, peers, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -214,6 +214,12 @@ def others(run: Run) -> list[Figure]:
     return figures
 
 
+def archive(run: Run) -> list[Figure]:
+    """An archive behind S3."""
+    run.note("the granule from an S3 server, by several ways")
+    return list(access.measure(run.server, run.archive, run.cache, run.note))
+
+
 SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "s2": granule,
     "clouds": clouds,
@@ -222,6 +228,7 @@ SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "startup": startup,
     "growth": growth,
     "table": rows,
+    "archive": archive,
     "peers": others,
 }
 
