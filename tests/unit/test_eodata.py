@@ -1,5 +1,6 @@
 """The archive without a server: a mount that goes away, limits of all processes together, scratch folders."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioError
+from rasterio.transform import from_origin
+from rasterio.windows import Window
 
 from cbmctl.config import Config, load_config
 from cbmctl.database import connect
@@ -233,6 +240,33 @@ def test_scratch_of_many_threads_is_never_taken_for_a_dead_ones(tmp_path: Path) 
         list(pool.map(one, range(6)))
     assert len(places) == 120
     assert not list(tmp_path.iterdir())
+
+
+# Images that end early
+
+
+def test_a_jpeg_2000_image_that_ends_early_gives_no_number(tmp_path: Path) -> None:
+    """Wherever it is cut: each tile is read whole and right, or is an error."""
+    values = np.random.default_rng(3).integers(1, 9000, (256, 256), dtype=np.uint16)
+    plain, image, cut = tmp_path / "plain.tif", tmp_path / "image.jp2", tmp_path / "cut.jp2"
+    profile = {"width": 256, "height": 256, "count": 1, "dtype": "uint16", "crs": "EPSG:32632"}
+    with rasterio.open(plain, "w", driver="GTiff", transform=from_origin(0, 0, 10, 10), **profile) as file:
+        file.write(values, 1)
+    tiles = {"BLOCKXSIZE": "64", "BLOCKYSIZE": "64", "REVERSIBLE": "YES", "QUALITY": "100", "GEOJP2": "NO"}
+    rasterio.shutil.copy(plain, image, driver="JP2OpenJPEG", **tiles)
+    whole = image.read_bytes()
+    errors = 0
+    for length in [*range(1, len(whole), len(whole) // 80), *range(len(whole) - 20, len(whole))]:
+        cut.write_bytes(whole[:length])
+        for row, column in itertools.product(range(0, 256, 64), repeat=2):
+            try:
+                with rasterio.open(cut) as file:
+                    found = file.read(1, window=Window(column, row, 64, 64))
+            except RasterioError:
+                errors += 1
+            else:
+                assert np.array_equal(found, values[row : row + 64, column : column + 64])
+    assert errors > 100
 
 
 # The configuration

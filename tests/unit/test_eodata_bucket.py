@@ -1,6 +1,8 @@
 """The archive behind S3: a real server, and everything that may go wrong on the way, told as what it is."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -275,6 +277,27 @@ def test_a_product_of_many_objects_is_listed_to_its_end(season: Season, served: 
     extract(season)
     assert season.status(scene) == "extracted"
     assert any("continuation-token" in found for found in served.paths)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"), [(None, 0, "can be used"), ("403 ExpiredToken", 1, "s3.keys")]
+)
+def test_the_command_tells_whether_the_archive_can_be_used(
+    season: Season, served: Proxy, fault: str | None, code: int, said: str
+) -> None:
+    served.fault = lambda _number, _path: fault
+    command = [
+        sys.executable,
+        "-m",
+        "cbmctl",
+        "--config",
+        str(season.database.config_path),
+        "eodata",
+        "check",
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == code
+    assert said in found.stdout + found.stderr
 
 
 def test_an_object_does_not_leave_its_folder(tmp_path: Path) -> None:
