@@ -84,9 +84,9 @@ class Tenant:
     config: Path
     archive: Archive
 
-    def cbmctl(self, *arguments: str) -> Cost:
+    def cbmctl(self, *arguments: str, module: str = "cbmctl") -> Cost:
         """Run the command; UserError with what it said when it fails."""
-        return spend([sys.executable, "-m", "cbmctl", "--config", str(self.config), *arguments], self.server)
+        return spend([sys.executable, "-m", module, "--config", str(self.config), *arguments], self.server)
 
     def catalogue(self, product: Path, card: str) -> None:
         """Make a product the only one in catalogue and queue, and let sigs and hists be empty."""
@@ -105,12 +105,12 @@ class Tenant:
         found: dict[str, dict[str, float]] = json.loads(spend(command, self.server).output)
         return found
 
-    def work(self) -> Work:
+    def work(self, module: str = "cbmctl") -> Work:
         """Let one worker empty the queue. UserError when a scene fails."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:
             conn.execute("VACUUM ANALYZE")
             conn.execute("CHECKPOINT")
-        cost = self.cbmctl("worker")
+        cost = self.cbmctl("worker", module=module)
         with psycopg.connect(self.dsn, autocommit=True) as conn:
             row = conn.execute(
                 """SELECT min(extract(epoch FROM claimed_at)), sum(rows), bool_and(state = 'done'),

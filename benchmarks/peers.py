@@ -32,7 +32,7 @@ def granule_seconds(name: str, image: Path, cache: Path, note: Callable[[str], N
     Raises:
         UserError: it cannot be installed, or fails.
     """
-    python = _installed(cache / "peers", note)
+    python = installed(cache / "peers", note)
     features = cache / "features.json"
     if not features.exists():
         _write_features(features)
@@ -41,8 +41,8 @@ def granule_seconds(name: str, image: Path, cache: Path, note: Callable[[str], N
     return found["cpu"] * factor, found["wall"] * factor
 
 
-def _installed(place: Path, note: Callable[[str], None]) -> Path:
-    """Install them on first use; return their interpreter."""
+def installed(place: Path, note: Callable[[str], None]) -> Path:
+    """Install them on first use; return their interpreter. UserError when that fails."""
     python, done = place / "bin" / "python", place / "peers.txt"
     wanted = (HERE / "peers.txt").read_text()
     if done.exists() and done.read_text() == wanted:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import overlap, peers, table
+from benchmarks import access, overlap, peers, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -220,6 +220,12 @@ def others(run: Run) -> list[Figure]:
     return figures
 
 
+def archive(run: Run) -> list[Figure]:
+    """An archive behind S3."""
+    run.note("the granule from an S3 server, by several ways")
+    return list(access.measure(run.server, run.archive, run.cache, run.note))
+
+
 SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "s2": granule,
     "clouds": clouds,
@@ -229,6 +235,7 @@ SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "growth": growth,
     "overlap": neighbours,
     "table": rows,
+    "archive": archive,
     "peers": others,
 }
 

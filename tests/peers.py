@@ -1,4 +1,4 @@
-"""Servers and clients of others that the catalogue is tested against, in an environment of their own.
+"""Servers and clients of others that we are tested against, in an environment of their own.
 
 It is kept in the cache until tests/peers.lock changes. Where they cannot be installed the tests are skipped,
 loudly; where the tests are the gate (`CBM_REQUIRE_PEERS=1`, as `./run unit` sets it), they fail.
@@ -67,4 +67,6 @@ def serving(command: str, *arguments: str, environment: Mapping[str, str], log: 
 def _missing(what: str) -> None:
     if os.environ.get("CBM_REQUIRE_PEERS") == "1":
         pytest.fail(what)
-    pytest.skip(f"PEERS ABSENT, the catalogue is untested against real servers and others' clients: {what}")
+    pytest.skip(
+        f"PEERS ABSENT, catalogue and archive are untested against real servers and others' clients: {what}"
+    )

@@ -1,7 +1,7 @@
 """`db_config.json`: the manual's file, checked, with what it lacked.
 
 The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
-a file or the environment, the archive's root, a folder for what may be computed again, and what to extract.
+a file or the environment, the archive, a folder for what may be computed again, and what to extract.
 Its `docker` section is not used.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from psycopg import sql
 
+from cbmctl.eodata.settings import S3, read_eodata
 from cbmctl.errors import UserError
 from cbmctl.section import Section
 
@@ -170,7 +171,7 @@ class Config:
     connection: Connection
     tables: Tables
     args: Args
-    eodata: Path
+    eodata: Path | S3
     cache: Path
     extraction: Extraction
     source: Path
@@ -205,7 +206,7 @@ def load_config(path: Path | None = None) -> Config:
         connection=_connection(database.section("connection")),
         tables=_tables(database.section("tables")),
         args=_args(database.section("args")),
-        eodata=Path(root.text("eodata", "/eodata")),
+        eodata=read_eodata(root),
         cache=Path(root.text("cache", str(_user_cache()))),
         extraction=_extraction(root.section("extraction", {})),
         source=source,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,14 @@ from numpy.typing import NDArray
 
 from cbmctl.config import BANDSETS, Config
 from cbmctl.database import one, query
+from cbmctl.eodata import Archive, Held
 from cbmctl.indexes import Indexes, parcel_error
 from cbmctl.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.results import replace_histograms, replace_signatures
-from cbmctl.scenes import Band, Scene, SceneError
-from cbmctl.scenes.backscatter import open_backscatter
-from cbmctl.scenes.coherence import open_coherence
+from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
 from cbmctl.scenes.reading import Reader, Reading, read_whole
-from cbmctl.scenes.sentinel2 import open_product
 from cbmctl.tasks import Task
 
 
@@ -33,6 +32,7 @@ class Job:
         index: the parcels on its grid.
         active: (n,) which parcels of the index get rows, as far as is known yet.
         elsewhere: parcels that are left out, because another scene of the datatake has them.
+        held: the product's files.
         statistics: by band, (n, 8) [cbmctl.pixels.statistics].
         classes: (n, 12) pixels by SCL class; of the task 'scl'.
     """
@@ -42,6 +42,7 @@ class Job:
     index: PixelIndex
     active: NDArray[np.bool_]
     elsewhere: NDArray[np.int32]
+    held: Held
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     classes: NDArray[np.int32] | None = None
 
@@ -96,38 +97,63 @@ class Job:
         )
 
 
-def open_job(conn: psycopg.Connection, config: Config, task: Task, indexes: Indexes) -> Job | None:
+def open_job(
+    conn: psycopg.Connection, config: Config, task: Task, indexes: Indexes, archive: Archive
+) -> Job | None:
     """Open a task's product and find its parcels; None when none is in the scene's footprint.
+
+    The product's files are held until the job's `held` is closed.
 
     Raises:
         SceneError: the product or the parcels cannot be used.
+        ArchiveError: the archive cannot.
     """
     if not _meets_parcels(conn, config, task):
         return None
     if task.path is None:
         raise SceneError("!S3 subdir", f"the catalogue has no path for {task.reference}: sync it again")
-    scene = _OPENERS[task.card](config, task)
-    index = indexes.get(scene.grid, touching=task.bandset == "scl")
-    active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
-    elsewhere = _elsewhere(conn, config, task, index.pids[active])
-    active &= ~np.isin(index.pids, elsewhere)
-    if task.method.cloud_classes and active.any():
-        active &= ~np.isin(index.pids, _cloudy(config, task, indexes))
-    return Job(task, scene, index, active, elsewhere)
+    held = archive.hold(task.path, _files(task))
+    try:
+        scene = _OPENERS[task.card](held.root, task.path, task)
+        index = indexes.get(scene.grid, touching=task.bandset == "scl")
+        active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
+        elsewhere = _elsewhere(conn, config, task, index.pids[active])
+        active &= ~np.isin(index.pids, elsewhere)
+        if task.method.cloud_classes and active.any():
+            active &= ~np.isin(index.pids, _cloudy(held.root, task.path, task, indexes))
+    except BaseException:
+        held.close()
+        raise
+    return Job(task, scene, index, active, elsewhere, held)
 
 
-def _sentinel2(config: Config, task: Task) -> Scene:
-    product = open_product(config.eodata, task.path or "")
+def _files(task: Task) -> str:
+    """Return which files of the product the task reads, as a regular expression."""
+    if task.card == "bs":
+        return backscatter.FILES
+    if task.card in {"c6", "c12"}:
+        return coherence.FILES
+    files = sentinel2.files(task.bands, BANDSETS[task.bandset].resolution)
+    return f"{files}|{sentinel2.files(*_CLASSES)}" if task.method.cloud_classes else files
+
+
+def _sentinel2(root: Path, path: str, task: Task) -> Scene:
+    product = sentinel2.open_product(root, path)
     harmonise = task.method.reflectance == "harmonised"
     scene = product.scene(task.bands, BANDSETS[task.bandset].resolution, harmonise=harmonise)
     return scene if task.bandset != "scl" else Scene(scene.name, scene.grid, scene.bands)
 
 
-_OPENERS: Mapping[str, Callable[[Config, Task], Scene]] = {
+def _coherence(root: Path, path: str, task: Task) -> Scene:
+    return coherence.open_coherence(root, path, task.bands)
+
+
+_CLASSES = ("SCL",), BANDSETS["scl"].resolution
+_OPENERS: Mapping[str, Callable[[Path, str, Task], Scene]] = {
     "s2": _sentinel2,
-    "bs": lambda config, task: open_backscatter(config.eodata, task.path or "", task.bands),
-    "c6": lambda config, task: open_coherence(config.eodata, task.path or "", task.bands),
-    "c12": lambda config, task: open_coherence(config.eodata, task.path or "", task.bands),
+    "bs": lambda root, path, task: backscatter.open_backscatter(root, path, task.bands),
+    "c6": _coherence,
+    "c12": _coherence,
 }
 
 
@@ -140,9 +166,9 @@ def _elsewhere(
     return np.asarray(held_by_better(conn, config.tables, task.obsid, pids.tolist()), np.int32)
 
 
-def _cloudy(config: Config, task: Task, indexes: Indexes) -> NDArray[np.int32]:
+def _cloudy(root: Path, path: str, task: Task, indexes: Indexes) -> NDArray[np.int32]:
     """Return the parcels whose SCL pixels are all of the method's cloud classes."""
-    scene = open_product(config.eodata, task.path or "").scene(["SCL"], BANDSETS["scl"].resolution)
+    scene = sentinel2.open_product(root, path).scene(*_CLASSES)
     index = indexes.get(scene.grid, touching=True)
     try:
         counts = class_counts(index, read_whole(scene, scene.bands[0]))

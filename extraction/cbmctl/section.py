@@ -58,5 +58,12 @@ class Section:
             raise self.error(key, f"must be true or false, not {value!r}")
         return value
 
+    def whole(self, key: str, within: range, default: int) -> int:
+        """Return a whole number. Raises UserError when it is none, or out of range."""
+        value = self.get(key, default)
+        if type(value) is not int or value not in within:
+            raise self.error(key, f"is {value!r}: use a whole number from {within[0]} to {within[-1]}")
+        return value
+
     def _name(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key

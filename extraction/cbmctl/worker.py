@@ -9,7 +9,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -17,6 +17,7 @@ import psycopg
 from cbmctl import tasks
 from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
+from cbmctl.eodata import Archive, ArchiveError, open_archive
 from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
 from cbmctl.overlap import lock as lock_datatake
@@ -26,9 +27,13 @@ from cbmctl.stopping import Stop, StopRequested
 from cbmctl.tasks import Task
 
 POLL_S = 2.0
+# Statuses that an archive which is away would bring upon every scene.
+FROM_ARCHIVE = ("!S3 ", "Rio error")
 WORKER_ERROR = "Worker error"
 # A database that restarts is back within a minute; workers wait for it this long.
 RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
+# An archive that is mounted anew is back within two minutes.
+ARCHIVE_S, ARCHIVE_EVERY_S = 300.0, 5.0
 
 
 def work(
@@ -42,19 +47,35 @@ def work(
 ) -> None:
     """Run tasks until none is left, also those of workers that die meanwhile, or until a signal comes.
 
-    A connection that is lost is made anew; what the worker had begun is free again, for this worker too.
+    A connection that is lost is made anew; what the worker had begun is free again, for this worker too. An
+    archive that is away is waited for, and no scene blamed for it.
 
     Args:
         config: the configuration.
         stop: asked for between steps.
         note: told what became of each task, in one line.
-        warn: told of a lost connection; `note` unless it is given.
+        warn: told of a lost connection or archive; `note` unless it is given.
         obsids: the scenes to work on; None means all.
         threads: how many parts of an image to decode at a time; as many as processors unless it is given.
 
     Raises:
         DatabaseError: the database cannot be reached, or did not come back in time.
+        ArchiveError: the archive does not let us in, or did not come back in time.
     """
+    with closing(open_archive(config.eodata, config.cache)) as archive:
+        _work(config, archive, stop=stop, note=note, warn=warn or note, obsids=obsids, threads=threads)
+
+
+def _work(
+    config: Config,
+    archive: Archive,
+    *,
+    stop: Stop,
+    note: Callable[[str], None],
+    warn: Callable[[str], None],
+    obsids: Sequence[int] | None,
+    threads: int | None,
+) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     lost: float | None = None
     conn: psycopg.Connection | None = None
@@ -65,7 +86,8 @@ def work(
                 Reader(threads) as reader,
             ):
                 lost = None
-                _Worker(conn, config, name, reader, Indexes(conn, config), stop, note, obsids).run()
+                indexes = Indexes(conn, config)
+                _Worker(conn, config, name, archive, reader, indexes, stop, note, warn, obsids).run()
                 return
         except StopRequested:
             return
@@ -75,7 +97,7 @@ def work(
             now = time.monotonic()
             if lost is None:
                 lost = now
-                (warn or note)(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
+                warn(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
             if now - lost > RECONNECT_S:
                 raise DatabaseError(
                     f"{NO_OUT_DB}: the connection was lost ({error}): run it again"
@@ -101,22 +123,29 @@ class _Worker:
     conn: psycopg.Connection
     config: Config
     name: str
+    archive: Archive
     reader: Reader
     indexes: Indexes
     stop: Stop
     note: Callable[[str], None]
+    warn: Callable[[str], None]
     obsids: Sequence[int] | None
 
     def run(self) -> None:
         begun: _Begun | None = None
         while self.stop.signal is None:
-            if begun := begun or self._begin():
-                begun = self._carry_out(begun)
-            elif tasks.all_closed(self.conn, self.config.tables, self.obsids):
+            try:
+                if begun := begun or self._begin():
+                    begun = self._carry_out(begun)
+                    continue
+            except ArchiveError as error:
+                begun = None
+                self._await_archive(error)
+                continue
+            if tasks.all_closed(self.conn, self.config.tables, self.obsids):
                 return
-            else:
-                with self.stop.interruptible():
-                    time.sleep(POLL_S)
+            with self.stop.interruptible():
+                time.sleep(POLL_S)
         if begun:
             self._give_back(begun)
 
@@ -133,14 +162,25 @@ class _Worker:
             since = time.monotonic()
             with self._answering_for(task, since):
                 with self.stop.interruptible():
-                    job = open_job(self.conn, self.config, task, self.indexes)
-                    if job and job.bands:
-                        return _Begun(job, job.start(self.reader, job.bands[0]), since)
+                    job = open_job(self.conn, self.config, task, self.indexes, self.archive)
+                    if job and (begun := self._started(job, since)):
+                        return begun
                 if job is None:
                     tasks.skip_scene(self.conn, self.config.tables, task)
                     self._done(task, "no parcels", since)
                 else:
                     self._done(task, f"{self._write(job)} rows", since)
+        return None
+
+    def _started(self, job: Job, since: float) -> _Begun | None:
+        """Begin with a task's first band; None where it has none that anybody needs."""
+        try:
+            if job.bands:
+                return _Begun(job, job.start(self.reader, job.bands[0]), since)
+        except BaseException:
+            job.held.close()
+            raise
+        job.held.close()
         return None
 
     def _carry_out(self, begun: _Begun) -> _Begun | None:
@@ -159,14 +199,19 @@ class _Worker:
                     with self.stop.interruptible():
                         job.take(self.reader, band, readings.pop(0))
                 self._done(task, f"{self._write(job)} rows", begun.since)
-        except StopRequested:
+        except (StopRequested, ArchiveError):
             if following:
                 self._give_back(following)
+            raise
+        except psycopg.Error:
+            if following:
+                following.job.held.close()  # the task itself is free with the connection
             raise
         finally:
             for reading in readings:
                 if reading:
                     reading.cancel()
+            job.held.close()
         return following
 
     def _look_ahead(self) -> _Begun | None:
@@ -176,17 +221,20 @@ class _Worker:
         except psycopg.Error:
             if self.conn.broken:
                 raise
-            return None  # it is claimed again after this one, and the error told then
+        except ArchiveError:
+            pass
+        return None  # it is claimed again after this one, and the error told then
 
     @contextmanager
     def _answering_for(self, task: Task, since: float) -> Iterator[None]:
         """Turn what goes wrong with a task into its outcome."""
         try:
             yield
-        except StopRequested:
+        except (StopRequested, ArchiveError):
             tasks.release(self.conn, self.config.tables, task)
             raise
         except SceneError as error:
+            self._require_archive(task, error)
             self._fail(task, error.status, error.reason, since)
         except psycopg.Error as error:
             if self.conn.broken:
@@ -195,6 +243,33 @@ class _Worker:
             self._fail(task, NO_OUT_DB, reason, since)
         except Exception as error:  # noqa: BLE001 - kept whole as the task's reason
             self._fail(task, WORKER_ERROR, "".join(traceback.format_exception(error)).strip(), since)
+
+    def _require_archive(self, task: Task, error: SceneError) -> None:
+        """Give a task back, and raise ArchiveError, where not the scene is to blame but the whole archive."""
+        if not error.status.startswith(FROM_ARCHIVE):
+            return
+        try:
+            with self.stop.interruptible():
+                self.archive.check()
+        except (StopRequested, ArchiveError):
+            tasks.release(self.conn, self.config.tables, task)
+            raise
+
+    def _await_archive(self, error: ArchiveError) -> None:
+        """Wait for an archive that is away. Raises ArchiveError when that is of no use, or takes too long."""
+        if not error.lasting:
+            self.warn(f"{error}; waiting for it")
+        end = time.monotonic() + ARCHIVE_S
+        while not error.lasting and time.monotonic() < end:
+            with self.stop.interruptible():
+                time.sleep(ARCHIVE_EVERY_S)
+                try:
+                    self.archive.check()
+                except ArchiveError as still:
+                    error = still
+                else:
+                    return
+        raise error
 
     def _write(self, job: Job) -> int:
         """Commit rows, task and status together: a worker may die at any instant."""
@@ -235,6 +310,7 @@ class _Worker:
     def _give_back(self, begun: _Begun) -> None:
         if begun.reading:
             begun.reading.cancel()
+        begun.job.held.close()
         tasks.release(self.conn, self.config.tables, begun.job.task)
 
     def _done(self, task: Task, outcome: str, since: float) -> None:

@@ -14,6 +14,7 @@ from cbmctl.catalogue.remote import Batch, Search, search
 from cbmctl.catalogue.service import Service
 from cbmctl.catalogue.stac import Stac
 from cbmctl.config import Config
+from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
 
 SERVICES: dict[str, type[Stac | OData | OpenSearch]] = {
@@ -62,6 +63,11 @@ def source(
     if name == "archive":
         if url:
             raise UserError(f"--url {url} is of no use with --source archive: that reads {config.eodata}")
+        if isinstance(config.eodata, S3):
+            raise UserError(
+                "--source archive walks a mounted archive, and eodata in db_config.json is a bucket of S3:"
+                " use --source stac or odata"
+            )
         return _Archive(config.eodata, CARDS[card].folder)
     if url and not url.startswith(("https://", "http://")):
         raise UserError(f"--url {url} is no address of a service: write it with https://")

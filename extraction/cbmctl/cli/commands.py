@@ -12,6 +12,7 @@ MODULES = {
     "aoi": "aoi",
     "catalogue": "catalogue",
     "demo": "demo",
+    "eodata": "eodata",
     "extract": "extract",
     "parcels": "parcels",
     "repair": "repair",

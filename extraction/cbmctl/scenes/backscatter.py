@@ -11,6 +11,8 @@ from cbmctl.scenes.radar import FlawError, find, opened, polarisations
 RESOLUTION = 10
 _BYTE_ORDERS = {"0": "<f4", "1": ">f4"}
 _PIXEL_BYTES = 4
+# What is read of a product, as a regular expression.
+FILES = r"[^/]+\.data/Gamma0_V[VH][^/]*\.(img|hdr)(\.aux\.xml)?"
 
 
 def open_backscatter(root: Path, path: str, bands: Sequence[str]) -> Scene:

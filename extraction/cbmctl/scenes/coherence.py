@@ -12,6 +12,8 @@ from cbmctl.scenes.bandnames import stated_polarisations
 from cbmctl.scenes.radar import FlawError, find, opened, polarisations
 
 RESOLUTION = 20
+# What is read of a product, as a regular expression.
+FILES = r"[^/]+\.tif(\.aux\.xml)?"
 
 # The order of two bands in a file that states none. SNAP's Coherence operator sorts its bands by name, and
 # the graph behind CARD-COH selects VH,VV. ec-jrc/cbm takes band 1 for VV; but in the series published there

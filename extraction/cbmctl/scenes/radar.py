@@ -12,6 +12,7 @@ from rasterio.errors import RasterioError
 
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes import SceneError
+from cbmctl.scenes.listing import glob, is_folder
 
 _NAMED = re.compile(r"_1S(SV|DV|SH|DH|VV|VH|HH|HV)_")
 _POLARISATIONS = {"SV": ("VV",), "DV": ("VV", "VH"), "SH": ("HH",), "DH": ("HH", "HV")}
@@ -35,9 +36,9 @@ def find(folder: Path, pattern: str) -> list[Path]:
         SceneError: the product is not in the archive (`!S3 subdir`) or cannot be listed (`Rio error`).
     """
     try:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise SceneError("!S3 subdir", f"{folder.name} is not in the archive")
-        return sorted(folder.glob(pattern))
+        return glob(folder, pattern)
     except OSError as error:
         raise SceneError("Rio error", f"{folder.name} cannot be listed: {error}") from error
 

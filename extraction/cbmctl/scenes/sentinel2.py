@@ -10,7 +10,8 @@ from rasterio.errors import RasterioError
 
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes import Band, Scene, SceneError
-from cbmctl.scenes.safe import SafeMetadata, read_safe_metadata
+from cbmctl.scenes.listing import glob, is_folder
+from cbmctl.scenes.safe import METADATA_FILE, SafeMetadata, read_safe_metadata
 
 _TILE = re.compile(r"_T(?P<zone>\d{2})(?P<latitude>[C-HJ-NP-X])[A-Z]{2}[_.]")
 
@@ -106,6 +107,12 @@ class Product:
             raise SceneError("Rio error", f"{path.name} of {self.name} cannot be read: {error}") from error
 
 
+def files(bands: Sequence[str], resolution: int) -> str:
+    """Return which files of a product open_product and its scene read, as a regular expression."""
+    images = rf"[^/]+_({'|'.join(bands)})_{resolution}m\.jp2(\.aux\.xml)?"
+    return rf"{re.escape(METADATA_FILE)}|GRANULE/[^/]+/IMG_DATA/R{resolution}m/{images}"
+
+
 def open_product(root: Path, path: str) -> Product:
     """Open the product at `path` (the catalogue's `path`) below the archive's `root`.
 
@@ -116,9 +123,12 @@ def open_product(root: Path, path: str) -> Product:
     tile = _TILE.search(folder.name)
     if tile is None:
         raise SceneError("!S3 subdir", f"{folder.name} names no Sentinel-2 tile")
-    if not folder.is_dir():
-        raise SceneError("!S3 subdir", f"{path} is not in the archive")
-    granules = sorted(folder.glob("GRANULE/*/IMG_DATA"))
+    try:
+        if not is_folder(folder):
+            raise SceneError("!S3 subdir", f"{path} is not in the archive")
+        granules = glob(folder, "GRANULE/*/IMG_DATA")
+    except OSError as error:
+        raise SceneError("Rio error", f"{folder.name} cannot be listed: {error}") from error
     if len(granules) != 1:
         raise SceneError("!S3 subdir", f"{folder.name} has {len(granules)} IMG_DATA folders instead of one")
     epsg = (32600 if tile["latitude"] >= "N" else 32700) + int(tile["zone"])

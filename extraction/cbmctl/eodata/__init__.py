@@ -1,0 +1,74 @@
+"""The archive of products: a mounted folder or a bucket of S3. Readers see a folder either way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cbmctl.eodata.settings import S3
+from cbmctl.errors import UserError
+
+
+class ArchiveError(UserError):
+    """The archive itself is away or refuses us: no scene is to blame, and none can be extracted.
+
+    Attributes:
+        lasting: whether waiting is of no use: a wrong key, an unknown bucket.
+    """
+
+    def __init__(self, text: str, *, lasting: bool = False) -> None:
+        super().__init__(text)
+        self.lasting = lasting
+
+
+@dataclass(frozen=True)
+class Held:
+    """A product's files, there to be read until they are let go.
+
+    Attributes:
+        root: stands for the archive's root; the product lies below it as it does in the archive.
+        close: lets go of them; may be called twice.
+    """
+
+    root: Path
+    close: Callable[[], None] = lambda: None
+
+
+class Archive(Protocol):
+    """Where products are."""
+
+    def hold(self, path: str, files: str) -> Held:
+        """Have files of a product at hand.
+
+        Args:
+            path: the product folder below the archive's root, the catalogue's `path`.
+            files: a regular expression; those whose path below the product folder it matches as a whole.
+
+        Raises:
+            SceneError: the product is missing (`!S3 subdir`) or a file of it cannot be had (`Rio error`).
+            ArchiveError: the archive cannot be used.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise ArchiveError unless the archive is there and lets us in."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+def open_archive(eodata: Path | S3, cache: Path) -> Archive:
+    """Return the archive that `eodata` in the configuration names; what is fetched is kept below `cache`.
+
+    Raises:
+        UserError: the keys of a bucket cannot be read.
+    """
+    if isinstance(eodata, S3):
+        from cbmctl.eodata.bucket import Bucket  # noqa: PLC0415 - botocore, only where it is needed
+
+        return Bucket(eodata, cache / "eodata")
+    from cbmctl.eodata.mount import Mount  # noqa: PLC0415 - it needs ArchiveError
+
+    return Mount(eodata)

@@ -1,0 +1,216 @@
+"""The archive as a bucket of S3: the objects that a task needs, whole, in a folder that goes with the task.
+
+Readers seek about in an image, and from afar every seek is a request: docs/decisions/archive-access.md.
+"""
+
+import random
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from threading import Event
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from cbmctl.eodata import ArchiveError, Held
+from cbmctl.eodata.client import Problem, explain, make_client
+from cbmctl.eodata.limits import CancelledError, Limits
+from cbmctl.eodata.scratch import Scratch
+from cbmctl.eodata.settings import S3
+from cbmctl.errors import counted
+from cbmctl.scenes import SceneError
+
+CHUNK = 2**20
+ATTEMPTS = 6
+# After the first failure; doubled after each, and shortened by chance. Keys are known after some 10 s.
+PAUSE_S = 1.0
+# The cache lies on the database's disk, which must never be full.
+KEPT_FREE = 2 * 2**30
+_FAULTS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ConnectionError, TimeoutError)
+# A thread that waits for a dead server ends by itself; the folder goes at once.
+_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class _Object:
+    key: str
+    size: int
+
+
+class _RequestError(Exception):
+    """A request was not answered, or not well."""
+
+    def __init__(self, problem: Problem, attempts: int) -> None:
+        super().__init__(f"{problem.reason}, {counted(attempts, 'attempt')}")
+        self.denied = problem.denied
+
+
+class _ShortError(Exception):
+    """An object came with another length than the listing says."""
+
+
+class Bucket:
+    """A bucket that holds the archive."""
+
+    def __init__(self, settings: S3, folder: Path) -> None:
+        """Take the settings, and a folder that workers of this machine share.
+
+        Raises:
+            UserError: the keys cannot be read.
+            ArchiveError: the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(
+                f"{folder} cannot be made ({error.strerror}): correct cache in db_config.json", lasting=True
+            ) from error
+        self._settings, self._folder = settings, folder
+        self._client = make_client(settings)
+        self._limits = Limits(folder, settings.connections, settings.requests_per_minute)
+        self._scratch = Scratch(folder / "scenes")
+        self._pool = ThreadPoolExecutor(settings.connections, "fetcher")
+
+    def hold(self, path: str, files: str) -> Held:
+        """Fetch files of a product, as many at a time as there are connections; see Archive."""
+        name = PurePosixPath(path).name
+        try:
+            objects = self._list(f"{path}/")
+        except _RequestError as error:
+            raise SceneError("Rio error", f"{name} cannot be listed: {error}") from error
+        if not objects:
+            raise SceneError("!S3 subdir", f"{path} is not in the archive")
+        wanted = [found for found in objects if re.fullmatch(files, found.key[len(path) + 1 :])]
+        root: Path | None = None
+        try:
+            root = self._scratch.new()
+            self._require_space(name, sum(found.size for found in wanted))
+            # also the folders of what is not wanted: a missing band is not a missing folder
+            for parent in {_below(root, found.key).parent for found in objects}:
+                parent.mkdir(parents=True, exist_ok=True)
+            self._fetch_all(wanted, root, name)
+        except BaseException as error:
+            if root:
+                self._scratch.remove(root)
+            if isinstance(error, OSError):
+                raise ArchiveError(
+                    f"{name} cannot be written to {self._folder} ({error.strerror}): free space on that disk,"
+                    " or correct cache in db_config.json"
+                ) from error
+            raise
+        return Held(root, partial(self._scratch.remove, root))
+
+    def check(self) -> None:
+        """Raise ArchiveError unless the bucket can be listed."""
+        try:
+            self._ask(partial(self._page, "", None, 1))
+        except _RequestError as error:
+            remedy = (
+                f"the keys from {self._settings.keys_from} do not allow it; use others"
+                if error.denied
+                else "check the network and endpoint in db_config.json, or try again later"
+            )
+            raise ArchiveError(
+                f"the archive {self._settings} cannot be listed ({error}): {remedy}", lasting=error.denied
+            ) from error
+
+    def close(self) -> None:
+        """Remove what was fetched."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._scratch.close()
+
+    def _list(self, prefix: str) -> list[_Object]:
+        objects: list[_Object] = []
+        token: str | None = None
+        while True:
+            page = self._ask(partial(self._page, prefix, token, 1000))
+            found = [_Object(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])]
+            # some servers have an object for each folder
+            objects += [entry for entry in found if not entry.key.endswith("/")]
+            token = page.get("NextContinuationToken")
+            if not token:
+                return objects
+
+    def _page(self, prefix: str, token: str | None, most: int) -> dict[str, Any]:
+        more = {} if token is None else {"ContinuationToken": token}
+        found: dict[str, Any] = self._client.list_objects_v2(
+            Bucket=self._settings.bucket, Prefix=prefix, MaxKeys=most, **more
+        )
+        return found
+
+    def _require_space(self, product: str, size: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if free < size + KEPT_FREE:
+            raise ArchiveError(
+                f"{product} needs {size / 1e9:.1f} GB in {self._folder}, where {free / 1e9:.1f} GB are free"
+                f" and {KEPT_FREE / 1e9:.1f} GB must stay so: free space on that disk, or use fewer workers"
+            )
+
+    def _fetch_all(self, wanted: Sequence[_Object], root: Path, product: str) -> None:
+        cancelled = Event()
+        # the largest first, so that none of them is waited for alone at the end
+        order = sorted(wanted, key=lambda found: -found.size)
+        jobs = [self._pool.submit(self._fetch, found, root, product, cancelled) for found in order]
+        try:
+            ended, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+            for job in ended:
+                job.result()
+        finally:
+            cancelled.set()
+            for job in jobs:
+                job.cancel()
+            wait(jobs, timeout=_PATIENCE_S)
+
+    def _fetch(self, found: _Object, root: Path, product: str, cancelled: Event) -> None:
+        target = _below(root, found.key)
+        try:
+            self._ask(partial(self._fetch_once, found, target, cancelled), cancelled)
+        except _RequestError as error:
+            raise SceneError("Rio error", f"{target.name} of {product} cannot be fetched: {error}") from error
+
+    def _fetch_once(self, found: _Object, target: Path, cancelled: Event) -> None:
+        answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key)
+        received = 0
+        with closing(answer["Body"]) as body, target.open("wb") as file:
+            for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
+                if cancelled.is_set():
+                    raise CancelledError
+                received += file.write(chunk)
+        if received != found.size:
+            raise _ShortError(f"{received} of {found.size} bytes came")
+
+    def _ask[Answer](self, request: Callable[[], Answer], cancelled: Event | None = None) -> Answer:
+        """Make a request, within the limits, until it is answered.
+
+        Raises:
+            _RequestError: it is not.
+            ArchiveError: no request would be.
+        """
+        cancelled = cancelled or Event()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with self._limits.request(cancelled):
+                    return request()
+            except (*_FAULTS, _ShortError) as error:
+                problem = explain(error, self._settings, last=attempt == ATTEMPTS)
+                if not problem.again or attempt == ATTEMPTS:
+                    raise _RequestError(problem, attempt) from error
+            chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
+            if cancelled.wait(PAUSE_S * 2 ** (attempt - 1) * chance):
+                raise CancelledError
+
+
+def _below(root: Path, key: str) -> Path:
+    """Return where an object goes; SceneError if that is not below the root."""
+    if ".." in PurePosixPath(key).parts:
+        raise SceneError("Rio error", f"the archive has an object {key}, which is no file's name")
+    return root / key.lstrip("/")

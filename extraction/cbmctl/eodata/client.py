@@ -1,0 +1,132 @@
+"""botocore's client for the archive, and what its many errors mean to us."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError, SSLError
+from botocore.session import Session
+
+from cbmctl.eodata import ArchiveError
+from cbmctl.eodata.settings import S3
+
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 30
+# What a new key is answered with for some seconds.
+_UNKNOWN_KEY = "InvalidAccessKeyId"
+_KEYS = {_UNKNOWN_KEY, "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidToken"}
+_PLACE = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+_BUSY = {408, 429, 500, 502, 503, 504, 509}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a request.
+
+    Attributes:
+        reason: in a few words.
+        again: whether it may go better next time.
+        denied: whether we are not allowed to.
+    """
+
+    reason: str
+    again: bool
+    denied: bool = False
+
+
+def make_client(settings: S3) -> Any:
+    """Return a client that asks once and closes its connection: the account counts those that are idle, too.
+
+    Raises:
+        UserError: the keys cannot be read.
+    """
+    access, secret = settings.keys()
+    client = Session().create_client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region,
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+        verify=str(settings.ca_file) if settings.ca_file else None,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.path_style else "virtual"},
+            # each attempt has to wait for its turn, and bodies break off after the client's own attempts
+            retries={"total_max_attempts": 1},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            max_pool_connections=settings.connections,
+        ),
+    )
+    client.meta.events.register("before-send.s3", _hang_up)  # not signed: proxies drop this header
+    return client
+
+
+def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
+    """Tell what an error of the client means.
+
+    Args:
+        error: of botocore, or of the connection below it.
+        settings: for the sentences.
+        last: whether it would not be asked again.
+
+    Raises:
+        ArchiveError: it would be the same for every request.
+    """
+    if isinstance(error, ClientError):
+        return _answered(error, settings, last=last)
+    # botocore's own text is about the URL; what happened is below it
+    text = str(getattr(error, "kwargs", {}).get("error", error))
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
+        raise ArchiveError(
+            f"{settings.endpoint} has no TLS certificate that can be trusted ({_words(text)}): name the"
+            " certificate of its CA as ca_file in db_config.json, or correct endpoint",
+            lasting=True,
+        ) from error
+    return Problem(_words(text), again=True)
+
+
+def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
+    told = error.response.get("Error", {})
+    code, message = str(told.get("Code", "")), str(told.get("Message", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    reason = _words(f"{code}: {message}" if message else code)
+    if code in _KEYS and (last or code != _UNKNOWN_KEY):
+        raise ArchiveError(
+            f"{settings.endpoint} does not accept the keys from {settings.keys_from} ({reason}): they are"
+            " wrong or have expired; make new ones and put them there",
+            lasting=True,
+        ) from error
+    if code == "RequestTimeTooSkewed":
+        raise ArchiveError(
+            f"{settings.endpoint} says that the clock of this machine is wrong: set it (timedatectl)",
+            lasting=True,
+        ) from error
+    if code in _PLACE:
+        raise ArchiveError(
+            f"there is no archive {settings} ({reason}): correct bucket, region and endpoint of eodata in"
+            " db_config.json",
+            lasting=True,
+        ) from error
+    # what was listed a moment ago is there: one of several servers is late
+    again = status in _BUSY or code in {_UNKNOWN_KEY, "NoSuchKey"}
+    return Problem(reason if code != str(status) else f"HTTP {reason}", again, denied=status in {401, 403})
+
+
+def _hang_up(request: Any, **_: Any) -> None:
+    request.headers["Connection"] = "close"
+
+
+def _words(text: str) -> str:
+    """Return an error's words without what a library wraps around them."""
+    text = " ".join(text.split())
+    for pattern, words in (
+        (r"Name or service not known|Temporary failure in name resolution|getaddrinfo", "unknown host name"),
+        (r"Connection refused", "connection refused"),
+        (r"IncompleteRead|bytes, but expected|read, but total bytes expected", "it breaks off"),
+        (r"[Tt]imed? ?out", "no answer in time"),
+        (r"Connection (aborted|was closed)|RemoteDisconnected|reset by peer", "it hung up"),
+    ):
+        if re.search(pattern, text):
+            return words
+    return text[:200] or "no reason given"

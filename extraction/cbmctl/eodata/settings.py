@@ -1,0 +1,95 @@
+"""What `eodata` in the configuration may be: a folder, or a bucket of S3 and the limits of an account."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbmctl.section import Section
+
+# Of a general account of the Copernicus Data Space.
+CONNECTIONS, REQUESTS_PER_MINUTE = 4, 2000
+
+
+@dataclass(frozen=True)
+class S3:
+    """A bucket in the archive's layout.
+
+    Attributes:
+        endpoint: the server's URL.
+        bucket: its name.
+        region: what requests are signed for.
+        path_style: the bucket in the URL's path (true) or in its host name.
+        connections: at most so many at once, of all workers that share a cache.
+        requests_per_minute: at most so many, likewise.
+        ca_file: the certificate of the CA that signed the server's, where it is no public one.
+        keys: returns access key and secret. Raises UserError when they cannot be read.
+        keys_from: where they come from, for people.
+    """
+
+    endpoint: str
+    bucket: str
+    region: str
+    path_style: bool
+    connections: int
+    requests_per_minute: int
+    ca_file: Path | None
+    keys: Callable[[], tuple[str, str]]
+    keys_from: str
+
+    def __str__(self) -> str:
+        return f"{self.bucket} at {self.endpoint}"
+
+
+def read_eodata(root: Section) -> Path | S3:
+    """Read `eodata`: the path of a mount, or an object that describes a bucket.
+
+    Raises:
+        UserError: a value is missing or wrong.
+    """
+    if not isinstance(root.data.get("eodata"), dict):
+        return Path(root.text("eodata", "/eodata"))
+    section = root.section("eodata")
+    endpoint = section.text("endpoint").rstrip("/")
+    if not endpoint.startswith(("https://", "http://")):
+        raise section.error("endpoint", f"is '{endpoint}': write it with https://")
+    ca_file = Path(section.text("ca_file")) if "ca_file" in section.data else None
+    if ca_file is not None and not ca_file.is_file():
+        raise section.error("ca_file", f"names {ca_file}, which does not exist: copy the certificate there")
+    from_environment = "AWS_ACCESS_KEY_ID" in os.environ
+    if not from_environment:
+        section.text("key_file")
+    return S3(
+        endpoint=endpoint,
+        bucket=section.text("bucket", "eodata"),
+        region=section.text("region", "default"),
+        path_style=section.flag("path_style", default=True),
+        connections=section.whole("connections", range(1, 101), CONNECTIONS),
+        requests_per_minute=section.whole("requests_per_minute", range(1, 1_000_001), REQUESTS_PER_MINUTE),
+        ca_file=ca_file,
+        keys=lambda: _keys(section),
+        keys_from="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        if from_environment
+        else section.text("key_file"),
+    )
+
+
+def _keys(section: Section) -> tuple[str, str]:
+    """The environment goes before the file, whose one line is as s3fs wants it."""
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        return os.environ["AWS_ACCESS_KEY_ID"], os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+    path = Path(section.text("key_file"))
+    try:
+        access, colon, secret = path.read_text(encoding="utf-8").strip().partition(":")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise section.error(
+            "key_file",
+            f"names {path}, which cannot be read ({reason}): make it readable for this user,"
+            " or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ) from error
+    if not (access and colon and secret):
+        raise section.error(
+            "key_file", f"names {path}, which holds no keys: write ACCESS_KEY:SECRET_KEY into it, on one line"
+        )
+    return access, secret

@@ -1,0 +1,157 @@
+"""A real S3 server, hadro, over a folder; and a proxy before it that spoils answers as a network may."""
+
+import http.client
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from .. import peers
+
+ACCESS, SECRET = "test-access", "test-secret"
+_ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+
+
+@contextmanager
+def hadro(data: Path, log: Path, **options: float) -> Iterator[int]:
+    """Serve each folder of `data` as a bucket; return the port. Options: latency_ms, error_rate, …"""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    arguments = [str(data), "--port", str(port), "--access-key", ACCESS, "--secret-key", SECRET]
+    arguments += ["--region", "default", "--log-level", "error"]
+    for name, value in options.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    with peers.serving("hadro", *arguments, environment={}, log=log):
+        _await(port, log)
+        yield port
+
+
+def _await(port: int, log: Path) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+        except urllib.error.HTTPError:
+            return  # it wants a signature
+        except OSError:
+            assert time.monotonic() < end, f"hadro does not start: {log.read_text()}"
+            time.sleep(0.1)
+        else:
+            return
+
+
+Fault = Callable[[int, str], str | None]
+
+
+@dataclass
+class Proxy:
+    """What goes through a proxy, and what happens to it.
+
+    Attributes:
+        fault: given a request's number and its path, says what becomes of it: None, 'truncate' (half of the
+            body, under the length of all), 'shorten' (half of the body, and its length), 'hang up', or a code
+            of S3 with its HTTP status, as in '403 ExpiredToken'.
+        paths: of all requests, in their order.
+        most: connections at once, at most.
+        times: of all requests, seconds.
+    """
+
+    port: int
+    fault: Fault = lambda _number, _path: None
+    paths: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    most: int = 0
+    _now: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def came(self, path: str) -> str | None:
+        with self._lock:
+            self.paths.append(path)
+            self.times.append(time.monotonic())
+            number = len(self.paths)
+        return self.fault(number, path)
+
+    def connected(self, change: int) -> None:
+        with self._lock:
+            self._now += change
+            self.most = max(self.most, self._now)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    known: Proxy
+    upstream: int
+
+    def handle(self) -> None:
+        self.known.connected(1)
+        try:
+            super().handle()
+        except OSError:
+            pass  # the client was tired of it
+        finally:
+            self.known.connected(-1)
+
+    def do_GET(self) -> None:
+        fault = self.known.came(self.path)
+        if fault == "hang up":
+            self.close_connection = True
+        elif fault and fault[0].isdigit():
+            status, _, code = fault.partition(" ")
+            body = _ERROR.format(code=code, message="by the tests").encode()
+            self._send(int(status), {"Content-Type": "application/xml"}, body, len(body))
+        else:
+            self._pass_on(fault)
+
+    def _pass_on(self, fault: str | None) -> None:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=30)) as connection:
+            # the signature is of these headers, the host among them
+            connection.request("GET", self.path, headers=dict(self.headers))
+            response = connection.getresponse()
+            body = response.read()
+        length = len(body)
+        if fault:
+            body = body[: length // 2]
+            length = length if fault == "truncate" else len(body)
+            self.close_connection = True
+        own = {"content-length", "connection", "transfer-encoding"}
+        headers = {name: value for name, value in response.headers.items() if name.lower() not in own}
+        self._send(response.status, headers, body, length)
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes, length: int) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def proxy(upstream: int) -> Iterator[Proxy]:
+    """Stand before a server on a port of this machine."""
+    handler = type("Handler", (_Handler,), {"upstream": upstream})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    handler.known = known = Proxy(server.server_port)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield known
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,336 @@
+"""The archive without a server: a mount that goes away, limits of all processes together, scratch folders."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioError
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from cbmctl.config import Config, load_config
+from cbmctl.database import connect
+from cbmctl.eodata import ArchiveError
+from cbmctl.eodata.limits import SHARE, CancelledError, Limits
+from cbmctl.eodata.mount import Mount
+from cbmctl.eodata.scratch import Scratch
+from cbmctl.eodata.settings import S3
+from cbmctl.errors import UserError
+from cbmctl.planning import plan
+from cbmctl.scenes import SceneError, backscatter, sentinel2
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
+
+from ..conftest import Database
+from .conftest import Season
+from .products import make_product, reflectance
+
+HOLD = """
+import sys, threading
+from pathlib import Path
+from cbmctl.eodata.limits import Limits
+with Limits(Path(sys.argv[1]), 2, 10**6).request(threading.Event()):
+    print("holds", flush=True)
+    sys.stdin.read()
+"""
+SCRATCH = """
+import sys
+from pathlib import Path
+from cbmctl.eodata.scratch import Scratch
+place = Scratch(Path(sys.argv[1])).new()
+(place / "image").write_bytes(b"x")
+print(place, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def process(code: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run code until it is killed; yield it and what it says first."""
+    command = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        try:
+            yield running, running.stdout.readline().strip()
+        finally:
+            running.kill()
+
+
+# The mount
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
+
+
+def extract(season: Season) -> list[str]:
+    lines: list[str] = []
+    with connect(season.config, autocommit=True) as conn:
+        plan(conn, season.config)
+    work(season.config, stop=Stop(), note=lines.append)
+    return lines
+
+
+@pytest.mark.postgis
+def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) -> None:  # noqa: ARG001
+    for day in (5, 6):
+        season.scene(day)
+    root = season.config.eodata
+    assert isinstance(root, Path)
+    root.rename(root.with_name("unmounted"))
+    root.mkdir()
+    with pytest.raises(ArchiveError, match="is empty: mount it again"):
+        extract(season)
+    assert season.rows("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
+    root.rmdir()
+    with pytest.raises(ArchiveError, match="cannot be listed"):
+        extract(season)
+    root.with_name("unmounted").rename(root)
+    extract(season)
+    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
+
+
+@pytest.mark.postgis
+def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
+    for day in (5, 6):
+        season.scene(day)
+    root = season.config.eodata
+    assert isinstance(root, Path)
+    root.rename(root.with_name("unmounted"))
+    back = threading.Timer(1.5, lambda: root.with_name("unmounted").rename(root))
+    back.start()
+    lines = extract(season)
+    back.join()
+    assert any("waiting for it" in line for line in lines)
+    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
+    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
+
+
+def test_storage_that_fails_is_no_product_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENOTCONN is what a dead mount answers; pathlib's glob and, from 3.13 on, is_dir hide it."""
+    path = make_product(tmp_path, {"B02_10m": reflectance()})
+    for doing in ("stat", "iterdir"):
+        with monkeypatch.context() as patch:
+
+            def broken(_path: Path, **_: object) -> Iterator[Path]:
+                raise OSError(107, "Transport endpoint is not connected")
+
+            patch.setattr(Path, doing, broken)
+            with pytest.raises(SceneError, match="cannot be listed") as found:
+                sentinel2.open_product(tmp_path, path)
+            assert found.value.status == "Rio error"
+            with pytest.raises(SceneError, match="cannot be listed") as found:
+                backscatter.find_images(tmp_path / path)
+            assert found.value.status == "Rio error"
+
+
+def test_a_mount_is_checked_by_its_root(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="is empty"):
+        Mount(tmp_path).check()
+    (tmp_path / "Sentinel-2").mkdir()
+    Mount(tmp_path).check()
+
+
+# Limits
+
+
+def test_connections_are_shared_by_processes_and_freed_by_their_death(tmp_path: Path) -> None:
+    limits, cancelled = Limits(tmp_path, 2, 10**6), threading.Event()
+    with process(HOLD, tmp_path) as (first, said), process(HOLD, tmp_path) as (_, said_too):
+        assert said == said_too == "holds"
+        threading.Timer(0.4, cancelled.set).start()
+        with pytest.raises(CancelledError), limits.request(cancelled):
+            pytest.fail("a third connection")
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        with limits.request(threading.Event()):
+            pass
+
+
+def test_no_more_connections_than_allowed(tmp_path: Path) -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    def one(_: int) -> None:
+        nonlocal now, most
+        with Limits(tmp_path, 3, 10**6).request(threading.Event()):
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.01)
+            with lock:
+                now -= 1
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(one, range(60)))
+    assert most == 3
+
+
+def test_requests_keep_their_distance(tmp_path: Path) -> None:
+    limits, begun = Limits(tmp_path, 8, 1200), time.monotonic()
+
+    def one(_: int) -> None:
+        with limits.request(threading.Event()):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(21)))
+    assert time.monotonic() - begun >= 20 * 60 / (1200 * SHARE)
+
+
+def test_a_turn_from_before_a_reboot_is_not_waited_for(tmp_path: Path) -> None:
+    limits, begun = Limits(tmp_path, 1, 2000), time.monotonic()
+    for written in (os.urandom(3), b"\0\0\0\0\0\0\xf0\x7f"):  # half written; in all eternity
+        (tmp_path / "next-request").write_bytes(written)
+        with limits.request(threading.Event()):
+            pass
+    assert time.monotonic() - begun < 5
+
+
+# Scratch
+
+
+def test_what_a_dead_worker_leaves_is_swept_and_a_live_ones_is_not(tmp_path: Path) -> None:
+    own = Scratch(tmp_path)
+    first = own.new()
+    with process(SCRATCH, tmp_path) as (alive, his), process(SCRATCH, tmp_path) as (dead, left):
+        dead.send_signal(signal.SIGKILL)
+        dead.wait()
+        second = own.new()
+        assert {path.name for path in tmp_path.iterdir()} == {Path(his).name, first.name, second.name}
+        assert not Path(left).exists()
+        assert alive.poll() is None
+    own.remove(first)
+    own.remove(first)
+    assert not first.exists()
+    own.close()
+    assert not second.exists()
+
+
+def test_scratch_of_many_threads_is_never_taken_for_a_dead_ones(tmp_path: Path) -> None:
+    places: Counter[Path] = Counter()
+
+    def one(_: int) -> None:
+        scratch = Scratch(tmp_path)
+        for _ in range(20):
+            place = scratch.new()
+            places[place] += 1
+            (place / "image").write_bytes(b"x")
+            scratch.remove(place)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(one, range(6)))
+    assert len(places) == 120
+    assert not list(tmp_path.iterdir())
+
+
+# Images that end early
+
+
+def test_a_jpeg_2000_image_that_ends_early_gives_no_number(tmp_path: Path) -> None:
+    """Wherever it is cut: each tile is read whole and right, or is an error."""
+    values = np.random.default_rng(3).integers(1, 9000, (256, 256), dtype=np.uint16)
+    plain, image, cut = tmp_path / "plain.tif", tmp_path / "image.jp2", tmp_path / "cut.jp2"
+    profile = {"width": 256, "height": 256, "count": 1, "dtype": "uint16", "crs": "EPSG:32632"}
+    with rasterio.open(plain, "w", driver="GTiff", transform=from_origin(0, 0, 10, 10), **profile) as file:
+        file.write(values, 1)
+    tiles = {"BLOCKXSIZE": "64", "BLOCKYSIZE": "64", "REVERSIBLE": "YES", "QUALITY": "100", "GEOJP2": "NO"}
+    rasterio.shutil.copy(plain, image, driver="JP2OpenJPEG", **tiles)
+    whole = image.read_bytes()
+    errors = 0
+    for length in [*range(1, len(whole), len(whole) // 80), *range(len(whole) - 20, len(whole))]:
+        cut.write_bytes(whole[:length])
+        for row, column in itertools.product(range(0, 256, 64), repeat=2):
+            try:
+                with rasterio.open(cut) as file:
+                    found = file.read(1, window=Window(column, row, 64, 64))
+            except RasterioError:
+                errors += 1
+            else:
+                assert np.array_equal(found, values[row : row + 64, column : column + 64])
+    assert errors > 100
+
+
+# The configuration
+
+
+def configured(database: Database, **eodata: object) -> Config:
+    data = json.loads(database.config_path.read_text())
+    data["eodata"] = {"endpoint": "https://s3.example.org/", "key_file": "/absent/s3.keys"} | eodata
+    database.config_path.write_text(json.dumps(data))
+    return load_config(database.config_path)
+
+
+@pytest.mark.postgis
+def test_a_bucket_has_the_archives_usual_values(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    found = configured(database).eodata
+    assert isinstance(found, S3)
+    assert (found.endpoint, found.bucket, found.region, found.path_style) == (
+        "https://s3.example.org",
+        "eodata",
+        "default",
+        True,
+    )
+    assert (found.connections, found.requests_per_minute) == (4, 2000)
+    with pytest.raises(UserError, match=r"/absent/s3\.keys, which cannot be read"):
+        found.keys()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "A")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "S")
+    found = configured(database).eodata
+    assert isinstance(found, S3)
+    assert found.keys() == ("A", "S")
+    assert "AWS_ACCESS_KEY_ID" in found.keys_from
+
+
+@pytest.mark.postgis
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"endpoint": "s3.example.org"}, "eodata.endpoint is 's3.example.org': write it with https://"),
+        ({"endpoint": None}, "eodata.endpoint is missing"),
+        ({"key_file": None}, "eodata.key_file is missing"),
+        ({"connections": 0}, "eodata.connections is 0: use a whole number from 1 to 100"),
+        ({"requests_per_minute": "2000"}, "eodata.requests_per_minute is '2000'"),
+        ({"ca_file": "/absent/ca.crt"}, "eodata.ca_file names /absent/ca.crt, which does not exist"),
+        ({"path_style": "yes"}, "eodata.path_style must be true or false"),
+    ],
+)
+def test_a_bucket_that_is_described_badly(
+    database: Database, changes: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(UserError) as found:
+        configured(database, **changes)
+    assert sentence in str(found.value)
+
+
+@pytest.mark.postgis
+@pytest.mark.parametrize("text", ["", "only-one", ":secret", "access:"])
+def test_a_key_file_without_keys(
+    database: Database, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    (tmp_path / "s3.keys").write_text(text)
+    found = configured(database, key_file=str(tmp_path / "s3.keys")).eodata
+    assert isinstance(found, S3)
+    with pytest.raises(UserError, match="write ACCESS_KEY:SECRET_KEY into it"):
+        found.keys()
