@@ -32,7 +32,7 @@ FROM_ARCHIVE = ("!S3 ", "Rio error")
 WORKER_ERROR = "Worker error"
 # A database that restarts is back within a minute; workers wait for it this long.
 RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
-# An archive that is mounted anew is back within two minutes.
+# An archive that is mounted anew is back within two minutes. So long may nothing be done for its sake.
 ARCHIVE_S, ARCHIVE_EVERY_S = 300.0, 5.0
 
 
@@ -118,7 +118,7 @@ class _Begun:
     since: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Worker:
     conn: psycopg.Connection
     config: Config
@@ -130,6 +130,8 @@ class _Worker:
     note: Callable[[str], None]
     warn: Callable[[str], None]
     obsids: Sequence[int] | None
+    # since the archive's first error after the last task that ended
+    stuck: float | None = None
 
     def run(self) -> None:
         begun: _Begun | None = None
@@ -256,10 +258,16 @@ class _Worker:
             raise
 
     def _await_archive(self, error: ArchiveError) -> None:
-        """Wait for an archive that is away. Raises ArchiveError when that is of no use, or takes too long."""
-        if not error.lasting:
-            self.warn(f"{error}; waiting for it")
-        end = time.monotonic() + ARCHIVE_S
+        """Wait for an archive that is away. Raises ArchiveError when that is of no use, or takes too long.
+
+        An archive that can be used again is no end of it: its products may still not be had, or the disk be
+        full. Only a task that ends is.
+        """
+        if self.stuck is None:
+            self.stuck = time.monotonic()
+            if not error.lasting:
+                self.warn(f"{error}; waiting for it")
+        end = self.stuck + ARCHIVE_S
         while not error.lasting and time.monotonic() < end:
             with self.stop.interruptible():
                 time.sleep(ARCHIVE_EVERY_S)
@@ -314,5 +322,6 @@ class _Worker:
         tasks.release(self.conn, self.config.tables, begun.job.task)
 
     def _done(self, task: Task, outcome: str, since: float) -> None:
+        self.stuck = None
         tasks.unlock(self.conn, task)
         self.note(f"{task.reference} {task.bandset}: {outcome} ({time.monotonic() - since:.1f} s)")

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from cbmctl.config import Config, load_config
 from cbmctl.database import connect
-from cbmctl.eodata import ArchiveError, bucket
+from cbmctl.eodata import ArchiveError, Held, bucket
 from cbmctl.planning import plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
@@ -58,15 +60,34 @@ def s3(season: Season, endpoint: str, **changes: object) -> Config:
     return load_config(path)
 
 
-def extract(season: Season, fault: Fault | None = None, known: Proxy | None = None) -> list[str]:
+def extract(
+    season: Season,
+    fault: Fault | None = None,
+    known: Proxy | None = None,
+    lines: list[str] | None = None,
+) -> list[str]:
     if known and fault:
         known.fault = fault
-    lines: list[str] = []
+    lines = [] if lines is None else lines
     config = season.database.configured()
     with connect(config, autocommit=True) as conn:
         plan(conn, config)
     work(config, stop=Stop(), note=lines.append)
     return lines
+
+
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the times at which the archive is found usable, as they come; fail a worker that never ends."""
+    times: list[float] = []
+    check = bucket.Bucket.check
+
+    def counting(self: bucket.Bucket) -> None:
+        assert len(times) < 50, "the worker goes on for ever"
+        check(self)
+        times.append(time.monotonic())
+
+    monkeypatch.setattr(bucket.Bucket, "check", counting)
+    return times
 
 
 def everything(season: Season) -> tuple[Rows, Rows, Rows]:
@@ -96,7 +117,9 @@ def pending(season: Season) -> None:
     assert not scratch(season)
 
 
-def test_a_season_through_faults_is_the_season_from_the_disk(season: Season, tmp_path: Path) -> None:
+def test_a_season_through_faults_is_the_season_from_the_disk(
+    season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every fourth object breaks off, and one request in three is refused, by the server or on the way."""
     # parcels of both cards, on one tile
     coherence = s1.make_coherence(season.config.eodata, [s1.power(seed=3) / 2, s1.power(seed=4)])
@@ -116,6 +139,7 @@ def test_a_season_through_faults_is_the_season_from_the_disk(season: Season, tmp
     assert {status for _, status, _ in local[2]} == {"extracted"}
     assert len({band for _, _, band, *_ in season.rows("SELECT pid, obsid, band FROM sigs")}) == 7
     forget(season)
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 30)
     options = {"error_rate": 0.2, "fault_seed": 7, "latency_ms": 3, "latency_jitter_ms": 5}
     with hadro(tmp_path, tmp_path / "hadro.log", **options) as port, proxy(port) as known:
         s3(season, known.url)
@@ -152,7 +176,7 @@ def test_what_is_missing_gets_the_manuals_word(season: Season, served: Proxy) ->
                 and "B02" not in name and "B03" not in name]  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", ["truncate", "shorten", "hang up", "503 SlowDown", "429 TooManyRequests"])
+@pytest.mark.parametrize("fault", ["truncate", "shorten", "hang up", "500 InternalError"])
 def test_an_object_that_never_comes_is_an_error_of_its_scene(
     season: Season, served: Proxy, fault: str
 ) -> None:
@@ -186,6 +210,48 @@ def test_an_archive_that_refuses_everything_fails_no_scene(
     with pytest.raises(ArchiveError, match=sentence):
         extract(season, lambda _number, _path: fault, served)
     pending(season)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "lasting"),
+    [
+        (
+            "403 AccessDenied",
+            r"cannot be fetched \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
+            True,
+        ),
+        ("401 Unauthorized", r"the keys from .*s3\.keys", True),
+        ("429 TooManyRequests", r"the account's connections, or its quota is spent", False),
+        ("503 SlowDown", r"the account's connections, or its quota is spent", False),
+        ("509 BandwidthLimitExceeded", r"the account's connections, or its quota is spent", False),
+        ("500 InternalError", r"can be listed, but Sentinel-.* in it not be read", False),
+        ("hang up", r"can be listed, but Sentinel-.* in it not be read", False),
+    ],
+)
+def test_an_archive_that_lists_and_gives_nothing_fails_no_scene(
+    season: Season, served: Proxy, fault: str, sentence: str, lasting: bool
+) -> None:
+    for day in (5, 6):
+        season.scene(day)
+    with pytest.raises(ArchiveError, match=sentence) as found:
+        extract(season, lambda _, path: None if "list-type" in path else fault, served)
+    assert found.value.lasting is lasting
+    pending(season)
+
+
+def test_an_account_that_is_used_elsewhere_is_waited_for(
+    season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small objects come, the images do not, for a while."""
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 30)
+    scene = season.scene(5)
+    away = threading.Timer(1.5, lambda: setattr(served, "fault", lambda _number, _path: None))
+    away.start()
+    lines = extract(season, lambda _, path: "429 TooManyRequests" if "B05" in path else None, served)
+    away.join()
+    assert season.status(scene) == "extracted"
+    assert len([line for line in lines if "waiting for it" in line]) == 1
+    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
 
 
 def test_keys_that_expire_end_the_worker_and_new_ones_go_on(season: Season, served: Proxy) -> None:
@@ -250,13 +316,61 @@ def test_an_archive_that_comes_back_is_waited_for(
 def test_a_full_disk_stops_the_worker_and_not_the_scenes(
     season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The archive can be used all the while, and the task claimed; yet it comes to an end."""
     season.scene(5)
     monkeypatch.setattr(bucket, "KEPT_FREE", 2**60)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0)
+    checks = checked(monkeypatch)
+    lines: list[str] = []
     with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay so: free space"):
-        extract(season)
+        extract(season, lines=lines)
+    assert len([line for line in lines if "waiting for it" in line]) == 1
+    assert len(checks) > 1
     pending(season)
-    assert all("list-type" in path for path in served.paths)
+    # not one object but the byte of each check
+    assert len([path for path in served.paths if "list-type" not in path]) == len(checks)
+
+
+@pytest.mark.parametrize("place", ["scenes", "next-request"])
+def test_a_folder_that_takes_no_more_stops_the_worker_and_not_the_scenes(
+    season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    season.scene(5)
+    folder = season.config.cache / "eodata"
+    folder.mkdir(parents=True, exist_ok=True)
+    blocked = folder / place
+    if place == "scenes":
+        blocked.touch()  # a file where a folder is wanted
+    else:
+        blocked.mkdir()
+    checked(monkeypatch)
+    with pytest.raises(ArchiveError, match=r"cannot be written to .*: free space on that disk"):
+        extract(season, known=served)
+    blocked.unlink() if place == "scenes" else blocked.rmdir()
+    pending(season)
+
+
+def test_a_task_that_ends_is_progress(season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors over a longer time than the worker waits, and a task done between any two of them."""
+    patience = 2.0
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", patience)
+    for day in range(5, 10):
+        season.scene(day)
+    hold, tried, failures = bucket.Bucket.hold, Counter[str](), list[float]()
+
+    def twice_in_vain(self: bucket.Bucket, path: str, files: str) -> Held:
+        tried[path] += 1
+        if tried[path] > 2:
+            if tried[path] == 3:
+                time.sleep(0.7)
+            return hold(self, path, files)
+        failures.append(time.monotonic())
+        raise ArchiveError("it is away")
+
+    monkeypatch.setattr(bucket.Bucket, "hold", twice_in_vain)
+    extract(season, known=served)
+    assert failures[-1] - failures[0] > patience
+    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
+    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
 
 
 def test_the_limits_hold_for_requests(season: Season, served: Proxy) -> None:
@@ -280,12 +394,42 @@ def test_a_product_of_many_objects_is_listed_to_its_end(season: Season, served: 
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "said"), [(None, 0, "can be used"), ("403 ExpiredToken", 1, "s3.keys")]
+    ("fault", "code", "said"),
+    [
+        (lambda _number, _path: None, 0, "can be used"),
+        (lambda _number, _path: "403 ExpiredToken", 1, "s3.keys"),
+        # keys that may list and not read
+        (lambda _, path: None if "list-type" in path else "403 AccessDenied", 1, "not be read (AccessDenied"),
+        # one object that is closed, the second request being for that
+        (lambda number, _: "403 AccessDenied" if number == 2 else None, 0, "can be used"),
+    ],
 )
 def test_the_command_tells_whether_the_archive_can_be_used(
-    season: Season, served: Proxy, fault: str | None, code: int, said: str
+    season: Season, served: Proxy, fault: Fault, code: int, said: str
 ) -> None:
-    served.fault = lambda _number, _path: fault
+    for day in (5, 6):
+        season.scene(day)
+    served.fault = fault
+    found = check_command(season)
+    assert found.returncode == code
+    assert said in found.stdout + found.stderr
+    assert ("s3.keys" in found.stderr) is bool(code)
+
+
+def test_an_empty_archive_is_told(season: Season, served: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "void").mkdir()
+    s3(season, served.url, bucket="void")
+    found = check_command(season)
+    assert found.returncode == 1
+    assert "the archive void at http" in found.stderr
+    assert "is empty" in found.stderr
+    season.scene(5)
+    with pytest.raises(ArchiveError, match="is empty"):
+        extract(season)
+    pending(season)
+
+
+def check_command(season: Season) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-m",
@@ -295,9 +439,7 @@ def test_the_command_tells_whether_the_archive_can_be_used(
         "eodata",
         "check",
     ]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == code
-    assert said in found.stdout + found.stderr
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_an_object_does_not_leave_its_folder(tmp_path: Path) -> None:

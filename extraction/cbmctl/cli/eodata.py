@@ -18,7 +18,7 @@ def group() -> None:
 )
 @pass_context
 def check_command(context: Context) -> None:
-    """See whether the archive is there and lets us in: a mount by its root, a bucket by a list of one."""
+    """See whether the archive is there and lets us in: a mount by its root, a bucket by a list and a byte."""
     config = context.config
     with closing(open_archive(config.eodata, config.cache)) as archive:
         archive.check()

@@ -33,6 +33,10 @@ ATTEMPTS = 6
 PAUSE_S = 1.0
 # The cache lies on the database's disk, which must never be full.
 KEPT_FREE = 2 * 2**30
+# Where an archive keeps what we read; what lies elsewhere may be closed to us, and says nothing.
+_OURS = "Sentinel-"
+# One object may be damaged, or closed.
+SAMPLES = 3
 _FAULTS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ConnectionError, TimeoutError)
 # A thread that waits for a dead server ends by itself; the folder goes at once.
 _PATIENCE_S = 2.0
@@ -49,7 +53,7 @@ class _RequestError(Exception):
 
     def __init__(self, problem: Problem, attempts: int) -> None:
         super().__init__(f"{problem.reason}, {counted(attempts, 'attempt')}")
-        self.denied = problem.denied
+        self.problem = problem
 
 
 class _ShortError(Exception):
@@ -84,7 +88,7 @@ class Bucket:
         try:
             objects = self._list(f"{path}/")
         except _RequestError as error:
-            raise SceneError("Rio error", f"{name} cannot be listed: {error}") from error
+            raise self._blame(f"{name} cannot be listed", error) from error
         if not objects:
             raise SceneError("!S3 subdir", f"{path} is not in the archive")
         wanted = [found for found in objects if re.fullmatch(files, found.key[len(path) + 1 :])]
@@ -100,40 +104,72 @@ class Bucket:
             if root:
                 self._scratch.remove(root)
             if isinstance(error, OSError):
-                raise ArchiveError(
-                    f"{name} cannot be written to {self._folder} ({error.strerror}): free space on that disk,"
-                    " or correct cache in db_config.json"
-                ) from error
+                raise self._unwritable(error) from error
             raise
         return Held(root, partial(self._scratch.remove, root))
 
     def check(self) -> None:
-        """Raise ArchiveError unless the bucket can be listed."""
+        """Raise ArchiveError unless the bucket can be listed, and an object of it read."""
         try:
-            self._ask(partial(self._page, "", None, 1))
+            objects = self._some(_OURS) or self._some("")
         except _RequestError as error:
-            remedy = (
-                f"the keys from {self._settings.keys_from} do not allow it; use others"
-                if error.denied
-                else "check the network and endpoint in db_config.json, or try again later"
-            )
+            raise self._away(f"the archive {self._settings} cannot be listed", error) from error
+        if not objects:
             raise ArchiveError(
-                f"the archive {self._settings} cannot be listed ({error}): {remedy}", lasting=error.denied
-            ) from error
+                f"the archive {self._settings} is empty: correct bucket and endpoint of eodata in"
+                " db_config.json",
+                lasting=True,
+            )
+        readable = [found for found in objects if found.size]
+        samples = random.sample(readable, min(SAMPLES, len(readable)))
+        for sample in samples:
+            try:
+                self._ask(partial(self._read_byte, sample))
+            except _RequestError as error:
+                if error.problem.throttled or sample is samples[-1]:
+                    what = f"the archive {self._settings} can be listed, but {sample.key} in it not be read"
+                    raise self._away(what, error) from error
+            else:
+                return
 
     def close(self) -> None:
         """Remove what was fetched."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._scratch.close()
 
+    def _blame(self, what: str, error: _RequestError) -> ArchiveError | SceneError:
+        """Return whose error it is: the scene's, or the archive's where others would fare no better."""
+        if error.problem.denied or error.problem.throttled:
+            return self._away(what, error)
+        return SceneError("Rio error", f"{what}: {error}")
+
+    def _away(self, what: str, error: _RequestError) -> ArchiveError:
+        if error.problem.denied:
+            remedy = f"the keys from {self._settings.keys_from} do not allow it; use others"
+        elif error.problem.throttled:
+            remedy = (
+                "other machines use the account's connections, or its quota is spent; give each its share"
+                " (connections, requests_per_minute), or try again later"
+            )
+        else:
+            remedy = "check the network and endpoint in db_config.json, or try again later"
+        return ArchiveError(f"{what} ({error}): {remedy}", lasting=error.problem.denied)
+
+    def _unwritable(self, error: OSError) -> ArchiveError:
+        return ArchiveError(
+            f"{self._folder} cannot be written to ({error.strerror}): free space on that disk, or correct"
+            " cache in db_config.json"
+        )
+
+    def _some(self, prefix: str) -> list[_Object]:
+        return _objects(self._ask(partial(self._page, prefix, None, 100)))
+
     def _list(self, prefix: str) -> list[_Object]:
         objects: list[_Object] = []
         token: str | None = None
         while True:
             page = self._ask(partial(self._page, prefix, token, 1000))
-            found = [_Object(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])]
-            # some servers have an object for each folder
-            objects += [entry for entry in found if not entry.key.endswith("/")]
+            objects += _objects(page)
             token = page.get("NextContinuationToken")
             if not token:
                 return objects
@@ -173,7 +209,7 @@ class Bucket:
         try:
             self._ask(partial(self._fetch_once, found, target, cancelled), cancelled)
         except _RequestError as error:
-            raise SceneError("Rio error", f"{target.name} of {product} cannot be fetched: {error}") from error
+            raise self._blame(f"{target.name} of {product} cannot be fetched", error) from error
 
     def _fetch_once(self, found: _Object, target: Path, cancelled: Event) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key)
@@ -186,12 +222,17 @@ class Bucket:
         if received != found.size:
             raise _ShortError(f"{received} of {found.size} bytes came")
 
+    def _read_byte(self, found: _Object) -> None:
+        answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key, Range="bytes=0-0")
+        with closing(answer["Body"]) as body:
+            body.read(1)
+
     def _ask[Answer](self, request: Callable[[], Answer], cancelled: Event | None = None) -> Answer:
         """Make a request, within the limits, until it is answered.
 
         Raises:
             _RequestError: it is not.
-            ArchiveError: no request would be.
+            ArchiveError: no request would be, or the disk takes no more.
         """
         cancelled = cancelled or Event()
         attempt = 0
@@ -204,9 +245,17 @@ class Bucket:
                 problem = explain(error, self._settings, last=attempt == ATTEMPTS)
                 if not problem.again or attempt == ATTEMPTS:
                     raise _RequestError(problem, attempt) from error
+            except OSError as error:
+                raise self._unwritable(error) from error
             chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
             if cancelled.wait(PAUSE_S * 2 ** (attempt - 1) * chance):
                 raise CancelledError
+
+
+def _objects(page: dict[str, Any]) -> list[_Object]:
+    found = [_Object(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])]
+    # some servers have an object for each folder
+    return [entry for entry in found if not entry.key.endswith("/")]
 
 
 def _below(root: Path, key: str) -> Path:

@@ -16,7 +16,9 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 30
 _UNKNOWN_KEY = "InvalidAccessKeyId"
 _KEYS = {_UNKNOWN_KEY, "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidToken"}
 _PLACE = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
-_BUSY = {408, 429, 500, 502, 503, 504, 509}
+# The account has had enough: of connections, of requests, or of bytes.
+_ENOUGH, _SLOW_DOWN = {429, 509}, "SlowDown"
+_BUSY = _ENOUGH | {408, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class Problem:
         reason: in a few words.
         again: whether it may go better next time.
         denied: whether we are not allowed to.
+        throttled: whether the account has had enough for now.
     """
 
     reason: str
     again: bool
     denied: bool = False
+    throttled: bool = False
 
 
 def make_client(settings: S3) -> Any:
@@ -110,7 +114,12 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
         ) from error
     # what was listed a moment ago is there: one of several servers is late
     again = status in _BUSY or code in {_UNKNOWN_KEY, "NoSuchKey"}
-    return Problem(reason if code != str(status) else f"HTTP {reason}", again, denied=status in {401, 403})
+    return Problem(
+        reason if code != str(status) else f"HTTP {reason}",
+        again,
+        denied=status in {401, 403},
+        throttled=status in _ENOUGH or code == _SLOW_DOWN,
+    )
 
 
 def _hang_up(request: Any, **_: Any) -> None:
