@@ -16,8 +16,9 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
     """Let the scenes' status say what their tasks have come to, and the reason why.
 
     A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
-    One that is extracted takes the place of the older versions of its acquisition, in the same transaction,
-    and each parcel that it shares with other tiles of the datatake stays in one of them.
+    One that is extracted takes the place of the older versions of its acquisition, in the same transaction;
+    one that failed gives way to a newer version that was offered. Each parcel that a scene shares with other
+    tiles of the datatake stays in one of them.
     """
     # Two workers may finish tasks of one scene at once; the second must see what the first has written.
     conn.execute(
@@ -53,6 +54,7 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         {"order": list(BANDSETS), "obsids": list(obsids)},
     )
     _supersede(conn, tables, obsids)
+    _give_way(conn, tables, obsids)
     settle_overlaps(conn, tables, obsids)
 
 
@@ -69,14 +71,48 @@ def _supersede(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
         ),
         {"obsids": list(obsids)},
     ).fetchall()
+    _let_go(conn, tables, [obsid for (obsid,) in rows])
+
+
+def _give_way(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Let go of scenes that failed while a newer version was offered, which is for extraction from then on.
+
+    It stays an offer while there is another scene that counts and that it would replace.
+    """
+    rows = conn.execute(
+        query(
+            """SELECT o.id FROM {catalogue} o JOIN {catalogue} n ON n.id = o.superseded_by
+               WHERE o.id = ANY(%s) AND n.status = 'offered' AND (o.status = ANY(%s) OR o.status LIKE '!S3%%')
+                 AND NOT EXISTS (SELECT FROM {tasks} WHERE obsid = o.id AND state IN ('ready', 'running'))""",
+            catalogue=tables.catalogue.sql,
+            tasks=tables.tasks.sql,
+        ),
+        [list(obsids), ["No parcels", *ERRORS]],
+    ).fetchall()
     if gone := [obsid for (obsid,) in rows]:
-        forget(conn, tables, gone)
+        _let_go(conn, tables, gone)
+        conn.execute(
+            query(
+                """UPDATE {catalogue} n SET status = 'ingested' FROM {catalogue} o
+                   WHERE o.id = ANY(%s) AND n.id = o.superseded_by AND n.status = 'offered'
+                     AND NOT EXISTS (
+                         SELECT FROM {catalogue} w
+                         WHERE w.superseded_by = n.id AND w.status <> 'superseded')""",
+                catalogue=tables.catalogue.sql,
+            ),
+            [gone],
+        )
+
+
+def _let_go(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    if obsids:
+        forget(conn, tables, obsids)
         conn.execute(
             query(
                 "UPDATE {catalogue} SET status = 'superseded', reason = NULL WHERE id = ANY(%s)",
                 catalogue=tables.catalogue.sql,
             ),
-            [gone],
+            [list(obsids)],
         )
 
 

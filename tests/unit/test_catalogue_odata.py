@@ -12,7 +12,10 @@ import shapely
 from shapely import MultiPolygon, box
 
 from cbmctl import schema
+from cbmctl.catalogue.normal import archive_path
+from cbmctl.catalogue.record import CARDS
 from cbmctl.errors import UserError
+from cbmctl.scenes import SceneError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
@@ -192,6 +195,75 @@ def test_since_last_asks_only_for_what_was_published_since(
     assert (again["added"], again["changed"]) == ([], False)
     # another period, another area or a cut outline: everything
     assert sync(area, url, "--since", "last", period=("2024-01-01", "2024-03-01"))["added"] == [later["Name"]]
+
+
+def test_what_could_not_be_entered_is_asked_for_again(
+    area: Database, catalogue: tuple[Catalogue, str], testdata: Path
+) -> None:
+    known, url = catalogue
+    broken = known.products[2]
+    path = broken.pop("S3Path")
+    answer = sync(area, url)
+    assert ([each["status"] for each in answer["broken"]], len(answer["added"])) == (["!S3 subdir"], 3)
+    later = backscatter(testdata, 3000, S3Path=None)
+    known.products.append(later)
+    known.shapes[id(later)] = box(29, 51, 32, 54)
+    for _ in range(2):  # still broken, and one more
+        again = sync(area, url, "--since", "last")
+        assert again["published_since"].startswith("2024-02-04 20:51")
+        assert (again["added"], len(again["broken"])) == ([], 2)
+    broken["S3Path"] = path  # mended, and published when it was
+    assert sync(area, url, "--since", "last")["added"] == [broken["Name"]]
+    later["S3Path"] = f"/eodata/Sentinel-1/SAR/CARD-BS/2024/02/08/{later['Name']}"
+    assert sync(area, url, "--since", "last")["added"] == [later["Name"]]
+    sync(area, url, "--since", "last")
+    assert not sync(area, url, "--since", "last")["published_since"].startswith("2024")
+
+
+def test_a_search_goes_on_from_what_could_not_be_entered(area: Database, testdata: Path) -> None:
+    known = Catalogue([backscatter(testdata, number * 1440) for number in (0, 40, 70)])
+    path = known.products[0].pop("S3Path")
+    with serve(known) as url:
+        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", parameters_of(handler)))])
+        known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
+        assert isinstance(run(area, url, period=("2024-02-01", "2024-05-01")).exception, UserError)
+        known.products[0]["S3Path"] = path
+        assert len(sync(area, url, period=("2024-02-01", "2024-05-01"))["added"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [
+        ("/eodata/{0}", True),
+        ("/eodata/{0}/", True),
+        ("s3://eodata/{0}", True),
+        ("s3://EODATA//{0}", True),
+        ("/vsis3/eodata/{0}", True),
+        ("eodata/{0}", True),
+        ("{0}", True),
+        ("https://archive.example/{0}", False),
+        ("https://archive.example/{0}/manifest.safe", False),
+        ("/eodata/{0}/manifest.safe", False),
+        ("/mirror/{0}", False),
+        ("{1}", False),
+        ("s3://eodata/{1}", False),
+        ("/eodata/Sentinel-1/../{1}", False),
+        ("/eodata/Sentinel-2/SAR/CARD-BS/2024/02/06/{1}", False),
+        ("/eodata/Sentinel-1/SAR/CARD-BS/2024/02/06", False),
+        (None, False),
+        ("", False),
+        ("/", False),
+    ],
+)
+def test_only_a_products_folder_in_the_archive_is_taken(told: str | None, *, taken: bool) -> None:
+    name = "S1A_IW_GRDH_1SDV_20240206T041137_20240206T041202_052433_06574A_0000_CARD_BS"
+    path = f"Sentinel-1/SAR/CARD-BS/2024/02/06/{name}"
+    told = told and told.format(path, name)
+    if taken:
+        assert archive_path(CARDS["bs"], told) == path
+    else:
+        with pytest.raises(SceneError, match="names no folder of the archive for it"):
+            archive_path(CARDS["bs"], told)
 
 
 def test_what_was_cut_short_goes_on(area: Database, testdata: Path) -> None:

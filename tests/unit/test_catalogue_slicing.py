@@ -23,23 +23,40 @@ AREA = box(0, 0, 1, 1)
 
 
 class Paged:
-    """A service of `reach` products at most, by pages of at most `cap`; both ends of a period count."""
+    """A service by pages of at most `cap`, which stops without a word after `hidden` products.
+
+    Both ends of a period count. Products lie side by side, evenly from west to east.
+    """
 
     name, url = "paged", "http://paged"
 
-    def __init__(self, times: list[int], *, page_size: int, cap: int, reach: int, counts: bool) -> None:
+    def __init__(
+        self,
+        times: list[int],
+        *,
+        page_size: int,
+        reach: int,
+        cap: int | None = None,
+        hidden: int | None = None,
+        counts: bool = False,
+    ) -> None:
         self.products = [
-            {"id": str(number), "at": START + timedelta(seconds=at)} for number, at in enumerate(times)
+            {"id": str(number), "at": START + timedelta(seconds=at), "lon": number * 0.618 % 1}
+            for number, at in enumerate(times)
         ]
-        self.page_size, self.cap, self.reach, self.counts = page_size, cap, reach, counts
-        self.asked = 0
+        self.page_size, self.cap, self.reach, self.counts = page_size, cap or page_size, reach, counts
+        self.hidden = hidden
 
     def pages(self, question: Question, page_size: int) -> Iterator[Page]:
-        found = [p for p in self.products if question.start <= p["at"] <= question.end]
-        shown = found if self.counts else found[: self.reach]  # without a count, it ends without a word
+        west, _, east, _ = question.area.bounds
+        found = [
+            product
+            for product in self.products
+            if question.start <= product["at"] <= question.end and west <= product["lon"] <= east
+        ]
+        shown = found[: self.hidden]
         size = min(page_size, self.cap)
         for place in range(0, max(len(shown), 1), size):
-            self.asked += 1
             yield Page(shown[place : place + size], len(found) if self.counts else None)
 
     def key(self, product: Product) -> str:
@@ -57,30 +74,67 @@ def question(seconds: int) -> Question:
     return Question(CARDS["s2"], START, START + timedelta(seconds=seconds), AREA)
 
 
+def everything(service: Paged, seconds: int) -> None:
+    """Every product of the period is found, and once."""
+    found = [product["id"] for product in complete(service, question(seconds))]
+    end = START + timedelta(seconds=seconds)
+    assert sorted(found) == sorted(product["id"] for product in service.products if product["at"] < end)
+
+
 @settings(deadline=None, max_examples=200)
 @given(
-    times=st.lists(st.integers(0, 5000), max_size=300),
+    number=st.integers(0, 600),
+    seed=st.integers(0, 1000),
+    burst=st.booleans(),
     page_size=st.integers(5, 40),
     cap=st.integers(5, 40),
+    pages=st.integers(2, 6),
+    known=st.booleans(),
     counts=st.booleans(),
 )
 def test_every_product_of_the_period_once(
-    times: list[int], page_size: int, cap: int, *, counts: bool
+    number: int, seed: int, page_size: int, cap: int, pages: int, *, burst: bool, known: bool, counts: bool
 ) -> None:
-    """A service ends without a word at a multiple of its page: only then can nobody tell that it did."""
-    most = max(np.bincount(times)) if times else 0
-    size = min(page_size, cap)
-    reach = size * max(3, -(-2 * (most + 1) // size))
-    service = Paged(times, page_size=page_size, cap=cap, reach=reach, counts=counts)
-    found = [product["id"] for product in complete(service, question(4000))]
-    wanted = [
-        product["id"] for product in service.products if product["at"] < START + timedelta(seconds=4000)
-    ]
-    assert sorted(found) == sorted(wanted)
+    """Answers end after a few pages, whether the service is known to do so or not."""
+    random = np.random.default_rng(seed)
+    times = random.choice(1000 if burst else 5000, number, replace=False).tolist()
+    most = pages * min(page_size, cap)
+    # a service that counts cannot stop without a word
+    reach, hidden = (most, most) if known or counts else (10_000, most)
+    everything(
+        Paged(times, page_size=page_size, cap=cap, reach=reach, hidden=hidden, counts=counts), seconds=4000
+    )
 
 
-def test_more_at_one_instant_than_can_be_listed() -> None:
-    service = Paged([5] * 50, page_size=10, cap=10, reach=30, counts=True)
+@pytest.mark.parametrize(
+    ("number", "page_size", "hidden"),
+    [(1500, 100, 1000), (12_000, 100, 10_000), (12_000, 1000, 10_000), (300, 100, 100), (1000, 100, None)],
+)
+def test_an_answer_that_was_cut_off_without_a_word(number: int, page_size: int, hidden: int | None) -> None:
+    service = Paged([3 * n for n in range(number)], page_size=page_size, reach=10_000, hidden=hidden)
+    everything(service, seconds=3 * number)
+
+
+def test_a_count_that_ends_where_the_service_does() -> None:
+    class Modest(Paged):
+        def pages(self, question: Question, page_size: int) -> Iterator[Page]:
+            for page in super().pages(question, page_size):
+                yield Page(page.products, min(page.total or 0, 1000))
+
+    times = [3 * n for n in range(1500)]
+    everything(Modest(times, page_size=100, reach=1000, hidden=1000, counts=True), seconds=4500)
+
+
+@pytest.mark.parametrize("number", [100, 200, 450])
+def test_many_at_one_instant_are_asked_for_by_place(number: int) -> None:
+    everything(Paged([5] * number, page_size=100, reach=10_000, hidden=300), seconds=10)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_more_at_one_instant_and_place_than_can_be_listed(*, counts: bool) -> None:
+    service = Paged([5] * 50, page_size=10, reach=30, hidden=30, counts=counts)
+    for product in service.products:
+        product["lon"] = 0.5
     with pytest.raises(ServiceError, match="than it can list: ask for a smaller area"):
         complete(service, question(10))
 

@@ -16,6 +16,7 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede
 from cbmctl.planning import plan, plan_scenes
+from cbmctl.settling import settle
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
@@ -275,6 +276,28 @@ def test_the_place_is_taken_in_the_transaction_of_the_last_rows(extracted: Seaso
         )
     run(season)
     assert set(season.rows("SELECT * FROM seen")) == {(1, 0)}
+
+
+def test_an_offer_takes_the_place_of_what_failed_meanwhile(extracted: Season) -> None:
+    season = extracted
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'inprogress'")
+        conn.execute("UPDATE tasks SET state = 'running' WHERE bandset = '20'")
+    assert enter(season, here(season, BETTER)).versions.offered == pairs((ORIGINAL, BETTER))
+    ((old,),) = season.rows("SELECT id FROM dias_catalogue WHERE reference = %s", ORIGINAL.reference)
+    for state, status in (("ready", "offered"), ("failed", "ingested")):
+        with season.database.connect() as conn:
+            conn.execute("UPDATE tasks SET state = %s, reason = 'Rio error: x' WHERE bandset = '20'", [state])
+            settle(conn, season.config.tables, [old])
+        assert statuses(season)[BETTER.reference] == status
+    assert statuses(season)[ORIGINAL.reference] == "superseded"
+    assert season.tasks() == {}
+    run(season)
+    assert counted(season) == [
+        (ORIGINAL.reference, False, False, False),
+        (BETTER.reference, True, True, True),
+    ]
+    assert not enter(season, here(season, BETTER)).changed
 
 
 def test_two_extracted_versions_of_a_time_before_this_are_told_apart(extracted: Season) -> None:

@@ -34,8 +34,8 @@ def walk(
         progress: told each day before its folder is read.
 
     Raises:
-        UserError: the root is missing, is no folder, is empty (not mounted), cannot be listed, or has
-            no folder of this card.
+        UserError: the root is missing, is no folder, is empty (not mounted), cannot be listed, has no
+            folder of this card, or goes away meanwhile.
     """
     kind = CARDS[card]
     findings = Findings()
@@ -95,10 +95,28 @@ def _entries(folder: Path, root: Path, findings: Findings) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
+        _still_there(root)
         findings.broken.append(
-            Broken(str(folder.relative_to(root)), "!S3 subdir", error.strerror or str(error))
+            Broken(str(folder.relative_to(root)), "Rio error", f"cannot be listed: {error.strerror or error}")
         )
         return []
+
+
+def _still_there(root: Path) -> None:
+    """Tell a product that cannot be read from an archive that is gone, and would only make a season short.
+
+    Raises:
+        UserError: the archive is gone.
+    """
+    try:
+        reason = None if any(root.iterdir()) else "it is empty now"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(
+            f"the archive {root} went away while it was read ({reason}), and nothing was entered: mount it"
+            " and sync again"
+        )
 
 
 def _visit(root: Path, folder: Path, card: Card, aoi: BaseGeometry, findings: Findings) -> None:
@@ -114,6 +132,7 @@ def _visit(root: Path, folder: Path, card: Card, aoi: BaseGeometry, findings: Fi
     try:
         record = describe(root, path, card, match)
     except SceneError as error:
+        _still_there(root)  # whatever the status: below a mount that is gone there is nothing
         findings.broken.append(Broken(path, error.status, error.reason))
         return
     if aoi.intersects(record.footprint):

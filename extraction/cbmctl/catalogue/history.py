@@ -1,7 +1,8 @@
 """What was asked of a catalogue before: so that the next search asks only for what is new since.
 
 A search of everything is on record by area, card, source and URL. `complete_at` is when the last complete
-one began; what is published from then on can be new. While a search runs, `reached` follows it, so that one
+one began; what is published from then on can be new. It is earlier where products could not be entered, so
+that these are asked for again. While a search runs, `reached` follows it, so that one
 that was cut short goes on from there.
 """
 
@@ -116,15 +117,37 @@ def reach(conn: psycopg.Connection, table: TableName, place: Place, until: datet
 
 
 def end(
-    conn: psycopg.Connection, table: TableName, place: Place, begun: Begun, *, complete: bool = True
+    conn: psycopg.Connection,
+    table: TableName,
+    place: Place,
+    begun: Begun,
+    *,
+    complete: bool = True,
+    missing: datetime | None = None,
 ) -> None:
-    """Record that a search has come to its end; one that found nothing at all is not taken for complete."""
-    if begun.recorded:
-        conn.execute(
-            query(
-                """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at), began_at = NULL, reached = NULL
-                   WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
-                syncs=table.sql,
-            ),
-            [begun.at if complete else None, *place.key],
-        )
+    """Record that a search has come to its end.
+
+    Args:
+        conn: a connection in a transaction of the caller's.
+        table: of searches.
+        place: which search it is.
+        begun: how it began.
+        complete: false where nothing at all was found: that is not taken for complete.
+        missing: what could not be entered was published after this time, UTC without a zone: the next search
+            for what is new asks for it again.
+    """
+    if not begun.recorded:
+        return
+    at = begun.at
+    if missing:
+        at = min(at, missing.replace(tzinfo=UTC))
+        if begun.published:  # older things were not asked for, so none of what is missing is older
+            at = max(at, begun.published.replace(tzinfo=UTC) + OVERLAP)
+    conn.execute(
+        query(
+            """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at), began_at = NULL, reached = NULL
+               WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
+            syncs=table.sql,
+        ),
+        [at if complete else None, *place.key],
+    )

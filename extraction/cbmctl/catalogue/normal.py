@@ -58,7 +58,7 @@ def normal(card: Card, told: Told) -> Record:
             card=card.name,
             sensor=match["sensor"],
             obstime=sensing_time(match),
-            path=archive_path(told.path),
+            path=archive_path(card, told.path),
             footprint=_footprint(told.footprint),
             epsg=_zone(tile) if tile else None,
             tile=tile,
@@ -80,14 +80,19 @@ def reference(card: Card, name: str) -> str:
     return name.removesuffix(".SAFE") + (".SAFE" if card.name == "s2" else "")
 
 
-def archive_path(told: str | None) -> str:
-    """Return a product's folder below the archive's root.
+def archive_path(card: Card, told: str | None) -> str:
+    """Return a product's folder below the archive's root, which is called as products of the card are.
 
     Raises:
-        SceneError: there is none, or it leads out of the archive.
+        SceneError: there is none, it is no folder of the archive, or it leads out of it.
     """
-    path = re.sub(r"^(s3://[^/]+|/vsis3/[^/]+|/eodata)?/+", "", told or "").rstrip("/")
-    if not path or ".." in path.split("/"):
+    path = re.sub(r"^(s3://[^/]+/|/vsis3/[^/]+/|/*eodata/)?/*", "", told or "").rstrip("/")
+    mission, *between, folder = path.split("/") if path.count("/") > 1 else ("", "", "")
+    if (
+        mission != card.folder.partition("/")[0]
+        or {"", ".", ".."} & {*between}
+        or not card.pattern.fullmatch(reference(card, folder))
+    ):
         raise SceneError("!S3 subdir", f"the service names no folder of the archive for it ({told})")
     return path
 

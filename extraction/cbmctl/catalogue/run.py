@@ -9,6 +9,8 @@ from psycopg import sql
 
 from cbmctl.catalogue import history
 from cbmctl.catalogue.findings import Findings
+from cbmctl.catalogue.normal import reference
+from cbmctl.catalogue.record import CARDS, sensing_time
 from cbmctl.catalogue.remote import Search
 from cbmctl.catalogue.sources import Source
 from cbmctl.catalogue.sync import Summary, Synced, store, summary
@@ -78,16 +80,34 @@ def run(
         if not check:
             with conn.transaction():
                 outcome.synced += store(conn, config, batch.findings.records)
-                if full and batch.until:
+                # a search that is taken up again is to meet what could not be entered once more
+                if full and batch.until and not outcome.findings.broken:
                     history.reach(conn, syncs, place, batch.until)
     with conn.transaction(force_rollback=check):
         if check:
             outcome.synced = store(conn, config, outcome.findings.records)
         else:
             anything = bool(outcome.findings.records or begun.published or begun.reached)
-            history.end(conn, syncs, place, begun, complete=anything)
+            history.end(conn, syncs, place, begun, complete=anything, missing=_missing(outcome, place))
         outcome.summary = summary(conn, config, place.aoi)
     return outcome
+
+
+def _missing(outcome: Outcome, place: history.Place) -> datetime | None:
+    """Return a time before which nothing of what could not be entered was published; None: all was entered.
+
+    That is when the first of it was sensed, as its name says, or the first day where that says nothing.
+    """
+    card = CARDS[place.card]
+    times = []
+    for broken in outcome.findings.broken:
+        match = card.pattern.fullmatch(reference(card, broken.path))
+        try:
+            times.append(sensing_time(match) if match else datetime.min)
+        except ValueError:
+            times.append(datetime.min)
+    first = datetime(place.start.year, place.start.month, place.start.day)
+    return max(min(times), first) if times else None
 
 
 def _offline(conn: psycopg.Connection, config: Config, place: history.Place) -> list[datetime]:

@@ -1,18 +1,24 @@
 """All products of a period, however few a service shows at once: it is split until nothing can be missing.
 
-An answer is complete if as many products were listed as the service says there are. Where it does not say,
-an answer is complete if its last page was not full; a full one is asked for once more by pages of another
-size. Everything else is asked for again in two halves.
+An answer is complete if as many products were listed as the service says there are, and fewer than it can
+show. Where it does not say how many there are, the last page must not be full either: a service that stops
+without a word stops after a full one. Everything else is asked for again in two halves of the period, and at
+one instant in two halves of the area.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from math import floor
+
+import shapely
+from shapely import Polygon
 
 from cbmctl.catalogue.polite import ServiceError
 from cbmctl.catalogue.service import Page, Product, Question, Service
 
 SHORTEST = timedelta(seconds=1)
+NARROWEST = 0.1  # degrees: what is smaller lies in the same few tiles
 _ATTEMPTS = 3
 
 
@@ -29,23 +35,44 @@ def complete(service: Service, question: Question) -> list[Product]:
 
     Raises:
         ServiceError: the service contradicts itself, repeats a page, or has more products at one instant
-            than it can show.
+            and place than it can show.
     """
     try:
         found = _steady(service, question)
     except _TooManyError:
-        if question.end - question.start <= SHORTEST:
+        smaller = list(_halves(question))
+        if not smaller:
             raise ServiceError(
-                f"{service.url} has more products at {question.start} than it can list: ask for a smaller"
-                " area (cbmctl aoi set)"
+                f"{service.url} has, or may have, more products at {question.start} than it can list: ask for"
+                " a smaller area (cbmctl aoi set), or choose another --source"
             ) from None
-        half = (question.end - question.start) / 2
-        middle = question.start + timedelta(milliseconds=floor(half / timedelta(milliseconds=1)))
-        return [
-            *complete(service, replace(question, end=middle)),
-            *complete(service, replace(question, start=middle)),
-        ]
+        # a product may lie in both halves of an area
+        parts = {service.key(product): product for part in smaller for product in complete(service, part)}
+        return list(parts.values())
     return [product for product in found if _within(service, question, product)]
+
+
+def _halves(question: Question) -> Iterator[Question]:
+    """Cut a question in two: by time, at one instant by place; nothing where both are as small as can be."""
+    length = question.end - question.start
+    if length > SHORTEST:
+        middle = question.start + timedelta(milliseconds=floor(length / 2 / timedelta(milliseconds=1)))
+        yield replace(question, end=middle)
+        yield replace(question, start=middle)
+        return
+    west, south, east, north = question.area.bounds
+    if max(east - west, north - south) <= NARROWEST:
+        return
+    # few digits: services get six, and the halves are to have the same border
+    lon, lat = round((west + east) / 2, 4), round((south + north) / 2, 4)
+    if east - west >= north - south:
+        sides = shapely.box(west, south, lon, north), shapely.box(lon, south, east, north)
+    else:
+        sides = shapely.box(west, south, east, lat), shapely.box(west, lat, east, north)
+    for side in sides:
+        for part in shapely.get_parts(question.area.intersection(side)).tolist():
+            if isinstance(part, Polygon):  # where the area only touches the cut, the other side has it
+                yield replace(question, area=part)
 
 
 def _within(service: Service, question: Question, product: Product) -> bool:
@@ -59,34 +86,32 @@ def _within(service: Service, question: Question, product: Product) -> bool:
 def _steady(service: Service, question: Question) -> list[Product]:
     for _ in range(_ATTEMPTS):
         try:
-            for size in (service.page_size, service.page_size * 7 // 10):
-                found, certain = _gather(service, question, size)
-                if certain:
-                    return found
-            raise _TooManyError
+            return _gather(service, question)
         except _UnsteadyError as error:
             contradiction = error
     raise ServiceError(f"{service.url} contradicts itself ({contradiction}): try again later")
 
 
-def _gather(service: Service, question: Question, size: int) -> tuple[list[Product], bool]:
-    """Read all pages; tell whether the answer is complete for certain."""
+def _gather(service: Service, question: Question) -> list[Product]:
+    """Read all pages of an answer that is complete for certain."""
     found: dict[str, Product] = {}
     total, largest, last, number = None, 0, 0, 0
-    for page in service.pages(question, size):
-        number += 1
+    for page in service.pages(question, service.page_size):
         _take(service, question, page, found)
         total = page.total if total is None else total
-        if page.more or len(found) > service.reach or (total or 0) > service.reach:
+        # a count that is as much as the service can show may be cut off as well
+        if page.more or max(len(found), total or 0) >= service.reach:
             raise _TooManyError
-        last = len(page.products)
-        largest = max(largest, last)
+        if page.products:  # an empty page says nothing that the one before did not
+            number += 1
+            last = len(page.products)
+            largest = max(largest, last)
     if total is not None:
         if len(found) != total:
             raise _UnsteadyError(f"it says {total} products and lists {len(found)}")
-        return list(found.values()), True
-    full = last >= size or (number > 1 and last >= largest)
-    return list(found.values()), not full
+    elif last >= service.page_size or (number > 1 and last >= largest):
+        raise _TooManyError
+    return list(found.values())
 
 
 def _take(service: Service, question: Question, page: Page, found: dict[str, Product]) -> None:

@@ -176,7 +176,7 @@ def _nothing(found: Findings, place: str, asked: Place) -> str:
             " set), or the archive"
         )
     if found.broken:
-        return f"{searched} that can be read ({len(found.broken)} are broken): check the archive's mount"
+        return f"{searched} that can be read ({len(found.broken)} are broken; the notes above say why)"
     return f"{searched} that meets area '{aoi}': check the dates and what the archive holds"
 
 
