@@ -48,7 +48,7 @@ def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
       cbmctl schema apply
       cbmctl parcels load gsaa_2021.gpkg
       cbmctl aoi set parcels_2021 --from-parcels
-      cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2 --source archive
+      cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2
       cbmctl parcels rasterise
       cbmctl extract run
       cbmctl status
