@@ -22,7 +22,6 @@ class Tenant:
     start: str
     end: str
     expected_parcels: int
-    eodata: Path
     state_dir: Path
     sshd_options: dict[str, str]
     held_packages: list[str]
@@ -44,7 +43,7 @@ class Tenant:
 @pytest.fixture(scope="session")
 def tenant() -> Tenant:
     given = json.loads(os.environ["CBM_TENANT"])
-    paths = {name: Path(given[name]) for name in ("eodata", "state_dir", "database_directory")}
+    paths = {name: Path(given[name]) for name in ("state_dir", "database_directory")}
     numbers = {name: int(given[name]) for name in ("port", "expected_parcels")}
     return Tenant(**given | paths | numbers)
 

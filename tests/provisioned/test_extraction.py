@@ -65,6 +65,10 @@ def test_worker_image_is_the_one_that_was_rolled_out(root: Host) -> None:
     assert image in root.file("/usr/local/bin/cbmctl").content_string
 
 
+def test_the_archive_can_be_read_as_workers_read_it(root: Host) -> None:
+    assert root.run("cbmctl eodata check").rc == 0
+
+
 def test_queue_is_empty(root: Host) -> None:
     status = json.loads(root.check_output("cbmctl --json status"))
     for bandset, counts in status["tasks"].items():
