@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
-from shapely import MultiPolygon, Polygon, box, to_wkb
+from shapely import MultiPolygon, Polygon, box
 
 from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
@@ -20,7 +20,7 @@ from .loading import fields, write
 from .odata_server import Catalogue, serve
 from .products import LEFT, TOP, make_product, metadata
 from .recorded import AREA, many
-from .searching import HASTY
+from .searching import HASTY, with_areas
 
 EPSG = 32632
 # On an image of 400 x 400 m: a rectangle off the pixels' borders, a triangle, and one far away.
@@ -169,10 +169,13 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def area(database: Database) -> Database:
     """A database with the schema and the area 'there'."""
-    apply(database.config)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [to_wkb(AREA)])
-    return database
+    return with_areas(database, there=AREA)
+
+
+@pytest.fixture
+def zurich(database: Database) -> Database:
+    """A database with the schema and the areas 'zurich' and 'jutland'."""
+    return with_areas(database, zurich=box(8.67, 47.43, 8.70, 47.46), jutland=box(9, 56, 10, 57))
 
 
 @pytest.fixture

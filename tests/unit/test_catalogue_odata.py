@@ -11,7 +11,6 @@ import pytest
 import shapely
 from shapely import MultiPolygon, box
 
-from cbmctl import schema
 from cbmctl.catalogue.normal import archive_path
 from cbmctl.catalogue.record import CARDS
 from cbmctl.scenes import SceneError
@@ -19,7 +18,7 @@ from cbmctl.scenes import SceneError
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
 from .recorded import AREA, backscatter, east, many
-from .searching import parameters_of, refuse, rows, run, sync
+from .searching import parameters_of, refuse, rows, run, sync, with_areas
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
 
@@ -101,14 +100,12 @@ def test_only_what_meets_the_true_area_is_entered(area: Database, testdata: Path
 
 
 def test_an_area_of_many_parts_and_corners(database: Database, testdata: Path) -> None:
-    schema.apply(database.config)
     coast = shapely.Point(30.5, 52.5).buffer(0.4, quad_segs=2000)
     islands = [shapely.Point(30 + i / 20, 52 + i % 3 / 20).buffer(0.01) for i in range(30)]
     overseas = box(-61, 14, -60.5, 15)
     whole = shapely.union_all([coast, *islands, overseas])
     assert isinstance(whole, MultiPolygon)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(whole)])
+    with_areas(database, there=whole)
     far = backscatter(testdata, 2)
     far["GeoFootprint"] = {"type": "Polygon", "coordinates": [[[-62, 13], [-60, 13], [-60, 16], [-62, 13]]]}
     known = Catalogue([backscatter(testdata, 0), far])
