@@ -9,6 +9,7 @@ from psycopg import sql
 
 from cbmctl.catalogue import history
 from cbmctl.catalogue.findings import Findings
+from cbmctl.catalogue.known import read_known
 from cbmctl.catalogue.normal import reference
 from cbmctl.catalogue.record import CARDS, sensing_time
 from cbmctl.catalogue.remote import Search
@@ -81,6 +82,8 @@ def run(
         published=begun.published,
         reached=begun.reached,
         again=_offline(conn, config, place) if begun.published else (),
+        # only the archive must open what it tells of
+        known={} if source.dated else read_known(conn, config, place.card, place.start, place.end),
     )
     full = begun.recorded and begun.published is None
     for batch in source.find(wanted, progress):
