@@ -1,10 +1,9 @@
 """The manual's protocol: one page of at most 2,000 products, and shorter periods where that is not enough."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +19,7 @@ from cbmctl.catalogue.record import CARDS, utc
 from cbmctl.errors import UserError
 
 from ..conftest import Database
+from .listening import listening
 from .odata_server import reply
 from .recorded import DAY, moved, recorded
 from .searching import BS, PERIOD, command, refuse, sync
@@ -73,13 +73,8 @@ def serve(resto: Resto) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/resto/api"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(Handler) as port:
+        yield f"http://127.0.0.1:{port}/resto/api"
 
 
 def feature(template: Feature, odata: Feature, number: int) -> Feature:
