@@ -75,13 +75,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
 
 
-@pytest.mark.postgis
-def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) -> None:  # noqa: ARG001
+def unmounted(season: Season) -> Path:
+    """Take the archive of two scenes away; return where it was."""
     for day in (5, 6):
         season.scene(day)
     root = season.config.eodata
     assert isinstance(root, Path)
     root.rename(root.with_name("unmounted"))
+    return root
+
+
+@pytest.mark.postgis
+def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) -> None:  # noqa: ARG001
+    root = unmounted(season)
     root.mkdir()
     with pytest.raises(ArchiveError, match="is empty: mount it again"):
         season.extract()
@@ -97,11 +103,7 @@ def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) ->
 @pytest.mark.postgis
 def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    for day in (5, 6):
-        season.scene(day)
-    root = season.config.eodata
-    assert isinstance(root, Path)
-    root.rename(root.with_name("unmounted"))
+    root = unmounted(season)
     back = threading.Timer(1.5, lambda: root.with_name("unmounted").rename(root))
     back.start()
     lines = season.extract()
