@@ -9,52 +9,19 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from psycopg import sql
 
+from cbmctl.bandsets import Extraction, read_extraction
 from cbmctl.eodata.settings import S3, read_eodata
 from cbmctl.errors import UserError
 from cbmctl.section import Section
 
 SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
 SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
-REFLECTANCE = ("harmonised", "as-stored")
-EDGES = ("drop", "keep")
-OVERLAPS = ("first", "all")
-RETRY_SECONDS = (10, 60)
-SCL_CLASSES = range(12)
-
-
-@dataclass(frozen=True)
-class Bandset:
-    """Bands that one task extracts together: those of a card at one resolution.
-
-    Attributes:
-        card: the word in `dias_catalogue.card`.
-        resolution: metres.
-        bands: all there are, by the names in `sigs`.
-        default: those that are extracted unless the configuration says otherwise.
-    """
-
-    card: str
-    resolution: int
-    bands: tuple[str, ...]
-    default: tuple[str, ...]
-
-
-# In the order of processing: SCL tells which scenes hold no parcels.
-BANDSETS: Mapping[str, Bandset] = {
-    "scl": Bandset("s2", 20, ("SCL",), ("SCL",)),
-    "10": Bandset("s2", 10, ("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B08")),
-    "20": Bandset("s2", 20, ("B05", "B06", "B07", "B8A", "B11", "B12"), ("B05", "B11")),
-    "bs": Bandset("bs", 10, ("VVb", "VHb"), ("VVb", "VHb")),
-    "c6": Bandset("c6", 20, ("VVc", "VHc"), ("VVc", "VHc")),
-    "c12": Bandset("c12", 20, ("VVc", "VHc"), ("VVc", "VHc")),
-}
 DEFAULT_TABLES = {
     "aoi_table": "public.aois",
     "catalog_table": "public.dias_catalogue",
@@ -133,38 +100,6 @@ class Args:
 
 
 @dataclass(frozen=True)
-class Method:
-    """How the rows of a task are made, beside its bands. A task that was done otherwise is done again.
-
-    Attributes:
-        edge: 'drop' leaves out parcels that reach beyond the image, 'keep' keeps them with the pixels inside.
-        reflectance: of the 10 m and 20 m bands: 'harmonised' or 'as-stored'; None elsewhere.
-        cloud_classes: parcels that hold no other SCL class get no row; empty where SCL is not looked at.
-        overlap: of a parcel in several tiles of a datatake 'first' keeps the rows of one, 'all' of each.
-    """
-
-    edge: str
-    reflectance: str | None = None
-    cloud_classes: tuple[int, ...] = ()
-    overlap: str | None = None
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What to extract.
-
-    Attributes:
-        bandsets: keys of BANDSETS to band names, in the order of processing; sets without bands are absent.
-        methods: keys of BANDSETS to how; of all of them.
-        retry_seconds: pauses after the first, second … failure of a task; the last failure parks it.
-    """
-
-    bandsets: Mapping[str, tuple[str, ...]]
-    methods: Mapping[str, Method]
-    retry_seconds: tuple[int, ...] = RETRY_SECONDS
-
-
-@dataclass(frozen=True)
 class Config:
     """The whole file."""
 
@@ -208,7 +143,7 @@ def load_config(path: Path | None = None) -> Config:
         args=_args(database.section("args")),
         eodata=read_eodata(root),
         cache=Path(root.text("cache", str(_user_cache()))),
-        extraction=_extraction(root.section("extraction", {})),
+        extraction=read_extraction(root.section("extraction", {})),
         source=source,
     )
 
@@ -308,48 +243,3 @@ def _args(section: Section) -> Args:
     if args.start >= args.end:
         raise section.error("enddate", f"({args.end}) must be later than startdate ({args.start})")
     return args
-
-
-def _extraction(section: Section) -> Extraction:
-    s2 = section.section("s2", {})
-    bandsets: dict[str, tuple[str, ...]] = {}
-    if s2.flag("scl", default=True):
-        bandsets["scl"] = BANDSETS["scl"].default
-    for name, bandset in BANDSETS.items():
-        if name == "scl":
-            continue
-        place, key = (s2, name) if bandset.card == "s2" else (section.section(name, {}), "bands")
-        bands = place.get(key, list(bandset.default))
-        if not isinstance(bands, list) or not all(band in bandset.bands for band in bands):
-            raise place.error(key, f"is {bands!r}: use a list of {', '.join(bandset.bands)}")
-        if bands:
-            bandsets[name] = tuple(dict.fromkeys(bands))
-    if not bandsets:
-        raise s2.error("scl", "is false and there are no bands: switch something on")
-    return Extraction(bandsets, _methods(section, s2), _retry_seconds(section))
-
-
-def _methods(section: Section, s2: Section) -> dict[str, Method]:
-    reflectance = s2.choice("reflectance", REFLECTANCE, "harmonised")
-    classes = s2.get("cloud_classes", [9])
-    if not isinstance(classes, list) or not all(type(c) is int and c in SCL_CLASSES for c in classes):
-        raise s2.error("cloud_classes", f"is {classes!r}: use a list of SCL classes from 0 to 11, or []")
-    edge = s2.choice("edge", EDGES, "drop")
-    # without histograms nobody could see why a parcel has no row
-    cloudy = tuple(sorted(set(classes))) if s2.flag("scl", default=True) else ()
-    overlap = s2.choice("overlap", OVERLAPS, "first")
-    methods = {
-        "scl": Method("keep", overlap=overlap),
-        "10": Method(edge, reflectance, cloudy, overlap),
-    }
-    methods["20"] = methods["10"]
-    for name in ("bs", "c6", "c12"):
-        methods[name] = Method(section.section(name, {}).choice("edge", EDGES, "keep"))
-    return methods
-
-
-def _retry_seconds(section: Section) -> tuple[int, ...]:
-    seconds = section.get("retry_seconds", list(RETRY_SECONDS))
-    if not isinstance(seconds, list) or not all(type(s) is int and 0 <= s <= 86400 for s in seconds):
-        raise section.error("retry_seconds", f"is {seconds!r}: use a list of seconds from 0 to 86400")
-    return tuple(seconds)

@@ -9,7 +9,8 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from cbmctl.config import BANDSETS, Config
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.eodata import Archive, Held
 from cbmctl.indexes import Indexes, parcel_error

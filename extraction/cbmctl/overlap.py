@@ -20,7 +20,8 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from cbmctl.config import BANDSETS, Tables
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.queue_sql import LOCK_SPACE
 

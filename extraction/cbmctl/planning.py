@@ -8,7 +8,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cbmctl.config import BANDSETS, Config
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.queue_sql import LIVE_PARAMETERS, names

@@ -4,7 +4,8 @@ from typing import Any
 
 from psycopg import sql
 
-from cbmctl.config import BANDSETS, Tables
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Tables
 
 LOCK_SPACE = 0x43424D00
 

@@ -7,7 +7,8 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from cbmctl.config import BANDSETS, Tables
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.pixels.statistics import STATISTICS
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import psycopg
 
-from cbmctl.config import BANDSETS, Tables
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.overlap import reopen, settle_overlaps
 

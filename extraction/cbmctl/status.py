@@ -7,7 +7,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.rows import dict_row
 
-from cbmctl.config import BANDSETS, Config
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.queue_sql import LIVE_PARAMETERS, names
 from cbmctl.tasks import STATES

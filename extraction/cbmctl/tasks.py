@@ -18,7 +18,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cbmctl.config import BANDSETS, Config, Method, Tables
+from cbmctl.bandsets import BANDSETS, Method
+from cbmctl.config import Config, Tables
 from cbmctl.database import NO_OUT_DB, one, query
 from cbmctl.overlap import lock as lock_datatake
 from cbmctl.overlap import reopen

@@ -9,18 +9,23 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
-from shapely import MultiPolygon, Polygon, box, to_wkb
+from shapely import MultiPolygon, Polygon, box
 
 from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
+from cbmctl.database import connect
+from cbmctl.planning import plan
 from cbmctl.schema import apply
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
 
 from ..conftest import Database
 from .loading import fields, write
 from .odata_server import Catalogue, serve
 from .products import LEFT, TOP, make_product, metadata
 from .recorded import AREA, many
-from .searching import HASTY
+from .s3_server import Proxy, hadro, proxy, s3
+from .searching import HASTY, with_areas
 
 EPSG = 32632
 # On an image of 400 x 400 m: a rectangle off the pixels' borders, a triangle, and one far away.
@@ -66,6 +71,14 @@ class Season:
             ).fetchone()
         assert row
         return int(row[0])
+
+    def extract(self, config: Config | None = None, lines: list[str] | None = None) -> list[str]:
+        """Plan and do what is to be done; return what was told, which also goes to `lines`."""
+        config, lines = config or self.config, [] if lines is None else lines
+        with connect(config, autocommit=True) as conn:
+            plan(conn, config)
+        work(config, stop=Stop(), note=lines.append)
+        return lines
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self.database.connect() as conn:
@@ -169,10 +182,13 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def area(database: Database) -> Database:
     """A database with the schema and the area 'there'."""
-    apply(database.config)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [to_wkb(AREA)])
-    return database
+    return with_areas(database, there=AREA)
+
+
+@pytest.fixture
+def zurich(database: Database) -> Database:
+    """A database with the schema and the areas 'zurich' and 'jutland'."""
+    return with_areas(database, zurich=box(8.67, 47.43, 8.70, 47.46), jutland=box(9, 56, 10, 57))
 
 
 @pytest.fixture
@@ -181,3 +197,20 @@ def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
     found = Catalogue(list(many(testdata, range(0, 2000, 500))))
     with serve(found) as url:
         yield found, url
+
+
+@pytest.fixture
+def hasty_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets are asked again, and waited for, without the pauses that real ones get."""
+    monkeypatch.setattr("cbmctl.eodata.bucket.PAUSE_S", 0.01)
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
+    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+
+
+@pytest.fixture
+def served(season: Season, tmp_path: Path) -> Iterator[Proxy]:
+    """The season's archive by way of hadro and a proxy; the configuration's file says so."""
+    with hadro(tmp_path, tmp_path / "hadro.log") as port, proxy(port) as known:
+        s3(season.database, known.url)
+        yield known

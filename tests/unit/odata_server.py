@@ -7,18 +7,19 @@ $expand. What it does not understand is an error, as with the service.
 
 import json
 import re
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import shapely
 from shapely import from_wkt
 from shapely.geometry import shape
+
+from .listening import listening
 
 Product = dict[str, Any]
 Test = Callable[[Product], bool]
@@ -118,14 +119,9 @@ def serve(catalogue: Catalogue) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    address = f"http://127.0.0.1:{server.server_port}/odata/v1"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with listening(Handler) as port:
+        address = f"http://127.0.0.1:{port}/odata/v1"
         yield address
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def reply(

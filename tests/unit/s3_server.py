@@ -1,6 +1,7 @@
 """A real S3 server, hadro, over a folder; and a proxy before it that spoils answers as a network may."""
 
 import http.client
+import json
 import socket
 import threading
 import time
@@ -9,12 +10,17 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from cbmctl.config import Config, load_config
+
 from .. import peers
+from ..conftest import Database
+from .listening import listening
 
 ACCESS, SECRET = "test-access", "test-secret"
+CONNECTIONS = 2
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
 
 
@@ -144,14 +150,19 @@ class _Handler(BaseHTTPRequestHandler):
 def proxy(upstream: int) -> Iterator[Proxy]:
     """Stand before a server on a port of this machine."""
     handler = type("Handler", (_Handler,), {"upstream": upstream})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    handler.known = known = Proxy(server.server_port)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with listening(handler) as port:
+        handler.known = known = Proxy(port)
         yield known
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+def s3(database: Database, endpoint: str, **changes: object) -> Config:
+    """Let the configuration's file say that the archive is a bucket."""
+    path = database.config_path
+    keys = path.with_name("s3.keys")
+    if not keys.exists():
+        keys.write_text(f"{ACCESS}:{SECRET}\n")
+    data = json.loads(path.read_text())
+    bucket_of = {"endpoint": endpoint, "key_file": str(keys), "connections": CONNECTIONS}
+    data["eodata"] = bucket_of | {"requests_per_minute": 100_000} | changes
+    path.write_text(json.dumps(data))
+    return load_config(path)

@@ -1,4 +1,4 @@
-"""`cbmctl catalogue sync` of CARD-BS against a service, and what is in the catalogue then."""
+"""`cbmctl catalogue` against a service or an archive, and what is in the catalogue then."""
 
 import json
 from http.server import BaseHTTPRequestHandler
@@ -6,33 +6,51 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from click.testing import CliRunner, Result
+from shapely import to_wkb
+from shapely.geometry.base import BaseGeometry
 
+from cbmctl import schema
 from cbmctl.catalogue.polite import Manners
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 
 from ..conftest import Database
 
+Words = tuple[str, ...]
 PERIOD = ("2024-02-01", "2024-03-01")
+BS, S2 = ("bs", "CARD-BS"), ("s2", "S2MSI2A")
 HASTY = Manners(per_second=1e6, attempts=3, pause_s=0.01)
 
 
-def run(
-    database: Database,
-    url: str,
-    *options: str,
-    period: tuple[str, str] = PERIOD,
-    card: tuple[str, ...] = ("bs", "CARD-BS"),
-) -> Result:
-    arguments = ["catalogue", "sync", "there", *period, *card, "--url", url, *options]
-    return CliRunner().invoke(cbmctl, ["--config", str(database.config_path), "--json", *arguments])
+def with_areas(database: Database, **areas: BaseGeometry) -> Database:
+    """Give a database the schema and areas of interest."""
+    schema.apply(database.config)
+    with database.connect() as conn:
+        for name, area in areas.items():
+            conn.execute("INSERT INTO aois VALUES (%s, ST_GeomFromWKB(%s, 4326))", [name, to_wkb(area)])
+    return database
 
 
-def sync(database: Database, url: str, *options: str, period: tuple[str, str] = PERIOD) -> dict[str, Any]:
-    result = run(database, url, *options, period=period)
+def command(database: Database, *arguments: str, as_json: bool = True) -> Result:
+    options = ["--config", str(database.config_path), *(["--json"] if as_json else [])]
+    return CliRunner().invoke(cbmctl, [*options, "catalogue", *arguments])
+
+
+def answered(result: Result) -> dict[str, Any]:
     assert result.exception is None, result.exception
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
+
+
+def run(database: Database, url: str, *options: str, period: Words = PERIOD, card: Words = BS) -> Result:
+    """Ask a service for the area 'there'."""
+    return command(database, "sync", "there", *period, *card, "--url", url, *options)
+
+
+def sync(
+    database: Database, url: str, *options: str, period: Words = PERIOD, card: Words = BS
+) -> dict[str, Any]:
+    return answered(run(database, url, *options, period=period, card=card))
 
 
 def rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
@@ -40,9 +58,7 @@ def rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
         return conn.execute(f"SELECT {columns} FROM dias_catalogue ORDER BY obstime").fetchall()
 
 
-def refuse(
-    database: Database, url: str, sentence: str, *options: str, card: tuple[str, ...] = ("bs", "CARD-BS")
-) -> None:
+def refuse(database: Database, url: str, sentence: str, *options: str, card: Words = BS) -> None:
     """One sentence, and nothing done."""
     result = run(database, url, *options, card=card)
     assert isinstance(result.exception, UserError), result.exception

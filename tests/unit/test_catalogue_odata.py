@@ -11,16 +11,14 @@ import pytest
 import shapely
 from shapely import MultiPolygon, box
 
-from cbmctl import schema
 from cbmctl.catalogue.normal import archive_path
 from cbmctl.catalogue.record import CARDS
-from cbmctl.errors import UserError
 from cbmctl.scenes import SceneError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
 from .recorded import AREA, backscatter, east, many
-from .searching import parameters_of, refuse, rows, run, sync
+from .searching import parameters_of, refuse, rows, run, sync, with_areas
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
 
@@ -102,14 +100,12 @@ def test_only_what_meets_the_true_area_is_entered(area: Database, testdata: Path
 
 
 def test_an_area_of_many_parts_and_corners(database: Database, testdata: Path) -> None:
-    schema.apply(database.config)
     coast = shapely.Point(30.5, 52.5).buffer(0.4, quad_segs=2000)
     islands = [shapely.Point(30 + i / 20, 52 + i % 3 / 20).buffer(0.01) for i in range(30)]
     overseas = box(-61, 14, -60.5, 15)
     whole = shapely.union_all([coast, *islands, overseas])
     assert isinstance(whole, MultiPolygon)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(whole)])
+    with_areas(database, there=whole)
     far = backscatter(testdata, 2)
     far["GeoFootprint"] = {"type": "Polygon", "coordinates": [[[-62, 13], [-60, 13], [-60, 16], [-62, 13]]]}
     known = Catalogue([backscatter(testdata, 0), far])
@@ -175,62 +171,6 @@ def test_what_is_not_online_is_listed_and_taken_up_when_it_is_back(
     assert {status for (status,) in rows(area, "status")} == {"ingested"}
 
 
-def test_since_last_asks_only_for_what_was_published_since(
-    area: Database, catalogue: tuple[Catalogue, str], testdata: Path
-) -> None:
-    known, url = catalogue
-    first = run(area, url, "--since", "last")
-    assert "no complete sync of this area and period is on record" in first.stderr
-    assert len(json.loads(first.stdout)["added"]) == 4
-    with area.connect() as conn:
-        conn.execute("UPDATE catalogue_syncs SET complete_at = '2024-02-20 00:00+00'")
-    late = backscatter(testdata, 700, PublicationDate="2024-02-18T00:00:00.000Z")
-    later = backscatter(testdata, 800, PublicationDate="2024-02-17T23:59:59.999Z")
-    known.products += [late, later]
-    known.shapes |= {id(p): box(29, 51, 32, 54) for p in (late, later)}
-    answer = sync(area, url, "--since", "last")
-    assert (answer["added"], answer["known"]) == ([late["Name"]], 0)  # two days before the last sync
-    assert answer["published_since"].startswith("2024-02-18")
-    again = sync(area, url, "--since", "last")
-    assert (again["added"], again["changed"]) == ([], False)
-    # another period, another area or a cut outline: everything
-    assert sync(area, url, "--since", "last", period=("2024-01-01", "2024-03-01"))["added"] == [later["Name"]]
-
-
-def test_what_could_not_be_entered_is_asked_for_again(
-    area: Database, catalogue: tuple[Catalogue, str], testdata: Path
-) -> None:
-    known, url = catalogue
-    broken = known.products[2]
-    path = broken.pop("S3Path")
-    answer = sync(area, url)
-    assert ([each["status"] for each in answer["broken"]], len(answer["added"])) == (["!S3 subdir"], 3)
-    later = backscatter(testdata, 3000, S3Path=None)
-    known.products.append(later)
-    known.shapes[id(later)] = box(29, 51, 32, 54)
-    for _ in range(2):  # still broken, and one more
-        again = sync(area, url, "--since", "last")
-        assert again["published_since"].startswith("2024-02-04 20:51")
-        assert (again["added"], len(again["broken"])) == ([], 2)
-    broken["S3Path"] = path  # mended, and published when it was
-    assert sync(area, url, "--since", "last")["added"] == [broken["Name"]]
-    later["S3Path"] = f"/eodata/Sentinel-1/SAR/CARD-BS/2024/02/08/{later['Name']}"
-    assert sync(area, url, "--since", "last")["added"] == [later["Name"]]
-    sync(area, url, "--since", "last")
-    assert not sync(area, url, "--since", "last")["published_since"].startswith("2024")
-
-
-def test_a_search_goes_on_from_what_could_not_be_entered(area: Database, testdata: Path) -> None:
-    known = Catalogue([backscatter(testdata, number * 1440) for number in (0, 40, 70)])
-    path = known.products[0].pop("S3Path")
-    with serve(known) as url:
-        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", parameters_of(handler)))])
-        known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
-        assert isinstance(run(area, url, period=("2024-02-01", "2024-05-01")).exception, UserError)
-        known.products[0]["S3Path"] = path
-        assert len(sync(area, url, period=("2024-02-01", "2024-05-01"))["added"]) == 3
-
-
 @pytest.mark.parametrize(
     ("told", "taken"),
     [
@@ -264,26 +204,6 @@ def test_only_a_products_folder_in_the_archive_is_taken(told: str | None, *, tak
     else:
         with pytest.raises(SceneError, match="names no folder of the archive for it"):
             archive_path(CARDS["bs"], told)
-
-
-def test_what_was_cut_short_goes_on(area: Database, testdata: Path) -> None:
-    known = Catalogue([backscatter(testdata, number * 1440) for number in (0, 1, 40, 41, 70)])
-    period = ("2024-02-01", "2024-05-01")
-    with serve(known) as url:
-        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", parameters_of(handler)))])
-        known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
-        failed = run(area, url, period=period)
-        assert isinstance(failed.exception, UserError)
-        assert len(rows(area, "reference")) == 2  # February, whole
-        known.asked.clear()
-        result = run(area, url, period=period)
-        answer = json.loads(result.stdout)
-        assert (len(answer["added"]), answer["known"]) == (3, 0)
-        assert len(known.asked) == 2
-        assert "goes on at 2024-03-01" in result.stderr
-        known.asked.clear()
-        sync(area, url, period=period)
-        assert len(known.asked) == 3
 
 
 def test_an_empty_answer_says_what_was_searched(area: Database, testdata: Path) -> None:

@@ -1,30 +1,28 @@
 """The manual's protocol: one page of at most 2,000 products, and shorter periods where that is not enough."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import shapely
-from click.testing import CliRunner, Result
 from shapely.geometry import shape
 
 from cbmctl.catalogue import polite
 from cbmctl.catalogue.normal import normal
 from cbmctl.catalogue.opensearch import OpenSearch
 from cbmctl.catalogue.record import CARDS, utc
-from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 
 from ..conftest import Database
+from .listening import listening
 from .odata_server import reply
 from .recorded import DAY, moved, recorded
+from .searching import BS, PERIOD, command, refuse, sync
 
 Feature = dict[str, Any]
 KNOWN = {"productType", "startDate", "completionDate", "geometry", "maxRecords", "exactCount", "sortParam"}
@@ -75,13 +73,8 @@ def serve(resto: Resto) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/resto/api"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(Handler) as port:
+        yield f"http://127.0.0.1:{port}/resto/api"
 
 
 def feature(template: Feature, odata: Feature, number: int) -> Feature:
@@ -103,13 +96,6 @@ def features(testdata: Path) -> list[Feature]:
     return [feature(template, odata, number) for number in range(4500)]
 
 
-def run(database: Database, *options: str) -> Result:
-    arguments = ["catalogue", "sync", "there", "2024-02-01", "2024-03-01", "bs", "CARD-BS", *options]
-    return CliRunner().invoke(
-        cbmctl, ["--config", str(database.config_path), "--json", *arguments, "--source", "opensearch"]
-    )
-
-
 @pytest.mark.postgis
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("counts", "most"), [(True, 2000), (False, 2000), (True, 300), (False, 300)])
@@ -118,9 +104,7 @@ def test_more_products_than_a_page_holds(
 ) -> None:
     resto = Resto(features, counts=counts, most=most)
     with serve(resto) as url:
-        result = run(area, "--url", url)
-    assert result.exception is None, result.exception
-    answer = json.loads(result.stdout)
+        answer = sync(area, url, "--source", "opensearch")
     assert len(answer["added"]) == len(set(answer["added"])) == len(features)
     assert all("page" not in given for given in resto.asked)
 
@@ -128,15 +112,12 @@ def test_more_products_than_a_page_holds(
 @pytest.mark.postgis
 @pytest.mark.usefixtures("hasty")
 def test_errors_are_one_sentence(area: Database) -> None:
+    result = command(area, "sync", "there", *PERIOD, *BS, "--source", "opensearch")
+    assert isinstance(result.exception, UserError)
+    assert "--source opensearch needs --url of an archive that still speaks it" in str(result.exception)
     with serve(Resto([])) as url:
-        for options, sentence in (
-            ((), "--source opensearch needs --url of an archive that still speaks it"),
-            (("--url", url), f"{url} has no CARD-BS product from 2024-02-01"),
-            (("--url", f"{url}/x"), "refuses the search (HTTP 404: "),
-        ):
-            result = run(area, *options)
-            assert isinstance(result.exception, UserError)
-            assert sentence in str(result.exception)
+        refuse(area, url, f"{url} has no CARD-BS product from 2024-02-01", "--source", "opensearch")
+        refuse(area, f"{url}/x", "refuses the search (HTTP 404: ", "--source", "opensearch")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_requests_keep_their_distance() -> None:
             "Products does not answer (HTTP 502, 3 attempts): check",
         ),
         ([hang_up] * 3, "Products does not answer (it hung up, 3 attempts)"),
+        ([half] * 3, "Products does not answer (it breaks off, 3 attempts)"),
         (
             [lambda handler: reply(handler, 200, "<html><title>Maintenance</title></html>")],
             "Products answers with a web page instead of JSON: check the URL, or try again later",

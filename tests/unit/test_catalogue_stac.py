@@ -4,32 +4,30 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-import shapely
-from click.testing import CliRunner, Result
 from psycopg import conninfo, sql
 
-from cbmctl import schema
 from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import Manners
 from cbmctl.catalogue.stac import Stac
-from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 
 from ..conftest import Database
+from . import searching
 from .recorded import recorded
+from .searching import HASTY, S2, with_areas
 from .stac_server import AREA, TILES, Maker, collection, stac_server
 
 pytestmark = pytest.mark.postgis
 DAYS = 335
 NUMBER = DAYS * len(TILES)
 ODD_DAY = 400  # another year: hard cases
-HASTY = Manners(per_second=1e6, attempts=2, pause_s=0.01)
 YEAR = ("2021-01-01", "2022-01-01")
+run, sync = partial(searching.run, card=S2, period=YEAR), partial(searching.sync, card=S2, period=YEAR)
 
 
 @pytest.fixture(scope="module")
@@ -75,22 +73,7 @@ def server(dsn: str, testdata: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def area(database: Database) -> Database:
-    schema.apply(database.config)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('there', ST_GeomFromWKB(%s, 4326))", [shapely.to_wkb(AREA)])
-    return database
-
-
-def run(database: Database, url: str, *options: str, period: tuple[str, str] = YEAR) -> Result:
-    arguments = ["catalogue", "sync", "there", *period, "s2", "S2MSI2A", "--url", url, *options]
-    return CliRunner().invoke(cbmctl, ["--config", str(database.config_path), "--json", *arguments])
-
-
-def sync(database: Database, url: str, *options: str, period: tuple[str, str] = YEAR) -> dict[str, Any]:
-    result = run(database, url, *options, period=period)
-    assert result.exception is None, result.exception
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
+    return with_areas(database, there=AREA)
 
 
 def test_ten_thousand_items_each_once(
@@ -122,11 +105,6 @@ def test_ten_thousand_items_each_once(
             f"\n{NUMBER} items by pages of 100: {spent:.1f} s, {requests} requests, the database included;"
             f" once more, without pauses between requests: {repeated:.1f} s"
         )
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polite, "MANNERS", HASTY)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from cbmctl import schema
 from cbmctl.cli import catalogue, cbmctl
 from cbmctl.errors import UserError
 
 from ..conftest import Database
 from .products import NAME, image_file, make_product, metadata, reflectance
+from .searching import answered, command, rows
 
 pytestmark = pytest.mark.postgis
 
@@ -24,35 +23,16 @@ assert catalogue.group.name in cbmctl.commands
 
 
 @pytest.fixture
-def root(database: Database) -> Path:
+def root(zurich: Database) -> Path:
     """An archive with two products over Zürich; the area is there too."""
-    schema.apply(database.config)
-    with database.connect() as conn:
-        conn.execute(
-            "INSERT INTO aois VALUES ('zurich', ST_MakeEnvelope(8.67, 47.43, 8.70, 47.46, 4326)),"
-            " ('jutland', ST_MakeEnvelope(9, 56, 10, 57, 4326))"
-        )
-    root = database.config.eodata
+    root = zurich.config.eodata
     make_product(root, {"B02_10m": reflectance()}, metadata(OFFSETS))
     make_product(root, {"B02_10m": reflectance()}, name=SECOND, folder="Sentinel-2/MSI/L2A/2022/04/04")
     return root
 
 
-def run(database: Database, *arguments: str, as_json: bool = True) -> Result:
-    options = ["--config", str(database.config_path), *(["--json"] if as_json else [])]
-    return CliRunner().invoke(cbmctl, [*options, "catalogue", *arguments])
-
-
-def sync(database: Database, *options: str, area: str = "zurich") -> dict[str, Any]:
-    result = run(database, "sync", area, *PERIOD, "s2", "--source", "archive", *options)
-    assert result.exception is None, result.exception
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
-
-
-def rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
-    with database.connect() as conn:
-        return conn.execute(f"SELECT {columns} FROM dias_catalogue ORDER BY obstime").fetchall()
+def sync(database: Database, *options: str) -> dict[str, Any]:
+    return answered(command(database, "sync", "zurich", *PERIOD, "s2", "--source", "archive", *options))
 
 
 def test_new_scenes_are_ingested_with_all_that_is_known_of_them(database: Database, root: Path) -> None:
@@ -121,7 +101,7 @@ def test_a_scene_that_moved_in_the_archive_is_followed(database: Database, root:
 
 def test_broken_products_are_named_and_the_others_entered(database: Database, root: Path) -> None:
     image_file(root, f"Sentinel-2/MSI/L2A/2022/03/05/{NAME}", "B02_10m").write_bytes(b"")
-    result = run(database, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
+    result = command(database, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
     answer = json.loads(result.stdout)
     assert [broken["status"] for broken in answer["broken"]] == ["Rio error"]
     assert answer["added"] == [SECOND]
@@ -130,15 +110,17 @@ def test_broken_products_are_named_and_the_others_entered(database: Database, ro
 
 @pytest.mark.usefixtures("root")
 def test_the_summary_is_the_manuals(database: Database) -> None:
-    result = run(database, "sync", "zurich", *PERIOD, "s2", "S2MSI2A", "--source", "archive", as_json=False)
-    summary = run(database, "summary", "zurich", as_json=False).stdout
+    result = command(
+        database, "sync", "zurich", *PERIOD, "s2", "S2MSI2A", "--source", "archive", as_json=False
+    )
+    summary = command(database, "summary", "zurich", as_json=False).stdout
     assert result.stdout.splitlines()[-4:] == summary.splitlines()
     header, *lines, zones = summary.splitlines()
     assert header.split() == ["card", "sensor", "count", "min", "max"]
     assert [line.split()[:3] for line in lines] == [["s2", "2A", "1"], ["s2", "2B", "1"]]
     assert "2022-03-05 10:29:21" in lines[0]
     assert zones == "UTM zones: 32N (EPSG:32632); resolutions: 10 m and 20 m"
-    assert json.loads(run(database, "summary", "jutland").stdout) == {
+    assert json.loads(command(database, "summary", "jutland").stdout) == {
         "changed": False,
         "summary": [],
         "epsg": [],
@@ -164,7 +146,7 @@ def test_the_summary_is_the_manuals(database: Database) -> None:
 )
 @pytest.mark.usefixtures("root")
 def test_errors_are_one_sentence(database: Database, arguments: tuple[str, ...], sentence: str) -> None:
-    result = run(database, "sync", *arguments, "--source", "archive")
+    result = command(database, "sync", *arguments, "--source", "archive")
     assert isinstance(result.exception, UserError)
     assert sentence in str(result.exception)
     assert "\n" not in str(result.exception)
@@ -172,11 +154,8 @@ def test_errors_are_one_sentence(database: Database, arguments: tuple[str, ...],
     assert result.stdout == ""
 
 
-def test_an_archive_that_is_not_mounted_is_said_so(database: Database, tmp_path: Path) -> None:
-    schema.apply(database.config)
-    with database.connect() as conn:
-        conn.execute("INSERT INTO aois VALUES ('zurich', ST_MakeEnvelope(8.67, 47.43, 8.70, 47.46, 4326))")
+def test_an_archive_that_is_not_mounted_is_said_so(zurich: Database, tmp_path: Path) -> None:
     (tmp_path / "eodata").mkdir()
-    result = run(database, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
+    result = command(zurich, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
     assert isinstance(result.exception, UserError)
     assert "eodata is empty: mount it, or correct eodata in db_config.json" in str(result.exception)

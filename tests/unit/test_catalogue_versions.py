@@ -17,8 +17,6 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede
 from cbmctl.planning import plan, plan_scenes
 from cbmctl.settling import settle
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
 
 from ..conftest import REPOSITORY
 from .conftest import OFFSET, Season, pixels
@@ -197,14 +195,8 @@ def extracted(season: Season, tmp_path: Path) -> Season:
             "UPDATE dias_catalogue SET tile = '32TMT', baseline = '04.00', datastrip = %s WHERE id = %s",
             [STRIP, scene],
         )
-    run(season)
+    season.extract()
     return season
-
-
-def run(season: Season) -> None:
-    with connect(season.config, autocommit=True) as conn:
-        plan(conn, season.config)
-    work(season.config, stop=Stop(), note=lambda _line: None)
 
 
 def here(season: Season, record: Record) -> Record:
@@ -230,7 +222,7 @@ def test_a_newer_version_of_what_is_extracted_waits_to_be_taken_on(extracted: Se
         assert enter(season, newer).versions.offered == pairs((ORIGINAL, BETTER))
         assert statuses(season) == {ORIGINAL.reference: "extracted", BETTER.reference: "offered"}
     before = season.rows("SELECT * FROM sigs ORDER BY 1, 2, 3")
-    run(season)
+    season.extract()
     assert season.rows("SELECT * FROM sigs ORDER BY 1, 2, 3") == before
 
     with connect(season.config, autocommit=True) as conn:
@@ -246,7 +238,7 @@ def test_a_newer_version_of_what_is_extracted_waits_to_be_taken_on(extracted: Se
         (BETTER.reference, False, False, False),
     ]
 
-    run(season)
+    season.extract()
     assert statuses(season) == {ORIGINAL.reference: "superseded", BETTER.reference: "extracted"}
     assert counted(season) == [
         (ORIGINAL.reference, False, False, False),
@@ -274,7 +266,7 @@ def test_the_place_is_taken_in_the_transaction_of_the_last_rows(extracted: Seaso
                CREATE CONSTRAINT TRIGGER look AFTER UPDATE ON tasks DEFERRABLE INITIALLY DEFERRED
                    FOR EACH ROW EXECUTE FUNCTION look()"""
         )
-    run(season)
+    season.extract()
     assert set(season.rows("SELECT * FROM seen")) == {(1, 0)}
 
 
@@ -292,7 +284,7 @@ def test_an_offer_takes_the_place_of_what_failed_meanwhile(extracted: Season) ->
         assert statuses(season)[BETTER.reference] == status
     assert statuses(season)[ORIGINAL.reference] == "superseded"
     assert season.tasks() == {}
-    run(season)
+    season.extract()
     assert counted(season) == [
         (ORIGINAL.reference, False, False, False),
         (BETTER.reference, True, True, True),
@@ -308,7 +300,7 @@ def test_two_extracted_versions_of_a_time_before_this_are_told_apart(extracted: 
                SELECT obstime, %s, sensor, card, %s, footprint FROM dias_catalogue""",
             [BETTER.reference, BETTER.path],
         )
-    run(season)
+    season.extract()
     assert [row[1:] for row in counted(season)] == [(True, True, True)] * 2
     enter(season, here(season, BETTER))
     assert counted(season) == [

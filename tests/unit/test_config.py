@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cbmctl.config import BANDSETS, Method, TableName, load_config
+from cbmctl.bandsets import BANDSETS, Method
+from cbmctl.config import TableName, load_config
 from cbmctl.errors import UserError
 
 MANUAL: dict[str, Any] = {

@@ -16,8 +16,6 @@ import rasterio
 from cbmctl.database import connect
 from cbmctl.planning import plan
 from cbmctl.repair import repair
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
 
 from .conftest import Season, pixels
 from .products import image_file, write_image
@@ -48,15 +46,9 @@ def contents(season: Season) -> dict[str, bytes]:
     return found
 
 
-def plan_and_work(season: Season) -> None:
-    with connect(season.config, autocommit=True) as conn:
-        plan(conn, season.config)
-    work(season.config, stop=Stop(), note=lambda _line: None)
-
-
 def undisturbed(season: Season) -> dict[str, bytes]:
     """The tables after a quiet run; then everything is as if it had never been."""
-    plan_and_work(season)
+    season.extract()
     assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
     found = contents(season)
     with season.database.connect() as conn:
@@ -133,7 +125,7 @@ def test_workers_killed_at_random_instants(
     parked = season.rows("SELECT count(*) FROM tasks WHERE state = 'failed'")[0][0]
     with connect(season.config, autocommit=True) as conn:
         assert len(repair(conn, season.config).scenes) <= parked
-    plan_and_work(season)
+    season.extract()
     assert contents(season) == expected
 
 
@@ -225,13 +217,13 @@ def test_repair_brings_a_broken_scene_home(
     whole = file.with_suffix(".kept")
     shutil.copy(file, whole)
     damage(file)
-    plan_and_work(season)
+    season.extract()
     assert [season.status(obsid) for obsid in obsids] == [status, "extracted"]
     assert "B03" in season.rows("SELECT reason FROM dias_catalogue WHERE id = %s", obsids[0])[0][0]
     whole.replace(file)
     with connect(season.config, autocommit=True) as conn:
         assert len(repair(conn, season.config).scenes) == 1
-    plan_and_work(season)
+    season.extract()
     assert contents(season) == expected
     with connect(season.config, autocommit=True) as conn:
         assert not repair(conn, season.config).changed

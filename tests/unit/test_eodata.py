@@ -23,17 +23,13 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from cbmctl.config import Config, load_config
-from cbmctl.database import connect
 from cbmctl.eodata import ArchiveError
 from cbmctl.eodata.limits import SHARE, CancelledError, Limits
 from cbmctl.eodata.mount import Mount
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
-from cbmctl.planning import plan
 from cbmctl.scenes import SceneError, backscatter, sentinel2
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
 
 from ..conftest import Database
 from .conftest import Season
@@ -79,44 +75,38 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
 
 
-def extract(season: Season) -> list[str]:
-    lines: list[str] = []
-    with connect(season.config, autocommit=True) as conn:
-        plan(conn, season.config)
-    work(season.config, stop=Stop(), note=lines.append)
-    return lines
-
-
-@pytest.mark.postgis
-def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) -> None:  # noqa: ARG001
+def unmounted(season: Season) -> Path:
+    """Take the archive of two scenes away; return where it was."""
     for day in (5, 6):
         season.scene(day)
     root = season.config.eodata
     assert isinstance(root, Path)
     root.rename(root.with_name("unmounted"))
+    return root
+
+
+@pytest.mark.postgis
+def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) -> None:  # noqa: ARG001
+    root = unmounted(season)
     root.mkdir()
     with pytest.raises(ArchiveError, match="is empty: mount it again"):
-        extract(season)
+        season.extract()
     assert season.rows("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
     root.rmdir()
     with pytest.raises(ArchiveError, match="cannot be listed"):
-        extract(season)
+        season.extract()
     root.with_name("unmounted").rename(root)
-    extract(season)
+    season.extract()
     assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
 
 
 @pytest.mark.postgis
 def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    for day in (5, 6):
-        season.scene(day)
-    root = season.config.eodata
-    assert isinstance(root, Path)
-    root.rename(root.with_name("unmounted"))
+    root = unmounted(season)
     back = threading.Timer(1.5, lambda: root.with_name("unmounted").rename(root))
     back.start()
-    lines = extract(season)
+    lines = season.extract()
     back.join()
     assert any("waiting for it" in line for line in lines)
     assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from cbmctl import planning, tasks
-from cbmctl.config import BANDSETS
+from cbmctl.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.queue_sql import LOCK_SPACE

@@ -32,14 +32,6 @@ pytestmark = pytest.mark.postgis
 Row = tuple[Any, ...]
 
 
-def plan_and_work(season: Season) -> list[str]:
-    lines: list[str] = []
-    with connect(season.config, autocommit=True) as conn:
-        plan(conn, season.config)
-    work(season.config, stop=Stop(), note=lines.append)
-    return lines
-
-
 def members(pid: int, resolution: int) -> NDArray[np.bool_]:
     """The parcel's pixels, by GDAL on the whole image."""
     size = 400 // resolution
@@ -90,7 +82,7 @@ def found_sigs(season: Season) -> list[Row]:
 
 def test_rows_are_numpys(season: Season) -> None:
     days = {season.scene(day): day for day in (5, 6)}
-    lines = plan_and_work(season)
+    lines = season.extract()
     assert len(lines) == 6
     assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
     assert season.rows("SELECT pid, obsid, hist FROM hists ORDER BY obsid, pid") == [
@@ -122,7 +114,7 @@ def test_values_as_stored(season: Season) -> None:
 
 def test_a_second_extraction_replaces_the_first(season: Season) -> None:
     scene = season.scene(5)
-    plan_and_work(season)
+    season.extract()
     with season.database.connect(autocommit=True) as conn:
         conn.execute("UPDATE dias_catalogue SET status = 'ingested'")
         conn.execute("UPDATE sigs SET mean = 0")
@@ -130,7 +122,7 @@ def test_a_second_extraction_replaces_the_first(season: Season) -> None:
         conn.execute(
             "INSERT INTO sigs (pid, obsid, band) VALUES (99, %s, 'B02'), (99, %s, 'VVb')", [scene, scene]
         )
-    plan_and_work(season)
+    season.extract()
     assert season.rows("SELECT pid, band FROM sigs WHERE pid = 99") == [(99, "VVb")]
     with season.database.connect(autocommit=True) as conn:
         conn.execute("DELETE FROM sigs WHERE pid = 99")
@@ -139,7 +131,7 @@ def test_a_second_extraction_replaces_the_first(season: Season) -> None:
 
 def test_a_scene_without_parcels_is_not_even_opened(season: Season) -> None:
     empty = season.scene(5, product=False, shift=0.3)
-    assert len(plan_and_work(season)) == 1
+    assert len(season.extract()) == 1
     assert season.status(empty) == "No parcels"
     assert season.rows("SELECT count(*), sum(rows) FROM tasks WHERE state = 'done'") == [(3, 0)]
 
@@ -168,7 +160,7 @@ def test_a_broken_scene_gets_its_word_and_the_others_go_on(
             conn.execute("UPDATE dias_catalogue SET path = NULL WHERE id = %s", [broken])
         if damage == "parcels":
             conn.execute("ALTER TABLE parcels_2021 RENAME TO parcels_gone")
-    plan_and_work(season)
+    season.extract()
     found = season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", broken)[0]
     assert found[0] == status
     assert reason in found[1]
@@ -177,7 +169,7 @@ def test_a_broken_scene_gets_its_word_and_the_others_go_on(
 
 def test_a_scene_without_footprint_is_not_one_without_parcels(season: Season) -> None:
     scene = season.scene(5)
-    plan_and_work(season)
+    season.extract()
     with season.database.connect(autocommit=True) as conn:
         conn.execute("UPDATE tasks SET state = 'ready'")
         conn.execute("UPDATE dias_catalogue SET footprint = NULL")
@@ -191,7 +183,7 @@ def test_an_empty_parcel_table_is_an_error_of_the_table(season: Season) -> None:
     scene = season.scene(5)
     with season.database.connect(autocommit=True) as conn:
         conn.execute("DELETE FROM parcels_2021")
-    plan_and_work(season)
+    season.extract()
     assert season.status(scene) == "Parcel SQL"
 
 
@@ -240,7 +232,7 @@ def test_a_failed_write_leaves_no_rows(season: Season) -> None:
     scene = season.scene(5)
     with season.database.connect(autocommit=True) as conn:
         conn.execute("ALTER TABLE sigs ADD CHECK (band <> 'B03')")
-    plan_and_work(season)
+    season.extract()
     assert season.rows("SELECT DISTINCT band FROM sigs") == [("B05",)]
     assert season.status(scene) == "No out db"
 
@@ -287,7 +279,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(
     assert season.rows("SELECT count(*) FROM tasks WHERE state = 'running'") == [(2,)]  # one ahead
     with season.database.connect(autocommit=True) as conn:
         conn.execute("DROP TRIGGER wait ON sigs")
-    plan_and_work(season)
+    season.extract()
     assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
     assert season.rows("SELECT count(*) FROM hists") == [(4,)]
     assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]

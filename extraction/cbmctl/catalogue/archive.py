@@ -1,15 +1,17 @@
 """The archive as a source: a walk of the mounted eodata tree, by the folders of the days asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.findings import Broken, Findings
 from cbmctl.catalogue.products import describe, may_meet
-from cbmctl.catalogue.record import CARDS, Card
+from cbmctl.catalogue.record import CARDS, Card, Record
 from cbmctl.errors import UserError
 from cbmctl.scenes import SceneError
 
@@ -21,6 +23,7 @@ def walk(
     end: date,
     card: str,
     *,
+    known: Mapping[str, Record] = MappingProxyType({}),
     progress: Callable[[date], None] = lambda _day: None,
 ) -> Findings:
     """Find the products of a card that meet an area in a period.
@@ -31,6 +34,7 @@ def walk(
         start: first day of sensing.
         end: the day after the last.
         card: one of CARDS.
+        known: products by reference that need not be opened; only where they lie is looked at.
         progress: told each day before its folder is read.
 
     Raises:
@@ -48,7 +52,7 @@ def walk(
                 for product in _entries(folder, root, findings):
                     if product.name not in seen:  # one in L2A and in L2A_N0500 is the same product
                         seen.add(product.name)
-                        _visit(root, product, kind, aoi, findings)
+                        _visit(root, product, kind, aoi, findings, known=known.get(product.name))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be listed ({error.strerror}): check the mount") from error
     return findings
@@ -114,12 +118,20 @@ def _still_there(root: Path) -> None:
         reason = error.strerror or str(error)
     if reason:
         raise UserError(
-            f"the archive {root} went away while it was read ({reason}), and nothing was entered: mount it"
-            " and sync again"
+            f"the archive {root} went away while it was read ({reason}): mount it and sync again; what was"
+            " entered before stays"
         )
 
 
-def _visit(root: Path, folder: Path, card: Card, aoi: BaseGeometry, findings: Findings) -> None:
+def _visit(
+    root: Path,
+    folder: Path,
+    card: Card,
+    aoi: BaseGeometry,
+    findings: Findings,
+    *,
+    known: Record | None,
+) -> None:
     """Sort one entry of a day's folder into the findings; what is no product of this card is passed over."""
     match = card.pattern.fullmatch(folder.name)
     if match is None:
@@ -130,7 +142,7 @@ def _visit(root: Path, folder: Path, card: Card, aoi: BaseGeometry, findings: Fi
         findings.elsewhere[tile] += 1
         return
     try:
-        record = describe(root, path, card, match)
+        record = replace(known, path=path) if known else describe(root, path, card, match)
     except SceneError as error:
         _still_there(root)  # whatever the status: below a mount that is gone there is nothing
         findings.broken.append(Broken(path, error.status, error.reason))

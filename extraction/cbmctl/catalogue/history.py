@@ -2,8 +2,10 @@
 
 A search of everything is on record by area, card, source and URL. `complete_at` is when the last complete
 one began; what is published from then on can be new. It is earlier where products could not be entered, so
-that these are asked for again. While a search runs, `reached` follows it, so that one
-that was cut short goes on from there.
+that these are asked for again. `full_at` is when the last complete one began that asked for everything: a
+service may enter products under an old date, which no search for what is new can see, so that everything is
+asked for again after a while. While a search runs, `reached` follows it, so that one that was cut short goes
+on from there.
 """
 
 import hashlib
@@ -21,6 +23,8 @@ from cbmctl.database import one, query
 OVERLAP = timedelta(days=2)
 # A search that was cut short longer ago than this begins anew: much may have been published since.
 RESUMABLE = timedelta(days=1)
+# Less than a minute for a season of a country; what is entered under an old date waits no longer than this.
+FULL_EVERY = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,14 @@ class Begun:
         published: ask only for what was published from then on, UTC without a zone; None: for everything.
         reached: of a search that was cut short: what was sensed before is known.
         recorded: whether this search is to be recorded; not where a longer one is on record.
+        full_because: why everything is asked for where only what is new was wanted.
     """
 
     at: datetime
     published: datetime | None = None
     reached: datetime | None = None
     recorded: bool = True
+    full_because: str | None = None
 
 
 def begin(
@@ -70,23 +76,27 @@ def begin(
     now: datetime = one(conn, query("SELECT now()"))[0]
     row = conn.execute(
         query(
-            """SELECT area, first_day, end_day, complete_at, began_at, reached FROM {syncs}
+            """SELECT area, first_day, end_day, complete_at, full_at, began_at, reached FROM {syncs}
                WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
             syncs=table.sql,
         ),
         place.key,
     ).fetchone()
+    because = "no complete sync of this area and period is on record" if since_last else None
     if row:
-        area, first, end, complete_at, began_at, reached = row
+        area, first, end, complete_at, full_at, began_at, reached = row
         same = area == place.checksum
-        if since_last and complete_at and same and first <= place.start and end >= place.end:
-            published = (complete_at - OVERLAP).astimezone(UTC).replace(tzinfo=None)
-            return Begun(now, published, recorded=(first, end) == (place.start, place.end))
-        if same and (first, end) == (place.start, place.end):
-            if began_at and reached and now - began_at < RESUMABLE:
-                return Begun(began_at, reached=reached)
-        elif same and complete_at and first <= place.start and end >= place.end:
-            return Begun(now, recorded=False)
+        exact = same and (first, end) == (place.start, place.end)
+        known = same and complete_at and first <= place.start and end >= place.end
+        if since_last and known:
+            if full_at and now - full_at < FULL_EVERY:
+                published = (complete_at - OVERLAP).astimezone(UTC).replace(tzinfo=None)
+                return Begun(now, published, recorded=exact)
+            because = _overdue(full_at)
+        if exact and began_at and reached and now - began_at < RESUMABLE:
+            return Begun(began_at, reached=reached, full_because=because)
+        if known and not exact:
+            return Begun(now, recorded=False, full_because=because)
     if not check:
         conn.execute(
             query(
@@ -96,13 +106,25 @@ def begin(
                    ON CONFLICT (aoi, card, source, url) DO UPDATE SET
                        complete_at = CASE WHEN (known.area, known.first_day, known.end_day)
                            = (excluded.area, excluded.first_day, excluded.end_day) THEN known.complete_at END,
+                       full_at = CASE WHEN (known.area, known.first_day, known.end_day)
+                           = (excluded.area, excluded.first_day, excluded.end_day) THEN known.full_at END,
                        area = excluded.area, first_day = excluded.first_day, end_day = excluded.end_day,
                        began_at = excluded.began_at, reached = NULL""",
                 syncs=table.sql,
             ),
             [*place.key, place.checksum, place.start, place.end, now],
         )
-    return Begun(now)
+    return Begun(now, full_because=because)
+
+
+def _overdue(full_at: datetime | None) -> str:
+    last = (
+        f"that was done last on {full_at.astimezone(UTC):%Y-%m-%d}, and is due again after"
+        f" {FULL_EVERY.days} days"
+        if full_at
+        else "it is not on record when that was done last"
+    )
+    return f"{last}: a service may enter products under an old date"
 
 
 def reach(conn: psycopg.Connection, table: TableName, place: Place, until: datetime) -> None:
@@ -145,9 +167,10 @@ def end(
             at = max(at, begun.published.replace(tzinfo=UTC) + OVERLAP)
     conn.execute(
         query(
-            """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at), began_at = NULL, reached = NULL
+            """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at), full_at = coalesce(%s, full_at),
+                   began_at = NULL, reached = NULL
                WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
             syncs=table.sql,
         ),
-        [at if complete else None, *place.key],
+        [at if complete else None, begun.at if complete and not begun.published else None, *place.key],
     )

@@ -1,7 +1,7 @@
 """The OData interface of the Copernicus Data Space, which knows every product."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -10,7 +10,7 @@ import shapely
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, ask
 from cbmctl.catalogue.record import utc
-from cbmctl.catalogue.service import Page, Product, Question
+from cbmctl.catalogue.service import Page, Product, Question, zulu
 
 URL = "https://catalogue.dataspace.copernicus.eu/odata/v1"
 _COLLECTIONS = {"s2": "SENTINEL-2", "bs": "SENTINEL-1", "c6": "SENTINEL-1", "c12": "SENTINEL-1"}
@@ -82,17 +82,13 @@ def _filter(question: Question) -> str:
         f"Collection/Name eq '{_COLLECTIONS[question.card.name]}'",
         "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'"
         f" and att/OData.CSC.StringAttribute/Value eq '{question.card.ptype}')",
-        f"ContentDate/Start ge {_time(question.start)}",
-        f"ContentDate/Start lt {_time(question.end)}",
+        f"ContentDate/Start ge {zulu(question.start)}",
+        f"ContentDate/Start lt {zulu(question.end)}",
         f"OData.CSC.Intersects(area=geography'SRID=4326;{shapely.to_wkt(question.area, trim=True)}')",
     ]
     if question.published:
-        conditions.append(f"PublicationDate ge {_time(question.published)}")
+        conditions.append(f"PublicationDate ge {zulu(question.published)}")
     return " and ".join(conditions)
-
-
-def _time(time: datetime) -> str:
-    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _geojson(text: str | None) -> Mapping[str, Any] | None:

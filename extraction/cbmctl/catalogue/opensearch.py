@@ -1,7 +1,7 @@
 """The OpenSearch interface of resto, which the manual used, for archives that still speak it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import requests
 import shapely
@@ -9,7 +9,7 @@ import shapely
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, ask
 from cbmctl.catalogue.record import utc
-from cbmctl.catalogue.service import Page, Product, Question
+from cbmctl.catalogue.service import Page, Product, Question, zulu
 from cbmctl.errors import UserError
 
 _COLLECTIONS = {"s2": "Sentinel2", "bs": "Sentinel1", "c6": "Sentinel1", "c12": "Sentinel1"}
@@ -39,8 +39,8 @@ class OpenSearch:
         """Ask for one page; a longer answer has `more`."""
         parameters: dict[str, str | int] = {
             "productType": question.card.ptype,
-            "startDate": _time(question.start - _MARGIN),
-            "completionDate": _time(question.end + _MARGIN),
+            "startDate": zulu(question.start - _MARGIN),
+            "completionDate": zulu(question.end + _MARGIN),
             "geometry": shapely.to_wkt(question.area, trim=True),
             "maxRecords": page_size,
             "exactCount": 1,
@@ -48,7 +48,7 @@ class OpenSearch:
             "sortOrder": "ascending",
         }
         if question.published:
-            parameters["publishedAfter"] = _time(question.published)
+            parameters["publishedAfter"] = zulu(question.published)
         url = f"{self.url}/collections/{_COLLECTIONS[question.card.name]}/search.json"
         answer = ask(self._session, url, parameters)
         products, about = answer.get("features"), answer.get("properties") or {}
@@ -78,7 +78,3 @@ class OpenSearch:
             published=properties.get("published"),
             online=properties.get("status", "ONLINE") in ("ONLINE", 0, "0"),
         )
-
-
-def _time(time: datetime) -> str:
-    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

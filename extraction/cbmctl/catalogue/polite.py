@@ -13,6 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from cbmctl.errors import UserError, counted
+from cbmctl.network import in_words
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = 200  # of what a service says, in a message
@@ -159,12 +160,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
         return "no answer in time"
     text = str(error)
+    if words := in_words(text):
+        return words
     for pattern, words in (
-        (r"Name or service not known|Temporary failure in name resolution|getaddrinfo", "unknown host name"),
-        (r"Connection refused", "connection refused"),
-        (r"Connection aborted|RemoteDisconnected|IncompleteRead|Connection reset|broken", "it hung up"),
         (r"CERTIFICATE_VERIFY_FAILED|SSL", "no valid TLS certificate"),
-        (r"[Tt]imed out", "no answer in time"),
         (r"[Pp]roxy", "the proxy does not let it through"),
     ):
         if re.search(pattern, text):

@@ -1,7 +1,7 @@
 """A catalogue service as a source: month by month, what it lists becomes records that meet the true area."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import shapely
@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from cbmctl.catalogue.area import pieces
 from cbmctl.catalogue.findings import Broken, Findings
 from cbmctl.catalogue.normal import normal
-from cbmctl.catalogue.record import CARDS, Card
+from cbmctl.catalogue.record import CARDS, Card, Record
 from cbmctl.catalogue.service import Product, Question, Service
 from cbmctl.catalogue.slicing import SHORTEST, complete
 from cbmctl.scenes import SceneError
@@ -31,6 +31,7 @@ class Search:
         published: only what the service entered from then on; None means all.
         reached: what was sensed before is known from a search that was cut short.
         again: instants whose products are asked for whenever they were published.
+        known: products by reference that an archive need not open.
     """
 
     area: BaseGeometry
@@ -40,6 +41,7 @@ class Search:
     published: datetime | None = None
     reached: datetime | None = None
     again: Sequence[datetime] = ()
+    known: Mapping[str, Record] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from cbmctl.catalogue import history
 from cbmctl.catalogue.findings import Findings
+from cbmctl.catalogue.known import read_known
 from cbmctl.catalogue.normal import reference
 from cbmctl.catalogue.record import CARDS, sensing_time
 from cbmctl.catalogue.remote import Search
@@ -16,6 +17,8 @@ from cbmctl.catalogue.sources import Source
 from cbmctl.catalogue.sync import Summary, Synced, store, summary
 from cbmctl.config import Config
 from cbmctl.database import query
+
+_UNDATED = "the archive does not know when products were published"
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Outcome:
         synced: what changed in the catalogue.
         findings: everything that was found.
         published: only what was published from then on was asked for; None: everything was.
+        full_because: why everything was asked for where only what is new was wanted.
         reached: what was sensed before was known from a sync that was cut short.
         summary: of the catalogue afterwards.
     """
@@ -33,6 +37,7 @@ class Outcome:
     synced: Synced = field(default_factory=Synced)
     findings: Findings = field(default_factory=Findings)
     published: datetime | None = None
+    full_because: str | None = None
     reached: datetime | None = None
     summary: Summary = field(default_factory=Summary)
 
@@ -54,8 +59,8 @@ def run(
         config: says which tables.
         source: asked.
         place: what for.
-        since_last: ask only for what was published since the last complete sync, where there was one, and
-            for products that were not online.
+        since_last: ask only for what was published since the last complete sync, and for products that were
+            not online; for everything where there was none, and once a week.
         check: find out and change nothing.
         progress: told how many days of the period are done.
 
@@ -64,7 +69,11 @@ def run(
     """
     syncs = config.tables.syncs
     begun = history.begin(conn, syncs, place, since_last=since_last and source.dated, check=check)
-    outcome = Outcome(published=begun.published, reached=begun.reached)
+    outcome = Outcome(
+        published=begun.published,
+        full_because=_UNDATED if since_last and not source.dated else begun.full_because,
+        reached=begun.reached,
+    )
     wanted = Search(
         place.area,
         place.start,
@@ -73,6 +82,8 @@ def run(
         published=begun.published,
         reached=begun.reached,
         again=_offline(conn, config, place) if begun.published else (),
+        # only the archive must open what it tells of
+        known={} if source.dated else read_known(conn, config, place.card, place.start, place.end),
     )
     full = begun.recorded and begun.published is None
     for batch in source.find(wanted, progress):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from shapely import Polygon
@@ -45,6 +45,11 @@ class Page:
     products: Sequence[Product]
     total: int | None = None
     more: bool = False
+
+
+def zulu(time: datetime) -> str:
+    """Return a time of ours, UTC without a zone, as all services understand it."""
+    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Service(Protocol):

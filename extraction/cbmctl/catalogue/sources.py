@@ -10,7 +10,7 @@ from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.opensearch import OpenSearch
 from cbmctl.catalogue.polite import polite_session
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.remote import Batch, Search, search
+from cbmctl.catalogue.remote import Batch, Search, months, search
 from cbmctl.catalogue.service import Service
 from cbmctl.catalogue.stac import Stac
 from cbmctl.config import Config
@@ -92,7 +92,7 @@ class _Archive:
         self._root, self.place = root, f"{root}/{folder}"
 
     def find(self, wanted: Search, progress: Callable[[int], None]) -> Iterator[Batch]:
-        """Walk the archive, whatever is asked about the time of publication: it does not know it."""
+        """Walk the archive a month at a time; it does not know when products were published."""
         days: set[date] = set()
 
         def tell(day: date) -> None:
@@ -100,5 +100,7 @@ class _Archive:
                 days.add(day)
                 progress(1)
 
-        findings = walk(self._root, wanted.area, wanted.start, wanted.end, wanted.card, progress=tell)
-        yield Batch(findings, None)
+        for start, end in months(wanted.start, wanted.end):
+            span = start.date(), end.date()
+            findings = walk(self._root, wanted.area, *span, wanted.card, known=wanted.known, progress=tell)
+            yield Batch(findings, None)  # what was cut short begins anew, and opens only what is not entered

@@ -1,7 +1,7 @@
 """STAC, the interface of the Copernicus Data Space for Sentinel-2, by pystac-client."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -13,7 +13,7 @@ from pystac_client.stac_api_io import StacApiIO
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, refused
 from cbmctl.catalogue.record import utc
-from cbmctl.catalogue.service import Page, Product, Question
+from cbmctl.catalogue.service import Page, Product, Question, zulu
 from cbmctl.errors import UserError
 
 URL = "https://stac.dataspace.copernicus.eu/v1"
@@ -43,13 +43,13 @@ class Stac:
             raise UserError(f"{self.url} has no collection of {card.ptype} products: use --source odata")
         published: dict[str, Any] | None = None
         if question.published:
-            published = {"op": ">=", "args": [{"property": "published"}, _time(question.published)]}
+            published = {"op": ">=", "args": [{"property": "published"}, zulu(question.published)]}
         # the search itself and no Client: what that asks beforehand counts against the rate limit
         items = ItemSearch(
             f"{self.url}/search",
             stac_io=self._io,
             collections=[_COLLECTIONS[card.name]],
-            datetime=f"{_time(question.start)}/{_time(question.end)}",
+            datetime=f"{zulu(question.start)}/{zulu(question.end)}",
             intersects=shapely.geometry.mapping(question.area),
             filter=published,
             filter_lang="cql2-json" if published else None,
@@ -100,7 +100,3 @@ class Stac:
             published=properties.get("published"),
             online=properties.get("order:status", "succeeded") == "succeeded",
         )
-
-
-def _time(time: datetime) -> str:
-    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

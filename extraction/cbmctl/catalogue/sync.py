@@ -10,9 +10,10 @@ from psycopg import sql
 from shapely import wkb
 from shapely.geometry.base import BaseGeometry
 
+from cbmctl.bandsets import BANDSETS
 from cbmctl.catalogue.record import Record
 from cbmctl.catalogue.versions import Arranged, arrange, lock
-from cbmctl.config import BANDSETS, Config, Tables
+from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 

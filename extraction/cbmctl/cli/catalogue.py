@@ -11,7 +11,7 @@ from cbmctl.catalogue.history import Place
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.run import Outcome, run
-from cbmctl.catalogue.sources import NAMES, Source, source
+from cbmctl.catalogue.sources import NAMES, source
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
@@ -48,7 +48,8 @@ def group() -> None:
 @click.option(
     "--since",
     type=click.Choice(["last"]),
-    help="Ask only for what was published since the last complete sync of this area, period and card.",
+    help="Ask only for what was published since the last complete sync of this area, period and card; once a"
+    " week everything is asked for again, because a service may enter products under an old date.",
 )
 @click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
 @pass_context
@@ -82,7 +83,7 @@ def sync_command(
         asked = Place(aoi, card, place.name, place.place, sync.read_area(conn, config, aoi), first, last)
         with output.progress(f"Asking {place.place}", (last - first).days) as bar:
             outcome = run(conn, config, place, asked, since_last=since is not None, check=check, progress=bar)
-    _notes(output, outcome, place, since=since)
+    _notes(output, outcome)
     if not outcome.findings.records and outcome.published is None and outcome.reached is None:
         raise UserError(_nothing(outcome.findings, place.place, asked))
     output.result(
@@ -143,19 +144,14 @@ def _period(start: str, end: str) -> tuple[date, date]:
     return days[0], days[1]
 
 
-def _notes(output: Output, outcome: Outcome, place: Source, *, since: str | None) -> None:
+def _notes(output: Output, outcome: Outcome) -> None:
     """What happened on the way."""
     for broken in outcome.findings.broken:
         output.note(f"not entered: {broken.path}: {broken.status}: {broken.reason}")
     if outcome.reached:
         output.note(f"goes on at {outcome.reached:%Y-%m-%d}, where an earlier sync was cut short")
-    if since and outcome.published is None:
-        why = (
-            "no complete sync of this area and period is on record"
-            if place.dated
-            else "the archive does not know when products were published"
-        )
-        output.note(f"everything was asked for: {why}")
+    if outcome.full_because:
+        output.note(f"everything was asked for: {outcome.full_because}")
     versions = outcome.synced.versions
     for pair in versions.superseded:
         output.note(f"superseded: {pair.old} by {pair.new}")
@@ -185,6 +181,7 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "changed": synced.changed,
         "published_since": outcome.published,
+        "full_because": outcome.full_because,
         "added": synced.added,
         "completed": synced.completed,
         "known": synced.known,

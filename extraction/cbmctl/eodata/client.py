@@ -1,6 +1,5 @@
 """botocore's client for the archive, and what its many errors mean to us."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from botocore.session import Session
 
 from cbmctl.eodata import ArchiveError
 from cbmctl.eodata.settings import S3
+from cbmctl.network import in_words
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 30
 # What a new key is answered with for some seconds.
@@ -129,13 +129,4 @@ def _hang_up(request: Any, **_: Any) -> None:
 def _words(text: str) -> str:
     """Return an error's words without what a library wraps around them."""
     text = " ".join(text.split())
-    for pattern, words in (
-        (r"Name or service not known|Temporary failure in name resolution|getaddrinfo", "unknown host name"),
-        (r"Connection refused", "connection refused"),
-        (r"IncompleteRead|bytes, but expected|read, but total bytes expected", "it breaks off"),
-        (r"[Tt]imed? ?out", "no answer in time"),
-        (r"Connection (aborted|was closed)|RemoteDisconnected|reset by peer", "it hung up"),
-    ):
-        if re.search(pattern, text):
-            return words
-    return text[:200] or "no reason given"
+    return in_words(text) or text[:200] or "no reason given"

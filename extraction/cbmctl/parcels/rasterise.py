@@ -13,7 +13,8 @@ from itertools import product
 
 import psycopg
 
-from cbmctl.config import BANDSETS, Config, TableName
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 

@@ -1,0 +1,34 @@
+"""Products that the catalogue knows completely, so that nobody need open them again to describe them."""
+
+from datetime import date
+
+import psycopg
+from psycopg.rows import dict_row
+from shapely import wkb
+
+from cbmctl.catalogue.record import Record
+from cbmctl.config import Config
+from cbmctl.database import query
+
+
+def read_known(
+    conn: psycopg.Connection, config: Config, card: str, start: date, end: date
+) -> dict[str, Record]:
+    """Return by reference the products of a card in [start, end) that lack nothing that the archive tells.
+
+    Of Sentinel-2 that is more than a service tells; of Sentinel-1 only the outline and the zone.
+    """
+    rows = conn.cursor(row_factory=dict_row).execute(
+        query(
+            """SELECT reference, card, sensor, obstime, path, ST_AsBinary(footprint) AS footprint, epsg, tile,
+                   baseline, boa_offset, cloud_cover, datatake, datastrip, processed
+               FROM {catalogue}
+               WHERE card = %s AND obstime >= %s AND obstime < %s AND num_nulls(footprint, epsg) = 0
+                   AND (card <> 's2' OR num_nulls(
+                       tile, baseline, boa_offset, cloud_cover, datatake, datastrip, processed) = 0)""",
+            catalogue=config.tables.catalogue.sql,
+        ),
+        [card, start, end],
+    )
+    records = (Record(**row | {"footprint": wkb.loads(row["footprint"])}) for row in rows)
+    return {record.reference: record for record in records}

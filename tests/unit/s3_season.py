@@ -1,0 +1,30 @@
+"""A season whose archive is a bucket of S3."""
+
+from pathlib import Path
+
+from .conftest import Season
+from .s3_server import Fault, Proxy
+
+
+def extract(
+    season: Season,
+    fault: Fault | None = None,
+    known: Proxy | None = None,
+    lines: list[str] | None = None,
+) -> list[str]:
+    if known and fault:
+        known.fault = fault
+    return season.extract(season.database.configured(), lines)
+
+
+def scratch(season: Season) -> list[Path]:
+    folder = season.config.cache / "eodata" / "scenes"
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def pending(season: Season) -> None:
+    """Nothing is extracted, and nothing blamed for it."""
+    assert season.rows("SELECT DISTINCT state, attempts, reason FROM tasks") == [("ready", 0, None)]
+    assert season.rows("SELECT count(*) FROM sigs") == [(0,)]
+    assert set(season.rows("SELECT status FROM dias_catalogue")) <= {("ingested",), ("inprogress",)}
+    assert not scratch(season)

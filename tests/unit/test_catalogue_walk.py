@@ -1,0 +1,141 @@
+"""`cbmctl catalogue sync --source archive` again: what is entered stays, and is not opened once more."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from shapely import box
+
+from cbmctl.catalogue import archive
+from cbmctl.catalogue.record import Card, Record
+from cbmctl.errors import UserError
+
+from ..conftest import Database
+from .products import FOLDER, NAME, make_product, metadata, reflectance, write_image
+from .searching import answered, command, rows, with_areas
+
+pytestmark = pytest.mark.postgis
+
+YEAR = ("2022-01-01", "2023-01-01")
+LATER, APRIL = NAME.replace("20220305T102921", "20220404T102921"), FOLDER.replace("2022/03/05", "2022/04/04")
+WHOLE = metadata(
+    cloud="7",
+    acquisition='<Datatake datatakeIdentifier="GS2A_20220305T102921_034994_N04.00"/>'
+    '<Granule datastripIdentifier="S2A_OPER_MSI_L2A_DS_VGS2_20220305T135811_S20220305T102921_N04.00"/>',
+)
+BS = "S1A_IW_GRDH_1SDV_20220305T053232_20220305T053257_019039_020331_0A1B_CARD_BS"
+
+
+@pytest.fixture
+def root(zurich: Database) -> Path:
+    """An archive with a product in each of two months, whose metadata leave nothing open."""
+    root = zurich.config.eodata
+    make_product(root, {"B02_10m": reflectance()}, WHOLE)
+    make_product(root, {"B02_10m": reflectance()}, WHOLE, name=LATER, folder=APRIL)
+    return root
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the products that are opened from now on."""
+    names: list[str] = []
+    describe = archive.describe
+
+    def telling(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
+        names.append(match.string)
+        return describe(root, path, card, match)
+
+    monkeypatch.setattr(archive, "describe", telling)
+    return names
+
+
+def sync(database: Database, *options: str, aoi: str = "zurich", card: str = "s2") -> dict[str, Any]:
+    return answered(command(database, "sync", aoi, *YEAR, card, "--source", "archive", *options))
+
+
+def test_what_is_known_is_not_opened_again(zurich: Database, root: Path, opened: list[str]) -> None:
+    assert sync(zurich)["added"] == opened == [NAME, LATER]
+    opened.clear()
+    (root / FOLDER / NAME / "MTD_MSIL2A.xml").unlink()
+    for option in ("--check", "--since=last"):
+        again = sync(zurich, option)
+        assert (again["changed"], again["known"], again["broken"]) == (False, 2, [])
+        assert [line["count"] for line in again["summary"]] == [2]
+    assert opened == []
+    third = LATER.replace("135811", "235811")
+    make_product(root, {"B02_10m": reflectance()}, WHOLE, name=third, folder=APRIL)
+    answer = sync(zurich)
+    assert (answer["added"], answer["known"], opened) == ([third], 2, [third])
+
+
+def test_what_a_service_entered_is_opened_until_it_is_complete(
+    zurich: Database, root: Path, opened: list[str]
+) -> None:
+    sync(zurich)
+    before = rows(zurich, "dias_catalogue.*::text")
+    with zurich.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET boa_offset = NULL WHERE reference = %s", [NAME])
+        conn.execute("UPDATE dias_catalogue SET datastrip = NULL WHERE reference = %s", [LATER])
+    opened.clear()
+    assert sync(zurich)["completed"] == opened == [NAME, LATER]
+    assert rows(zurich, "dias_catalogue.*::text") == before
+    opened.clear()
+    (root / "Sentinel-2/MSI/L2A").rename(root / "Sentinel-2/MSI/L2A_N0500")  # followed without a look inside
+    assert (sync(zurich)["completed"], opened) == ([NAME, LATER], [])
+    assert all("L2A_N0500" in path for (path,) in rows(zurich, "path"))
+    with zurich.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET online = false, status = 'offline'")
+    assert (sync(zurich)["completed"], opened) == ([NAME, LATER], [])
+    assert set(rows(zurich, "status, online")) == {("ingested", True)}
+
+
+@pytest.mark.usefixtures("root")
+def test_what_is_known_beside_the_area_is_not_opened(zurich: Database, opened: list[str]) -> None:
+    sync(zurich)
+    opened.clear()
+    with_areas(zurich, bern=box(7.4, 46.9, 7.5, 47.0))
+    result = command(zurich, "sync", "bern", *YEAR, "s2", "--source", "archive")
+    assert isinstance(result.exception, UserError)
+    assert "meets area 'bern', only others (32TMT)" in str(result.exception)
+    assert opened == []
+
+
+def test_radar_that_is_known_is_not_opened_again(zurich: Database, opened: list[str]) -> None:
+    folder = zurich.config.eodata / "Sentinel-1/SAR/CARD-BS/2022/03/05" / BS
+    write_image(folder / f"{BS}.data" / "Gamma0_VH.img", np.ones((30, 30), np.float32), 10, driver="ENVI")
+    assert sync(zurich, card="bs")["added"] == opened == [BS]
+    opened.clear()
+    assert (sync(zurich, card="bs")["known"], opened) == (1, [])
+    with zurich.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET epsg = NULL")  # as a service leaves it
+    assert sync(zurich, card="bs")["completed"] == opened == [BS]
+
+
+def test_months_before_the_mount_died_stay(
+    zurich: Database, root: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, entries = root.with_name("away"), archive._entries
+
+    def unmounted(folder: Path, *arguments: Any) -> list[Path]:
+        if "2022/04" in folder.as_posix():
+            root.rename(away)
+            root.mkdir()
+        return entries(folder, *arguments)
+
+    monkeypatch.setattr(archive, "_entries", unmounted)
+    result = command(zurich, "sync", "zurich", *YEAR, "s2", "--source", "archive")
+    assert isinstance(result.exception, UserError)
+    assert str(result.exception) == (
+        f"the archive {root} went away while it was read (it is empty now): mount it and sync again; what was"
+        " entered before stays"
+    )
+    assert rows(zurich, "reference") == [(NAME,)]
+    monkeypatch.setattr(archive, "_entries", entries)
+    root.rmdir()
+    away.rename(root)
+    opened.clear()
+    answer = sync(zurich)
+    assert (answer["added"], answer["known"], opened) == ([LATER], 1, [LATER])
+    assert [line["count"] for line in answer["summary"]] == [2]
