@@ -44,7 +44,7 @@ def test_an_archive_that_refuses_everything_fails_no_scene(
     [
         (
             "403 AccessDenied",
-            r"cannot be fetched \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
+            r"in it not be read \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
             True,
         ),
         ("401 Unauthorized", r"the keys from .*s3\.keys", True),

@@ -138,8 +138,11 @@ class Bucket:
         self._scratch.close()
 
     def _blame(self, what: str, error: _RequestError) -> ArchiveError | SceneError:
-        """Return whose error it is: the scene's, or the archive's where others would fare no better."""
-        if error.problem.denied or error.problem.throttled:
+        """Return whose error it is: the scene's, or the archive's where others would fare no better.
+
+        What is denied may be this object alone: `check` knows whether others are, too.
+        """
+        if error.problem.throttled:
             return self._away(what, error)
         return SceneError("Rio error", f"{what}: {error}")
 
