@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import shapely
@@ -64,15 +65,24 @@ def normal(card: Card, told: Told) -> Record:
             tile=tile,
             # the name says it too, and in one form
             baseline=f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
-            cloud_cover=told.cloud_cover if card.name == "s2" else None,
-            datatake=told.datatake,
-            datastrip=told.datastrip,
+            cloud_cover=_number(told.cloud_cover) if card.name == "s2" else None,
+            datatake=_word(told.datatake),
+            datastrip=_word(told.datastrip),
             processed=utc(told.processed) or made_at(name),
             published=utc(told.published),
             online=told.online,
         )
     except (ValueError, TypeError) as error:
         raise SceneError("Rio error", f"it is described wrongly: {error}") from error
+
+
+def _number(told: object) -> float | None:
+    """Return a number as it goes into the table; anything else is as if nothing were told."""
+    return float(told) if isinstance(told, int | float) and isfinite(told) else None
+
+
+def _word(told: object) -> str | None:
+    return told if isinstance(told, str) else None
 
 
 def reference(card: Card, name: str) -> str:
