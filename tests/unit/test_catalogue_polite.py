@@ -3,13 +3,19 @@
 import json
 import socket
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from shapely import box
 
 from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import Manners
+from cbmctl.catalogue.polite import Manners, ServiceError
+from cbmctl.catalogue.record import CARDS
+from cbmctl.catalogue.service import Question
+from cbmctl.catalogue.slicing import complete
+from cbmctl.catalogue.stac import Stac
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
@@ -119,6 +125,31 @@ def test_a_service_that_is_not_there(area: Database) -> None:
     refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
 
 
+def test_a_stac_answer_ends_where_the_service_says_so_and_nowhere_else() -> None:
+    """Neither a page without products nor an answer that is no list of them is the end."""
+    known = Catalogue([])
+
+    def page(first: int, number: int, following: int | None) -> Callable[[BaseHTTPRequestHandler], None]:
+        items = [
+            {"id": f"{n}", "properties": {"datetime": "2024-02-06T04:11:37Z"}} for n in range(first, number)
+        ]
+        links = [] if following is None else [{"rel": "next", "href": f"{url}/search?token={following}"}]
+        return lambda handler: reply(handler, 200, {"features": items, "links": links})
+
+    start = datetime(2024, 2, 1)
+    question = Question(CARDS["s2"], start, start + timedelta(days=29), box(30, 52, 31, 53))
+    with serve(known) as url:
+        stac = Stac(polite.polite_session(print), url)
+        known.faults.extend([page(0, 0, 1), page(0, 7, 2), page(0, 0, 3), page(7, 9, None)])
+        assert len(complete(stac, question)) == 9
+        known.faults.extend([page(0, 99, 1), lambda handler: reply(handler, 200, {"message": "try later"})])
+        with pytest.raises(ServiceError, match="does not answer as STAC does"):
+            complete(stac, question)
+        known.faults.extend([page(0, 5, 1), page(0, 0, 2), page(0, 0, 1)])
+        with pytest.raises(ServiceError, match="in a circle"):
+            complete(stac, question)
+
+
 def test_stac_says_the_same(area: Database, catalogue: tuple[Catalogue, str]) -> None:
     known, url = catalogue
     for faults, sentence in (
@@ -128,6 +159,10 @@ def test_stac_says_the_same(area: Database, catalogue: tuple[Catalogue, str]) ->
         ),
         ([hang_up] * 3, "/search does not answer (it hung up, 3 attempts)"),
         ([lambda handler: reply(handler, 200, {"features": 7})], "does not answer as STAC does"),
+        # what is no list of products is no end of one
+        ([lambda handler: reply(handler, 200, {"detail": "hello"})], "does not answer as STAC does"),
+        ([lambda handler: reply(handler, 200, {})], "does not answer as STAC does"),
+        ([lambda handler: reply(handler, 200, [])], "does not answer as STAC does"),
         ([lambda handler: reply(handler, 400, {"code": "BadRequest"})], "refuses the search (HTTP 400: "),
     ):
         known.faults.extend(faults)

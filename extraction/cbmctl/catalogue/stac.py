@@ -1,11 +1,13 @@
 """STAC, the interface of the Copernicus Data Space for Sentinel-2, by pystac-client."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import requests
 import shapely
+from pystac import Link
 from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
@@ -56,14 +58,36 @@ class Stac:
             fields=_FIELDS,
             limit=page_size,
         )
-        pages = items.pages_as_dicts()
-        while page := self._next(pages):
+        source: str | Link = items.url
+        asked = set[str]()
+        # not the client's own loop: to that an answer that lists nothing, or is no list, is the end
+        while True:
+            features, total, following = self._read(source, items)
             # the count is of the whole answer, not of what lies before the end
-            yield Page(page["features"], page.get("numberMatched"))
+            yield Page(features, total)
+            if following is None:
+                return
+            source = Link.from_dict(following)
+            if (way := json.dumps(following, sort_keys=True)) in asked:
+                raise ServiceError(
+                    f"{self.url} leads from page to page in a circle, so that the rest cannot be read: try"
+                    " again later, or choose another --source"
+                )
+            asked.add(way)
 
-    def _next(self, pages: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+    def _read(
+        self, source: str | Link, items: ItemSearch
+    ) -> tuple[list[Product], int | None, dict[str, Any] | None]:
+        """Return what a page lists, how many there are on all pages, and the way to the next one."""
         try:
-            return next(pages, None)
+            page = self._io.read_json(source, method=items.method, parameters=items.get_parameters())
+            features, following = page["features"], None
+            if not isinstance(features, list):
+                raise TypeError(f"features is {features!r}")
+            for link in page.get("links", []):
+                if link["rel"] == "next":
+                    following = {"href": str(link["href"]), **link}
+            return features, page.get("numberMatched"), following
         except APIError as error:
             if isinstance(error.__context__, ServiceError):
                 raise error.__context__ from None
