@@ -1,0 +1,290 @@
+"""The role `precheck` on the archive and its catalogue: what it says of an inventory, and what it asks."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from cbmctl.catalogue.odata import URL as ODATA
+from cbmctl.catalogue.sources import source
+from cbmctl.catalogue.stac import URL as STAC
+from cbmctl.config import Config
+from cbmctl.eodata.settings import S3, read_eodata
+from cbmctl.section import Section
+
+from ..conftest import REPOSITORY
+
+SECRET = "5ecret0fTheArchive"
+BUCKET = {"endpoint": "https://s3.example.org"}
+UNMOUNTED = "with tenant_eodata_s3 and tenant_eodata_access direct nothing is mounted"
+NONE = "holds none; write ACCESS_KEY:SECRET_KEY into it on one line, mode 0600, or correct"
+# lines of an inventory, and what is said of them
+SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "usual": ({}, []),
+    "a certificate that is not there": (
+        {"eodata_s3": {**BUCKET, "ca_file": "/absent"}},
+        ["The certificate /absent does not exist on the control host; put it there or correct ca_file in"],
+    ),
+    "archive mounted by the image": ({"catalogue_source": "archive"}, []),
+    "archive mounted by us": (
+        {"catalogue_source": "archive", "eodata_s3": BUCKET, "eodata_access": "mount"},
+        [],
+    ),
+    "archive not mounted": ({"catalogue_source": "archive", "eodata_s3": BUCKET}, [UNMOUNTED]),
+    "archive with an address": (
+        {"catalogue_source": "archive", "catalogue_url": "https://a.example"},
+        ["tenant_catalogue_url https://a.example is of no use with tenant_catalogue_source archive"],
+    ),
+    "two services at one address": (
+        {"catalogue_url": "a.example"},
+        [
+            "tenant_catalogue_url a.example cannot be both services of tenant_catalogue_source service",
+            "tenant_catalogue_url a.example is no address; write it with https://.",
+        ],
+    ),
+    "a service of one's own": (
+        {"catalogue_source": "odata", "cards": ["s2", "bs"], "catalogue_url": "https://a.example"},
+        [],
+    ),
+    "opensearch": (
+        {"catalogue_source": "opensearch"},
+        ["tenant_catalogue_source opensearch needs an address"],
+    ),
+    "radar in STAC": (
+        {"catalogue_source": "stac", "cards": ["s2", "bs", "c12"]},
+        [
+            "STAC has no collection for bs, c12 (tenant_cards);"
+            " set tenant_catalogue_source to service or odata, or leave out those cards."
+        ],
+    ),
+    "radar in a STAC of one's own": (
+        {"catalogue_source": "stac", "cards": ["c6"], "catalogue_url": "https://a.example"},
+        ["set tenant_catalogue_source to odata and tenant_catalogue_url to its address, or leave out"],
+    ),
+    "keys by a relative path": (
+        {"eodata_keys_file": "secrets/eodata.keys"},
+        ["tenant_eodata_keys_file secrets/eodata.keys is relative; write it from / or ~."],
+    ),
+    "keys that are not there": ({"eodata_keys_file": "/absent"}, ["the file /absent does not exist"]),
+    "no keys": (
+        {"eodata_keys_file": "/dev/null"},
+        [f"There are no keys to the archive: the file /dev/null {NONE}"],
+    ),
+    "keys that are a folder": ({"eodata_keys_file": "/etc/"}, [NONE, "mode 0755); chmod 600"]),
+}
+# a file of keys, its mode, and what is said of it
+KEYS: dict[str, tuple[bytes, int, list[str]]] = {
+    "good": (f"ACCESS:{SECRET}\n".encode(), 0o600, []),
+    "good-of-windows": (f"ACCESS:{SECRET}\r\n".encode(), 0o400, []),
+    "open": (f"ACCESS:{SECRET}".encode(), 0o640, ["has mode 0640); chmod 600 "]),
+    "one": (SECRET.encode(), 0o600, [NONE]),
+    "one-open": (f":{SECRET}\n".encode(), 0o604, [NONE, "has mode 0604); chmod 600 "]),
+    "apart": (f"ACCESS: {SECRET}\n".encode(), 0o600, [NONE]),
+    "lines": (f"ACCESS:{SECRET}\nACCESS:{SECRET}\n".encode(), 0o600, [NONE]),
+    "no-text": (b"ACCESS:\xff\xfe" + SECRET.encode(), 0o600, [NONE]),
+}
+# what is asked: source, cards, url
+ASKED = [
+    ("service", ["s2"], ""),
+    ("service", ["bs", "c6"], ""),
+    ("service", ["s2", "bs", "c12"], ""),
+    ("odata", ["s2", "bs"], ""),
+    ("stac", ["s2"], ""),
+    ("stac", ["s2"], "https://a.example/v1"),
+    ("odata", ["s2"], "https://a.example/v1"),
+    ("opensearch", ["bs"], "https://a.example/v1"),
+]
+# and where nothing is, by a walk of the archive or a mistake
+UNASKED = [
+    ("archive", ["s2", "bs"], ""),
+    ("archive", ["s2"], "https://a.example"),
+    ("service", ["s2"], "https://a.example"),
+    ("opensearch", ["s2"], ""),
+    ("stac", ["s2"], "a.example"),
+    ("mistyped", ["s2"], ""),
+]
+
+
+def role_variables(role: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / "roles" / role / "vars/main.yml").read_text())
+    return found
+
+
+def play(directory: Path, hosts: Mapping[str, Mapping[str, Any]], *tasks: Mapping[str, Any]) -> str:
+    """Run tasks for hosts that are this machine, as talkative as people make it, and return what is said."""
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (directory / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": local}}))
+    one = {"hosts": "all", "gather_facts": False, "tasks": tasks}
+    (directory / "play.yml").write_text(json.dumps([one]))
+    command = [Path(sys.executable).parent / "ansible-playbook", "-vvv", "-i", directory / "hosts.json"]
+    run = subprocess.run(
+        [*command, directory / "play.yml"],
+        env=os.environ | {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run.stdout + run.stderr
+
+
+def precheck(
+    directory: Path, part: str, result: str, cases: Sequence[Mapping[str, Any]], *, run: bool = True
+) -> tuple[list[Any], str]:
+    """Run a part of the role for many inventories at once; return a variable of each, and what was said."""
+    hosts = {
+        f"case{number}": {f"precheck_{name}": value for name, value in lines.items()}
+        for number, lines in enumerate(cases)
+    }
+    written = {
+        "content": f"{{{{ {result} | to_json }}}}",
+        "dest": f"{directory}/{{{{ inventory_hostname }}}}.json",
+        "mode": "0600",
+    }
+    said = play(
+        directory,
+        hosts,
+        {"ansible.builtin.import_role": {"name": "precheck", "tasks_from": part}, "when": run},
+        {"ansible.builtin.copy": written},
+    )
+    files = [directory / f"{host}.json" for host in hosts]
+    assert all(file.exists() for file in files), said
+    return [json.loads(file.read_text()) for file in files], said
+
+
+def about_archive(sentences: list[str]) -> list[str]:
+    """Leave out what is said of the parcels and the period, which the cases are silent about."""
+    return [each for each in sentences if re.search("archive|catalogue|STAC|eodata", each)]
+
+
+def match(told: list[str], expected: list[str]) -> bool:
+    return len(told) == len(expected) and all(any(part in one for one in told) for part in expected)
+
+
+def test_mistakes_about_the_archive_are_told_and_no_key_is(tmp_path: Path) -> None:
+    cases: dict[str, dict[str, Any]] = {name: lines for name, (lines, _) in SAID.items()}
+    expected = {name: said for name, (_, said) in SAID.items()}
+    for name, (content, mode, told) in KEYS.items():
+        file = tmp_path / f"{name}.keys"
+        file.write_bytes(content)
+        file.chmod(mode)
+        cases[name], expected[name] = {"eodata_s3": BUCKET, "eodata_keys_file": str(file)}, told
+    found, said = precheck(tmp_path, "control", "precheck_problems_control", list(cases.values()))
+    told_of = {name: about_archive(told) for name, told in zip(cases, found, strict=True)}
+    wrong = {name: told for name, told in told_of.items() if not match(told, expected[name])}
+    assert not wrong
+    assert SECRET not in said
+    assert all("\n" not in sentence for told in found for sentence in told)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_keys_that_pass_are_keys_to_cbmctl(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, _, told = KEYS[name]
+    if NONE in told:
+        return
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    (tmp_path / "keys").write_bytes(content)
+    eodata = BUCKET | {"key_file": str(tmp_path / "keys")}
+    found = read_eodata(Section(tmp_path, "", {"eodata": eodata}))
+    assert isinstance(found, S3)
+    assert found.keys() == ("ACCESS", SECRET)
+
+
+def test_the_addresses_are_those_of_cbmctl() -> None:
+    assert role_variables("precheck")["precheck_catalogue_addresses"] == {"stac": STAC, "odata": ODATA}
+
+
+def test_what_is_asked_is_what_cbmctl_will_ask(tmp_path: Path) -> None:
+    cases = [
+        {"catalogue_source": name, "cards": cards, "catalogue_url": url}
+        for name, cards, url in ASKED + UNASKED
+    ]
+    found, _ = precheck(tmp_path, "catalogue", "precheck_catalogue_asked", cases, run=False)
+    note, config = (lambda _line: None), cast(Config, None)
+    expected = [
+        {source(None if name == "service" else name, card, url or None, config, note).place for card in cards}
+        for name, cards, url in ASKED
+    ]
+    assert [sorted(each) for each in found[: len(ASKED)]] == [sorted(each) for each in expected]
+    assert found[len(ASKED) :] == [[]] * len(UNASKED)
+
+
+@contextmanager
+def refusing() -> Iterator[tuple[str, list[str]]]:
+    """A service that answers every question with a refusal, and the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_refusal_is_an_answer_and_silence_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = "http://127.0.0.1:9"
+    # cbmctl's container has none
+    monkeypatch.setenv("http_proxy", nobody)
+    with refusing() as (address, asked):
+        found, _ = precheck(
+            tmp_path,
+            "catalogue",
+            "precheck_catalogue_silence",
+            [
+                {"catalogue_source": "stac", "catalogue_url": f"{address}/v1"},
+                {"catalogue_source": "odata", "catalogue_url": nobody},
+                {"catalogue_source": "archive", "catalogue_url": address},
+            ],
+        )
+    assert asked == ["/v1"]
+    refused = "Request failed: <urlopen error [Errno 111] Connection refused>"
+    assert found == [[], [f"{nobody} ({refused})"], []]
+
+
+def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
+    required = {
+        **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata", "aoi"], "/absent"),
+        **dict.fromkeys(["parcels_table", "start", "end"], "absent"),
+        "database_port": 1,
+        "eodata_s3": BUCKET,
+    }
+    (tmp_path / "one.keys").write_text(SECRET)
+    files = {"nothing": "/dev/null", "absent": "/absent", "one": str(tmp_path / "one.keys")}
+    hosts = {
+        host: {
+            f"worker_image_{name}": value for name, value in {**required, "eodata_keys_file": file}.items()
+        }
+        for host, file in files.items()
+    }
+    said = play(tmp_path, hosts, {"ansible.builtin.include_role": {"name": "worker_image"}})
+    said = " ".join(said.split())
+    for file, word in zip(files.values(), ["holds no keys", "does not exist", "holds no keys"], strict=True):
+        assert f"The keys to the archive are to be in {file} of the control host, which {word}:" in said
+    assert SECRET not in said
+
+
+def test_both_roles_know_keys_by_the_same_rule() -> None:
+    precheck_rule = role_variables("precheck")["precheck_keys_are_there"]
+    worker_rule = role_variables("worker_image")["worker_image_eodata_keys_are_there"]
+    assert precheck_rule.replace("precheck_", "worker_image_") == worker_rule
