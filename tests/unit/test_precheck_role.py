@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from cbmctl.catalogue.odata import URL as ODATA
 from cbmctl.catalogue.sources import source
@@ -41,19 +43,16 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
         [],
     ),
     "archive not mounted": ({"catalogue_source": "archive", "eodata_s3": BUCKET}, [UNMOUNTED]),
-    "archive with an address": (
-        {"catalogue_source": "archive", "catalogue_url": "https://a.example"},
-        ["tenant_catalogue_url https://a.example is of no use with tenant_catalogue_source archive"],
+    "what is no address": (
+        {"catalogue_urls": {"stac": "a.example"}},
+        ["stac in tenant_catalogue_urls (a.example) is no address; write it with https://."],
     ),
-    "two services at one address": (
-        {"catalogue_url": "a.example"},
-        [
-            "tenant_catalogue_url a.example cannot be both services of tenant_catalogue_source service",
-            "tenant_catalogue_url a.example is no address; write it with https://.",
-        ],
+    "what are no addresses": (
+        {"catalogue_urls": {"stac": "", "odata": "b"}},
+        ["stac and odata in tenant_catalogue_urls (empty, b) is no address; write it with https://."],
     ),
     "a service of one's own": (
-        {"catalogue_source": "odata", "cards": ["s2", "bs"], "catalogue_url": "https://a.example"},
+        {"cards": ["s2", "bs"], "catalogue_urls": {"odata": "https://a.example"}},
         [],
     ),
     "opensearch": (
@@ -66,10 +65,6 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
             "STAC has no collection for bs, c12 (tenant_cards);"
             " set tenant_catalogue_source to service or odata, or leave out those cards."
         ],
-    ),
-    "radar in a STAC of one's own": (
-        {"catalogue_source": "stac", "cards": ["c6"], "catalogue_url": "https://a.example"},
-        ["set tenant_catalogue_source to odata and tenant_catalogue_url to its address, or leave out"],
     ),
     "keys by a relative path": (
         {"eodata_keys_file": "secrets/eodata.keys"},
@@ -93,25 +88,27 @@ KEYS: dict[str, tuple[bytes, int, list[str]]] = {
     "lines": (f"ACCESS:{SECRET}\nACCESS:{SECRET}\n".encode(), 0o600, [NONE]),
     "no-text": (b"ACCESS:\xff\xfe" + SECRET.encode(), 0o600, [NONE]),
 }
-# what is asked: source, cards, url
-ASKED = [
-    ("service", ["s2"], ""),
-    ("service", ["bs", "c6"], ""),
-    ("service", ["s2", "bs", "c12"], ""),
-    ("odata", ["s2", "bs"], ""),
-    ("stac", ["s2"], ""),
-    ("stac", ["s2"], "https://a.example/v1"),
-    ("odata", ["s2"], "https://a.example/v1"),
-    ("opensearch", ["bs"], "https://a.example/v1"),
+OWN = {"stac": "https://s.example/v1", "odata": "https://o.example/v1", "opensearch": "https://r.example"}
+# what is asked: source, cards, services of one's own
+ASKED: list[tuple[str, list[str], dict[str, str]]] = [
+    ("service", ["s2"], {}),
+    ("service", ["bs", "c6"], {}),
+    ("service", ["s2", "bs", "c12"], {}),
+    ("service", ["s2", "bs"], {"stac": OWN["stac"]}),
+    ("service", ["s2", "bs"], OWN),
+    ("odata", ["s2", "bs"], {}),
+    ("odata", ["s2"], OWN),
+    ("stac", ["s2"], {}),
+    ("stac", ["s2"], OWN),
+    ("opensearch", ["bs"], OWN),
 ]
 # and where nothing is, by a walk of the archive or a mistake
-UNASKED = [
-    ("archive", ["s2", "bs"], ""),
-    ("archive", ["s2"], "https://a.example"),
-    ("service", ["s2"], "https://a.example"),
-    ("opensearch", ["s2"], ""),
-    ("stac", ["s2"], "a.example"),
-    ("mistyped", ["s2"], ""),
+UNASKED: list[tuple[str, list[str], dict[str, str]]] = [
+    ("archive", ["s2", "bs"], {}),
+    ("archive", ["s2"], OWN),
+    ("opensearch", ["s2"], {}),
+    ("stac", ["s2"], {"stac": "a.example"}),
+    ("mistyped", ["s2"], {}),
 ]
 
 
@@ -207,17 +204,26 @@ def test_the_addresses_are_those_of_cbmctl() -> None:
 
 def test_what_is_asked_is_what_cbmctl_will_ask(tmp_path: Path) -> None:
     cases = [
-        {"catalogue_source": name, "cards": cards, "catalogue_url": url}
-        for name, cards, url in ASKED + UNASKED
+        {"catalogue_source": name, "cards": cards, "catalogue_urls": urls}
+        for name, cards, urls in ASKED + UNASKED
     ]
     found, _ = precheck(tmp_path, "catalogue", "precheck_catalogue_asked", cases, run=False)
-    note, config = (lambda _line: None), cast(Config, None)
-    expected = [
-        {source(None if name == "service" else name, card, url or None, config, note).place for card in cards}
-        for name, cards, url in ASKED
+    assert [sorted(each) for each in found[: len(ASKED)]] == [
+        sorted({asked_by_cbmctl(name, card, urls) for card in cards}) for name, cards, urls in ASKED
     ]
-    assert [sorted(each) for each in found[: len(ASKED)]] == [sorted(each) for each in expected]
     assert found[len(ASKED) :] == [[]] * len(UNASKED)
+
+
+def asked_by_cbmctl(name: str, card: str, urls: dict[str, str]) -> str:
+    """The address that cbmctl asks with the options that the role catalogue gives it."""
+    given = {"catalogue_source": name, "catalogue_urls": urls, "catalogue_since_last": False, "item": card}
+    lines = {name: trust_as_template(line) for name, line in role_variables("catalogue").items()}
+    options = Templar(DataLoader(), variables=lines | given).evaluate_expression(
+        trust_as_template("catalogue_options")
+    )
+    told = dict(zip(options[::2], options[1::2], strict=True))
+    note, config = (lambda _line: None), cast(Config, None)
+    return source(told.get("--source"), card, told.get("--url"), config, note).place
 
 
 @contextmanager
@@ -252,9 +258,9 @@ def test_a_refusal_is_an_answer_and_silence_is_none(tmp_path: Path, monkeypatch:
             "catalogue",
             "precheck_catalogue_silence",
             [
-                {"catalogue_source": "stac", "catalogue_url": f"{address}/v1"},
-                {"catalogue_source": "odata", "catalogue_url": nobody},
-                {"catalogue_source": "archive", "catalogue_url": address},
+                {"catalogue_urls": {"stac": f"{address}/v1"}},
+                {"catalogue_source": "odata", "catalogue_urls": {"odata": nobody}},
+                {"catalogue_source": "archive", "catalogue_urls": {"stac": address}},
             ],
         )
     assert asked == ["/v1"]
