@@ -16,12 +16,7 @@ BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B1
 
 
 def metadata(
-    offsets: Mapping[int, int] | None = None,
-    *,
-    bands: str = "",
-    footprint: str = "",
-    cloud: str = "",
-    acquisition: str = "",
+    offsets: Mapping[int, int] | None = None, *, bands: str = "", footprint: str = "", cloud: str = ""
 ) -> str:
     """MTD_MSIL2A.xml with what differs between products."""
     listed = "".join(
@@ -31,7 +26,7 @@ def metadata(
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <n1:Level-2A_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-2A.xsd">
   <n1:General_Info>
-    <Product_Info><PROCESSING_BASELINE>04.00</PROCESSING_BASELINE>{acquisition}</Product_Info>
+    <Product_Info><PROCESSING_BASELINE>04.00</PROCESSING_BASELINE></Product_Info>
     <Product_Image_Characteristics>
       <QUANTIFICATION_VALUES_LIST>
         <BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>

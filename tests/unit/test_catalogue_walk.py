@@ -13,27 +13,22 @@ from cbmctl.catalogue.record import Card, Record
 from cbmctl.errors import UserError
 
 from ..conftest import Database
-from .products import FOLDER, NAME, make_product, metadata, reflectance, write_image
+from .products import FOLDER, NAME, make_product, reflectance, write_image
 from .searching import answered, command, rows, with_areas
 
 pytestmark = pytest.mark.postgis
 
 YEAR = ("2022-01-01", "2023-01-01")
 LATER, APRIL = NAME.replace("20220305T102921", "20220404T102921"), FOLDER.replace("2022/03/05", "2022/04/04")
-WHOLE = metadata(
-    cloud="7",
-    acquisition='<Datatake datatakeIdentifier="GS2A_20220305T102921_034994_N04.00"/>'
-    '<Granule datastripIdentifier="S2A_OPER_MSI_L2A_DS_VGS2_20220305T135811_S20220305T102921_N04.00"/>',
-)
 BS = "S1A_IW_GRDH_1SDV_20220305T053232_20220305T053257_019039_020331_0A1B_CARD_BS"
 
 
 @pytest.fixture
 def root(zurich: Database) -> Path:
-    """An archive with a product in each of two months, whose metadata leave nothing open."""
+    """An archive with a product in each of two months."""
     root = zurich.config.eodata
-    make_product(root, {"B02_10m": reflectance()}, WHOLE)
-    make_product(root, {"B02_10m": reflectance()}, WHOLE, name=LATER, folder=APRIL)
+    make_product(root, {"B02_10m": reflectance()})
+    make_product(root, {"B02_10m": reflectance()}, name=LATER, folder=APRIL)
     return root
 
 
@@ -65,7 +60,7 @@ def test_what_is_known_is_not_opened_again(zurich: Database, root: Path, opened:
         assert [line["count"] for line in again["summary"]] == [2]
     assert opened == []
     third = LATER.replace("135811", "235811")
-    make_product(root, {"B02_10m": reflectance()}, WHOLE, name=third, folder=APRIL)
+    make_product(root, {"B02_10m": reflectance()}, name=third, folder=APRIL)
     answer = sync(zurich)
     assert (answer["added"], answer["known"], opened) == ([third], 2, [third])
 
@@ -77,7 +72,7 @@ def test_what_a_service_entered_is_opened_until_it_is_complete(
     before = rows(zurich, "dias_catalogue.*::text")
     with zurich.connect() as conn:
         conn.execute("UPDATE dias_catalogue SET boa_offset = NULL WHERE reference = %s", [NAME])
-        conn.execute("UPDATE dias_catalogue SET datastrip = NULL WHERE reference = %s", [LATER])
+        conn.execute("UPDATE dias_catalogue SET processed = NULL WHERE reference = %s", [LATER])
     opened.clear()
     assert sync(zurich)["completed"] == opened == [NAME, LATER]
     assert rows(zurich, "dias_catalogue.*::text") == before
@@ -100,6 +95,13 @@ def test_what_is_known_beside_the_area_is_not_opened(zurich: Database, opened: l
     assert isinstance(result.exception, UserError)
     assert "meets area 'bern', only others (32TMT)" in str(result.exception)
     assert opened == []
+
+
+def test_real_products_are_opened_once(zurich: Database, opened: list[str], testdata: Path) -> None:
+    zurich.configured(eodata=str(testdata / "eodata"))
+    assert len(sync(zurich)["added"]) == len(opened) == 37
+    opened.clear()
+    assert (sync(zurich)["known"], opened) == (37, [])
 
 
 def test_radar_that_is_known_is_not_opened_again(zurich: Database, opened: list[str]) -> None:

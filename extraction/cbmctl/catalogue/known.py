@@ -16,7 +16,8 @@ def read_known(
 ) -> dict[str, Record]:
     """Return by reference the products of a card in [start, end) that lack nothing that the archive tells.
 
-    Of Sentinel-2 that is more than a service tells; of Sentinel-1 only the outline and the zone.
+    Not every product tells everything, so what counts is whether it was opened: of Sentinel-2 only that gives
+    the offset, and since it gives the datatake, too, the time of processing; of Sentinel-1 the zone.
     """
     rows = conn.cursor(row_factory=dict_row).execute(
         query(
@@ -24,8 +25,7 @@ def read_known(
                    baseline, boa_offset, cloud_cover, datatake, datastrip, processed
                FROM {catalogue}
                WHERE card = %s AND obstime >= %s AND obstime < %s AND num_nulls(footprint, epsg) = 0
-                   AND (card <> 's2' OR num_nulls(
-                       tile, baseline, boa_offset, cloud_cover, datatake, datastrip, processed) = 0)""",
+                   AND (card <> 's2' OR num_nulls(tile, baseline, boa_offset, processed) = 0)""",
             catalogue=config.tables.catalogue.sql,
         ),
         [card, start, end],
