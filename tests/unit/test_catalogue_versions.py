@@ -154,6 +154,17 @@ def test_radar_that_was_delivered_twice(season: Season) -> None:
         first, reference=first.reference.replace("__1A__", "__S1A_"), processed=datetime(2024, 11, 5)
     )
     assert enter(season, first, second).versions.superseded == pairs((first, second))
+    # the archive pairs one acquisition with each slice of the other pass that it meets, however little
+    others = [
+        changed(
+            first,
+            reference=f"S1A_20141031T095931__1A__20141019T{pair}_CARD-COH12",
+            processed=datetime(2025, 1, day),
+        )
+        for day, pair in enumerate(("095931_20141019T095956", "095956_20141019T100021"), start=1)
+    ]
+    assert not enter(season, *others).versions.superseded
+    assert {statuses(season)[pair.reference] for pair in (second, *others)} == {"ingested"}
 
 
 def test_what_is_not_online_waits_and_supersedes_nothing(season: Season) -> None:

@@ -1,8 +1,8 @@
 """Versions of one acquisition: which is for extraction, and how a newer one takes an older one's place.
 
 Products of the same card, satellite, sensing start and tile are versions of one acquisition: that start fixes
-the orbit as well. The newest is the one of the highest baseline, then of the latest processing. An older one
-is superseded
+the orbit as well. Of coherence, the other acquisition of the pair is the same, too. The newest is the one of
+the highest baseline, then of the latest processing. An older one is superseded
 
 - by a higher baseline of the same datastrip;
 - by a newer one that covers most of it, where both are of one datastrip, or a datastrip is not known;
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from cbmctl.config import Tables
@@ -191,33 +192,36 @@ def _versions(conn: psycopg.Connection, tables: Tables, references: Sequence[str
     """Read the acquisitions of scenes: those of several versions, and those that once had several."""
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
-            query(_VERSIONS, catalogue=tables.catalogue.sql, tasks=tables.tasks.sql),
+            query(_VERSIONS, catalogue=tables.catalogue.sql, tasks=tables.tasks.sql, view=_VIEW),
             {"references": list(references), "mostly": MOSTLY},
         ).fetchall()
     return [
-        _Version(acquisition=(row.pop("card"), row.pop("sensor"), row.pop("obstime"), row.pop("tile")), **row)
+        _Version(acquisition=(row.pop("card"), row.pop("sensor"), row.pop("obstime"), row.pop("view")), **row)
         for row in rows
     ]
 
 
+# What is seen at an instant: the tile or, of coherence, the pair. One acquisition is the main one of several
+# pairs, and its products have the same outline; their names tell the other's start and stop.
+_VIEW = sql.SQL(r"coalesce(d.tile, substring(d.reference FROM '(\d{8}T\d{6}_\d{8}T\d{6})_CARD[-_]COH'), '')")
 # A product that is not online supersedes nothing, unless it was extracted while it was.
 # Of a datastrip's name only the start of sensing stays when it is processed again: …_S20220217T183428_…
 _VERSIONS: LiteralString = """
     WITH touched AS (
-        SELECT DISTINCT card, sensor, obstime, coalesce(tile, '') AS tile
-        FROM {catalogue} WHERE reference = ANY(%(references)s)
+        SELECT DISTINCT card, sensor, obstime, {view} AS view
+        FROM {catalogue} d WHERE reference = ANY(%(references)s)
     ), version AS MATERIALIZED (
-        SELECT d.id, d.reference, d.card, d.sensor, d.obstime, t.tile, d.status, d.online, d.superseded_by,
+        SELECT d.id, d.reference, d.card, d.sensor, d.obstime, t.view, d.status, d.online, d.superseded_by,
             d.footprint, coalesce(d.baseline, '') COLLATE "C" AS baseline,
             coalesce(d.processed, d.published, '-infinity') AS processed,
             substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip,
-            count(*) OVER (PARTITION BY t.card, t.sensor, t.obstime, t.tile) AS versions
+            count(*) OVER (PARTITION BY t.card, t.sensor, t.obstime, t.view) AS versions
         FROM touched t JOIN {catalogue} d
-            ON (d.card, d.sensor, d.obstime, coalesce(d.tile, '')) = (t.card, t.sensor, t.obstime, t.tile)
+            ON (d.card, d.sensor, d.obstime, {view}) = (t.card, t.sensor, t.obstime, t.view)
     ), newer AS (
         SELECT o.id AS old, o.footprint AS place, n.*, n.baseline > o.baseline AS better,
             n.strip = o.strip AS same, n.strip IS NULL OR o.strip IS NULL AS unknown
-        FROM version o JOIN version n USING (card, sensor, obstime, tile)
+        FROM version o JOIN version n USING (card, sensor, obstime, view)
         WHERE (n.baseline, n.processed, n.reference) > (o.baseline, o.processed, o.reference)
             AND o.versions > 1 AND (n.online OR n.status IN ('extracted', 'inprogress'))
     ), cover AS (
@@ -230,7 +234,7 @@ _VERSIONS: LiteralString = """
             WHERE same AND better OR cover.mostly AND (unknown OR same OR better)))[1] AS newer
         FROM newer JOIN cover USING (old) GROUP BY old
     )
-    SELECT v.id, v.reference, v.card, v.sensor, v.obstime, v.tile, v.status, v.online,
+    SELECT v.id, v.reference, v.card, v.sensor, v.obstime, v.view, v.status, v.online,
         (SELECT count(*) FROM {tasks} WHERE obsid = v.id) AS tasks, v.superseded_by AS linked,
         verdict.newer AS newer
     FROM version v LEFT JOIN verdict ON old = id
