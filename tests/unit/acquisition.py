@@ -1,0 +1,86 @@
+"""Versions of one acquisition, for tests."""
+
+from dataclasses import replace as changed
+from datetime import datetime
+from pathlib import Path
+
+from shapely import box, wkb
+
+from cbmctl.catalogue.record import Record, as_footprint
+from cbmctl.catalogue.sync import Synced, store
+from cbmctl.catalogue.versions import Pair
+
+from .conftest import OFFSET, Season, pixels
+from .products import make_product, metadata
+
+PLACE = box(8, 47, 9, 48)
+STRIP = "S2A_OPER_MSI_L2A_DS_VGS1_20210305T135811_S20210305T102917_N04.00"
+
+
+def version(
+    baseline: str = "04.00",
+    made: str = "20210305T135811",
+    *,
+    strip: str | None = STRIP,
+    place: object = PLACE,
+) -> Record:
+    """One of the versions of an acquisition of 5 March 2021."""
+    name = f"S2A_MSIL2A_20210305T102921_N{baseline.replace('.', '')}_R108_T32TMT_{made}.SAFE"
+    return Record(
+        reference=name,
+        card="s2",
+        sensor="2A",
+        obstime=datetime(2021, 3, 5, 10, 29, 21),
+        path=f"Sentinel-2/MSI/L2A/2021/03/05/{name}",
+        footprint=as_footprint(place),  # type: ignore[arg-type]
+        epsg=32632,
+        tile="32TMT",
+        baseline=baseline,
+        datastrip=strip,
+        processed=datetime.strptime(made, "%Y%m%dT%H%M%S"),
+    )
+
+
+ORIGINAL = version()
+BETTER = version("05.00", "20230301T010203")
+AGAIN = version(made="20210306T080000")
+
+
+def enter(season: Season, *records: Record) -> Synced:
+    with season.database.connect() as conn:
+        return store(conn, season.config, records)
+
+
+def write(season: Season, record: Record, seed: int = 6) -> None:
+    """Put its product into the archive."""
+    assert record.path
+    make_product(
+        season.config.eodata,
+        pixels(seed),
+        metadata(dict.fromkeys(range(13), OFFSET)),
+        name=record.reference,
+        folder=str(Path(record.path).parent),
+    )
+
+
+def statuses(season: Season) -> dict[str, str]:
+    return dict(season.rows("SELECT reference, status FROM dias_catalogue"))  # type: ignore[arg-type]
+
+
+def pairs(*pairs: tuple[Record, Record]) -> tuple[Pair, ...]:
+    return tuple(Pair(old.reference, new.reference) for old, new in pairs)
+
+
+def here(season: Season, record: Record) -> Record:
+    """The same record with the footprint that the season's scenes have."""
+    ((place,),) = season.rows("SELECT ST_AsBinary(footprint) FROM dias_catalogue LIMIT 1")
+    return changed(record, footprint=wkb.loads(bytes(place)))
+
+
+def counted(season: Season) -> list[tuple[object, ...]]:
+    """References of scenes that clients count, with their rows; the others must have none."""
+    return season.rows(
+        """SELECT reference, status = 'extracted', (SELECT count(*) FROM sigs WHERE obsid = d.id) > 0,
+               (SELECT count(*) FROM hists WHERE obsid = d.id) > 0
+           FROM dias_catalogue d ORDER BY baseline"""
+    )
