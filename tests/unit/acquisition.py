@@ -84,3 +84,24 @@ def counted(season: Season) -> list[tuple[object, ...]]:
                (SELECT count(*) FROM hists WHERE obsid = d.id) > 0
            FROM dias_catalogue d ORDER BY baseline"""
     )
+
+
+def watch(season: Season) -> None:
+    """Have every transaction that touches a task leave behind what clients see then."""
+    with season.database.connect() as conn:
+        conn.execute(
+            """CREATE TABLE seen (rows bigint, different bigint);
+               CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                   INSERT INTO seen SELECT count(*), count(DISTINCT (pid, band)) FROM (
+                       SELECT pid, obsid, band FROM sigs UNION ALL SELECT pid, obsid, 'SCL' FROM hists
+                   ) s JOIN dias_catalogue d ON d.id = s.obsid WHERE status = 'extracted';
+                   RETURN NULL; END $$;
+               CREATE CONSTRAINT TRIGGER look AFTER INSERT OR UPDATE OR DELETE ON tasks
+                   DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()"""
+        )
+
+
+def seen_once(season: Season) -> bool:
+    """Whether clients saw the same parcels and bands all the time, and each of them once."""
+    seen = season.rows("SELECT DISTINCT rows, different FROM seen")
+    return len(seen) == 1 and seen[0][0] == seen[0][1] > 0

@@ -4,14 +4,29 @@ from dataclasses import replace as changed
 
 import pytest
 
+from cbmctl import tasks
 from cbmctl.catalogue.replace import offers, replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede
 from cbmctl.settling import settle
 
-from .acquisition import BETTER, ORIGINAL, STRIP, counted, enter, here, pairs, statuses, write
+from .acquisition import (
+    BETTER,
+    ORIGINAL,
+    STRIP,
+    counted,
+    enter,
+    here,
+    pairs,
+    seen_once,
+    statuses,
+    version,
+    watch,
+    write,
+)
 from .conftest import Season
+from .datatake import S2
 
 pytestmark = pytest.mark.postgis
 
@@ -69,19 +84,33 @@ def test_the_place_is_taken_in_the_transaction_of_the_last_rows(extracted: Seaso
     enter(season, here(season, BETTER))
     with connect(season.config, autocommit=True) as conn:
         replace(conn, season.config)
-    with season.database.connect() as conn:  # what every transaction of the worker leaves behind
-        conn.execute(
-            """CREATE TABLE seen (extracted bigint, doubles bigint);
-               CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                   INSERT INTO seen SELECT count(*) FILTER (WHERE status = 'extracted'),
-                       (SELECT count(*) FROM sigs s JOIN dias_catalogue d ON d.id = s.obsid
-                        WHERE d.status = 'superseded') FROM dias_catalogue;
-                   RETURN NULL; END $$;
-               CREATE CONSTRAINT TRIGGER look AFTER UPDATE ON tasks DEFERRABLE INITIALLY DEFERRED
-                   FOR EACH ROW EXECUTE FUNCTION look()"""
-        )
+    watch(season)
     season.extract()
-    assert set(season.rows("SELECT * FROM seen")) == {(1, 0)}
+    assert seen_once(season)
+    assert statuses(season) == {ORIGINAL.reference: "superseded", BETTER.reference: "extracted"}
+
+
+@pytest.mark.parametrize("overlap", ["first", "all"])
+def test_a_third_version_that_comes_while_the_second_is_extracted(extracted: Season, overlap: str) -> None:
+    config = extracted.database.configured(extraction={"s2": S2 | {"overlap": overlap}})
+    season = Season(extracted.database, config)
+    season.extract()
+    second, third = here(season, BETTER), here(season, version("05.10", "20240101T000000"))
+    write(season, third, seed=7)
+    enter(season, second)
+    watch(season)
+    with connect(config, autocommit=True) as conn:
+        replace(conn, config)
+        assert tasks.claim(conn, config, "worker")
+        assert enter(season, third).versions.offered == pairs((ORIGINAL, third), (second, third))
+    season.extract()
+    expected = {ORIGINAL.reference: "superseded", second.reference: "extracted", third.reference: "offered"}
+    assert statuses(season) == expected
+    with connect(config, autocommit=True) as conn:
+        assert tuple(replace(conn, config)) == pairs((second, third))
+    season.extract()
+    assert statuses(season) == expected | {second.reference: "superseded", third.reference: "extracted"}
+    assert seen_once(season)
 
 
 def test_an_offer_takes_the_place_of_what_failed_meanwhile(extracted: Season) -> None:
