@@ -2,12 +2,12 @@
 
 Products of the same card, satellite, sensing start and tile are versions of one acquisition: that start fixes
 the orbit as well. Of coherence, the other acquisition of the pair is the same, too. The newest is the one of
-the highest baseline, then of the latest processing. The place of an older one is taken by the newest of those
-that
+the highest baseline, then of the latest processing. The place of an older one is taken
 
-- have a higher baseline and the same datastrip, or
-- cover most of it together, where each has the same datastrip or a higher baseline, or a datastrip is not
-  known.
+- by a newer one of the same datastrip that covers most of it;
+- else by all newer ones that show something of it, where they cover most of it together and each has the same
+  datastrip or a higher baseline, or a datastrip is not known: the same acquisition, cut otherwise;
+- else by a higher baseline of the same datastrip.
 
 So the two halves of a tile that lies in two datastrips are both kept. docs/decisions/versions.md
 """
@@ -82,8 +82,22 @@ class Version:
         return self.baseline, self.processed, self.reference
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What the scenes that are done mean for the versions of an acquisition.
+
+    Attributes:
+        replaced: versions whose place is taken.
+        early: versions that are done and take the place of one that counts only together with others, which
+            are still to come: until then clients see the old one.
+    """
+
+    replaced: frozenset[Version]
+    early: frozenset[Version]
+
+
 class Acquisition:
-    """The versions of one acquisition, the order in which they were entered."""
+    """The versions of one acquisition, in the order in which they were entered."""
 
     def __init__(self, versions: Sequence[Version]) -> None:
         self.versions = tuple(versions)
@@ -98,14 +112,34 @@ class Acquisition:
         """Return the versions that are to take its place together, and are the newest themselves."""
         return self._successors[old]
 
-    def replaced(self) -> set[Version]:
-        """Return versions whose place is taken by what is extracted."""
-        taken = [version for version in self.versions if version.done or version.status == "No parcels"]
+    def settled(self, seen: Collection[int]) -> Settled:
+        """Work out whose place is taken by what is done.
+
+        Args:
+            seen: scenes that are extracted, as clients know; none of these is made to wait.
+        """
+        done = {version for version in self.versions if version.done}
+        ready = set(done)
+        while True:
+            gone = self._replaced(ready)
+            early = {
+                new
+                for old in self.versions
+                if old.counts and old not in gone
+                for new in _replacement(old, self._newest_first)
+                if new in ready and new.id not in seen
+            }
+            if not early:
+                return Settled(frozenset(gone), frozenset(done - ready))
+            ready -= early
+
+    def _replaced(self, ready: Collection[Version]) -> set[Version]:
+        taken = [version for version in self.versions if version in ready or version.status == "No parcels"]
         gone = set()
         for old in self._newest_first:
             if self._is_replaced(old, taken):
                 gone.add(old)
-                taken.append(old)  # what an even older one sees of this one is there as well
+                taken.append(old)  # what takes the place of this one does so of an older one as well
         return gone
 
     def _is_replaced(self, old: Version, taken: Sequence[Version]) -> bool:
@@ -121,9 +155,11 @@ def _replacement(old: Version, newest_first: Sequence[Version]) -> Sequence[Vers
     """Return those of the versions that take its place together."""
     newer = [new for new in newest_first if _may_replace(old, new)]
     same = [new for new in newer if _same_strip(old, new)]
+    if whole := [new for new in same if _share(old, [new]) >= MOSTLY]:
+        return whole[:1]
     parts = [new for new in newer if _share(old, [new]) > LITTLE]
     if _share(old, parts) >= MOSTLY:
-        return parts[:1]
+        return parts
     return [new for new in same if new.baseline > old.baseline][:1]
 
 

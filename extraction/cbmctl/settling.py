@@ -1,6 +1,6 @@
 """What the tasks of a scene mean for it: its status and reason, and the rows that it may have."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import psycopg
 
@@ -16,10 +16,11 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
 
     A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
     One that is extracted takes the place of the older versions of its acquisition, in the same transaction;
-    one that failed gives way to a newer version that was offered. Each parcel that a scene shares with other
-    tiles of the datatake stays in one of them.
+    where it does so only together with others, it is 'inprogress' until these are done. One that failed gives
+    way to a newer version that was offered. Each parcel that a scene shares with other tiles of the datatake
+    stays in one of them.
     """
-    _lock(conn, tables, obsids)
+    seen = _lock(conn, tables, obsids)
     conn.execute(
         query(
             """UPDATE {catalogue} d
@@ -45,14 +46,17 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         ),
         {"order": list(BANDSETS), "obsids": list(obsids)},
     )
-    _settle_versions(conn, tables, obsids)
-    settle_overlaps(conn, tables, obsids)
+    others = _settle_versions(conn, tables, obsids, seen)
+    settle_overlaps(conn, tables, [*obsids, *others])
 
 
-def _lock(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def _lock(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> set[int]:
     """Let nobody else change scenes, or others of their acquisitions, which may give way to them.
 
     Two workers may finish tasks of one scene at once; the second must see what the first has written.
+
+    Returns:
+        Those that are 'extracted'.
     """
     several = siblings(conn, tables, obsids)
     if several:  # tasks first: workers touch a task before its scene
@@ -63,33 +67,46 @@ def _lock(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> No
             ),
             [several],
         )
-    conn.execute(
+    rows = conn.execute(
         query(
-            "SELECT FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            "SELECT id, status FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
             catalogue=tables.catalogue.sql,
         ),
         [[*obsids, *several]],
     )
+    return {obsid for obsid, status in rows if status == "extracted"}
 
 
-def _settle_versions(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Let go of versions whose place is taken, and of those that failed while a newer one was offered."""
-    asked = set(obsids)
+def _settle_versions(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], seen: Collection[int]
+) -> list[int]:
+    """Let go of versions whose place is taken, and of those that failed while a newer one was offered.
+
+    Returns:
+        Scenes that waited for others to be done, and are extracted now.
+    """
+    asked, extracted = set(obsids), []
     for acquisition in acquisitions(conn, tables, obsids):
-        replaced = acquisition.replaced()
-        failed = {old for old in acquisition.versions if old.id in asked and _gives_way(acquisition, old)}
+        versions, settled = acquisition.versions, acquisition.settled(seen)
+        failed = {old for old in versions if old.id in asked and _gives_way(acquisition, old)}
         # of one that is being worked on, not yet
-        gone = {old for old in replaced | failed if old.status != "superseded" and not old.running}
-        _let_go(conn, tables, [old.id for old in gone])
+        gone = {old for old in settled.replaced | failed if old.status != "superseded" and not old.running}
+        early = [new.id for new in settled.early if new.status == "extracted"]
+        waited = {old for old in versions if old.done and old.status == "inprogress"} - settled.early - gone
         # an offer stays one while there is another scene that counts and that it would replace
         waited_for = {
             new
-            for old in acquisition.versions
+            for old in versions
             if old.status != "superseded" and old not in gone
             for new in acquisition.successors(old)
         }
         freed = {new for old in failed & gone for new in acquisition.successors(old)} - waited_for
+        _let_go(conn, tables, [old.id for old in gone])
+        _set_status(conn, tables, "inprogress", early, "done; waits for another part of what it replaces")
+        _set_status(conn, tables, "extracted", [new.id for new in waited])
         _set_status(conn, tables, "ingested", [new.id for new in freed if new.status == "offered"])
+        extracted += [new.id for new in waited]
+    return extracted
 
 
 def _gives_way(acquisition: Acquisition, old: Version) -> bool:
@@ -104,14 +121,16 @@ def _let_go(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> 
         _set_status(conn, tables, "superseded", obsids)
 
 
-def _set_status(conn: psycopg.Connection, tables: Tables, status: str, obsids: Sequence[int]) -> None:
+def _set_status(
+    conn: psycopg.Connection, tables: Tables, status: str, obsids: Sequence[int], reason: str | None = None
+) -> None:
     if obsids:
         conn.execute(
             query(
-                "UPDATE {catalogue} SET status = %s, reason = NULL WHERE id = ANY(%s)",
+                "UPDATE {catalogue} SET status = %s, reason = %s WHERE id = ANY(%s)",
                 catalogue=tables.catalogue.sql,
             ),
-            [status, list(obsids)],
+            [status, reason, list(obsids)],
         )
 
 

@@ -4,17 +4,22 @@ from dataclasses import replace as changed
 from datetime import datetime
 from pathlib import Path
 
-from shapely import box, wkb
+from pyproj import Transformer
+from shapely import box, transform, wkb
 
 from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.catalogue.sync import Synced, store
 from cbmctl.catalogue.versions import Pair
 
 from .conftest import OFFSET, Season, pixels
-from .products import make_product, metadata
+from .products import LEFT, TOP, make_product, metadata
 
 PLACE = box(8, 47, 9, 48)
 STRIP = "S2A_OPER_MSI_L2A_DS_VGS1_20210305T135811_S20210305T102917_N04.00"
+
+# Of the season's images, in metres from the top: the north shows parcel 1, the south parcel 7.
+PARTS = {"whole": (0, 400), "north": (0, 200), "south": (180, 400)}
+to_degrees = Transformer.from_crs(32632, 4326, always_xy=True)
 
 
 def version(
@@ -51,12 +56,29 @@ def enter(season: Season, *records: Record) -> Synced:
         return store(conn, season.config, records)
 
 
-def write(season: Season, record: Record, seed: int = 6) -> None:
-    """Put its product into the archive."""
+def cut(record: Record, part: str, strip: str) -> Record:
+    """The same record of a part of the tile, in a datastrip that begins at `strip`."""
+    first, last = PARTS[part]
+    place = box(LEFT, TOP - last, LEFT + 400, TOP - first)
+    return changed(
+        record,
+        footprint=as_footprint(transform(place, to_degrees.transform, interleaved=False)),
+        datastrip=f"S2A_OPER_MSI_L2A_DS_VGS1_{record.processed:%Y%m%dT%H%M%S}_S{strip}_N04.00",
+    )
+
+
+def write(season: Season, record: Record, seed: int = 6, part: str = "whole") -> None:
+    """Put its product into the archive, with nothing in it beside a part of the tile."""
     assert record.path
+    images = pixels(seed)
+    for name, image in images.items():
+        metres = int(name.split("_")[1][:-1])
+        first, last = PARTS[part]
+        image[: first // metres] = 0
+        image[last // metres :] = 0
     make_product(
         season.config.eodata,
-        pixels(seed),
+        images,
         metadata(dict.fromkeys(range(13), OFFSET)),
         name=record.reference,
         folder=str(Path(record.path).parent),
@@ -90,11 +112,11 @@ def watch(season: Season) -> None:
     """Have every transaction that touches a task leave behind what clients see then."""
     with season.database.connect() as conn:
         conn.execute(
+            # an image has an empty histogram of a parcel beside its data, and no other rows
             """CREATE TABLE seen (rows bigint, different bigint);
                CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                   INSERT INTO seen SELECT count(*), count(DISTINCT (pid, band)) FROM (
-                       SELECT pid, obsid, band FROM sigs UNION ALL SELECT pid, obsid, 'SCL' FROM hists
-                   ) s JOIN dias_catalogue d ON d.id = s.obsid WHERE status = 'extracted';
+                   INSERT INTO seen SELECT count(*), count(DISTINCT (pid, band))
+                   FROM sigs s JOIN dias_catalogue d ON d.id = s.obsid WHERE status = 'extracted';
                    RETURN NULL; END $$;
                CREATE CONSTRAINT TRIGGER look AFTER INSERT OR UPDATE OR DELETE ON tasks
                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()"""

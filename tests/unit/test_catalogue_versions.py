@@ -72,7 +72,7 @@ def test_both_halves_supersede_what_was_cut_otherwise(season: Season) -> None:
     first = version("05.00", "20230301T010203", strip="x_S20210305T102900_y", place=box(8, 47, 9, 47.6))
     second = version("05.00", "20230301T020304", strip="x_S20210305T103300_y", place=box(8, 47.5, 9, 48))
     done = enter(season, ORIGINAL, first, second)
-    assert done.versions.superseded == pairs((ORIGINAL, second))
+    assert done.versions.superseded == pairs((ORIGINAL, second), (ORIGINAL, first))
     assert list(statuses(season).values()).count("ingested") == 2
 
 

@@ -28,9 +28,9 @@ class Arranged:
     """What became of scenes that have several versions.
 
     Attributes:
-        superseded: scenes that are superseded from now on, with the newer one.
-        offered: scenes that are extracted, with a newer version that waits to replace them; also those that
-            were offered before.
+        superseded: scenes that are superseded from now on, with the newer one, or each part of it.
+        offered: scenes that are extracted, with a newer version, or each part of it, that waits to replace
+            them; also those that were offered before.
         renewed: references that were superseded or offered and are for extraction again.
     """
 
@@ -57,8 +57,8 @@ def arrange(conn: psycopg.Connection, tables: Tables, references: Sequence[str])
     """Find the versions of scenes and settle which of them is for extraction.
 
     Of what nobody has begun with, or has failed, an older version becomes 'superseded' at once. One that is
-    extracted, or being extracted, stays until the newer one, which becomes 'offered', is extracted as well
-    [`cbmctl.catalogue.replace`].
+    extracted, or being extracted, stays until the newer one, or all parts of it, is extracted as well, which
+    is 'offered' until somebody asks for it [`cbmctl.catalogue.replace`].
 
     Args:
         conn: a connection in a transaction that holds `lock`.
@@ -91,8 +91,9 @@ class _Arrangement:
 
     def settle(self, acquisition: Acquisition) -> None:
         """Decide about the versions of one acquisition."""
-        replaced, waited_for = acquisition.replaced(), set()
-        for old in acquisition.versions:
+        versions, waited_for = acquisition.versions, set()
+        replaced = acquisition.settled({new.id for new in versions if new.status == "extracted"}).replaced
+        for old in versions:
             successors = acquisition.successors(old)
             if (newer := successors[0].id if successors else None) != old.linked:
                 self._links.append((old.id, newer))
@@ -104,7 +105,7 @@ class _Arrangement:
             else:
                 self._superseded += [(old, new) for new in successors]
                 self._statuses[old.id] = "superseded"
-        for version in acquisition.versions:
+        for version in versions:
             newest = not acquisition.successors(version)
             if newest and version.status == "superseded":
                 self._renew(version)
