@@ -36,7 +36,7 @@ _SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BA
 
 
 def lock(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
-    """Let no other worker close a task of this scene's datatake until the transaction ends.
+    """Let no other worker close a task of this scene's datatake, or acquisition, until the transaction ends.
 
     Locks are taken in one order, by workers and by all others, so that nobody waits in a circle: datatake,
     tasks, rows of sigs and hists, catalogue. Whoever locks the table of tasks as a whole begins there.
@@ -44,7 +44,7 @@ def lock(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
     conn.execute(
         query(
             """SELECT pg_advisory_xact_lock(%s, hashtext(sensor || to_char(obstime, 'YYYYMMDDHH24MISS')))
-               FROM {catalogue} WHERE id = %s AND card = 's2'""",
+               FROM {catalogue} WHERE id = %s""",
             catalogue=tables.catalogue.sql,
         ),
         [_DATATAKE_SPACE, obsid],

@@ -1,4 +1,4 @@
-"""What statements about the queue have in common: tables and conditions."""
+"""What statements about the queue have in common: tables, conditions and words."""
 
 from typing import Any
 
@@ -8,6 +8,8 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 
 LOCK_SPACE = 0x43424D00
+# The manual's words for what failed, beside '!S3 …'.
+ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
 
 # Whether somebody works on the task t; takes LIVE_PARAMETERS.
 LIVE = sql.SQL(

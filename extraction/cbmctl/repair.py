@@ -20,8 +20,8 @@ from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.overlap import reopen
 from cbmctl.planning import WANTED, wanted
-from cbmctl.queue_sql import LIVE_PARAMETERS, names
-from cbmctl.settling import ERRORS, delete_rows, settle
+from cbmctl.queue_sql import ERRORS, LIVE_PARAMETERS, names
+from cbmctl.settling import delete_rows, settle
 
 # Of scenes that no worker is at: whether somebody has tried the task t since it was planned.
 _TOUCHED = sql.SQL("(t.state IN ('running', 'failed') OR (t.state = 'ready' AND t.attempts > 0))")

@@ -1,16 +1,14 @@
 """What the tasks of a scene mean for it: its status and reason, and the rows that it may have."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import psycopg
 
+from cbmctl.acquisitions import Acquisition, Version, acquisitions, siblings
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.overlap import reopen, settle_overlaps
-
-# The manual's words for what failed, beside '!S3 …'.
-ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
 
 
 def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
@@ -18,17 +16,11 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
 
     A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
     One that is extracted takes the place of the older versions of its acquisition, in the same transaction;
-    one that failed gives way to a newer version that was offered. Each parcel that a scene shares with other
-    tiles of the datatake stays in one of them.
+    where it does so only together with others, it is 'inprogress' until these are done. One that failed gives
+    way to a newer version that was offered. Each parcel that a scene shares with other tiles of the datatake
+    stays in one of them.
     """
-    # Two workers may finish tasks of one scene at once; the second must see what the first has written.
-    conn.execute(
-        query(
-            "SELECT FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
-            catalogue=tables.catalogue.sql,
-        ),
-        [list(obsids)],
-    )
+    seen = _lock(conn, tables, obsids)
     conn.execute(
         query(
             """UPDATE {catalogue} d
@@ -54,66 +46,91 @@ def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         ),
         {"order": list(BANDSETS), "obsids": list(obsids)},
     )
-    _supersede(conn, tables, obsids)
-    _give_way(conn, tables, obsids)
-    settle_overlaps(conn, tables, obsids)
+    others = _settle_versions(conn, tables, obsids, seen)
+    settle_overlaps(conn, tables, [*obsids, *others])
 
 
-def _supersede(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Let go of older versions of scenes that are extracted; of one that is being worked on, not yet."""
-    rows = conn.execute(
-        query(
-            """SELECT o.id FROM {catalogue} o JOIN {catalogue} n ON n.id = o.superseded_by
-               WHERE (o.superseded_by = ANY(%(obsids)s) OR o.id = ANY(%(obsids)s) AND o.superseded_by > 0)
-                 AND n.status = 'extracted' AND o.status <> 'superseded'
-                 AND NOT EXISTS (SELECT FROM {tasks} WHERE obsid = o.id AND state = 'running')""",
-            catalogue=tables.catalogue.sql,
-            tasks=tables.tasks.sql,
-        ),
-        {"obsids": list(obsids)},
-    ).fetchall()
-    _let_go(conn, tables, [obsid for (obsid,) in rows])
+def _lock(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> set[int]:
+    """Let nobody else change scenes, or others of their acquisitions, which may give way to them.
 
+    Two workers may finish tasks of one scene at once; the second must see what the first has written.
 
-def _give_way(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Let go of scenes that failed while a newer version was offered, which is for extraction from then on.
-
-    It stays an offer while there is another scene that counts and that it would replace.
+    Returns:
+        Those that are 'extracted'.
     """
-    rows = conn.execute(
-        query(
-            """SELECT o.id FROM {catalogue} o JOIN {catalogue} n ON n.id = o.superseded_by
-               WHERE o.id = ANY(%s) AND n.status = 'offered' AND (o.status = ANY(%s) OR o.status LIKE '!S3%%')
-                 AND NOT EXISTS (SELECT FROM {tasks} WHERE obsid = o.id AND state IN ('ready', 'running'))""",
-            catalogue=tables.catalogue.sql,
-            tasks=tables.tasks.sql,
-        ),
-        [list(obsids), ["No parcels", *ERRORS]],
-    ).fetchall()
-    if gone := [obsid for (obsid,) in rows]:
-        _let_go(conn, tables, gone)
+    several = siblings(conn, tables, obsids)
+    if several:  # tasks first: workers touch a task before its scene
         conn.execute(
             query(
-                """UPDATE {catalogue} n SET status = 'ingested' FROM {catalogue} o
-                   WHERE o.id = ANY(%s) AND n.id = o.superseded_by AND n.status = 'offered'
-                     AND NOT EXISTS (
-                         SELECT FROM {catalogue} w
-                         WHERE w.superseded_by = n.id AND w.status <> 'superseded')""",
-                catalogue=tables.catalogue.sql,
+                "SELECT FROM {tasks} WHERE obsid = ANY(%s) ORDER BY obsid, bandset FOR UPDATE",
+                tasks=tables.tasks.sql,
             ),
-            [gone],
+            [several],
         )
+    rows = conn.execute(
+        query(
+            "SELECT id, status FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            catalogue=tables.catalogue.sql,
+        ),
+        [[*obsids, *several]],
+    )
+    return {obsid for obsid, status in rows if status == "extracted"}
+
+
+def _settle_versions(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], seen: Collection[int]
+) -> list[int]:
+    """Let go of versions whose place is taken, and of those that failed while a newer one was offered.
+
+    Returns:
+        Scenes that waited for others to be done, and are extracted now.
+    """
+    asked, extracted = set(obsids), []
+    for acquisition in acquisitions(conn, tables, obsids):
+        versions, settled = acquisition.versions, acquisition.settled(seen)
+        failed = {old for old in versions if old.id in asked and _gives_way(acquisition, old)}
+        # of one that is being worked on, not yet
+        gone = {old for old in settled.replaced | failed if old.status != "superseded" and not old.running}
+        early = [new.id for new in settled.early if new.status == "extracted"]
+        waited = {old for old in versions if old.done and old.status == "inprogress"} - settled.early - gone
+        # an offer stays one while there is another scene that counts and that it would replace
+        waited_for = {
+            new
+            for old in versions
+            if old.status != "superseded" and old not in gone
+            for new in acquisition.successors(old)
+        }
+        freed = {new for old in failed & gone for new in acquisition.successors(old)} - waited_for
+        _let_go(conn, tables, [old.id for old in gone])
+        _set_status(conn, tables, "inprogress", early, "done; waits for another part of what it replaces")
+        _set_status(conn, tables, "extracted", [new.id for new in waited])
+        _set_status(conn, tables, "ingested", [new.id for new in freed if new.status == "offered"])
+        extracted += [new.id for new in waited]
+    return extracted
+
+
+def _gives_way(acquisition: Acquisition, old: Version) -> bool:
+    return (old.failed or old.status == "No parcels") and any(
+        new.status == "offered" for new in acquisition.successors(old)
+    )
 
 
 def _let_go(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
     if obsids:
         forget(conn, tables, obsids)
+        _set_status(conn, tables, "superseded", obsids)
+
+
+def _set_status(
+    conn: psycopg.Connection, tables: Tables, status: str, obsids: Sequence[int], reason: str | None = None
+) -> None:
+    if obsids:
         conn.execute(
             query(
-                "UPDATE {catalogue} SET status = 'superseded', reason = NULL WHERE id = ANY(%s)",
+                "UPDATE {catalogue} SET status = %s, reason = %s WHERE id = ANY(%s)",
                 catalogue=tables.catalogue.sql,
             ),
-            [list(obsids)],
+            [status, reason, list(obsids)],
         )
 
 

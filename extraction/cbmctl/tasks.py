@@ -228,6 +228,7 @@ def fail(conn: psycopg.Connection, config: Config, task: Task, *, status: str, r
 def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Give a task back as if it had never been claimed."""
     with conn.transaction():
+        lock_datatake(conn, tables, task.obsid)
         conn.execute(
             query(
                 "UPDATE {tasks} SET state = 'ready', attempts = attempts - 1, worker = NULL"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import psycopg
 
+from cbmctl.acquisitions import acquisitions
 from cbmctl.catalogue.find import find_scenes
 from cbmctl.catalogue.versions import Pair, lock
 from cbmctl.config import Config
@@ -13,16 +14,18 @@ from cbmctl.planning import plan_scenes
 
 
 def offers(conn: psycopg.Connection, config: Config) -> list[Pair]:
-    """Scenes that are extracted, with the newer versions that are offered for them, by time."""
-    rows = conn.execute(
-        query(
-            """SELECT o.reference, n.reference
-               FROM {catalogue} n JOIN {catalogue} o ON o.superseded_by = n.id
-               WHERE n.status = 'offered' AND o.status <> 'superseded' ORDER BY o.obstime, o.id""",
-            catalogue=config.tables.catalogue.sql,
-        )
+    """Scenes that are extracted, with what is offered for them, newer versions or parts of one, by time."""
+    offered = conn.execute(
+        query("SELECT id FROM {catalogue} WHERE status = 'offered'", catalogue=config.tables.catalogue.sql)
     )
-    return [Pair(old, new) for old, new in rows]
+    return [
+        Pair(old.reference, new.reference)
+        for acquisition in acquisitions(conn, config.tables, [obsid for (obsid,) in offered])
+        for old in acquisition.versions
+        if old.status != "superseded"
+        for new in acquisition.successors(old)
+        if new.status == "offered"
+    ]
 
 
 def replace(
@@ -36,7 +39,8 @@ def replace(
     Args:
         conn: a connection in no transaction.
         config: says what is to be extracted.
-        references: only these, by the name of the newer or of the older version; none means all.
+        references: only these, by the name of the newer or of the older version, with the other parts where
+            several newer ones replace it together; none means all.
         check: find out and change nothing.
 
     Raises:
@@ -60,7 +64,7 @@ def replace(
                         f"there is no newer version of {reference} to be extracted in its place: sync the"
                         " catalogue first, or leave it as it is"
                     )
-            found = [pair for pair in found if {pair.old, pair.new} & set(references)]
+            found = _with_other_parts(found, references)
         if found:
             scenes = find_scenes(conn, config.tables, [pair.new for pair in found])
             conn.execute(
@@ -72,6 +76,17 @@ def replace(
             )
             plan_scenes(conn, config, scenes)
     return found
+
+
+def _with_other_parts(found: Sequence[Pair], references: Sequence[str]) -> list[Pair]:
+    """Return the pairs of these, and of what replaces or is replaced together with them."""
+    asked: set[str] = set()
+    more = set(references)
+    while more:
+        asked |= more
+        kin = [{pair.old, pair.new} for pair in found]
+        more = set().union(*(names for names in kin if names & asked)) - asked
+    return [pair for pair in found if pair.old in asked]
 
 
 def _superseded_by(conn: psycopg.Connection, config: Config, reference: str) -> str | None:

@@ -16,6 +16,7 @@ from cbmctl.catalogue.versions import Arranged, arrange, lock
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.settling import forget
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Synced:
     Attributes:
         added: references of new products.
         completed: references of known products that got metadata they lacked, or a new place in the archive,
-            or came online, or went.
+            or came online, or went, or are not online and will be tried again once they are.
         known: how many were there already, as they are.
         offline: references of those found that are not online; they wait with status 'offline'.
         versions: what became of products that are versions of one acquisition.
@@ -105,7 +106,8 @@ def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -
 
     New products get status `ingested`, or `offline` where the archive does not have them at once. Known ones
     (by reference) keep their status and everything they have; what they lack is filled in, their path follows
-    the archive, and what nobody has begun with follows the archive online and offline.
+    the archive, and what nobody has begun with, or has failed because it was not there, follows the archive
+    online and offline.
 
     Args:
         conn: a connection that is in no transaction, or in one of the caller's.
@@ -134,17 +136,51 @@ def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -
     ]
     with conn.transaction():
         lock(conn, tables)
+        absent = [record.reference for record in records if not record.online]
+        waiting = _let_wait(conn, tables, references, absent)
         completed = conn.execute(_COMPLETE.format(catalogue=table, found=_FOUND), columns).fetchall()
         added = conn.execute(_ADD.format(catalogue=table, found=_FOUND), columns).fetchall()
         _follow_online(conn, tables, references)
         versions = arrange(conn, tables, references)
     return Synced(
         added=sorted(row[0] for row in added),
-        completed=sorted(row[0] for row in completed),
-        known=len(records) - len(added) - len(completed),
-        offline=sorted(record.reference for record in records if not record.online),
+        completed=sorted(changed := {row[0] for row in completed} | waiting),
+        known=len(records) - len(added) - len(changed),
+        offline=sorted(absent),
         versions=versions,
     )
+
+
+def _let_wait(
+    conn: psycopg.Connection, tables: Tables, references: Sequence[str], absent: Sequence[str]
+) -> set[str]:
+    """Let scenes that could not be read wait if the archive does not have them at once, or had not.
+
+    They are as new once they are online. To be called while the catalogue still says what was so before.
+
+    Returns:
+        References of these scenes.
+    """
+    found: list[tuple[int, str]] = conn.execute(
+        query(
+            """SELECT id, reference FROM {catalogue}
+               WHERE reference = ANY(%s) AND (NOT online OR reference = ANY(%s))
+                 AND (status LIKE '!S3%%' OR status = 'Rio error')""",
+            catalogue=tables.catalogue.sql,
+        ),
+        [references, absent],
+    ).fetchall()
+    if found:
+        obsids = [obsid for obsid, _ in found]
+        forget(conn, tables, obsids)
+        conn.execute(
+            query(
+                "UPDATE {catalogue} SET status = 'offline', reason = NULL WHERE id = ANY(%s)",
+                catalogue=tables.catalogue.sql,
+            ),
+            [obsids],
+        )
+    return {reference for _, reference in found}
 
 
 def _follow_online(conn: psycopg.Connection, tables: Tables, references: Sequence[str]) -> None:

@@ -205,8 +205,8 @@ def _sentence(outcome: Outcome, *, check: bool) -> str:
     ]
     for word, found in (
         ("not online", synced.offline),
-        ("superseded", synced.versions.superseded),
-        ("newer versions of what is extracted", synced.versions.offered),
+        ("superseded", {pair.old for pair in synced.versions.superseded}),
+        ("newer versions of what is extracted", {pair.new for pair in synced.versions.offered}),
     ):
         parts += [f"{word}: {len(found)}"] if found else []
     return "; ".join(parts) + "."
