@@ -127,8 +127,8 @@ def _explain(where: Connection, message: str) -> str:
             f"the host name {where.host} is unknown: check host",
         ),
         (
-            r"too many clients|remaining connection slots",
-            f"{server} has no free connection: stop a client or raise max_connections",
+            r"too many (clients|connections)|remaining connection slots",
+            f"{server} has no free connection: wait for other commands to end, or raise max_connections",
         ),
         (r"starting up|shutting down|recovery mode", f"{server} is starting or stopping: wait and run again"),
     ):

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -123,6 +124,20 @@ def test_a_service_that_is_not_there(area: Database) -> None:
     refuse(area, "catalogue.example", "is no address of a service: write it with https://")
     refuse(area, "https://x", "that reads", "--source", "archive")
     refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
+
+
+def test_a_server_without_tls_is_asked_once(area: Database, catalogue: tuple[Catalogue, str]) -> None:
+    _, url = catalogue
+    refuse(area, url.replace("http:", "https:"), "has no TLS certificate that can be trusted here")
+
+
+def test_silence_is_told_with_its_length() -> None:
+    known, told = Catalogue([]), list[str]()
+    known.faults.append(lambda _handler: time.sleep(0.5))
+    with serve(known) as url:
+        manners = Manners(per_second=1e6, attempts=2, pause_s=0.01, timeout_s=(1, 0.2))
+        polite.polite_session(told.append, manners).get(f"{url}/Products")
+    assert "Products: no answer in 0.2 s; attempt 2" in told[0]
 
 
 def test_a_stac_answer_ends_where_the_service_says_so_and_nowhere_else() -> None:

@@ -17,6 +17,8 @@ from cbmctl.network import in_words
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = 200  # of what a service says, in a message
+# of an authority that is not known here, or of a server that speaks no TLS: asking again does not help
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|record layer failure"
 
 
 class ServiceError(UserError):
@@ -103,7 +105,12 @@ class _Adapter(HTTPAdapter):
                 response = super().send(request, *args, **options)
                 _ = response.content  # here, so that an answer that breaks off is one more failure
             except (requests.RequestException, OSError) as error:
-                problem = _reason(error)
+                if re.search(_UNTRUSTED, str(error)):
+                    raise ServiceError(
+                        f"{place} has no TLS certificate that can be trusted here: check the URL, and that"
+                        " nothing on the way opens HTTPS"
+                    ) from error
+                problem = _reason(error, options["timeout"])
             else:
                 if response.status_code not in BUSY:
                     _require_json(place, response)
@@ -155,17 +162,11 @@ def _retry_after(response: requests.Response) -> float:
         return 0.0
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, timeout_s: tuple[float, float]) -> str:
     """Return what went wrong in a few words, without the tower of exceptions around it."""
     if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
-        return "no answer in time"
+        return f"no answer in {timeout_s[isinstance(error, requests.ReadTimeout)]:g} s"
     text = str(error)
     if words := in_words(text):
         return words
-    for pattern, words in (
-        (r"CERTIFICATE_VERIFY_FAILED|SSL", "no valid TLS certificate"),
-        (r"[Pp]roxy", "the proxy does not let it through"),
-    ):
-        if re.search(pattern, text):
-            return words
-    return type(error).__name__
+    return "the proxy does not let it through" if re.search("[Pp]roxy", text) else type(error).__name__

@@ -93,8 +93,9 @@ class Stac:
                 raise error.__context__ from None
             raise refused(self.url, getattr(error, "status_code", None), str(error)) from error
         except (ValueError, LookupError, TypeError, AttributeError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ServiceError(
-                f"{self.url} does not answer as STAC does ({error!r}): check the URL of the service"
+                f"{self.url} does not answer as STAC does ({what}): check the URL of the service"
             ) from error
 
     def key(self, product: Product) -> str:

@@ -173,7 +173,7 @@ def _nothing(found: Findings, place: str, asked: Place) -> str:
         )
     if found.broken:
         return f"{searched} that can be read ({len(found.broken)} are broken; the notes above say why)"
-    return f"{searched} that meets area '{aoi}': check the dates and what the archive holds"
+    return f"{searched} that meets area '{aoi}': check the dates, or look elsewhere with --source"
 
 
 def _outcome_data(outcome: Outcome) -> dict[str, Any]:
