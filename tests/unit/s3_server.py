@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 import urllib.error
@@ -147,10 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxy(upstream: int) -> Iterator[Proxy]:
-    """Stand before a server on a port of this machine."""
+def proxy(upstream: int, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    """Stand before a server on a port of this machine; it speaks no TLS itself."""
     handler = type("Handler", (_Handler,), {"upstream": upstream})
-    with listening(handler) as port:
+    with listening(handler, tls) as port:
         handler.known = known = Proxy(port)
         yield known
 
