@@ -23,6 +23,7 @@ _COLLECTIONS = {"s2": "sentinel-2-l2a"}
 # A whole item takes 90 kB, most of it about assets that lie where the manifest does.
 _FIELDS = ["id", "collection", "geometry", "properties", "assets.safe_manifest.href"]
 _MANIFEST = "safe_manifest"
+_MOST_EMPTY = 10  # pages in a row that list nothing and lead on
 
 
 class Stac:
@@ -59,7 +60,7 @@ class Stac:
             limit=page_size,
         )
         source: str | Link = items.url
-        asked = set[str]()
+        asked, empty = set[str](), 0
         # not the client's own loop: to that an answer that lists nothing, or is no list, is the end
         while True:
             features, total, following = self._read(source, items)
@@ -67,10 +68,11 @@ class Stac:
             yield Page(features, total)
             if following is None:
                 return
-            source = Link.from_dict(following)
-            if (way := json.dumps(following, sort_keys=True)) in asked:
+            source, way = Link.from_dict(following), json.dumps(following, sort_keys=True)
+            empty = 0 if features else empty + 1
+            if way in asked or empty == _MOST_EMPTY:
                 raise ServiceError(
-                    f"{self.url} leads from page to page in a circle, so that the rest cannot be read: try"
+                    f"{self.url} leads from page to page without an end, so that the rest cannot be read: try"
                     " again later, or choose another --source"
                 )
             asked.add(way)
