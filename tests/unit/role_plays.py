@@ -1,0 +1,72 @@
+"""Roles run by themselves for many inventories at once, on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..conftest import REPOSITORY
+
+# services of one's own, by protocol
+OWN = {"stac": "https://s.example/v1", "odata": "https://o.example/v1", "opensearch": "https://r.example"}
+
+
+def role_variables(role: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / "roles" / role / "vars/main.yml").read_text())
+    return found
+
+
+def play(
+    directory: Path,
+    hosts: Mapping[str, Mapping[str, Any]],
+    *tasks: Mapping[str, Any],
+    variables: Sequence[str] = (),
+) -> str:
+    """Run tasks for hosts that are this machine, as talkative as people make it, and return what is said."""
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"hosts": hosts, "vars": local}}
+    (directory / "hosts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False))
+    one = {"hosts": "all", "gather_facts": False, "tasks": tasks, "vars_files": variables}
+    (directory / "play.yml").write_text(json.dumps([one]))
+    command = [Path(sys.executable).parent / "ansible-playbook", "-vvv", "-i", directory / "hosts.yml"]
+    run = subprocess.run(
+        [*command, directory / "play.yml"],
+        env=os.environ | {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run.stdout + run.stderr
+
+
+def precheck(
+    directory: Path, part: str, result: str, cases: Sequence[Mapping[str, Any]], *, run: bool = True
+) -> tuple[list[Any], str]:
+    """Run a part of the role for many inventories at once; return a variable of each, and what was said."""
+    hosts = {
+        f"case{number}": {f"precheck_{name}": value for name, value in lines.items()}
+        for number, lines in enumerate(cases)
+    }
+    written = {
+        "content": f"{{{{ {result} | to_json }}}}",
+        "dest": f"{directory}/{{{{ inventory_hostname }}}}.json",
+        "mode": "0600",
+    }
+    said = play(
+        directory,
+        hosts,
+        {"ansible.builtin.import_role": {"name": "precheck", "tasks_from": part}, "when": run},
+        {"ansible.builtin.copy": written},
+    )
+    files = [directory / f"{host}.json" for host in hosts]
+    assert all(file.exists() for file in files), said
+    return [json.loads(file.read_text()) for file in files], said
+
+
+def match(told: list[str], expected: list[str]) -> bool:
+    return len(told) == len(expected) and all(any(part in one for one in told) for part in expected)
