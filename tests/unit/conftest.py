@@ -94,6 +94,11 @@ class Season:
         return str(self.rows("SELECT status FROM dias_catalogue WHERE id = %s", obsid)[0][0])
 
 
+def waiting(lines: list[str]) -> int:
+    """How often a worker has said that it waits for the archive."""
+    return len([line for line in lines if "waiting for it" in line])
+
+
 def pixels(seed: int) -> dict[str, NDArray[Any]]:
     """Digital numbers of a scene without nodata, 40 x 40 pixels at 10 m, and classes."""
     random = np.random.default_rng(seed)

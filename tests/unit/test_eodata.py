@@ -32,7 +32,7 @@ from cbmctl.errors import UserError
 from cbmctl.scenes import SceneError, backscatter, sentinel2
 
 from ..conftest import Database
-from .conftest import Season
+from .conftest import Season, waiting
 from .products import make_product, reflectance
 
 HOLD = """
@@ -103,12 +103,16 @@ def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) ->
 @pytest.mark.postgis
 def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    root = unmounted(season)
-    back = threading.Timer(1.5, lambda: root.with_name("unmounted").rename(root))
-    back.start()
-    lines = season.extract()
-    back.join()
-    assert any("waiting for it" in line for line in lines)
+    root, lines, check = unmounted(season), list[str](), Mount.check
+
+    def back_when_waited_for(self: Mount) -> None:
+        if waiting(lines) and not root.exists():
+            root.with_name("unmounted").rename(root)
+        check(self)
+
+    monkeypatch.setattr(Mount, "check", back_when_waited_for)
+    season.extract(lines=lines)
+    assert waiting(lines) == 1
     assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
     assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
 
