@@ -126,3 +126,50 @@ def test_an_active_environment_lends_the_python_it_was_made_with(tmp_path: Path)
     (commands / "python3.12").symlink_to(behind)
     answer = set_up_python(tmp_path / "project", commands)
     assert f"with {behind} (" in answer.stderr
+
+
+def beside(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    scripts = REPOSITORY / "scripts"
+    return subprocess.run(
+        ["bash", "-euc", f'. "{scripts}/lib.sh"; . "{scripts}/beside.sh"; {script}'],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_what_runs_at_the_same_time_is_shown_whole_and_afterwards(tmp_path: Path) -> None:
+    both = beside(
+        tmp_path,
+        "other() { echo one; until [ -e go ]; do sleep 0.1; done; echo two; }; "
+        "beside other; echo first; touch go; joined; echo passed",
+    )
+    assert both.returncode == 0
+    lines = both.stdout.splitlines()
+    assert [line for line in lines if line in {"first", "one", "two", "passed"}] == [
+        "first",
+        "one",
+        "two",
+        "passed",
+    ]
+
+
+def test_what_fails_at_the_same_time_fails_the_whole(tmp_path: Path) -> None:
+    both = beside(tmp_path, "other() { echo why; false; echo never; }; beside other; joined; echo passed")
+    assert both.returncode == 1
+    assert "why" in both.stdout
+    assert not {"never", "passed"} & set(both.stdout.splitlines())
+    assert "What ran at the same time has failed" in both.stderr
+
+
+def test_a_failure_ends_what_runs_at_the_same_time(tmp_path: Path) -> None:
+    both = beside(
+        tmp_path,
+        "other() { echo $BASHPID > id; sleep 600; }; "
+        "beside other; until [ -s id ]; do sleep 0.1; done; false",
+    )
+    assert both.returncode == 1
+    assert "was ended" in both.stderr
+    assert not (Path("/proc") / (tmp_path / "id").read_text().strip()).exists()
