@@ -62,24 +62,8 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "services of one's own that are none": (
-        {"catalogue_urls": {"stacc": "https://a.example", "archive": 1, "odata": {"url": "b"}}},
-        [
-            "tenant_catalogue_urls has stacc and archive;"
-            " it takes stac, odata and opensearch, each with an address.",
-            "odata in tenant_catalogue_urls ({'url': 'b'}) is no address; write it with https://.",
-        ],
-    ),
-    "one service for all": (
-        {"catalogue_source": "opensearch", "catalogue_urls": "https://a.example"},
-        ["tenant_catalogue_urls is no list by protocol; write {stac: https://…}."],
-    ),
-    "services in a row": (
-        {"catalogue_urls": ["https://a.example"]},
-        ["tenant_catalogue_urls is no list by protocol; write {stac: https://…}."],
-    ),
-    "no services said": (
-        {"catalogue_urls": None},
-        ["tenant_catalogue_urls is no list by protocol; write {stac: https://…}."],
+        {"catalogue_urls": {"stacc": "https://a.example", "odata": {"url": "b"}}},
+        ["odata in tenant_catalogue_urls ({'url': 'b'}) is no address; write it with https://."],
     ),
     "keys by a relative path": (
         {"eodata_keys_file": "secrets/eodata.keys"},

@@ -58,10 +58,10 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"catalogue_source": "stac", "cards": ["s1", "S2", "bs"], "catalogue_urls": "https://a.example"},
         [
-            "tenant_catalogue_urls is no list by protocol; write {stac: https://…}.",
             "STAC has no collection for bs (tenant_cards);"
             " set tenant_catalogue_source to service or odata, or leave out those cards.",
             "tenant_cards s1 and S2 is none of s2, bs, c6, c12; correct it.",
+            "tenant_catalogue_urls (https://a.example) is no list by name; write it as {stac: …}.",
         ],
     ),
     (
@@ -74,6 +74,55 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
             "tenant_cards ({'bs': True}) is no list; write it as [s2], with any of s2, bs, c6, c12.",
             "tenant_catalogue_source ['stac'] is none of"
             " archive, service, stac, odata, opensearch; correct it.",
+        ],
+    ),
+    (
+        {"catalogue_urls": {"stacc": "https://a.example", "archive": 1}, "contact": "Ane", "scl": "ja"},
+        [
+            "tenant_contact (Ane) is no list by name; write it as {…: …}.",
+            "tenant_catalogue_urls has stacc and archive; it takes stac, odata and opensearch.",
+            "tenant_scl (ja) is neither true nor false; correct it.",
+        ],
+    ),
+    (
+        {
+            "catalogue_urls": None,
+            "database_port": "eleven",
+            "bands_10": "B02, B03",
+            "cloud_classes": [8, "nine"],
+            "eodata_s3": {"endpoint": "https://a.example", "connections": "four", "url": "x"},
+            "eodata_keys_file": "/dev/null",
+            "data_min_gb": "1.5 TB",
+        },
+        [
+            "tenant_catalogue_urls (empty) is no list by name; write it as {stac: …}.",
+            "tenant_bands_10 (B02, B03) is no list; write it as [B02, B03].",
+            "tenant_cloud_classes has nine, which is no whole number; correct it.",
+            "tenant_database_port (eleven) is no whole number; correct it.",
+            "tenant_eodata_s3 has url; it takes endpoint, bucket, region, path_style, connections,"
+            " requests_per_minute and ca_file.",
+            "connections in tenant_eodata_s3 (four) is no whole number; correct it.",
+            "tenant_data_min_gb (1.5 TB) is no number; correct it.",
+        ],
+    ),
+    (
+        {"eodata_s3": "https://a.example", "eodata_keys_file": "/dev/null"},
+        [
+            "endpoint in tenant_eodata_s3 (empty) is no address; write it with https://.",
+            "tenant_eodata_s3 (https://a.example) is no list by name; write it as {endpoint: …}.",
+        ],
+    ),
+    (
+        {"year": "twenty", "start": "2025-01-01", "end": "2026-01-01"},
+        ["tenant_year (twenty) is no whole number; correct it."],
+    ),
+    # a line that Ansible would not miss
+    (
+        {"reflectence": "as-stored", "iso": "dk", "cloud_flavour": "eo2.large"},
+        [
+            "There is no line tenant_cloud_flavour; did you mean tenant_cloud_flavor?",
+            "There is no line tenant_iso; names of your own must begin with another word.",
+            "There is no line tenant_reflectence; did you mean tenant_reflectance?",
         ],
     ),
 ]
@@ -141,6 +190,16 @@ def test_services_that_are_not_used_are_told(tmp_path: Path) -> None:
     cases = [{"catalogue_source": name, "catalogue_urls": urls} for name, urls, _ in UNUSED]
     found, _ = precheck(tmp_path, "catalogue", "precheck_catalogue_unused", cases, run=False)
     assert found == [unused for *_, unused in UNUSED]
+
+
+def test_names_that_roles_note_are_no_mistakes_of_an_operator() -> None:
+    noted = {
+        name
+        for role in ("tenant", "tenant_cloud", "tenant_secrets")
+        for file in (REPOSITORY / "roles" / role / "tasks").glob("*.yml")
+        for name in re.findall(r"register: (tenant_\w+)", file.read_text())
+    }
+    assert noted == set(role_variables("tenant")["tenant_names_noted"])
 
 
 def test_both_roles_know_days_by_the_same_pattern() -> None:
