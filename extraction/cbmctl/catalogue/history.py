@@ -6,6 +6,10 @@ that these are asked for again. `full_at` is when the last complete one began th
 service may enter products under an old date, which no search for what is new can see, so that everything is
 asked for again after a while. While a search runs, `reached` follows it, so that one that was cut short goes
 on from there.
+
+Two searches may run at once, also for other dates, or before and after the area was changed. So a search
+writes only into the record that it began with; where another one has taken that over or ended first, it
+leaves no trace there, and the next one asks for more than it need.
 """
 
 import hashlib
@@ -14,6 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import shapely
+from psycopg import sql
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import TableName
@@ -60,6 +65,7 @@ class Begun:
         reached: of a search that was cut short: what was sensed before is known.
         recorded: whether this search is to be recorded; not where a longer one is on record.
         full_because: why everything is asked for where only what is new was wanted.
+        complete_at: of a search for what is new: what was on record of the complete one before.
     """
 
     at: datetime
@@ -67,6 +73,7 @@ class Begun:
     reached: datetime | None = None
     recorded: bool = True
     full_because: str | None = None
+    complete_at: datetime | None = None
 
 
 def begin(
@@ -91,7 +98,7 @@ def begin(
         if since_last and known:
             if full_at and now - full_at < FULL_EVERY:
                 published = (complete_at - OVERLAP).astimezone(UTC).replace(tzinfo=None)
-                return Begun(now, published, recorded=exact)
+                return Begun(now, published, recorded=exact, complete_at=complete_at)
             because = _overdue(full_at)
         if exact and began_at and reached and now - began_at < RESUMABLE:
             return Begun(began_at, reached=reached, full_because=because)
@@ -127,14 +134,11 @@ def _overdue(full_at: datetime | None) -> str:
     return f"{last}: a service may enter products under an old date"
 
 
-def reach(conn: psycopg.Connection, table: TableName, place: Place, until: datetime) -> None:
+def reach(conn: psycopg.Connection, table: TableName, place: Place, begun: Begun, until: datetime) -> None:
     """Record in the caller's transaction how far a search of everything is."""
     conn.execute(
-        query(
-            "UPDATE {syncs} SET reached = %s WHERE (aoi, card, source, url) = (%s, %s, %s, %s)",
-            syncs=table.sql,
-        ),
-        [until, *place.key],
+        query("UPDATE {syncs} SET reached = %s WHERE {ours}", syncs=table.sql, ours=_OURS_FULL),
+        [until, *_ours(place), begun.at],
     )
 
 
@@ -165,12 +169,29 @@ def end(
         at = min(at, missing.replace(tzinfo=UTC))
         if begun.published:  # older things were not asked for, so none of what is missing is older
             at = max(at, begun.published.replace(tzinfo=UTC) + OVERLAP)
-    conn.execute(
-        query(
-            """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at), full_at = coalesce(%s, full_at),
-                   began_at = NULL, reached = NULL
-               WHERE (aoi, card, source, url) = (%s, %s, %s, %s)""",
-            syncs=table.sql,
-        ),
-        [at if complete else None, begun.at if complete and not begun.published else None, *place.key],
-    )
+    if begun.published:
+        conn.execute(
+            query("UPDATE {syncs} SET complete_at = %s WHERE {ours}", syncs=table.sql, ours=_OURS_NEW),
+            [at, *_ours(place), begun.complete_at],
+        )
+    else:
+        conn.execute(
+            query(
+                """UPDATE {syncs} SET complete_at = coalesce(%s, complete_at),
+                       full_at = coalesce(%s, full_at), began_at = NULL, reached = NULL
+                   WHERE {ours}""",
+                syncs=table.sql,
+                ours=_OURS_FULL,
+            ),
+            [at if complete else None, begun.at if complete else None, *_ours(place), begun.at],
+        )
+
+
+# The record as a search began with it: what it found says nothing of other dates, nor of another outline.
+_OURS = sql.SQL("(aoi, card, source, url, area, first_day, end_day) = (%s, %s, %s, %s, %s, %s, %s)")
+_OURS_FULL = sql.SQL("{} AND began_at = %s").format(_OURS)
+_OURS_NEW = sql.SQL("{} AND complete_at = %s").format(_OURS)
+
+
+def _ours(place: Place) -> list[object]:
+    return [*place.key, place.checksum, place.start, place.end]

@@ -93,7 +93,7 @@ def run(
                 outcome.synced += store(conn, config, batch.findings.records)
                 # a search that is taken up again is to meet what could not be entered once more
                 if full and batch.until and not outcome.findings.broken:
-                    history.reach(conn, syncs, place, batch.until)
+                    history.reach(conn, syncs, place, begun, batch.until)
     with conn.transaction(force_rollback=check):
         if check:
             outcome.synced = store(conn, config, outcome.findings.records)
