@@ -1,7 +1,9 @@
 """Searches that know of earlier ones: what is new, what was cut short, and everything once a week."""
 
 import json
+from collections.abc import Callable
 from datetime import date
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from cbmctl.errors import UserError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
-from .recorded import backscatter
+from .recorded import backscatter, sentinel2
 from .searching import parameters_of, rows, run, sync
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
@@ -32,6 +34,11 @@ def pass_days(area: Database, days: int) -> None:
                    complete_at = complete_at - %(days)s * interval '1 day'""",
             {"days": days},
         )
+
+
+def answer_of(known: Catalogue) -> Callable[[BaseHTTPRequestHandler], None]:
+    """What a service that does not fail answers."""
+    return lambda handler: reply(handler, 200, known.answer("", parameters_of(handler)))
 
 
 def on_record(area: Database, columns: str) -> tuple[Any, ...]:
@@ -142,6 +149,7 @@ def test_what_is_entered_under_an_old_date_is_found_within_a_week(
     assert answer["full_because"] == because
     assert f"everything was asked for: {because}\n" in weekly.stderr
     assert on_record(area, "full_at = complete_at, full_at > now() - interval '1 hour'") == (True, True)
+    assert on_record(area, "began_at, reached") == (None, None)
     assert sync(area, url, "--since", "last")["published_since"]
 
 
@@ -181,15 +189,72 @@ def test_the_weekly_search_goes_on_where_it_was_cut_short(area: Database, testda
     with serve(known) as url:
         sync(area, url, period=period)
         pass_days(area, 8)
-        before = on_record(area, "complete_at, full_at")
-        known.faults.extend([lambda handler: reply(handler, 200, known.answer("", parameters_of(handler)))])
+        before = on_record(area, "full_at")
+        # three months for what is new, and one of everything
+        known.faults.extend([answer_of(known)] * 4)
         known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
         assert isinstance(run(area, url, "--since", "last", period=period).exception, UserError)
-        assert on_record(area, "complete_at, full_at") == before
+        assert on_record(area, "full_at") == before
         known.asked.clear()
         result = run(area, url, "--since", "last", period=period)
-        assert len(known.asked) == 2
+        assert len(known.asked) == 3 + 2
         assert "goes on at 2024-03-01" in result.stderr
         assert "that was done last on" in result.stderr
         assert on_record(area, "full_at > now() - interval '1 hour'") == (True,)
         assert sync(area, url, "--since", "last", period=period)["published_since"]
+
+
+def test_what_is_new_comes_in_though_the_weekly_search_fails_each_day(area: Database, testdata: Path) -> None:
+    known = Catalogue([backscatter(testdata, number * 1440) for number in (0, 40)])
+    period = ("2024-02-01", "2024-05-01")
+    with serve(known) as url:
+        sync(area, url, period=period)
+        pass_days(area, 8)
+        for day in (70, 71):
+            new = backscatter(testdata, day * 1440, PublicationDate="2099-01-01T00:00:00.000Z")
+            enter(known, new)
+            before = on_record(area, "complete_at, full_at")
+            known.faults.extend([answer_of(known)] * 3)
+            known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
+            result = run(area, url, "--since", "last", period=period)
+            assert result.exit_code == 1
+            assert "does not answer (HTTP 503, 3 attempts)" in str(result.exception)
+            assert "Entered before it failed: New: 1 scene; completed: 0; known: " in result.stderr
+            assert rows(area, "reference")[-1] == (new["Name"],)
+            after = on_record(area, "complete_at, full_at")
+            assert (after[0] > before[0], after[1] == before[1]) == (True, True)
+        assert sync(area, url, "--since", "last", period=period)["known"] == 4
+
+
+def test_what_both_searches_of_a_day_find_is_counted_once(
+    area: Database, catalogue: tuple[Catalogue, str], testdata: Path
+) -> None:
+    known, url = catalogue
+    sync(area, url)
+    pass_days(area, 8)
+    new = backscatter(testdata, 700, PublicationDate="2099-01-01T00:00:00.000Z")
+    broken = backscatter(testdata, 701, PublicationDate="2099-01-01T00:00:00.000Z", S3Path=None)
+    enter(known, new, broken)
+    answer = sync(area, url, "--since", "last")
+    assert (answer["added"], answer["known"], len(answer["broken"])) == ([new["Name"]], 4, 1)
+    assert answer["full_because"]
+
+
+def test_what_was_done_before_a_service_fails_is_told(area: Database, testdata: Path) -> None:
+    products = [sentinel2(testdata, day) for day in (0, 1)]
+    old, new = products[0], sentinel2(testdata, 0)
+    new["Name"] = old["Name"].replace("N0510", "N0511").replace("20240516", "20240816")
+    new["Id"] = "00000000-0000-0000-0000-00000000000a"
+    new["S3Path"] = old["S3Path"].replace(old["Name"], new["Name"])
+    products[1]["S3Path"] = None
+    known = Catalogue([*products, new])
+    with serve(known) as url:
+        known.faults.append(answer_of(known))
+        known.faults.extend([lambda handler: reply(handler, 503, {"detail": "busy"})] * 3)
+        period = ("2024-02-01", "2024-05-01")
+        result = run(area, url, "--source", "odata", period=period, card=("s2", "S2MSI2A"))
+    assert isinstance(result.exception, UserError)
+    assert result.stdout == ""
+    assert f"superseded: {old['Name']} by {new['Name']}\n" in result.stderr
+    assert f"not entered: {products[1]['Name']}: " in result.stderr
+    assert "Entered before it failed: New: 2 scenes; completed: 0; known: 0; broken: 1" in result.stderr

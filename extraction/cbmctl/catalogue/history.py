@@ -64,7 +64,8 @@ class Begun:
         published: ask only for what was published from then on, UTC without a zone; None: for everything.
         reached: of a search that was cut short: what was sensed before is known.
         recorded: whether this search is to be recorded; not where a longer one is on record.
-        full_because: why everything is asked for where only what is new was wanted.
+        full_because: why everything is asked for where only what is new was wanted; where `published` is
+            not None, why everything is to be asked for after that.
         complete_at: of a search for what is new: what was on record of the complete one before.
     """
 
@@ -96,10 +97,13 @@ def begin(
         exact = same and (first, end) == (place.start, place.end)
         known = same and complete_at and first <= place.start and end >= place.end
         if since_last and known:
-            if full_at and now - full_at < FULL_EVERY:
-                published = (complete_at - OVERLAP).astimezone(UTC).replace(tzinfo=None)
-                return Begun(now, published, recorded=exact, complete_at=complete_at)
-            because = _overdue(full_at)
+            return Begun(
+                now,
+                (complete_at - OVERLAP).astimezone(UTC).replace(tzinfo=None),
+                recorded=exact,
+                full_because=None if full_at and now - full_at < FULL_EVERY else _overdue(full_at),
+                complete_at=complete_at,
+            )
         if exact and began_at and reached and now - began_at < RESUMABLE:
             return Begun(began_at, reached=reached, full_because=because)
         if known and not exact:

@@ -1,7 +1,7 @@
 """A sync from beginning to end: ask a source, enter what it finds step by step, remember how far it came."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
@@ -11,35 +11,26 @@ from cbmctl.catalogue import history
 from cbmctl.catalogue.findings import Findings
 from cbmctl.catalogue.known import read_known
 from cbmctl.catalogue.normal import reference
+from cbmctl.catalogue.outcome import Outcome, Step
 from cbmctl.catalogue.record import CARDS, sensing_time
 from cbmctl.catalogue.remote import Search
 from cbmctl.catalogue.sources import Source
-from cbmctl.catalogue.sync import Summary, Synced, store, summary
+from cbmctl.catalogue.sync import store, summary
 from cbmctl.config import Config
 from cbmctl.database import query
 
 _UNDATED = "the archive does not know when products were published"
 
 
-@dataclass
-class Outcome:
-    """What a sync has found and done.
+@dataclass(frozen=True)
+class _Sync:
+    """What all searches of a sync have in common."""
 
-    Attributes:
-        synced: what changed in the catalogue.
-        findings: everything that was found.
-        published: only what was published from then on was asked for; None: everything was.
-        full_because: why everything was asked for where only what is new was wanted.
-        reached: what was sensed before was known from a sync that was cut short.
-        summary: of the catalogue afterwards.
-    """
-
-    synced: Synced = field(default_factory=Synced)
-    findings: Findings = field(default_factory=Findings)
-    published: datetime | None = None
-    full_because: str | None = None
-    reached: datetime | None = None
-    summary: Summary = field(default_factory=Summary)
+    conn: psycopg.Connection
+    config: Config
+    source: Source
+    place: history.Place
+    check: bool
 
 
 def run(
@@ -47,33 +38,46 @@ def run(
     config: Config,
     source: Source,
     place: history.Place,
+    outcome: Outcome,
     *,
     since_last: bool = False,
     check: bool = False,
     progress: Callable[[int], None] = lambda _days: None,
-) -> Outcome:
-    """Enter what a source finds; each step is a transaction, so that what was cut short goes on.
+) -> None:
+    """Enter what a source finds; each month is a transaction, so that what was cut short goes on.
 
     Args:
         conn: a connection in autocommit mode: a search takes long, and no transaction is to stay open.
         config: says which tables.
         source: asked.
         place: what for.
+        outcome: tells what was found and done; where the source fails, what was until then.
         since_last: ask only for what was published since the last complete sync, and for products that were
-            not online; for everything where there was none, and once a week.
+            not online; for everything where there was none, and once a week after that.
         check: find out and change nothing.
         progress: told how many days of the period are done.
 
     Raises:
         UserError: the source cannot be used.
     """
+    sync = _Sync(conn, config, source, place, check)
     syncs = config.tables.syncs
     begun = history.begin(conn, syncs, place, since_last=since_last and source.dated, check=check)
-    outcome = Outcome(
-        published=begun.published,
-        full_because=_UNDATED if since_last and not source.dated else begun.full_because,
-        reached=begun.reached,
-    )
+    because = _UNDATED if since_last and not source.dated else begun.full_because
+    if begun.published and because:
+        if not check:  # first: a search of everything that fails at an early month may do so every day
+            _search(sync, begun, outcome, lambda _days: None)
+        begun = history.begin(conn, syncs, place, since_last=False, check=check)
+    outcome.full_because = because
+    _search(sync, begun, outcome, progress)
+
+
+def _search(sync: _Sync, begun: history.Begun, outcome: Outcome, progress: Callable[[int], None]) -> None:
+    """Ask once, and record that it was done."""
+    conn, config, place, syncs = sync.conn, sync.config, sync.place, sync.config.tables.syncs
+    step = Step()
+    outcome.steps.append(step)
+    outcome.published, outcome.reached = begun.published, begun.reached
     wanted = Search(
         place.area,
         place.start,
@@ -83,35 +87,36 @@ def run(
         reached=begun.reached,
         again=_offline(conn, config, place) if begun.published else (),
         # only the archive must open what it tells of
-        known={} if source.dated else read_known(conn, config, place.card, place.start, place.end),
+        known={} if sync.source.dated else read_known(conn, config, place.card, place.start, place.end),
     )
     full = begun.recorded and begun.published is None
-    for batch in source.find(wanted, progress):
-        outcome.findings += batch.findings
-        if not check:
+    for batch in sync.source.find(wanted, progress):
+        step.findings += batch.findings
+        if not sync.check:
             with conn.transaction():
-                outcome.synced += store(conn, config, batch.findings.records)
+                done = store(conn, config, batch.findings.records)
                 # a search that is taken up again is to meet what could not be entered once more
-                if full and batch.until and not outcome.findings.broken:
+                if full and batch.until and not step.findings.broken:
                     history.reach(conn, syncs, place, begun, batch.until)
-    with conn.transaction(force_rollback=check):
-        if check:
-            outcome.synced = store(conn, config, outcome.findings.records)
+            step.synced += done
+    with conn.transaction(force_rollback=sync.check):
+        if sync.check:
+            step.synced = store(conn, config, step.findings.records)
         else:
-            anything = bool(outcome.findings.records or begun.published or begun.reached)
-            history.end(conn, syncs, place, begun, complete=anything, missing=_missing(outcome, place))
+            anything = bool(step.findings.records or begun.published or begun.reached)
+            missing = _missing(step.findings, place)
+            history.end(conn, syncs, place, begun, complete=anything, missing=missing)
         outcome.summary = summary(conn, config, place.aoi)
-    return outcome
 
 
-def _missing(outcome: Outcome, place: history.Place) -> datetime | None:
+def _missing(findings: Findings, place: history.Place) -> datetime | None:
     """Return a time before which nothing of what could not be entered was published; None: all was entered.
 
     That is when the first of it was sensed, as its name says, or the first day where that says nothing.
     """
     card = CARDS[place.card]
     times = []
-    for broken in outcome.findings.broken:
+    for broken in findings.broken:
         match = card.pattern.fullmatch(reference(card, broken.path))
         try:
             times.append(sensing_time(match) if match else datetime.min)

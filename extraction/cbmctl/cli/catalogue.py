@@ -8,9 +8,10 @@ import click
 from cbmctl.catalogue import sync
 from cbmctl.catalogue.findings import Findings
 from cbmctl.catalogue.history import Place
+from cbmctl.catalogue.outcome import Outcome
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.run import Outcome, run
+from cbmctl.catalogue.run import run
 from cbmctl.catalogue.sources import NAMES, source
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
@@ -81,8 +82,16 @@ def sync_command(
     place = source(name, card, url, config, output.note)
     with connect(config, purpose="cbmctl catalogue sync", autocommit=True) as conn:
         asked = Place(aoi, card, place.name, place.place, sync.read_area(conn, config, aoi), first, last)
-        with output.progress(f"Asking {place.place}", (last - first).days) as bar:
-            outcome = run(conn, config, place, asked, since_last=since is not None, check=check, progress=bar)
+        outcome, last_only = Outcome(), since is not None
+        try:
+            with output.progress(f"Asking {place.place}", (last - first).days) as bar:
+                run(conn, config, place, asked, outcome, since_last=last_only, check=check, progress=bar)
+        except BaseException:
+            # what is entered stays so; the next sync would not tell of it again
+            _notes(output, outcome)
+            if outcome.synced.changed:
+                output.note(f"Entered before it failed: {_sentence(outcome, check=check)}")
+            raise
     _notes(output, outcome)
     if not outcome.findings.records and outcome.published is None and outcome.reached is None:
         raise UserError(_nothing(outcome.findings, place.place, asked))
