@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import LocationParseError
 
 from cbmctl.errors import UserError, counted
 from cbmctl.network import in_words
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = 200  # of what a service says, in a message
+_REDIRECTS = 5  # one for https, one for another host; whoever needs more goes in a circle
 # of an authority that is not known here, or of a server that speaks no TLS: asking again does not help
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|record layer failure"
 
@@ -55,7 +59,8 @@ def polite_session(note: Callable[[str], None], manners: Manners | None = None) 
         note: told why and how long it waits.
         manners: other ones than MANNERS.
     """
-    session = requests.Session()
+    session = _Session()
+    session.max_redirects = _REDIRECTS
     adapter = _Adapter(note, manners or MANNERS)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -70,7 +75,7 @@ def ask(session: requests.Session, url: str, parameters: Mapping[str, str | int]
         ServiceError: the service refuses, is down, or answers something else; the sentence says what.
     """
     response = session.get(url, params=parameters)
-    if not response.ok:
+    if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
         raise refused(url, response.status_code, response.text)
     try:
         answer = response.json()
@@ -87,6 +92,18 @@ def refused(url: str, code: int | None, text: str) -> ServiceError:
     return ServiceError(f"{url} refuses the search (HTTP {code}: {words}): check the URL of the service")
 
 
+class _Session(requests.Session):
+    """Follows a service that has moved, but not without an end."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        try:
+            return super().send(request, **options)
+        except requests.TooManyRedirects as error:
+            raise ServiceError(
+                f"{_place(request)} is redirected without an end: check the URL of the service"
+            ) from error
+
+
 class _Adapter(HTTPAdapter):
     """Sends a request until it is answered, in due distance from the one before."""
 
@@ -96,7 +113,7 @@ class _Adapter(HTTPAdapter):
         self._next = 0.0
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        place = (request.url or "").partition("?")[0]
+        place = _place(request)
         options["timeout"] = options.get("timeout") or self._manners.timeout_s
         for attempt in range(1, self._manners.attempts + 1):
             self._wait_for_turn()
@@ -104,7 +121,7 @@ class _Adapter(HTTPAdapter):
             try:
                 response = super().send(request, *args, **options)
                 _ = response.content  # here, so that an answer that breaks off is one more failure
-            except (requests.RequestException, OSError) as error:
+            except (requests.RequestException, LocationParseError, OSError) as error:
                 if re.search(_UNTRUSTED, str(error)):
                     raise ServiceError(
                         f"{place} has no TLS certificate that can be trusted here: check the URL, and that"
@@ -113,6 +130,7 @@ class _Adapter(HTTPAdapter):
                 problem = _reason(error, options["timeout"])
             else:
                 if response.status_code not in BUSY:
+                    _require_the_same_question(place, request, response)
                     _require_json(place, response)
                     return response
                 problem = f"HTTP {response.status_code}"
@@ -142,8 +160,39 @@ class _Adapter(HTTPAdapter):
         time.sleep(seconds)
 
 
+def _place(request: requests.PreparedRequest) -> str:
+    """Return where a request goes, without its parameters."""
+    return (request.url or "").partition("?")[0]
+
+
+def _require_the_same_question(
+    place: str, request: requests.PreparedRequest, response: requests.Response
+) -> None:
+    """See that a redirect keeps what is asked for: without it the answer were one to another question."""
+    if not response.is_redirect:
+        return
+    told = response.headers["Location"]
+    try:
+        location = urljoin(place, told)
+        there = urlsplit(location)
+        usable = there.scheme in ("http", "https") and bool(there.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ServiceError(f"{place} has moved to {told!r}, which is no address of a service: check the URL")
+    if request.method == "GET":
+        asked = parse_qsl(urlsplit(request.url or "").query)
+        same = {*asked} <= {*parse_qsl(there.query)}
+    else:  # after the others requests would come back with a GET, and without the body
+        same = response.status_code in (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
+    if not same:
+        raise ServiceError(f"{place} has moved to {location.partition('?')[0]}: write that as the URL")
+
+
 def _require_json(place: str, response: requests.Response) -> None:
-    if response.ok and response.content.lstrip()[:1] not in (b"{", b"["):
+    """See that an answer is one; what goes with a redirect or a refusal is for people."""
+    good = response.status_code < HTTPStatus.MULTIPLE_CHOICES
+    if good and response.content.lstrip()[:1] not in (b"{", b"["):
         kind = "a web page" if b"<" in response.content[:100] else "something else"
         raise ServiceError(
             f"{place} answers with {kind} instead of JSON: check the URL, or try again later if the service"
@@ -166,6 +215,8 @@ def _reason(error: BaseException, timeout_s: tuple[float, float]) -> str:
     """Return what went wrong in a few words, without the tower of exceptions around it."""
     if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
         return f"no answer in {timeout_s[isinstance(error, requests.ReadTimeout)]:g} s"
+    if isinstance(error, LocationParseError):  # requests lets it through
+        return "no host can have that name"
     text = str(error)
     if words := in_words(text):
         return words
