@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import shapely
@@ -19,7 +18,7 @@ class Told:
     """A product in a service's own words.
 
     Attributes:
-        name: with or without .SAFE.
+        name: with or without .SAFE; whatever the service says, as all the others.
         path: the product folder, as s3://bucket/…, /eodata/… or from the archive's root.
         footprint: GeoJSON, or None.
         cloud_cover: percent.
@@ -47,6 +46,8 @@ def normal(card: Card, told: Told) -> Record:
     Raises:
         SceneError: its name is not of this card, it has no usable outline, or no place in the archive.
     """
+    if not isinstance(told.name, str):
+        raise SceneError("Rio error", "the service gives it no name")
     name = reference(card, told.name)
     match = card.pattern.fullmatch(name)
     if match is None:
@@ -65,7 +66,7 @@ def normal(card: Card, told: Told) -> Record:
             tile=tile,
             # the name says it too, and in one form
             baseline=f"{baseline[:2]}.{baseline[2:]}" if baseline else None,
-            cloud_cover=_number(told.cloud_cover) if card.name == "s2" else None,
+            cloud_cover=_percent(told.cloud_cover) if card.name == "s2" else None,
             datatake=_word(told.datatake),
             datastrip=_word(told.datastrip),
             processed=utc(told.processed) or made_at(name),
@@ -76,13 +77,13 @@ def normal(card: Card, told: Told) -> Record:
         raise SceneError("Rio error", f"it is described wrongly: {error}") from error
 
 
-def _number(told: object) -> float | None:
-    """Return a number as it goes into the table; anything else is as if nothing were told."""
-    return float(told) if isinstance(told, int | float) and isfinite(told) else None
+def _percent(told: object) -> float | None:
+    """Return a share as it goes into the table; anything else is as if nothing were told."""
+    return float(told) if isinstance(told, int | float) and 0 <= told <= 100 else None
 
 
 def _word(told: object) -> str | None:
-    return told if isinstance(told, str) else None
+    return told if isinstance(told, str) and told.isprintable() else None
 
 
 def reference(card: Card, name: str) -> str:
@@ -99,7 +100,8 @@ def archive_path(card: Card, told: str | None) -> str:
     path = re.sub(r"^(s3://[^/]+/|/vsis3/[^/]+/|/*eodata/)?/*", "", told or "").rstrip("/")
     mission, *between, folder = path.split("/") if path.count("/") > 1 else ("", "", "")
     if (
-        mission != card.folder.partition("/")[0]
+        not path.isprintable()  # PostgreSQL refuses some of the others, with all that came along
+        or mission != card.folder.partition("/")[0]
         or {"", ".", ".."} & {*between}
         or not card.pattern.fullmatch(reference(card, folder))
     ):

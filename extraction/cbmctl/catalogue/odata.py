@@ -9,8 +9,7 @@ import shapely
 
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, ask
-from cbmctl.catalogue.record import utc
-from cbmctl.catalogue.service import Page, Product, Question, zulu
+from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
 
 URL = "https://catalogue.dataspace.copernicus.eu/odata/v1"
 _COLLECTIONS = {"s2": "SENTINEL-2", "bs": "SENTINEL-1", "c6": "SENTINEL-1", "c12": "SENTINEL-1"}
@@ -45,7 +44,7 @@ class OData:
             products = answer.get("value")
             if not isinstance(products, list):
                 raise ServiceError(f"{self.url} answers without products: check the URL of the service")
-            total = answer.get("@odata.count", total)
+            total = counted(answer.get("@odata.count", total))
             yield Page(products, total)
             seen += len(products)
             if not products or (seen >= total if total is not None else len(products) < page_size):
@@ -55,11 +54,11 @@ class OData:
 
     def key(self, product: Product) -> str:
         """Return the product's UUID."""
-        return str(product["Id"])
+        return keyed(product, product["Id"])
 
     def sensed(self, product: Product) -> datetime:
         """Return ContentDate/Start."""
-        return utc(product["ContentDate"]["Start"]) or datetime.min
+        return begun(product["ContentDate"]["Start"])
 
     def tell(self, product: Product) -> Told:
         """Return what its fields and attributes say."""
@@ -73,7 +72,7 @@ class OData:
             datastrip=attributes.get("datastripId"),
             processed=attributes.get("processingDate"),
             published=product.get("PublicationDate"),
-            online=bool(product.get("Online", True)),
+            online=product.get("Online") is not False,
         )
 
 

@@ -8,8 +8,7 @@ import shapely
 
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, ask
-from cbmctl.catalogue.record import utc
-from cbmctl.catalogue.service import Page, Product, Question, zulu
+from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
 from cbmctl.errors import UserError
 
 _COLLECTIONS = {"s2": "Sentinel2", "bs": "Sentinel1", "c6": "Sentinel1", "c12": "Sentinel1"}
@@ -51,21 +50,23 @@ class OpenSearch:
             parameters["publishedAfter"] = zulu(question.published)
         url = f"{self.url}/collections/{_COLLECTIONS[question.card.name]}/search.json"
         answer = ask(self._session, url, parameters)
-        products, about = answer.get("features"), answer.get("properties") or {}
+        products, about = answer.get("features"), answer.get("properties")
         if not isinstance(products, list):
             raise ServiceError(f"{self.url} answers without products: check the URL of the service")
-        total = about.get("totalResults")
-        following = any(link.get("rel") == "next" for link in about.get("links") or [])
+        about = about if isinstance(about, dict) else {}
+        total, links = counted(about.get("totalResults")), about.get("links")
+        links = links if isinstance(links, list) else []
+        following = any(isinstance(link, dict) and link.get("rel") == "next" for link in links)
         more = following or (total is not None and total > len(products))
         yield Page(products, total, more)
 
     def key(self, product: Product) -> str:
         """Return the product's id, or its title in answers that lack one."""
-        return str(product.get("id") or product["properties"]["title"])
+        return keyed(product, product.get("id") or product["properties"]["title"])
 
     def sensed(self, product: Product) -> datetime:
         """Return `startDate`."""
-        return utc(product["properties"]["startDate"]) or datetime.min
+        return begun(product["properties"]["startDate"])
 
     def tell(self, product: Product) -> Told:
         """Return what its properties say; of the datastrip they say nothing."""
@@ -76,5 +77,5 @@ class OpenSearch:
             footprint=product.get("geometry"),
             cloud_cover=properties.get("cloudCover"),
             published=properties.get("published"),
-            online=properties.get("status", "ONLINE") in ("ONLINE", 0, "0"),
+            online=properties.get("status") in (None, "ONLINE", 0, "0"),
         )

@@ -127,7 +127,10 @@ def utc(text: str | None) -> datetime | None:
     if not text:
         return None
     time = datetime.fromisoformat(text)
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    try:
+        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    except OverflowError as error:  # at either end of all time
+        raise ValueError(f"{text} is no time in UTC") from error
 
 
 def as_footprint(outline: Polygon | MultiPolygon) -> Footprint:

@@ -113,7 +113,7 @@ def _sort(service: Service, card: Card, product: Product, area: BaseGeometry, fi
     name = service.key(product)
     try:
         told = service.tell(product)
-        name = told.name
+        name = told.name if isinstance(told.name, str) and told.name else name
         record = normal(card, told)
     except SceneError as error:
         findings.broken.append(Broken(name, error.status, error.reason))

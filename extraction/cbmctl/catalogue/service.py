@@ -1,5 +1,7 @@
 """What a catalogue service is asked, and what it is to be able to do."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +10,7 @@ from typing import Any, Protocol
 from shapely import Polygon
 
 from cbmctl.catalogue.normal import Told
-from cbmctl.catalogue.record import Card
+from cbmctl.catalogue.record import Card, utc
 
 Product = dict[str, Any]  # as the service describes it
 
@@ -52,6 +54,33 @@ def zulu(time: datetime) -> str:
     return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def counted(told: object) -> int | None:
+    """Return how many products a service says there are; None where that is no number."""
+    if isinstance(told, str) and told.isascii() and told.isdecimal():
+        return int(told)
+    return told if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else None
+
+
+def keyed(product: Product, told: object) -> str:
+    """Return the key that a service gives a product; where it gives none, one of all that it says."""
+    if isinstance(told, str | int) and told:
+        return str(told)
+    said = json.dumps(product, sort_keys=True).encode()
+    return f"a product without a name ({hashlib.sha256(said).hexdigest()[:12]})"
+
+
+def begun(told: str | None) -> datetime:
+    """Return a start of sensing.
+
+    Raises:
+        ValueError: it is none.
+        TypeError: likewise.
+    """
+    if time := utc(told):
+        return time
+    raise ValueError("no start of sensing is given")
+
+
 class Service(Protocol):
     """A catalogue that answers over the network.
 
@@ -72,11 +101,14 @@ class Service(Protocol):
         ...
 
     def key(self, product: Product) -> str:
-        """Return what no two products have in common."""
+        """Return what no two products have in common; LookupError, TypeError, AttributeError: it is none."""
         ...
 
     def sensed(self, product: Product) -> datetime:
-        """Return the start of sensing by which the service searches, UTC without a zone."""
+        """Return the start of sensing by which the service searches, UTC without a zone.
+
+        Where it says none the exception is any that reading a wrong form brings about.
+        """
         ...
 
     def tell(self, product: Product) -> Told:

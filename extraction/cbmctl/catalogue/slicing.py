@@ -79,7 +79,7 @@ def _within(service: Service, question: Question, product: Product) -> bool:
     """Whether a product was sensed in the period; one that does not say it is for the caller to judge."""
     try:
         return question.start <= service.sensed(product) < question.end
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return True
 
 
@@ -117,7 +117,7 @@ def _gather(service: Service, question: Question) -> list[Product]:
 def _take(service: Service, question: Question, page: Page, found: dict[str, Product]) -> None:
     try:
         new = {service.key(product): product for product in page.products}
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise ServiceError(
             f"{service.url} lists something that is no product ({error!r}): check the URL of the service"
         ) from error

@@ -14,8 +14,7 @@ from pystac_client.stac_api_io import StacApiIO
 
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, refused
-from cbmctl.catalogue.record import utc
-from cbmctl.catalogue.service import Page, Product, Question, zulu
+from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
 from cbmctl.errors import UserError
 
 URL = "https://stac.dataspace.copernicus.eu/v1"
@@ -89,7 +88,7 @@ class Stac:
             for link in page.get("links", []):
                 if link["rel"] == "next":
                     following = {"href": str(link["href"]), **link}
-            return features, page.get("numberMatched"), following
+            return features, counted(page.get("numberMatched")), following
         except APIError as error:
             if isinstance(error.__context__, ServiceError):
                 raise error.__context__ from None
@@ -102,12 +101,12 @@ class Stac:
 
     def key(self, product: Product) -> str:
         """Return the item's id."""
-        return str(product["id"])
+        return keyed(product, product["id"])
 
     def sensed(self, product: Product) -> datetime:
         """Return `datetime`, or the start where that is empty."""
         properties = product["properties"]
-        return utc(properties.get("datetime") or properties["start_datetime"]) or datetime.min
+        return begun(properties.get("datetime") or properties["start_datetime"])
 
     def tell(self, product: Product) -> Told:
         """Return what its properties say, and where its manifest lies.
@@ -125,5 +124,6 @@ class Stac:
             datastrip=properties.get("eopf:datastrip_id"),
             processed=properties.get("processing:datetime"),
             published=properties.get("published"),
-            online=properties.get("order:status", "succeeded") == "succeeded",
+            # the word of STAC's order extension for what is to be fetched first; CDSE was not seen to say it
+            online=properties.get("order:status") in (None, "succeeded"),
         )
