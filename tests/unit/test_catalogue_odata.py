@@ -181,6 +181,16 @@ def test_what_is_not_online_is_listed_and_taken_up_when_it_is_back(
     assert {status for (status,) in rows(area, "status")} == {"ingested"}
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_of_a_product_that_is_listed_twice_the_one_online_counts(
+    area: Database, testdata: Path, *, first: bool
+) -> None:
+    known = Catalogue([backscatter(testdata, 0, Id=f"{n}", Online=first is (n == 0)) for n in range(2)])
+    with serve(known) as url:
+        answer = sync(area, url)
+    assert (len(answer["added"]), answer["offline"]) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("told", "taken"),
     [

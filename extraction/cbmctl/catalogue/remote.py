@@ -103,7 +103,8 @@ def _findings(
     findings = Findings()
     for product in products.values():
         _sort(service, card, product, wanted.area, findings)
-    # a product that the service lists twice, under two keys, is one
+    # a product that the service lists twice, under two keys, is one; it can be read if either is online
+    findings.records.sort(key=lambda record: record.online)
     findings.records = list({record.reference: record for record in findings.records}.values())
     return findings
 
