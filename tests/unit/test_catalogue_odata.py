@@ -11,7 +11,7 @@ import pytest
 import shapely
 from shapely import MultiPolygon, box
 
-from cbmctl.catalogue.normal import archive_path
+from cbmctl.catalogue.normal import archive_path, reference
 from cbmctl.catalogue.record import CARDS
 from cbmctl.scenes import SceneError
 
@@ -220,10 +220,47 @@ def test_only_a_products_folder_in_the_archive_is_taken(told: str | None, *, tak
     path = f"Sentinel-1/SAR/CARD-BS/2024/02/06/{name}"
     told = told and told.format(path, name)
     if taken:
-        assert archive_path(CARDS["bs"], told) == path
+        assert archive_path(CARDS["bs"], told, name) == path
     else:
         with pytest.raises(SceneError, match="names no folder of the archive for it"):
-            archive_path(CARDS["bs"], told)
+            archive_path(CARDS["bs"], told, name)
+
+
+OTHER = "S1A_IW_GRDH_1SDV_20240206T041202_20240206T041227_052433_06574A_0001_CARD_BS"
+TILE = "S2A_MSIL2A_20240206T041137_N0510_R055_T13SDV_20240516T022440"
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "folder", "same"),
+    [
+        ("bs", OTHER, OTHER.replace("_CARD_BS", "_CARD-BS"), True),
+        ("bs", OTHER.replace("_CARD_BS", "_CARD-BS"), OTHER, True),
+        ("bs", OTHER, OTHER.replace("0001", "0002"), False),
+        ("bs", OTHER, OTHER.replace("041202", "041203"), False),
+        ("s2", TILE, f"{TILE}.SAFE", True),
+        ("s2", f"{TILE}.SAFE", TILE, True),
+        ("s2", TILE, f"{TILE}.SAFE".replace("T13SDV", "T13SDU"), False),
+        ("s2", TILE, f"{TILE}.SAFE".replace("20240516", "20240517"), False),
+    ],
+)
+def test_the_folder_is_that_of_the_product_and_of_no_other(
+    card: str, name: str, folder: str, *, same: bool
+) -> None:
+    told = f"/eodata/{CARDS[card].folder.rstrip('*')}/2024/02/06/{folder}"
+    if same:
+        assert archive_path(CARDS[card], told, reference(CARDS[card], name)) == told.removeprefix("/eodata/")
+    else:
+        with pytest.raises(SceneError, match=rf"names the folder of another product for it \({told}\)"):
+            archive_path(CARDS[card], told, reference(CARDS[card], name))
+
+
+def test_a_product_with_the_folder_of_another_is_told(area: Database, testdata: Path) -> None:
+    one, other = (backscatter(testdata, number) for number in range(2))
+    one["S3Path"] = other["S3Path"]
+    with serve(Catalogue([one, other])) as url:
+        answer = sync(area, url)
+    assert answer["added"] == [other["Name"]]
+    assert [(each["path"], each["status"]) for each in answer["broken"]] == [(one["Name"], "!S3 subdir")]
 
 
 def test_an_empty_answer_says_what_was_searched(area: Database, testdata: Path) -> None:

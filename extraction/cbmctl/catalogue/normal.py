@@ -60,7 +60,7 @@ def normal(card: Card, told: Told) -> Record:
             card=card.name,
             sensor=match["sensor"],
             obstime=sensing_time(match),
-            path=archive_path(card, told.path),
+            path=archive_path(card, told.path, name),
             footprint=_footprint(told.footprint),
             epsg=_zone(tile) if tile else None,
             tile=tile,
@@ -91,11 +91,16 @@ def reference(card: Card, name: str) -> str:
     return name.removesuffix(".SAFE") + (".SAFE" if card.name == "s2" else "")
 
 
-def archive_path(card: Card, told: str | None) -> str:
-    """Return a product's folder below the archive's root, which is called as products of the card are.
+def archive_path(card: Card, told: str | None, name: str) -> str:
+    """Return a product's folder below the archive's root, which is called as the product is.
+
+    Args:
+        card: of the product.
+        told: where the service says it is.
+        name: of the product, as in the catalogue.
 
     Raises:
-        SceneError: there is none, it is no folder of the archive, or it leads out of it.
+        SceneError: there is none, it is no folder of the archive, it leads out of it, or it is another's.
     """
     path = re.sub(r"^(s3://[^/]+/|/vsis3/[^/]+/|/*eodata/)?/*", "", told or "").rstrip("/")
     mission, *between, folder = path.split("/") if path.count("/") > 1 else ("", "", "")
@@ -106,7 +111,14 @@ def archive_path(card: Card, told: str | None) -> str:
         or not card.pattern.fullmatch(reference(card, folder))
     ):
         raise SceneError("!S3 subdir", f"the service names no folder of the archive for it ({told})")
+    if _either(reference(card, folder)) != _either(name):
+        raise SceneError("!S3 subdir", f"the service names the folder of another product for it ({told})")
     return path
+
+
+def _either(name: str) -> str:
+    """Return a name in one of the two ways of writing a card's: the archive's is not always the service's."""
+    return name.replace("_CARD-", "_CARD_")
 
 
 def _footprint(told: Mapping[str, Any] | None) -> Footprint:
