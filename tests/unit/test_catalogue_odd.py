@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shapely import box
 from shapely.geometry import mapping
 
 from cbmctl.catalogue import polite
 from cbmctl.catalogue.normal import normal
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.opensearch import OpenSearch
-from cbmctl.catalogue.record import CARDS, utc
+from cbmctl.catalogue.record import CARDS, as_footprint, utc
 from cbmctl.catalogue.stac import Stac
 
 from ..conftest import Database
@@ -145,3 +146,17 @@ def test_a_time_at_the_end_of_all_time(testdata: Path) -> None:
         CARDS["bs"], service.tell(backscatter(testdata, 0, PublicationDate="2024-02-06T05:00:00+05:00"))
     )
     assert record.published == datetime(2024, 2, 6)
+
+
+@pytest.mark.parametrize(("west", "east"), [(179.5, 180.5), (-180.5, -179.5)])
+def test_an_outline_that_goes_on_beyond_the_180th_meridian_is_cut_there(west: float, east: float) -> None:
+    found = as_footprint(box(west, 52, east, 53))
+    assert found.geom_type == "MultiPolygon"
+    assert found.equals(box(179.5, 52, 180, 53) | box(-180, 52, -179.5, 53))
+
+
+def test_an_outline_wholly_beyond_the_180th_meridian_is_moved() -> None:
+    assert as_footprint(box(190, 52, 191, 53)).equals(box(-170, 52, -169, 53))
+    assert as_footprint(box(-191, 52, -190, 53)).equals(box(169, 52, 170, 53))
+    assert as_footprint(box(179, 52, 180, 53)).equals(box(179, 52, 180, 53))
+    assert as_footprint(box(-180, 52, -179, 53)).equals(box(-180, 52, -179, 53))

@@ -136,7 +136,8 @@ def utc(text: str | None) -> datetime | None:
 def as_footprint(outline: Polygon | MultiPolygon) -> Footprint:
     """Make a stated outline (EPSG:4326) a valid polygon, or several.
 
-    A part that seems to go round the world crosses the 180th meridian; it is cut there.
+    A part that seems to go round the world, or goes beyond 180 degrees, crosses the 180th meridian; it is
+    cut there.
 
     Raises:
         ValueError: it has no area.
@@ -144,7 +145,8 @@ def as_footprint(outline: Polygon | MultiPolygon) -> Footprint:
     polygons = []
     for stated in shapely.get_parts(shapely.force_2d(outline)).tolist():
         west, _, east, _ = stated.bounds or (0, 0, 0, 0)
-        shape = shapely.make_valid(stated) if east - west <= 180 else _cut_at_180(stated)
+        whole = east - west <= 180 and west >= -180 and east <= 180
+        shape = shapely.make_valid(stated) if whole else _cut_at_180(stated)
         polygons += [part for part in _parts(shape) if isinstance(part, Polygon) and part.area > 0]
     if len(polygons) > 1:  # parts that overlap would be no valid MultiPolygon
         polygons = [part for part in _parts(shapely.union_all(polygons)) if isinstance(part, Polygon)]
