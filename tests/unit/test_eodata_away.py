@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cbmctl.eodata import ArchiveError, Held, bucket
+from cbmctl.eodata import ArchiveError, Held, bucket, space
 
 from .conftest import Season, waiting
 from .s3_season import extract, pending
@@ -150,7 +150,7 @@ def test_a_full_disk_stops_the_worker_and_not_the_scenes(
 ) -> None:
     """The archive can be used all the while, and the task claimed; yet it comes to an end."""
     season.scene(5)
-    monkeypatch.setattr(bucket, "KEPT_FREE", 2**60)
+    monkeypatch.setattr(space, "KEPT_FREE", 2**60)
     checks = checked(monkeypatch)
     lines: list[str] = []
     with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay so: free space"):

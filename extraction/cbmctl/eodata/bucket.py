@@ -5,7 +5,6 @@ Readers seek about in an image, and from afar every seek is a request: docs/deci
 
 import random
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -24,6 +23,7 @@ from cbmctl.eodata.client import Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
+from cbmctl.eodata.space import reserve
 from cbmctl.errors import counted
 from cbmctl.scenes import SceneError
 
@@ -31,8 +31,6 @@ CHUNK = 2**20
 ATTEMPTS = 6
 # After the first failure; doubled after each, and shortened by chance. Keys are known after some 10 s.
 PAUSE_S = 1.0
-# The cache lies on the database's disk, which must never be full.
-KEPT_FREE = 2 * 2**30
 # Where an archive keeps what we read; what lies elsewhere may be closed to us, and says nothing.
 _OURS = "Sentinel-"
 # One object may be damaged, or closed.
@@ -56,7 +54,7 @@ class _RequestError(Exception):
         self.problem = problem
 
 
-class _ShortError(Exception):
+class _LengthError(Exception):
     """An object came with another length than the listing says."""
 
 
@@ -95,10 +93,10 @@ class Bucket:
         root: Path | None = None
         try:
             root = self._scratch.new()
-            self._require_space(name, sum(found.size for found in wanted))
             # also the folders of what is not wanted: a missing band is not a missing folder
             for parent in {_below(root, found.key).parent for found in objects}:
                 parent.mkdir(parents=True, exist_ok=True)
+            reserve(self._folder, {_below(root, found.key): found.size for found in wanted}, name)
             self._fetch_all(wanted, root, name)
         except BaseException as error:
             if root:
@@ -184,14 +182,6 @@ class Bucket:
         )
         return found
 
-    def _require_space(self, product: str, size: int) -> None:
-        free = shutil.disk_usage(self._folder).free
-        if free < size + KEPT_FREE:
-            raise ArchiveError(
-                f"{product} needs {size / 1e9:.1f} GB in {self._folder}, where {free / 1e9:.1f} GB are free"
-                f" and {KEPT_FREE / 1e9:.1f} GB must stay so: free space on that disk, or use fewer workers"
-            )
-
     def _fetch_all(self, wanted: Sequence[_Object], root: Path, product: str) -> None:
         cancelled = Event()
         # the largest first, so that none of them is waited for alone at the end
@@ -217,13 +207,17 @@ class Bucket:
     def _fetch_once(self, found: _Object, target: Path, cancelled: Event) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key)
         received = 0
-        with closing(answer["Body"]) as body, target.open("wb") as file:
+        # over what is reserved, from the start at each attempt: the file's own length says nothing
+        with closing(answer["Body"]) as body, target.open("r+b") as file:
             for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
                 if cancelled.is_set():
                     raise CancelledError
-                received += file.write(chunk)
+                received += len(chunk)
+                if received > found.size:
+                    break  # the next attempt would not write over it
+                file.write(chunk)
         if received != found.size:
-            raise _ShortError(f"{received} of {found.size} bytes came")
+            raise _LengthError(f"{received} of {found.size} bytes came")
 
     def _read_byte(self, found: _Object) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key, Range="bytes=0-0")
@@ -244,7 +238,7 @@ class Bucket:
             try:
                 with self._limits.request(cancelled):
                     return request()
-            except (*_FAULTS, _ShortError) as error:
+            except (*_FAULTS, _LengthError) as error:
                 problem = explain(error, self._settings, last=attempt == ATTEMPTS)
                 if not problem.again or attempt == ATTEMPTS:
                     raise _RequestError(problem, attempt) from error
