@@ -35,16 +35,19 @@ class Stub:
     Attributes:
         objects: their bytes by key.
         answer: given a key, returns what a GET of it brings; it may wait, or raise.
+        listing: given a prefix, called before it is listed; it may wait, or raise.
         asked: the arguments of all requests.
     """
 
     def __init__(self, **objects: bytes) -> None:
         self.objects = objects
         self.answer: Callable[[str], bytes] = lambda key: self.objects[key]
+        self.listing: Callable[[str], None] = lambda _prefix: None
         self.asked: list[dict[str, Any]] = []
 
     def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
         self.asked.append(asked)
+        self.listing(asked["Prefix"])
         found = sorted(key for key in self.objects if key.startswith(asked["Prefix"]))
         return {"Contents": [{"Key": key, "Size": len(self.objects[key])} for key in found]}
 

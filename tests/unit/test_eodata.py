@@ -105,10 +105,10 @@ def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pyte
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
     root, lines, check = unmounted(season), list[str](), Mount.check
 
-    def back_when_waited_for(self: Mount) -> None:
+    def back_when_waited_for(self: Mount, within: float | None = None) -> None:
         if waiting(lines) and not root.exists():
             root.with_name("unmounted").rename(root)
-        check(self)
+        check(self, within)
 
     monkeypatch.setattr(Mount, "check", back_when_waited_for)
     season.extract(lines=lines)

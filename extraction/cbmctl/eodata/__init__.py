@@ -14,11 +14,13 @@ class ArchiveError(UserError):
 
     Attributes:
         lasting: whether waiting is of no use: a wrong key, an unknown bucket.
+        since: when it began, as time.monotonic() has it; None where that is now.
     """
 
-    def __init__(self, text: str, *, lasting: bool = False) -> None:
+    def __init__(self, text: str, *, lasting: bool = False, since: float | None = None) -> None:
         super().__init__(text)
         self.lasting = lasting
+        self.since = since
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class Archive(Protocol):
         """
         ...
 
-    def check(self) -> None:
-        """Raise ArchiveError unless the archive is there and lets us in."""
+    def check(self, within: float | None = None) -> None:
+        """Raise ArchiveError unless the archive is there and lets us in.
+
+        Args:
+            within: a quick look, which takes no longer than so many seconds; None means a patient one.
+        """
         ...
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Readers seek about in an image, and from afar every seek is a request: docs/deci
 
 import random
 import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -19,11 +20,12 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from cbmctl.eodata import ArchiveError, Held
-from cbmctl.eodata.client import Problem, explain, make_client
+from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.eodata.space import reserve
+from cbmctl.eodata.timed import in_time
 from cbmctl.errors import counted
 from cbmctl.scenes import SceneError
 
@@ -31,6 +33,10 @@ CHUNK = 2**20
 ATTEMPTS = 6
 # After the first failure; doubled after each, and shortened by chance. Keys are known after some 10 s.
 PAUSE_S = 1.0
+# A silent server takes all of an attempt's time, and workers each other's: then fewer attempts do.
+TRIED_S = 120.0
+# An attempt that took longer than this had an answer until then.
+_SILENCE_S = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
 # Where an archive keeps what we read; what lies elsewhere may be closed to us, and says nothing.
 _OURS = "Sentinel-"
 # One object may be damaged, or closed.
@@ -49,9 +55,9 @@ class _Object:
 class _RequestError(Exception):
     """A request was not answered, or not well."""
 
-    def __init__(self, problem: Problem, attempts: int) -> None:
+    def __init__(self, problem: Problem, attempts: int, since: float) -> None:
         super().__init__(f"{problem.reason}, {counted(attempts, 'attempt')}")
-        self.problem = problem
+        self.problem, self.since = problem, since
 
 
 class _LengthError(Exception):
@@ -106,10 +112,23 @@ class Bucket:
             raise
         return Held(root, partial(self._scratch.remove, root))
 
-    def check(self) -> None:
-        """Raise ArchiveError unless the bucket can be listed, and an object of it read."""
+    def check(self, within: float | None = None) -> None:
+        """Raise ArchiveError unless the bucket can be listed, and an object of it read; see Archive."""
+        if within is None:
+            self._look(Event(), ATTEMPTS)
+            return
         try:
-            objects = self._some(_OURS) or self._some("")
+            in_time(partial(self._look, attempts=1), within)
+        except TimeoutError as error:
+            raise ArchiveError(
+                f"the archive {self._settings} does not answer in {within:.0f} s: check the network and"
+                " endpoint in db_config.json, or try again later"
+            ) from error
+
+    def _look(self, cancelled: Event, attempts: int) -> None:
+        ask = partial(self._ask, cancelled=cancelled, attempts=attempts)
+        try:
+            objects = self._some(ask, _OURS) or self._some(ask, "")
         except _RequestError as error:
             raise self._away(f"the archive {self._settings} cannot be listed", error) from error
         if not objects:
@@ -122,7 +141,7 @@ class Bucket:
         samples = random.sample(readable, min(SAMPLES, len(readable)))
         for sample in samples:
             try:
-                self._ask(partial(self._read_byte, sample))
+                ask(partial(self._read_byte, sample))
             except _RequestError as error:
                 if error.problem.throttled or sample is samples[-1]:
                     what = f"the archive {self._settings} can be listed, but {sample.key} in it not be read"
@@ -142,7 +161,7 @@ class Bucket:
         """
         if error.problem.throttled:
             return self._away(what, error)
-        return SceneError("Rio error", f"{what}: {error}")
+        return SceneError("Rio error", f"{what}: {error}", since=error.since)
 
     def _away(self, what: str, error: _RequestError) -> ArchiveError:
         if error.problem.denied:
@@ -154,7 +173,9 @@ class Bucket:
             )
         else:
             remedy = "check the network and endpoint in db_config.json, or try again later"
-        return ArchiveError(f"{what} ({error}): {remedy}", lasting=error.problem.denied)
+        # one attempt is not enough to tell that a key is not just new
+        lasting = error.problem.denied and not error.problem.again
+        return ArchiveError(f"{what} ({error}): {remedy}", lasting=lasting, since=error.since)
 
     def _unwritable(self, error: OSError) -> ArchiveError:
         return ArchiveError(
@@ -162,8 +183,8 @@ class Bucket:
             " cache in db_config.json"
         )
 
-    def _some(self, prefix: str) -> list[_Object]:
-        return _objects(self._ask(partial(self._page, prefix, None, 100)))
+    def _some(self, ask: Callable[..., dict[str, Any]], prefix: str) -> list[_Object]:
+        return _objects(ask(partial(self._page, prefix, None, 100)))
 
     def _list(self, prefix: str) -> list[_Object]:
         objects: list[_Object] = []
@@ -224,7 +245,9 @@ class Bucket:
         with closing(answer["Body"]) as body:
             body.read(1)
 
-    def _ask[Answer](self, request: Callable[[], Answer], cancelled: Event | None = None) -> Answer:
+    def _ask[Answer](
+        self, request: Callable[[], Answer], cancelled: Event | None = None, attempts: int = ATTEMPTS
+    ) -> Answer:
         """Make a request, within the limits, until it is answered.
 
         Raises:
@@ -232,16 +255,22 @@ class Bucket:
             ArchiveError: no request would be, or the disk takes no more.
         """
         cancelled = cancelled or Event()
-        attempt = 0
+        attempt, since = 0, None
         while True:
             attempt += 1
+            asked = time.monotonic()
             try:
                 with self._limits.request(cancelled):
+                    asked = time.monotonic()
                     return request()
             except (*_FAULTS, _LengthError) as error:
-                problem = explain(error, self._settings, last=attempt == ATTEMPTS)
-                if not problem.again or attempt == ATTEMPTS:
-                    raise _RequestError(problem, attempt) from error
+                failed = time.monotonic()
+                silent = max(asked, failed - _SILENCE_S)
+                since = silent if since is None or silent > asked else since
+                last = attempt == attempts or failed - since > TRIED_S
+                problem = explain(error, self._settings, last=last and attempts > 1)
+                if last or not problem.again:
+                    raise _RequestError(problem, attempt, since) from error
             except OSError as error:
                 raise self._unwritable(error) from error
             chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it

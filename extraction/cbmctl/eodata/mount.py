@@ -16,7 +16,7 @@ class Mount:
         """Return the root itself."""
         return Held(self._root)
 
-    def check(self) -> None:
+    def check(self, within: float | None = None) -> None:  # noqa: ARG002
         """Raise ArchiveError when the root is missing, empty or cannot be listed: the mount is gone."""
         try:
             if next(self._root.iterdir(), None) is not None:
