@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from cbmctl.config import Config, load_config
-from cbmctl.eodata import ArchiveError
+from cbmctl.eodata import ArchiveError, open_archive
 from cbmctl.eodata.limits import SHARE, CancelledError, Limits
 from cbmctl.eodata.mount import Mount
 from cbmctl.eodata.scratch import Scratch
@@ -34,6 +35,7 @@ from cbmctl.scenes import SceneError, backscatter, sentinel2
 from ..conftest import Database
 from .conftest import Season, waiting
 from .products import make_product, reflectance
+from .s3_stub import SETTINGS
 
 HOLD = """
 import sys, threading
@@ -199,6 +201,19 @@ def test_a_turn_from_before_a_reboot_is_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize(("connections", "requests_per_minute"), [(4, 1), (4, 3), (100, 60)])
+def test_a_rate_holds_however_low_it_is(tmp_path: Path, connections: int, requests_per_minute: int) -> None:
+    interval = 60 / (requests_per_minute * SHARE)
+    begun = time.monotonic()
+    turns = [Limits(tmp_path, connections, requests_per_minute)._wait() for _ in range(connections)]
+    took = time.monotonic() - begun
+    # each is told how far away its turn is, and time passes from one to the next
+    for number, turn in enumerate(turns):
+        assert number * interval - took <= turn <= number * interval
+    (tmp_path / "next-request").write_bytes(struct.pack("d", begun + (connections + 1) * interval + 3600))
+    assert Limits(tmp_path, connections, requests_per_minute)._wait() == 0
+
+
 # Scratch
 
 
@@ -217,6 +232,19 @@ def test_what_a_dead_worker_leaves_is_swept_and_a_live_ones_is_not(tmp_path: Pat
     assert not first.exists()
     own.close()
     assert not second.exists()
+
+
+@pytest.mark.parametrize("eodata", [SETTINGS, Path("/")], ids=["bucket", "mount"])
+def test_an_archive_that_is_opened_sweeps_what_the_dead_have_left(tmp_path: Path, eodata: S3 | Path) -> None:
+    scenes = tmp_path / "eodata" / "scenes"
+    with process(SCRATCH, scenes) as (_, his), process(SCRATCH, scenes) as (dead, _left):
+        dead.send_signal(signal.SIGKILL)
+        dead.wait()
+        open_archive(eodata, tmp_path).close()
+        assert list(scenes.iterdir()) == [Path(his)]
+        (scenes / "file").touch()  # nobody knows whose that is
+        open_archive(eodata, tmp_path).close()
+    open_archive(eodata, tmp_path / "new").close()
 
 
 def test_scratch_of_many_threads_is_never_taken_for_a_dead_ones(tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
+
+# What is fetched lies there, below the cache.
+FETCHED, SCENES = "eodata", "scenes"
 
 
 class ArchiveError(UserError):
@@ -68,13 +72,16 @@ class Archive(Protocol):
 def open_archive(eodata: Path | S3, cache: Path) -> Archive:
     """Return the archive that `eodata` in the configuration names; what is fetched is kept below `cache`.
 
+    What workers that were killed have left there goes, also where the archive is a mount by now.
+
     Raises:
         UserError: the keys of a bucket cannot be read.
     """
     if isinstance(eodata, S3):
         from cbmctl.eodata.bucket import Bucket  # noqa: PLC0415 - botocore, only where it is needed
 
-        return Bucket(eodata, cache / "eodata")
+        return Bucket(eodata, cache / FETCHED)
+    Scratch(cache / FETCHED / SCENES).sweep()
     from cbmctl.eodata.mount import Mount  # noqa: PLC0415 - it needs ArchiveError
 
     return Mount(eodata)

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from cbmctl.eodata import ArchiveError, Held
+from cbmctl.eodata import SCENES, ArchiveError, Held
 from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.scratch import Scratch
@@ -83,7 +83,8 @@ class Bucket:
         self._settings, self._folder = settings, folder
         self._client = make_client(settings)
         self._limits = Limits(folder, settings.connections, settings.requests_per_minute)
-        self._scratch = Scratch(folder / "scenes")
+        self._scratch = Scratch(folder / SCENES)
+        self._scratch.sweep()
         self._pool = ThreadPoolExecutor(settings.connections, "fetcher")
 
     def hold(self, path: str, files: str) -> Held:
