@@ -36,6 +36,7 @@ class Stub:
         objects: their bytes by key.
         answer: given a key, returns what a GET of it brings; it may wait, or raise.
         listing: given a prefix, called before it is listed; it may wait, or raise.
+        tag: given a key, returns its ETag, in lists and answers.
         asked: the arguments of all requests.
     """
 
@@ -43,20 +44,24 @@ class Stub:
         self.objects = objects
         self.answer: Callable[[str], bytes] = lambda key: self.objects[key]
         self.listing: Callable[[str], None] = lambda _prefix: None
+        self.tag: Callable[[str], str] = lambda key: f'"{hash(self.objects[key])}"'
         self.asked: list[dict[str, Any]] = []
 
     def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
         self.asked.append(asked)
         self.listing(asked["Prefix"])
-        found = sorted(key for key in self.objects if key.startswith(asked["Prefix"]))
-        return {"Contents": [{"Key": key, "Size": len(self.objects[key])} for key in found]}
+        found = sorted(key for key in self.objects if key.startswith(asked["Prefix"]))[: asked["MaxKeys"]]
+        return {
+            "Contents": [{"Key": key, "Size": len(self.objects[key]), "ETag": self.tag(key)} for key in found]
+        }
 
     def get_object(self, **asked: Any) -> dict[str, Any]:
         self.asked.append(asked)
-        return {"Body": Body(self.answer(asked["Key"]))}
+        tag = self.tag(asked["Key"])
+        return {"Body": Body(self.answer(asked["Key"])), "ETag": tag}
 
-    def opened(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> bucket.Bucket:
+    def opened(self, folder: Path, monkeypatch: pytest.MonkeyPatch, settings: S3 = SETTINGS) -> bucket.Bucket:
         """Return a bucket that asks this stub; another call is another worker of the same machine."""
         monkeypatch.setattr(bucket, "make_client", lambda _settings: self)
         monkeypatch.setattr(bucket, "PAUSE_S", 0.001)
-        return bucket.Bucket(SETTINGS, folder)
+        return bucket.Bucket(settings, folder)

@@ -217,8 +217,8 @@ def test_a_task_that_ends_is_progress(season: Season, served: Proxy, monkeypatch
         (lambda _number, _path: "403 ExpiredToken", 1, "s3.keys"),
         # keys that may list and not read
         (lambda _, path: None if "list-type" in path else "403 AccessDenied", 1, "not be read (AccessDenied"),
-        # one object that is closed, the second request being for that
-        (lambda number, _: "403 AccessDenied" if number == 2 else None, 0, "can be used"),
+        # one object that is closed, the request after two lists being for that
+        (lambda number, _: "403 AccessDenied" if number == 3 else None, 0, "can be used"),
     ],
 )
 def test_the_command_tells_whether_the_archive_can_be_used(

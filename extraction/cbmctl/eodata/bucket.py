@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import Any
@@ -38,9 +39,11 @@ TRIED_S = 120.0
 # An attempt that took longer than this had an answer until then.
 _SILENCE_S = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
 # Where an archive keeps what we read; what lies elsewhere may be closed to us, and says nothing.
-_OURS = "Sentinel-"
-# One object may be damaged, or closed.
-SAMPLES = 3
+_OURS = ("Sentinel-2", "Sentinel-1")
+# From each of them: one object may be damaged, or a mission closed.
+SAMPLES = 2
+# Of a product that is replaced while it is fetched.
+VERSIONS = 3
 _FAULTS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ConnectionError, TimeoutError)
 # A thread that waits for a dead server ends by itself; the folder goes at once.
 _PATIENCE_S = 2.0
@@ -50,6 +53,7 @@ _PATIENCE_S = 2.0
 class _Object:
     key: str
     size: int
+    tag: str | None
 
 
 class _RequestError(Exception):
@@ -62,6 +66,10 @@ class _RequestError(Exception):
 
 class _LengthError(Exception):
     """An object came with another length than the listing says."""
+
+
+class _ReplacedError(Exception):
+    """An object is not the one of the listing."""
 
 
 class Bucket:
@@ -89,14 +97,31 @@ class Bucket:
 
     def hold(self, path: str, files: str) -> Held:
         """Fetch files of a product, as many at a time as there are connections; see Archive."""
-        name = PurePosixPath(path).name
+        objects, compared = self._product(path), True
+        for _ in range(VERSIONS):
+            try:
+                return self._hold(path, files, objects, compared=compared)
+            except _ReplacedError:
+                # as a whole, for bands of two versions are no product
+                known, objects = objects, self._product(path)
+                # a server may have other tags in its lists than in its answers
+                compared = objects != known
+        raise SceneError("Rio error", f"{PurePosixPath(path).name} is replaced while it is fetched")
+
+    def _product(self, path: str) -> list[_Object]:
         try:
             objects = self._list(f"{path}/")
         except _RequestError as error:
-            raise self._blame(f"{name} cannot be listed", error) from error
+            raise self._blame(f"{PurePosixPath(path).name} cannot be listed", error) from error
         if not objects:
             raise SceneError("!S3 subdir", f"{path} is not in the archive")
+        return objects
+
+    def _hold(self, path: str, files: str, objects: Sequence[_Object], *, compared: bool) -> Held:
+        name = PurePosixPath(path).name
         wanted = [found for found in objects if re.fullmatch(files, found.key[len(path) + 1 :])]
+        if not compared:
+            wanted = [replace(found, tag=None) for found in wanted]
         root: Path | None = None
         try:
             root = self._scratch.new()
@@ -122,24 +147,27 @@ class Bucket:
             in_time(partial(self._look, attempts=1), within)
         except TimeoutError as error:
             raise ArchiveError(
-                f"the archive {self._settings} does not answer in {within:.0f} s: check the network and"
-                " endpoint in db_config.json, or try again later"
+                f"the archive {self._settings} does not answer in {within:.0f} s, or other workers have all"
+                " of its connections: check the network and endpoint in db_config.json, or try again later"
             ) from error
 
     def _look(self, cancelled: Event, attempts: int) -> None:
         ask = partial(self._ask, cancelled=cancelled, attempts=attempts)
         try:
-            objects = self._some(ask, _OURS) or self._some(ask, "")
+            pages = [self._some(ask, prefix) for prefix in _OURS]
+            if not any(pages):
+                pages = [self._some(ask, "")]
         except _RequestError as error:
             raise self._away(f"the archive {self._settings} cannot be listed", error) from error
-        if not objects:
+        if not any(pages):
             raise ArchiveError(
                 f"the archive {self._settings} is empty: correct bucket and endpoint of eodata in"
                 " db_config.json",
                 lasting=True,
             )
-        readable = [found for found in objects if found.size]
-        samples = random.sample(readable, min(SAMPLES, len(readable)))
+        readable = [[found for found in page if found.size] for page in pages]
+        chosen = [random.sample(page, min(SAMPLES, len(page))) for page in readable]
+        samples = [found for rank in zip_longest(*chosen) for found in rank if found]
         for sample in samples:
             try:
                 ask(partial(self._read_byte, sample))
@@ -231,6 +259,8 @@ class Bucket:
         received = 0
         # over what is reserved, from the start at each attempt: the file's own length says nothing
         with closing(answer["Body"]) as body, target.open("r+b") as file:
+            if found.tag and _tag(answer) not in {None, found.tag}:
+                raise _ReplacedError
             for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
                 if cancelled.is_set():
                     raise CancelledError
@@ -280,9 +310,14 @@ class Bucket:
 
 
 def _objects(page: dict[str, Any]) -> list[_Object]:
-    found = [_Object(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])]
+    found = [_Object(entry["Key"], entry["Size"], _tag(entry)) for entry in page.get("Contents", [])]
     # some servers have an object for each folder
     return [entry for entry in found if not entry.key.endswith("/")]
+
+
+def _tag(told: dict[str, Any]) -> str | None:
+    tag = told.get("ETag")
+    return tag.strip('"') if tag else None
 
 
 def _below(root: Path, key: str) -> Path:
