@@ -34,6 +34,8 @@ WORKER_ERROR = "Worker error"
 RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
 # An archive that is mounted anew is back within two minutes. So long may nothing be done for its sake.
 ARCHIVE_S, ARCHIVE_EVERY_S = 300.0, 5.0
+# A look at it takes no longer than this.
+LOOK_S = 60.0
 
 
 def work(
@@ -250,31 +252,39 @@ class _Worker:
         """Give a task back, and raise ArchiveError, where not the scene is to blame but the whole archive."""
         if not error.status.startswith(FROM_ARCHIVE):
             return
+        since = time.monotonic() if error.since is None else error.since
         try:
             with self.stop.interruptible():
-                self.archive.check()
-        except (StopRequested, ArchiveError):
+                self.archive.check(LOOK_S)
+        except (StopRequested, ArchiveError) as away:
             tasks.release(self.conn, self.config.tables, task)
+            if isinstance(away, ArchiveError):
+                away.since = since
             raise
 
     def _await_archive(self, error: ArchiveError) -> None:
         """Wait for an archive that is away. Raises ArchiveError when that is of no use, or takes too long.
 
         An archive that can be used again is no end of it: its products may still not be had, or the disk be
-        full. Only a task that ends is.
+        full. Only a task that ends is. What the error itself took is part of the wait.
         """
         if self.stuck is None:
-            self.stuck = time.monotonic()
+            self.stuck = time.monotonic() if error.since is None else error.since
             if not error.lasting:
                 self.warn(f"{error}; waiting for it")
         end = self.stuck + ARCHIVE_S
-        while not error.lasting and time.monotonic() < end:
+        while not error.lasting and (left := end - time.monotonic()) > 0:
             with self.stop.interruptible():
-                time.sleep(ARCHIVE_EVERY_S)
+                time.sleep(min(ARCHIVE_EVERY_S, left))
+                look = min(LOOK_S, end - time.monotonic())
+                if look <= 0:
+                    break
                 try:
-                    self.archive.check()
+                    self.archive.check(look)
                 except ArchiveError as still:
-                    error = still
+                    # a look that was cut short says less than what is known
+                    if look == LOOK_S or still.lasting:
+                        error = still
                 else:
                     return
         raise error

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -23,17 +24,14 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from cbmctl.config import Config, load_config
-from cbmctl.eodata import ArchiveError
+from cbmctl.eodata import open_archive
 from cbmctl.eodata.limits import SHARE, CancelledError, Limits
-from cbmctl.eodata.mount import Mount
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
-from cbmctl.scenes import SceneError, backscatter, sentinel2
 
 from ..conftest import Database
-from .conftest import Season, waiting
-from .products import make_product, reflectance
+from .s3_stub import SETTINGS
 
 HOLD = """
 import sys, threading
@@ -64,84 +62,6 @@ def process(code: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], st
             yield running, running.stdout.readline().strip()
         finally:
             running.kill()
-
-
-# The mount
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
-
-
-def unmounted(season: Season) -> Path:
-    """Take the archive of two scenes away; return where it was."""
-    for day in (5, 6):
-        season.scene(day)
-    root = season.config.eodata
-    assert isinstance(root, Path)
-    root.rename(root.with_name("unmounted"))
-    return root
-
-
-@pytest.mark.postgis
-def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) -> None:  # noqa: ARG001
-    root = unmounted(season)
-    root.mkdir()
-    with pytest.raises(ArchiveError, match="is empty: mount it again"):
-        season.extract()
-    assert season.rows("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
-    root.rmdir()
-    with pytest.raises(ArchiveError, match="cannot be listed"):
-        season.extract()
-    root.with_name("unmounted").rename(root)
-    season.extract()
-    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
-
-
-@pytest.mark.postgis
-def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    root, lines, check = unmounted(season), list[str](), Mount.check
-
-    def back_when_waited_for(self: Mount) -> None:
-        if waiting(lines) and not root.exists():
-            root.with_name("unmounted").rename(root)
-        check(self)
-
-    monkeypatch.setattr(Mount, "check", back_when_waited_for)
-    season.extract(lines=lines)
-    assert waiting(lines) == 1
-    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
-    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
-
-
-def test_storage_that_fails_is_no_product_that_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ENOTCONN is what a dead mount answers; pathlib's glob and, from 3.13 on, is_dir hide it."""
-    path = make_product(tmp_path, {"B02_10m": reflectance()})
-    for doing in ("stat", "iterdir"):
-        with monkeypatch.context() as patch:
-
-            def broken(_path: Path, **_: object) -> Iterator[Path]:
-                raise OSError(107, "Transport endpoint is not connected")
-
-            patch.setattr(Path, doing, broken)
-            with pytest.raises(SceneError, match="cannot be listed") as found:
-                sentinel2.open_product(tmp_path, path)
-            assert found.value.status == "Rio error"
-            with pytest.raises(SceneError, match="cannot be listed") as found:
-                backscatter.find_images(tmp_path / path)
-            assert found.value.status == "Rio error"
-
-
-def test_a_mount_is_checked_by_its_root(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="is empty"):
-        Mount(tmp_path).check()
-    (tmp_path / "Sentinel-2").mkdir()
-    Mount(tmp_path).check()
 
 
 # Limits
@@ -199,6 +119,19 @@ def test_a_turn_from_before_a_reboot_is_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize(("connections", "requests_per_minute"), [(4, 1), (4, 3), (100, 60)])
+def test_a_rate_holds_however_low_it_is(tmp_path: Path, connections: int, requests_per_minute: int) -> None:
+    interval = 60 / (requests_per_minute * SHARE)
+    begun = time.monotonic()
+    turns = [Limits(tmp_path, connections, requests_per_minute)._wait() for _ in range(connections)]
+    took = time.monotonic() - begun
+    # each is told how far away its turn is, and time passes from one to the next
+    for number, turn in enumerate(turns):
+        assert number * interval - took <= turn <= number * interval
+    (tmp_path / "next-request").write_bytes(struct.pack("d", begun + (connections + 1) * interval + 3600))
+    assert Limits(tmp_path, connections, requests_per_minute)._wait() == 0
+
+
 # Scratch
 
 
@@ -217,6 +150,19 @@ def test_what_a_dead_worker_leaves_is_swept_and_a_live_ones_is_not(tmp_path: Pat
     assert not first.exists()
     own.close()
     assert not second.exists()
+
+
+@pytest.mark.parametrize("eodata", [SETTINGS, Path("/")], ids=["bucket", "mount"])
+def test_an_archive_that_is_opened_sweeps_what_the_dead_have_left(tmp_path: Path, eodata: S3 | Path) -> None:
+    scenes = tmp_path / "eodata" / "scenes"
+    with process(SCRATCH, scenes) as (_, his), process(SCRATCH, scenes) as (dead, _left):
+        dead.send_signal(signal.SIGKILL)
+        dead.wait()
+        open_archive(eodata, tmp_path).close()
+        assert list(scenes.iterdir()) == [Path(his)]
+        (scenes / "file").touch()  # nobody knows whose that is
+        open_archive(eodata, tmp_path).close()
+    open_archive(eodata, tmp_path / "new").close()
 
 
 def test_scratch_of_many_threads_is_never_taken_for_a_dead_ones(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The archive behind S3, a real server: what comes of it is what is on the disk, or is told of its scene."""
 
+import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,25 @@ def test_an_object_that_never_comes_is_an_error_of_its_scene(
     assert f"{attempts} attempt" in reason
     assert season.status(good) == "extracted"
     assert season.rows("SELECT DISTINCT band FROM sigs WHERE obsid = %s", bad) == [("B05",)]
+
+
+def test_a_product_that_is_replaced_meanwhile_is_fetched_anew(season: Season, served: Proxy) -> None:
+    scene = season.scene(5)
+    ((path,),) = season.rows("SELECT path FROM dias_catalogue")
+    (image,) = (season.config.eodata / path).rglob("*_B03_10m.jp2")
+    asked = Counter[str]()
+
+    def replaced(_number: int, request: str) -> None:
+        asked[request] += 1
+        if image.name in request and asked[request] == 1:
+            os.utime(image, (0, 0))  # the server's tag is made of that
+
+    extract(season, replaced, served)
+    assert season.status(scene) == "extracted"
+    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
+    assert len([request for request in served.paths if image.name in request]) == 2
+    # one for each of three sets of bands, and another for the one that was replaced
+    assert len([request for request in served.paths if "list-type" in request]) == 4
 
 
 def test_the_limits_hold_for_requests(season: Season, served: Proxy) -> None:

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
+
+# What is fetched lies there, below the cache.
+FETCHED, SCENES = "eodata", "scenes"
 
 
 class ArchiveError(UserError):
@@ -14,11 +18,13 @@ class ArchiveError(UserError):
 
     Attributes:
         lasting: whether waiting is of no use: a wrong key, an unknown bucket.
+        since: when it began, as time.monotonic() has it; None where that is now.
     """
 
-    def __init__(self, text: str, *, lasting: bool = False) -> None:
+    def __init__(self, text: str, *, lasting: bool = False, since: float | None = None) -> None:
         super().__init__(text)
         self.lasting = lasting
+        self.since = since
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,12 @@ class Archive(Protocol):
         """
         ...
 
-    def check(self) -> None:
-        """Raise ArchiveError unless the archive is there and lets us in."""
+    def check(self, within: float | None = None) -> None:
+        """Raise ArchiveError unless the archive is there and lets us in.
+
+        Args:
+            within: a quick look, which takes no longer than so many seconds; None means a patient one.
+        """
         ...
 
     def close(self) -> None:
@@ -62,13 +72,16 @@ class Archive(Protocol):
 def open_archive(eodata: Path | S3, cache: Path) -> Archive:
     """Return the archive that `eodata` in the configuration names; what is fetched is kept below `cache`.
 
+    What workers that were killed have left there goes, also where the archive is a mount by now.
+
     Raises:
         UserError: the keys of a bucket cannot be read.
     """
     if isinstance(eodata, S3):
         from cbmctl.eodata.bucket import Bucket  # noqa: PLC0415 - botocore, only where it is needed
 
-        return Bucket(eodata, cache / "eodata")
+        return Bucket(eodata, cache / FETCHED)
+    Scratch(cache / FETCHED / SCENES).sweep()
     from cbmctl.eodata.mount import Mount  # noqa: PLC0415 - it needs ArchiveError
 
     return Mount(eodata)

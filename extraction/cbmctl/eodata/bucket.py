@@ -5,12 +5,13 @@ Readers seek about in an image, and from afar every seek is a request: docs/deci
 
 import random
 import re
-import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import Any
@@ -19,11 +20,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from cbmctl.eodata import ArchiveError, Held
-from cbmctl.eodata.client import Problem, explain, make_client
+from cbmctl.eodata import SCENES, ArchiveError, Held
+from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
+from cbmctl.eodata.space import reserve
+from cbmctl.eodata.timed import in_time
 from cbmctl.errors import counted
 from cbmctl.scenes import SceneError
 
@@ -31,12 +34,16 @@ CHUNK = 2**20
 ATTEMPTS = 6
 # After the first failure; doubled after each, and shortened by chance. Keys are known after some 10 s.
 PAUSE_S = 1.0
-# The cache lies on the database's disk, which must never be full.
-KEPT_FREE = 2 * 2**30
+# A silent server takes all of an attempt's time, and workers each other's: then fewer attempts do.
+TRIED_S = 120.0
+# An attempt that took longer than this had an answer until then.
+_SILENCE_S = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
 # Where an archive keeps what we read; what lies elsewhere may be closed to us, and says nothing.
-_OURS = "Sentinel-"
-# One object may be damaged, or closed.
-SAMPLES = 3
+_OURS = ("Sentinel-2", "Sentinel-1")
+# From each of them: one object may be damaged, or a mission closed.
+SAMPLES = 2
+# Of a product that is replaced while it is fetched.
+VERSIONS = 3
 _FAULTS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ConnectionError, TimeoutError)
 # A thread that waits for a dead server ends by itself; the folder goes at once.
 _PATIENCE_S = 2.0
@@ -46,18 +53,23 @@ _PATIENCE_S = 2.0
 class _Object:
     key: str
     size: int
+    tag: str | None
 
 
 class _RequestError(Exception):
     """A request was not answered, or not well."""
 
-    def __init__(self, problem: Problem, attempts: int) -> None:
+    def __init__(self, problem: Problem, attempts: int, since: float) -> None:
         super().__init__(f"{problem.reason}, {counted(attempts, 'attempt')}")
-        self.problem = problem
+        self.problem, self.since = problem, since
 
 
-class _ShortError(Exception):
+class _LengthError(Exception):
     """An object came with another length than the listing says."""
+
+
+class _ReplacedError(Exception):
+    """An object is not the one of the listing."""
 
 
 class Bucket:
@@ -79,26 +91,44 @@ class Bucket:
         self._settings, self._folder = settings, folder
         self._client = make_client(settings)
         self._limits = Limits(folder, settings.connections, settings.requests_per_minute)
-        self._scratch = Scratch(folder / "scenes")
+        self._scratch = Scratch(folder / SCENES)
+        self._scratch.sweep()
         self._pool = ThreadPoolExecutor(settings.connections, "fetcher")
 
     def hold(self, path: str, files: str) -> Held:
         """Fetch files of a product, as many at a time as there are connections; see Archive."""
-        name = PurePosixPath(path).name
+        objects, compared = self._product(path), True
+        for _ in range(VERSIONS):
+            try:
+                return self._hold(path, files, objects, compared=compared)
+            except _ReplacedError:
+                # as a whole, for bands of two versions are no product
+                known, objects = objects, self._product(path)
+                # a server may have other tags in its lists than in its answers
+                compared = objects != known
+        raise SceneError("Rio error", f"{PurePosixPath(path).name} is replaced while it is fetched")
+
+    def _product(self, path: str) -> list[_Object]:
         try:
             objects = self._list(f"{path}/")
         except _RequestError as error:
-            raise self._blame(f"{name} cannot be listed", error) from error
+            raise self._blame(f"{PurePosixPath(path).name} cannot be listed", error) from error
         if not objects:
             raise SceneError("!S3 subdir", f"{path} is not in the archive")
+        return objects
+
+    def _hold(self, path: str, files: str, objects: Sequence[_Object], *, compared: bool) -> Held:
+        name = PurePosixPath(path).name
         wanted = [found for found in objects if re.fullmatch(files, found.key[len(path) + 1 :])]
+        if not compared:
+            wanted = [replace(found, tag=None) for found in wanted]
         root: Path | None = None
         try:
             root = self._scratch.new()
-            self._require_space(name, sum(found.size for found in wanted))
             # also the folders of what is not wanted: a missing band is not a missing folder
             for parent in {_below(root, found.key).parent for found in objects}:
                 parent.mkdir(parents=True, exist_ok=True)
+            reserve(self._folder, {_below(root, found.key): found.size for found in wanted}, name)
             self._fetch_all(wanted, root, name)
         except BaseException as error:
             if root:
@@ -108,23 +138,39 @@ class Bucket:
             raise
         return Held(root, partial(self._scratch.remove, root))
 
-    def check(self) -> None:
-        """Raise ArchiveError unless the bucket can be listed, and an object of it read."""
+    def check(self, within: float | None = None) -> None:
+        """Raise ArchiveError unless the bucket can be listed, and an object of it read; see Archive."""
+        if within is None:
+            self._look(Event(), ATTEMPTS)
+            return
         try:
-            objects = self._some(_OURS) or self._some("")
+            in_time(partial(self._look, attempts=1), within)
+        except TimeoutError as error:
+            raise ArchiveError(
+                f"the archive {self._settings} does not answer in {within:.0f} s, or other workers have all"
+                " of its connections: check the network and endpoint in db_config.json, or try again later"
+            ) from error
+
+    def _look(self, cancelled: Event, attempts: int) -> None:
+        ask = partial(self._ask, cancelled=cancelled, attempts=attempts)
+        try:
+            pages = [self._some(ask, prefix) for prefix in _OURS]
+            if not any(pages):
+                pages = [self._some(ask, "")]
         except _RequestError as error:
             raise self._away(f"the archive {self._settings} cannot be listed", error) from error
-        if not objects:
+        if not any(pages):
             raise ArchiveError(
                 f"the archive {self._settings} is empty: correct bucket and endpoint of eodata in"
                 " db_config.json",
                 lasting=True,
             )
-        readable = [found for found in objects if found.size]
-        samples = random.sample(readable, min(SAMPLES, len(readable)))
+        readable = [[found for found in page if found.size] for page in pages]
+        chosen = [random.sample(page, min(SAMPLES, len(page))) for page in readable]
+        samples = [found for rank in zip_longest(*chosen) for found in rank if found]
         for sample in samples:
             try:
-                self._ask(partial(self._read_byte, sample))
+                ask(partial(self._read_byte, sample))
             except _RequestError as error:
                 if error.problem.throttled or sample is samples[-1]:
                     what = f"the archive {self._settings} can be listed, but {sample.key} in it not be read"
@@ -144,7 +190,7 @@ class Bucket:
         """
         if error.problem.throttled:
             return self._away(what, error)
-        return SceneError("Rio error", f"{what}: {error}")
+        return SceneError("Rio error", f"{what}: {error}", since=error.since)
 
     def _away(self, what: str, error: _RequestError) -> ArchiveError:
         if error.problem.denied:
@@ -156,7 +202,9 @@ class Bucket:
             )
         else:
             remedy = "check the network and endpoint in db_config.json, or try again later"
-        return ArchiveError(f"{what} ({error}): {remedy}", lasting=error.problem.denied)
+        # one attempt is not enough to tell that a key is not just new
+        lasting = error.problem.denied and not error.problem.again
+        return ArchiveError(f"{what} ({error}): {remedy}", lasting=lasting, since=error.since)
 
     def _unwritable(self, error: OSError) -> ArchiveError:
         return ArchiveError(
@@ -164,8 +212,8 @@ class Bucket:
             " cache in db_config.json"
         )
 
-    def _some(self, prefix: str) -> list[_Object]:
-        return _objects(self._ask(partial(self._page, prefix, None, 100)))
+    def _some(self, ask: Callable[..., dict[str, Any]], prefix: str) -> list[_Object]:
+        return _objects(ask(partial(self._page, prefix, None, 100)))
 
     def _list(self, prefix: str) -> list[_Object]:
         objects: list[_Object] = []
@@ -183,14 +231,6 @@ class Bucket:
             Bucket=self._settings.bucket, Prefix=prefix, MaxKeys=most, **more
         )
         return found
-
-    def _require_space(self, product: str, size: int) -> None:
-        free = shutil.disk_usage(self._folder).free
-        if free < size + KEPT_FREE:
-            raise ArchiveError(
-                f"{product} needs {size / 1e9:.1f} GB in {self._folder}, where {free / 1e9:.1f} GB are free"
-                f" and {KEPT_FREE / 1e9:.1f} GB must stay so: free space on that disk, or use fewer workers"
-            )
 
     def _fetch_all(self, wanted: Sequence[_Object], root: Path, product: str) -> None:
         cancelled = Event()
@@ -217,20 +257,28 @@ class Bucket:
     def _fetch_once(self, found: _Object, target: Path, cancelled: Event) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key)
         received = 0
-        with closing(answer["Body"]) as body, target.open("wb") as file:
+        # over what is reserved, from the start at each attempt: the file's own length says nothing
+        with closing(answer["Body"]) as body, target.open("r+b") as file:
+            if found.tag and _tag(answer) not in {None, found.tag}:
+                raise _ReplacedError
             for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
                 if cancelled.is_set():
                     raise CancelledError
-                received += file.write(chunk)
+                received += len(chunk)
+                if received > found.size:
+                    break  # the next attempt would not write over it
+                file.write(chunk)
         if received != found.size:
-            raise _ShortError(f"{received} of {found.size} bytes came")
+            raise _LengthError(f"{received} of {found.size} bytes came")
 
     def _read_byte(self, found: _Object) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key, Range="bytes=0-0")
         with closing(answer["Body"]) as body:
             body.read(1)
 
-    def _ask[Answer](self, request: Callable[[], Answer], cancelled: Event | None = None) -> Answer:
+    def _ask[Answer](
+        self, request: Callable[[], Answer], cancelled: Event | None = None, attempts: int = ATTEMPTS
+    ) -> Answer:
         """Make a request, within the limits, until it is answered.
 
         Raises:
@@ -238,16 +286,22 @@ class Bucket:
             ArchiveError: no request would be, or the disk takes no more.
         """
         cancelled = cancelled or Event()
-        attempt = 0
+        attempt, since = 0, None
         while True:
             attempt += 1
+            asked = time.monotonic()
             try:
                 with self._limits.request(cancelled):
+                    asked = time.monotonic()
                     return request()
-            except (*_FAULTS, _ShortError) as error:
-                problem = explain(error, self._settings, last=attempt == ATTEMPTS)
-                if not problem.again or attempt == ATTEMPTS:
-                    raise _RequestError(problem, attempt) from error
+            except (*_FAULTS, _LengthError) as error:
+                failed = time.monotonic()
+                silent = max(asked, failed - _SILENCE_S)
+                since = silent if since is None or silent > asked else since
+                last = attempt == attempts or failed - since > TRIED_S
+                problem = explain(error, self._settings, last=last and attempts > 1)
+                if last or not problem.again:
+                    raise _RequestError(problem, attempt, since) from error
             except OSError as error:
                 raise self._unwritable(error) from error
             chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
@@ -256,9 +310,14 @@ class Bucket:
 
 
 def _objects(page: dict[str, Any]) -> list[_Object]:
-    found = [_Object(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])]
+    found = [_Object(entry["Key"], entry["Size"], _tag(entry)) for entry in page.get("Contents", [])]
     # some servers have an object for each folder
     return [entry for entry in found if not entry.key.endswith("/")]
+
+
+def _tag(told: dict[str, Any]) -> str | None:
+    tag = told.get("ETag")
+    return tag.strip('"') if tag else None
 
 
 def _below(root: Path, key: str) -> Path:

@@ -12,7 +12,7 @@ from threading import Event
 POLL_S = 0.05
 # Of the requests allowed: the service's minute does not begin when ours does.
 SHARE = 0.9
-# No turn is further away than this; a file from before a reboot may say so.
+# A turn that is further away than this, and than all connections need, is from before a reboot.
 FURTHEST_S = 60.0
 _TIME = struct.Struct("d")
 
@@ -33,6 +33,7 @@ class Limits:
         self._slots = [folder / f"connection-{number}" for number in range(connections)]
         self._pace = folder / "next-request"
         self._interval = 60 / (requests_per_minute * SHARE)
+        self._furthest = max(FURTHEST_S, connections * self._interval) + self._interval
 
     @contextmanager
     def request(self, cancelled: Event) -> Iterator[None]:
@@ -69,7 +70,7 @@ class Limits:
             fcntl.flock(file, fcntl.LOCK_EX)
             now, written = time.monotonic(), os.pread(file, _TIME.size, 0)
             turn = _TIME.unpack(written)[0] if len(written) == _TIME.size else now
-            if not now < turn < now + FURTHEST_S:
+            if not now < turn < now + self._furthest:
                 turn = now
             os.pwrite(file, _TIME.pack(turn + self._interval), 0)
         finally:

@@ -1,8 +1,17 @@
 """The archive as a folder that something else has mounted."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from threading import Thread
 
-from cbmctl.eodata import ArchiveError, Held
+from cbmctl.eodata import ArchiveError, Held, looking
+
+# Longer than s3fs takes for one request.
+ANSWER_S = 60.0
+_PROGRAM = Path(looking.__file__)
+_REASONS = {looking.EMPTY: "is empty", looking.VOID: "has only empty folders"}
 
 
 class Mount:
@@ -16,17 +25,43 @@ class Mount:
         """Return the root itself."""
         return Held(self._root)
 
-    def check(self) -> None:
-        """Raise ArchiveError when the root is missing, empty or cannot be listed: the mount is gone."""
-        try:
-            if next(self._root.iterdir(), None) is not None:
-                return
-            reason = "is empty"
-        except OSError as error:
-            reason = f"cannot be listed ({error.strerror})"
+    def check(self, within: float | None = None) -> None:
+        """Raise ArchiveError when the root is missing, empty or silent: the mount is gone; see Archive."""
+        seconds = ANSWER_S if within is None else min(ANSWER_S, within)
+        code = _look(self._root, seconds)
+        if code == looking.USABLE:
+            return
+        if code is None:
+            reason = f"does not answer in {seconds:.0f} s"
+        elif code > looking.FAILED:
+            reason = f"cannot be listed ({os.strerror(code - looking.FAILED)})"
+        else:
+            reason = _REASONS.get(code, f"cannot be looked at (the program for it ended with {code})")
         raise ArchiveError(
             f"the archive {self._root} {reason}: mount it again, or correct eodata in db_config.json"
         )
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _look(root: Path, seconds: float) -> int | None:
+    """Return what the program says of a folder, by its code; None if it does not come to an end in time.
+
+    Whoever asks a mount that does not answer may stay so for ever, and cannot be killed: a process of its
+    own, without our files and not waited for, as neither a call nor a thread of ours would be let go.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-I", "-S", str(_PROGRAM), str(root)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            Thread(target=process.wait, daemon=True).start()  # no zombie, should it end some day

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,7 +19,7 @@ class Scratch:
     def new(self) -> Path:
         """Return a new, empty folder; those of dead processes go."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self.sweep()
         while True:
             path = Path(tempfile.mkdtemp(dir=self._folder))
             lock = _locked(path)
@@ -38,18 +39,20 @@ class Scratch:
         for path in list(self._locks):
             self.remove(path)
 
-    def _sweep(self) -> None:
-        for path in self._folder.iterdir():
-            if path not in self._locks and (lock := _locked(path)) is not None:
-                shutil.rmtree(path, ignore_errors=True)
-                os.close(lock)
+    def sweep(self) -> None:
+        """Remove the folders of dead processes, as far as that is possible."""
+        with suppress(OSError):  # nothing was ever kept there, or nothing can be: `new` will tell
+            for path in self._folder.iterdir():
+                if path not in self._locks and (lock := _locked(path)) is not None:
+                    shutil.rmtree(path, ignore_errors=True)
+                    os.close(lock)
 
 
 def _locked(path: Path) -> int | None:
-    """Lock a folder; None if another process has it, or it has just been swept away by one."""
+    """Lock a folder; None if another process has it or has just swept it away, or it is none."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

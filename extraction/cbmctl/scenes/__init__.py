@@ -12,12 +12,14 @@ class SceneError(Exception):
     Attributes:
         status: the manual's word for `dias_catalogue.status`: `!S3 subdir`, `!S3 B02.jp2`, `Rio error`.
         reason: one sentence that names the file and says what is wrong with it.
+        since: when the archive began to fail it, as time.monotonic() has it; None where that is now.
     """
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: str, reason: str, *, since: float | None = None) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
         self.reason = reason
+        self.since = since
 
 
 @dataclass(frozen=True)

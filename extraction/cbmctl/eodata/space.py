@@ -1,0 +1,60 @@
+"""Room on a disk that workers share: taken before the first byte comes, so that the next one sees it gone."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from cbmctl.eodata import ArchiveError
+
+# The cache lies on the database's disk, which must never be full.
+KEPT_FREE = 2 * 2**30
+_CHUNK = 2**20
+# A file system that cannot set space aside; libraries call it by either.
+_UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
+
+
+def reserve(folder: Path, files: Mapping[Path, int], product: str) -> None:
+    """Make files, each as long as it is to be, unless the disk would be too full then.
+
+    Args:
+        folder: shared by all who write to that disk; only one at a time looks at it and takes.
+        files: their lengths; their folders exist.
+        product: for the sentence.
+
+    Raises:
+        ArchiveError: the disk would be too full.
+        OSError: they cannot be made; some may be left.
+    """
+    size = sum(files.values())
+    lock = os.open(folder / "reserving", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        free = shutil.disk_usage(folder).free
+        if free < size + KEPT_FREE:
+            raise ArchiveError(
+                f"{product} needs {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free"
+                f" and {KEPT_FREE / 1e9:.1f} GB must stay so: free space on that disk, or use fewer workers"
+            )
+        for path, length in files.items():
+            with path.open("xb") as file:
+                if length:
+                    _allocate(file, length)
+    finally:
+        os.close(lock)
+
+
+def _allocate(file: BinaryIO, length: int) -> None:
+    try:
+        os.posix_fallocate(file.fileno(), 0, length)
+    except OSError as error:
+        if error.errno not in _UNABLE:
+            raise
+        # what is written takes space anywhere
+        for begin in range(0, length, _CHUNK):
+            file.write(bytes(min(_CHUNK, length - begin)))
+        file.flush()
+        os.fsync(file.fileno())
