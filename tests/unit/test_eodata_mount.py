@@ -151,3 +151,12 @@ def test_a_mount_takes_no_more_connections_than_the_account_has() -> None:
     assert " -f -s -o " in start
     options = start.split(" -o ")[1].split(",")
     assert {"parallel_count=3", "multireq_max=3"} <= set(options)
+
+
+def test_what_is_being_read_lies_on_the_data_volume() -> None:
+    unit = filled("cbm-eodata.service.j2", eodata_mount_scratch="/data").splitlines()
+    assert "RequiresMountsFor=/data" in unit
+    start = next(line for line in unit if line.startswith("ExecStart="))
+    assert {"tmpdir=/data", "ensure_diskfree=2048"} <= set(start.split(" -o ")[1].split(","))
+    host = yaml.safe_load((REPOSITORY / "playbooks/host.yml").read_text())[1]["roles"]
+    assert host.index("data_volume") < host.index("eodata_mount") < host.index("docker_engine")
