@@ -240,6 +240,39 @@ def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
     assert SECRET not in said
 
 
+def test_what_cbmctl_says_of_its_container_is_told_of_the_control_host() -> None:
+    keys = "https://s.example does not accept the keys from /etc/cbm/eodata.keys (SignatureDoesNotMatch)"
+    endpoint = "there is no archive: correct endpoint of eodata in db_config.json"
+    empty = "the archive /eodata is empty: mount it again, or correct eodata in db_config.json"
+    clock = "https://s.example says that the clock of this machine is wrong: set it (timedatectl)"
+    role = "The role writes db_config.json from"
+    assert [
+        told(keys, BUCKET),
+        told(endpoint, BUCKET),
+        told(empty, {}),
+        told(clock, BUCKET),
+    ] == [
+        [f"{keys}.", "The keys are those of /secret/keys on the control host."],
+        [f"{endpoint}.", f"{role} tenant_eodata_s3 in the inventory."],
+        [f"{empty}.", f"{role} tenant_eodata in the inventory."],
+        [f"{clock}."],
+    ]
+
+
+def told(said: str, bucket: dict[str, str]) -> list[str]:
+    """What the role worker_image tells of a check of the archive that failed."""
+    lines = {
+        name: trust_as_template(line) if isinstance(line, str) else line
+        for name, line in role_variables("worker_image").items()
+    }
+    lines |= {"worker_image_eodata_s3": bucket, "worker_image_eodata_keys_file": "/secret/keys"}
+    lines["ansible_failed_result"] = {"msg": said}
+    found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(
+        trust_as_template("worker_image_archive_told")
+    )
+    return found
+
+
 def test_both_roles_know_keys_by_the_same_rule() -> None:
     precheck_rule = role_variables("precheck")["precheck_keys_are_there"]
     worker_rule = role_variables("worker_image")["worker_image_eodata_keys_are_there"]
