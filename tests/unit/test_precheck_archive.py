@@ -33,6 +33,10 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"eodata_s3": {**BUCKET, "ca_file": "/absent"}},
         ["The certificate /absent does not exist on the control host; put it there or correct ca_file in"],
     ),
+    "a certificate by a relative path": (
+        {"eodata_s3": {**BUCKET, "ca_file": "ca.crt"}},
+        ["ca_file ca.crt in tenant_eodata_s3 is relative; write it from / or ~."],
+    ),
     "archive mounted by the image": ({"catalogue_source": "archive"}, []),
     "archive mounted by us": (
         {"catalogue_source": "archive", "eodata_s3": BUCKET, "eodata_access": "mount"},
@@ -275,6 +279,26 @@ def test_the_folder_of_a_mount_that_is_gone_is_no_archive(
     case = {"eodata": str(tmp_path / "eodata"), "database_port": 1}
     found, _ = precheck(tmp_path, "host", "precheck_archive.matched", [case])
     assert found == [counted]
+
+
+def test_the_archive_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = "http://127.0.0.1:9"
+    # workers and s3fs have none
+    monkeypatch.setenv("http_proxy", nobody)
+    with refusing() as (address, asked):
+        found, _ = precheck(
+            tmp_path,
+            "host",
+            "precheck_service",
+            [
+                {"eodata": "", "database_port": 1, "eodata_s3": {"endpoint": endpoint}}
+                for endpoint in (address, nobody)
+            ],
+        )
+    assert asked == ["/"]
+    assert [each["status"] for each in found] == [403, -1]
+    (silent,) = about_host(service=found[1], eodata_s3={"endpoint": nobody})
+    assert silent.endswith("or open the network to there (no proxy is used).")
 
 
 def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
