@@ -153,6 +153,15 @@ def test_a_mount_takes_no_more_connections_than_the_account_has() -> None:
     assert {"parallel_count=3", "multireq_max=3"} <= set(options)
 
 
+@pytest.mark.parametrize(("ca_file", "also"), [("", ""), ("/ca.crt", " /etc/cbm/eodata-ca.crt")])
+def test_a_mount_writes_down_what_it_starts_with(ca_file: str, also: str) -> None:
+    unit = filled("cbm-eodata.service.j2", eodata_mount_ca_file=ca_file).splitlines()
+    files = f"/etc/cbm/eodata.keys /etc/systemd/system/cbm-eodata.service{also}"
+    sums = f"ExecStartPre=/bin/sh -c 'umask 077 && sha256sum {files} >/run/cbm-eodata.sums'"
+    # before the process reads them: a change in between is none that it knows
+    assert unit.index(sums) < next(n for n, line in enumerate(unit) if line.startswith("ExecStart="))
+
+
 def test_what_is_being_read_lies_on_the_data_volume() -> None:
     unit = filled("cbm-eodata.service.j2", eodata_mount_scratch="/data").splitlines()
     assert "RequiresMountsFor=/data" in unit
