@@ -7,7 +7,7 @@ the highest baseline, then of the latest processing. The place of an older one i
 - by a newer one of the same datastrip that covers most of it;
 - else by all newer ones that show something of it, where they cover most of it together and each has the same
   datastrip or a higher baseline, or a datastrip is not known: the same acquisition, cut otherwise;
-- else by a higher baseline of the same datastrip.
+- else by a higher baseline of the same datastrip that shows at least half of it, or may do so.
 
 So the two halves of a tile that lies in two datastrips are both kept. docs/decisions/versions.md
 """
@@ -30,6 +30,8 @@ from cbmctl.queue_sql import ERRORS
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
 MOSTLY = 0.8
+# A clip of half a tile, made again, does not stand for the other half, which it overlaps by less.
+HALF = 0.5
 # What differs at the edges of the same thing.
 LITTLE = 0.01
 # Statuses of scenes that have no statistics and need none.
@@ -160,7 +162,11 @@ def _replacement(old: Version, newest_first: Sequence[Version]) -> Sequence[Vers
     parts = [new for new in newer if _share(old, [new]) > LITTLE]
     if _share(old, parts) >= MOSTLY:
         return parts
-    return [new for new in same if new.baseline > old.baseline][:1]
+    return [new for new in same if new.baseline > old.baseline and _may_show_half(old, new)][:1]
+
+
+def _may_show_half(old: Version, new: Version) -> bool:
+    return new.footprint is None or old.footprint is None or _share(old, [new]) >= HALF
 
 
 def _may_replace(old: Version, new: Version) -> bool:

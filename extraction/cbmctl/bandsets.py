@@ -78,7 +78,12 @@ def read_extraction(section: Section) -> Extraction:
     Raises:
         UserError: a value is wrong, or nothing is to be extracted.
     """
+    radar = [name for name, bandset in BANDSETS.items() if bandset.card != "s2"]
+    section.only("s2", *radar, "retry_seconds")
     s2 = section.section("s2", {})
+    s2.only("scl", "10", "20", "reflectance", "cloud_classes", "edge", "overlap")
+    for name in radar:
+        section.section(name, {}).only("bands", "edge")
     bandsets: dict[str, tuple[str, ...]] = {}
     if s2.flag("scl", default=True):
         bandsets["scl"] = BANDSETS["scl"].default

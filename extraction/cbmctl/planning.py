@@ -53,11 +53,11 @@ def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Pl
     """Put what is still to be extracted into the queue.
 
     Scenes of every card count that meet the AOI, lie in [start, end) and are 'ingested' or 'inprogress', or
-    were extracted by way of the queue. Those that are 'superseded', 'offered' or 'offline' have no tasks and
-    get none. What scenes lack of the band sets that are configured for their card is new; what was done, or
-    has failed, with other bands or by another method than are configured is done again, and its rows are
-    replaced. A scene that meets no parcel ('No parcels') does so in every band. A scene that someone set back
-    to 'ingested', as the manual does, is extracted again as a whole.
+    were extracted by way of the queue. Those that are 'superseded', 'offered' or 'offline' get no tasks. What
+    scenes lack of the band sets that are configured for their card is new; what was done, or has failed, with
+    other bands or by another method than are configured is done again, and its rows are replaced. A scene
+    that meets no parcel ('No parcels') does so in every band. A scene that someone set back to 'ingested', as
+    the manual does, is extracted again as a whole.
 
     Band sets that are not configured any more leave the queue, unless a worker is at them; what is done of
     them stays, with its rows.
@@ -164,7 +164,8 @@ class _Queue:
                FROM {catalogue} d JOIN ({area}) a ON ST_Intersects(d.footprint, a.wkb_geometry)
                WHERE d.card = ANY(%(cards)s) AND d.obstime >= %(start)s AND d.obstime < %(end)s
                  AND (d.status IN ('ingested', 'inprogress')
-                     OR (d.status <> 'No parcels' AND EXISTS (SELECT FROM {tasks} WHERE obsid = d.id)))""",
+                     OR (d.status NOT IN ('No parcels', 'offline')
+                         AND EXISTS (SELECT FROM {tasks} WHERE obsid = d.id)))""",
             area=self._area,
             **self._names,
         )

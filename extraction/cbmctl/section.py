@@ -37,6 +37,12 @@ class Section:
         """Return the object below a key. Raises UserError when it is none."""
         return Section(self.source, self._name(key), self.get(key, default))
 
+    def only(self, *keys: str) -> None:
+        """Refuse what nobody reads. Raises UserError when there is another key than these."""
+        for key in self.data:
+            if key not in keys:
+                raise self.error(key, f"is not known: write one of {', '.join(keys)}")
+
     def text(self, key: str, default: str | None = None) -> str:
         """Return a text. Raises UserError when it is another kind of value, or empty."""
         value = self.get(key, default)

@@ -149,6 +149,24 @@ def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
     reopen(conn, tables, obsids)
 
 
+def let_rest(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Leave nothing to be done of scenes; tasks that there are rows of stay as done, in whatever bands."""
+    names = {"tasks": tables.tasks.sql}
+    conn.execute(
+        query("DELETE FROM {tasks} WHERE obsid = ANY(%s) AND state <> 'done' AND rows IS NULL", **names),
+        [list(obsids)],
+    )
+    conn.execute(
+        query(
+            """UPDATE {tasks}
+               SET state = 'done', bands = NULL, method = NULL, reason = NULL, not_before = NULL
+               WHERE obsid = ANY(%s) AND state <> 'done'""",
+            **names,
+        ),
+        [list(obsids)],
+    )
+
+
 def delete_rows(
     conn: psycopg.Connection, tables: Tables, bandsets: Sequence[tuple[int, str | None]]
 ) -> dict[int, tuple[int, int]]:

@@ -145,6 +145,13 @@ def test_parts_that_are_shared_wait_for_each_other() -> None:
     assert judged(*old, *new, version("r", "05.00", "T3", "extracted", place=box(2, 0, 3, 1))) == "AB/"
 
 
+def test_a_part_that_is_made_again_takes_no_other_part_s_place() -> None:
+    """Two deliveries of one datastrip, each of which shows a part."""
+    south, north = version("s", "04.00", "S1"), version("n", "04.00", "S1", day=2, place=NORTH)
+    assert successors(south, north, version("N", "05.00", "S1", place=NORTH)) == "s: n:N N:"
+    assert successors(south, replace(version("N", "05.00", "S1"), footprint=None)) == "s:N N:"
+
+
 def test_a_scene_without_an_outline_is_replaced_by_its_strip_alone() -> None:
     old = replace(OLD_A, footprint=None)
     assert successors(old, version("p", "05.00", "S1"), version("q", "05.00", "S2")) == "a:p p: q:"

@@ -27,13 +27,17 @@ def evicted(season: Season) -> Season:
     return season
 
 
-def untouched(season: Season) -> bool:
-    """Whether nothing is left of what was tried."""
-    left = season.rows(
-        """SELECT FROM tasks UNION ALL SELECT FROM sigs UNION ALL SELECT FROM hists
-           UNION ALL SELECT FROM dias_catalogue WHERE coalesce(reason, applied_offset::text) IS NOT NULL"""
+def left(season: Season) -> list[tuple[object, ...]]:
+    """What is still to be done, and what there is."""
+    return season.rows(
+        """SELECT (SELECT array_agg(bandset || ' ' || state ORDER BY bandset) FROM tasks),
+               (SELECT array_agg(DISTINCT band ORDER BY band) FROM sigs), (SELECT count(*) > 0 FROM hists),
+               reason FROM dias_catalogue"""
     )
-    return not left
+
+
+# of a scene whose 20 m images went while it was worked on
+HALF_DONE = [(["10 done", "scl done"], ["B02", "B03"], True, None)]
 
 
 @pytest.mark.parametrize("status", ["!S3 B05.jp2", "Rio error"])
@@ -47,7 +51,7 @@ def test_what_failed_because_it_went_offline_is_tried_again_once_it_is_back(
     gone = changed(back, online=False)
     assert enter(season, gone).completed == [ORIGINAL.reference]
     assert statuses(season) == {ORIGINAL.reference: "offline"}
-    assert untouched(season)
+    assert left(season) == HALF_DONE
     season.extract()
     assert not enter(season, gone).changed
     write(season, ORIGINAL)
@@ -70,7 +74,7 @@ def test_what_was_known_to_be_offline_before_it_failed(evicted: Season, *, again
         assert statuses(season) == {ORIGINAL.reference: "offline"}
     assert enter(season, back).completed == [ORIGINAL.reference]
     assert statuses(season) == {ORIGINAL.reference: "ingested"}
-    assert untouched(season)
+    assert left(season) == HALF_DONE
 
 
 @pytest.mark.parametrize(("status", "online"), [("!S3 B05.jp2", True), ("Parcel SQL", False)])
@@ -79,3 +83,37 @@ def test_what_failed_for_another_reason_stays_so(evicted: Season, status: str, *
         conn.execute("UPDATE dias_catalogue SET status = %s", [status])
     enter(evicted, changed(here(evicted, ORIGINAL), online=online))
     assert statuses(evicted) == {ORIGINAL.reference: status}
+
+
+def test_what_was_extracted_long_ago_stays_when_it_goes_offline(season: Season) -> None:
+    """A band is added to a season that the archive has moved away meanwhile."""
+    season.scene(5)
+    few, more = ({"10": bands, "20": ["B05"]} for bands in (["B02"], ["B02", "B03"]))
+    season.extract(season.database.configured(extraction={"s2": few}))
+    before = (
+        season.rows("SELECT * FROM sigs ORDER BY pid, band"),
+        season.rows("SELECT * FROM hists ORDER BY pid"),
+    )
+    assert all(before)
+    rmtree(season.config.eodata / Path(ORIGINAL.path or ""))
+    (season.config.eodata / "Sentinel-2" / "other").mkdir(parents=True)
+    config = season.database.configured(extraction={"s2": more})
+    season.extract(config)
+    assert statuses(season) == {ORIGINAL.reference: "!S3 subdir"}
+    gone = changed(here(season, ORIGINAL), online=False)
+    enter(season, gone)
+    assert statuses(season) == {ORIGINAL.reference: "offline"}
+    # neither another plan nor another sync takes it up, or away
+    season.extract(config)
+    assert not enter(season, gone).changed
+    assert statuses(season) == {ORIGINAL.reference: "offline"}
+    assert before == (
+        season.rows("SELECT * FROM sigs ORDER BY pid, band"),
+        season.rows("SELECT * FROM hists ORDER BY pid"),
+    )
+    write(season, ORIGINAL)
+    enter(season, here(season, ORIGINAL))
+    assert statuses(season) == {ORIGINAL.reference: "ingested"}
+    season.extract(config)
+    assert statuses(season) == {ORIGINAL.reference: "extracted"}
+    assert season.rows("SELECT DISTINCT band FROM sigs ORDER BY 1") == [("B02",), ("B03",), ("B05",)]

@@ -168,6 +168,12 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"root__extraction": {"s2": {"edge": "cut"}}}, "extraction.s2.edge is 'cut': use one of drop, keep"),
         ({"root__extraction": {"c6": {"edge": "cut"}}}, "extraction.c6.edge is 'cut'"),
         ({"root__extraction": {"s2": {"cloud_classes": [12]}}}, "extraction.s2.cloud_classes is [12]"),
+        (
+            {"root__extraction": {"s2": {"bands_10": ["B02"]}}},
+            "extraction.s2.bands_10 is not known: write one of scl, 10, 20,",
+        ),
+        ({"root__extraction": {"c6": {"10": ["B02"]}}}, "extraction.c6.10 is not known"),
+        ({"root__extraction": {"S2": {}}}, "extraction.S2 is not known: write one of s2, bs, c6, c12,"),
         ({"root__extraction": {"retry_seconds": [-1]}}, "extraction.retry_seconds is [-1]"),
         ({"root__extraction": {"s2": {"reflectance": "none"}}}, "extraction.s2.reflectance is 'none'"),
     ],

@@ -10,9 +10,9 @@ from cbmctl.eodata import bucket
 
 from . import products_s1 as s1
 from .conftest import BANDS_10, PARCELS, Season
+from .radar import backscatter, radar
 from .s3_season import extract, scratch
 from .s3_server import CONNECTIONS, Proxy, hadro, proxy, s3
-from .test_rules import backscatter, radar
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty_bucket")]
 

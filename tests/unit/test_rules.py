@@ -1,126 +1,35 @@
 """Which parcels get rows, and which pixels these rest on: small products, from the queue to the tables."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from affine import Affine
-from numpy.typing import NDArray
-from rasterio.features import rasterize
 from shapely import Polygon, box
-from shapely.geometry.base import BaseGeometry
 
-from cbmctl.database import connect
-from cbmctl.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
-
-from . import products_s1 as s1
-from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season, pixels
+from .conftest import BANDS_10, BANDS_20, PARCELS, Season, pixels
 from .products import LEFT, TOP, image_file, metadata, write_image
+from .rows import (
+    BANDS,
+    NEAR,
+    Rows,
+    assert_rows,
+    cut,
+    expected,
+    extract,
+    folder,
+    found,
+    hists,
+    insert,
+    keys,
+    mask,
+    replace,
+    sentinel2,
+)
 
 pytestmark = pytest.mark.postgis
-
-Image = NDArray[Any]
-Rows = dict[tuple[int, str], list[float]]
-FIGURES = ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
-NEAR = {pid: PARCELS[pid] for pid in (1, 7)}
-BANDS: dict[str, Any] = {"10": list(BANDS_10), "20": list(BANDS_20)}
-
-
-def extract(season: Season, **extraction: Any) -> list[str]:
-    config = season.database.configured(extraction=extraction)
-    lines: list[str] = []
-    with connect(config, autocommit=True) as conn:
-        plan(conn, config)
-    work(config, stop=Stop(), note=lines.append)
-    return lines
-
-
-def insert(season: Season, shapes: Mapping[int, BaseGeometry]) -> None:
-    with season.database.connect() as conn:
-        for pid, shape in shapes.items():
-            conn.execute(
-                "INSERT INTO parcels_2021 VALUES (%s, ST_Multi(ST_GeomFromText(%s, 32632)))", [pid, shape.wkt]
-            )
-
-
-def folder(season: Season, obsid: int) -> str:
-    return str(season.rows("SELECT path FROM dias_catalogue WHERE id = %s", obsid)[0][0])
-
-
-def replace(season: Season, obsid: int, **images: Image) -> None:
-    """Put other pixels into a scene's files, as in `B02_10m=…`."""
-    for name, image in images.items():
-        file = image_file(season.config.eodata, folder(season, obsid), name)
-        write_image(file, image, float(name.split("_")[1][:-1]))
-
-
-def found(season: Season, obsid: int) -> Rows:
-    figures = ", ".join(f'"{figure}"::float8' for figure in FIGURES)
-    rows = season.rows(f"SELECT pid, band, {figures} FROM sigs WHERE obsid = %s", obsid)
-    return {(pid, band): list(values) for pid, band, *values in rows}
-
-
-def keys(season: Season, obsid: int) -> set[tuple[int, str]]:
-    return set(found(season, obsid))
-
-
-def hists(season: Season, obsid: int) -> dict[int, dict[str, int]]:
-    return dict(season.rows("SELECT pid, hist FROM hists WHERE obsid = %s", obsid))
-
-
-def mask(shape: BaseGeometry, image: Image, transform: Affine) -> NDArray[np.bool_]:
-    burnt = rasterize([(shape, 1)], out_shape=image.shape, transform=transform, all_touched=False)
-    return np.asarray(burnt, bool)
-
-
-def numpys(values: Image) -> list[float]:
-    wide = values.astype(np.float64)
-    figures = (wide.size, wide.mean(), wide.std(), wide.min(), wide.max(), *np.percentile(wide, (25, 50, 75)))
-    return [float(np.float32(figure)) for figure in figures]
-
-
-def expected(
-    shapes: Mapping[int, BaseGeometry],
-    bands: Mapping[str, Image],
-    resolution: float,
-    *,
-    origin: tuple[float, float] = (LEFT, TOP),
-    offset: int = 0,
-    positive: bool = False,
-) -> Rows:
-    """Compute with numpy what a group of bands says of parcels, of their pixels in the image."""
-    transform = Affine(resolution, 0, origin[0], 0, -resolution, origin[1])
-    rows: Rows = {}
-    for pid, shape in shapes.items():
-        held = {
-            band: image[mask(shape, image, transform)].astype(np.float64) for band, image in bands.items()
-        }
-        if all(
-            values.size and (np.isfinite(values) & (values != 0) & ((values > 0) | (not positive))).all()
-            for values in held.values()
-        ):
-            for band, values in held.items():
-                rows[pid, band] = numpys(np.maximum(values + offset, 1) if offset else values)
-    return rows
-
-
-def assert_rows(rows: Rows, wanted: Rows) -> None:
-    assert rows.keys() == wanted.keys()
-    for key, figures in wanted.items():
-        np.testing.assert_array_max_ulp(np.array(rows[key], "f4"), np.array(figures, "f4"), maxulp=1)
-        for exact in (0, 3, 4):
-            assert rows[key][exact] == figures[exact], key
-
-
-def sentinel2(day: int, shapes: Mapping[int, BaseGeometry], *, offset: int = OFFSET) -> Rows:
-    images = pixels(day)
-    fine = expected(shapes, {band: images[f"{band}_10m"] for band in BANDS_10}, 10, offset=offset)
-    return fine | expected(shapes, {band: images[f"{band}_20m"] for band in BANDS_20}, 20, offset=offset)
 
 
 @pytest.mark.parametrize("band", BANDS_10)
@@ -247,10 +156,6 @@ def test_offsets(season: Season, reflectance: str, offsets: dict[int, int], appl
     assert season.rows("SELECT applied_offset FROM dias_catalogue") == [(applied if harmonised else 0,)]
 
 
-def cut(share: float) -> Callable[[Path], None]:
-    return lambda file: os.truncate(file, int(share * file.stat().st_size))
-
-
 def elsewhere(file: Path) -> None:
     write_image(file, np.ones((40, 40), np.uint16), 10, epsg=32633)
 
@@ -290,150 +195,3 @@ def test_a_damaged_file_fails_the_tasks_that_need_it(season: Season) -> None:
         assert set(hists(season, scene)) == (set() if "scl" in sets else {1, 7})
     assert season.status(whole) == "extracted"
     assert_rows(found(season, whole), wanted)
-
-
-# Sentinel-1
-
-ORIGIN = s1.LEFT, s1.TOP
-FIELDS = {
-    1: box(s1.LEFT + 23.7, s1.TOP - 177.1, s1.LEFT + 161, s1.TOP - 42),
-    2: box(s1.LEFT - 35, s1.TOP - 250, s1.LEFT + 44, s1.TOP - 180),  # across the left side
-    3: Polygon([(s1.LEFT + 110, s1.TOP - 390), (s1.LEFT + 280, s1.TOP - 215), (s1.LEFT + 295, s1.TOP - 380)]),
-    4: box(s1.LEFT + 180, s1.TOP - 120, s1.LEFT + 260, s1.TOP - 20),
-    5: box(s1.LEFT + 60, s1.TOP - 300, s1.LEFT + 100, s1.TOP - 200),
-    6: box(s1.LEFT + 12, s1.TOP - 8, s1.LEFT + 14, s1.TOP - 2),  # no pixel
-}
-
-
-def radar(season: Season, card: str, path: str, day: int = 5) -> int:
-    """Enter a scene of a Sentinel-1 card, and put parcels there in place of those that were."""
-    with season.database.connect() as conn:
-        conn.execute("DELETE FROM parcels_2021")
-        row = conn.execute(
-            """INSERT INTO dias_catalogue (obstime, reference, sensor, card, path, footprint)
-               VALUES (%s, %s, '1A', %s, %s, ST_Transform(ST_MakeEnvelope(%s, %s, %s, %s, 32632), 4326))
-               RETURNING id""",
-            [
-                f"2021-03-{day:02d} 17:25:32",
-                Path(path).name,
-                card,
-                path,
-                s1.LEFT,
-                s1.TOP - 400,
-                s1.LEFT + 300,
-                s1.TOP,
-            ],
-        ).fetchone()
-    insert(season, FIELDS)
-    assert row
-    return int(row[0])
-
-
-def backscatter() -> dict[str, NDArray[np.float32]]:
-    """VV and VH; parcel 3 misses a pixel in VH, parcel 4 has a negative one and parcel 5 NaN in VV."""
-    images = {"VV": s1.power(seed=1), "VH": s1.power(seed=2)}
-    images["VH"][34, 24] = 0
-    images["VV"][7, 22] = -0.001
-    images["VV"][25, 8] = np.nan
-    return images
-
-
-@pytest.mark.parametrize("edge", [None, "drop"])
-def test_backscatter(season: Season, edge: str | None) -> None:
-    images = backscatter()
-    scene = radar(season, "bs", s1.make_backscatter(season.config.eodata, images))
-    extract(season, **({"bs": {"edge": edge}} if edge else {}))
-    bands = {f"{name}b": image for name, image in images.items()}
-    wanted = expected(FIELDS, bands, 10, origin=ORIGIN, positive=True)
-    assert {pid for pid, _ in wanted} == {1, 2}
-    if edge == "drop":
-        wanted = {key: row for key, row in wanted.items() if key[0] != 2}
-    assert_rows(found(season, scene), wanted)
-    assert hists(season, scene) == {}
-    assert season.status(scene) == "extracted"
-    assert season.rows("SELECT applied_offset FROM dias_catalogue") == [(None,)]
-    assert season.rows("SELECT bandset, parcels, rows, slivers FROM tasks") == [("bs", 5, len(wanted), [6])]
-
-
-@pytest.mark.parametrize("changes", [{"header offset": "128"}, {"byte order": "0"}])
-def test_backscatter_that_lies_otherwise_in_its_file(season: Season, changes: dict[str, str]) -> None:
-    images = {"VV": s1.power(seed=1), "VH": s1.power(seed=2)}
-    path = s1.make_backscatter(season.config.eodata, images, changes=changes)
-    for name, image in images.items():
-        order = "<f4" if "byte order" in changes else ">f4"
-        (file,) = (season.config.eodata / path).glob(f"*.data/Gamma0_{name}.img")
-        file.write_bytes(bytes(int(changes.get("header offset", "0"))) + image.astype(order).tobytes())
-    scene = radar(season, "bs", path)
-    extract(season)
-    bands = {f"{name}b": image for name, image in images.items()}
-    assert_rows(found(season, scene), expected(FIELDS, bands, 10, origin=ORIGIN, positive=True))
-    assert len(keys(season, scene)) == 10
-
-
-def test_backscatter_in_one_polarisation(season: Season) -> None:
-    image = s1.power()
-    name = s1.BS_NAME.replace("1SDV", "1SSV")
-    scene = radar(season, "bs", s1.make_backscatter(season.config.eodata, {"VV": image}, name=name))
-    extract(season)
-    assert_rows(found(season, scene), expected(FIELDS, {"VVb": image}, 10, origin=ORIGIN, positive=True))
-    assert {band for _, band in keys(season, scene)} == {"VVb"}
-    assert season.status(scene) == "extracted"
-
-
-def test_backscatter_that_is_damaged(season: Season) -> None:
-    scenes = {}
-    damages: list[tuple[Callable[[Path], None], str]] = [
-        (cut(0.99), "Rio error"),
-        (cut(0), "Rio error"),
-        (Path.unlink, "!S3 VH.img"),
-    ]
-    for day, (harm, status) in enumerate(damages, 5):
-        name = s1.BS_NAME.replace("20220305", f"202203{day:02d}")
-        path = s1.make_backscatter(season.config.eodata, backscatter(), name=name)
-        harm(next((season.config.eodata / path).glob("*.data/Gamma0_VH.img")))
-        scenes[radar(season, "bs", path, day)] = status
-    extract(season)
-    assert {scene: season.status(scene) for scene in scenes} == scenes
-    assert season.rows("SELECT count(*) FROM sigs") == [(0,)]
-
-
-@pytest.mark.parametrize("card", ["c6", "c12"])
-@pytest.mark.parametrize("order", [("VV", "VH"), ("VH", "VV")])
-def test_coherence(season: Season, card: str, order: Sequence[str]) -> None:
-    images = s1.coherences()
-    images["VH"][4, 10] = 0  # in parcel 4
-    images["VV"][12, 4] = np.nan  # in parcel 5
-    name = s1.C6_NAME.replace("COH6", card.replace("c", "COH"))
-    path = s1.make_coherence(
-        season.config.eodata,
-        [images[polarisation] for polarisation in order],
-        [f"coh_{polarisation}_{s1.PAIR}" for polarisation in order],
-        name=name,
-    )
-    scene = radar(season, card, path)
-    extract(season)
-    wanted = expected(FIELDS, {f"{name}c": images[name] for name in order}, 20, origin=ORIGIN)
-    assert {pid for pid, _ in wanted} == {1, 2, 3}
-    assert_rows(found(season, scene), wanted)
-    assert season.rows("SELECT bandset, parcels, rows, slivers FROM tasks") == [(card, 5, 6, [6])]
-    assert season.status(scene) == "extracted"
-
-
-def test_all_cards_of_a_season_together(season: Season) -> None:
-    """One worker, scenes of every card by turns, each with an index of its own."""
-    images, waves = {"VV": s1.power(seed=1), "VH": s1.power(seed=2)}, s1.coherences()
-    first = radar(season, "bs", s1.make_backscatter(season.config.eodata, images))
-    path = s1.make_coherence(season.config.eodata, [waves["VH"], waves["VV"]])
-    second = radar(season, "c6", path, day=6)
-    optical = [season.scene(day) for day in (5, 6)]
-    extract(season, s2=BANDS)
-    seen = {f"{name}b": image for name, image in images.items()}
-    assert_rows(found(season, first), expected(FIELDS, seen, 10, origin=ORIGIN, positive=True))
-    seen = {f"{name}c": image for name, image in waves.items()}
-    assert_rows(found(season, second), expected(FIELDS, seen, 20, origin=ORIGIN))
-    for scene, day in zip(optical, (5, 6), strict=True):
-        # across that image's side lies parcel 2 too, and there it is left to the neighbour
-        whole = {pid: shape for pid, shape in FIELDS.items() if pid != 2}
-        assert_rows(found(season, scene), sentinel2(day, whole))
-        assert len(keys(season, scene)) == 4 * 3
-    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]

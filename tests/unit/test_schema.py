@@ -58,7 +58,7 @@ CREATE INDEX hists_pidx ON public.hists USING btree (pid);
 
 INSERT INTO aois VALUES ('parcels_2021', ST_MakeEnvelope(8, 47, 9, 48, 4326));
 INSERT INTO dias_catalogue (obstime, reference, sensor, card, status, footprint) VALUES
-    ('2021-03-05 10:30:21', 'S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE',
+    ('2021-03-05 10:30:21.024', 'S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE',
      '2A', 's2', 'extracted', ST_MakeEnvelope(8, 47, 9, 48, 4326)),
     ('2021-03-06 05:34:21', 'S1A_IW_GRDH_1SDV_20210306T053421_CARD_BS', '1A', 'bs', 'ingested', NULL);
 INSERT INTO sigs VALUES (1, 1, 'B02', 10, 1, 1, 1, 1, 1, 1, 1), (1, 1, 'B03', 10, 1, 1, 1, 1, 1, 1, 1);
@@ -130,6 +130,10 @@ def test_a_database_made_by_hand_becomes_the_same(database: Database, by_hand: D
         rows = conn.execute(
             "SELECT card, status, tile, epsg, path FROM dias_catalogue ORDER BY id"
         ).fetchall()
+        # as names have it: by this, versions of an acquisition are told
+        assert conn.execute("SELECT obstime::text FROM dias_catalogue ORDER BY id LIMIT 1").fetchone() == (
+            "2021-03-05 10:30:21",
+        )
     reference = "S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE"
     path = f"Sentinel-2/MSI/L2A/2021/03/05/{reference}"
     assert rows == [("s2", "extracted", "32TMT", 32632, path), ("bs", "ingested", None, None, None)]

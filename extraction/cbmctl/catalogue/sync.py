@@ -16,7 +16,8 @@ from cbmctl.catalogue.versions import Arranged, arrange, lock
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.settling import forget
+from cbmctl.overlap import reopen
+from cbmctl.settling import let_rest
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,9 @@ def _let_wait(
 ) -> set[str]:
     """Let scenes that could not be read wait if the archive does not have them at once, or had not.
 
-    They are as new once they are online. To be called while the catalogue still says what was so before.
+    They are as new once they are online. Rows stay until they are replaced: what was extracted long ago, and
+    failed now because a band was added, may never be had again. To be called while the catalogue still says
+    what was so before.
 
     Returns:
         References of these scenes.
@@ -172,7 +175,7 @@ def _let_wait(
     ).fetchall()
     if found:
         obsids = [obsid for obsid, _ in found]
-        forget(conn, tables, obsids)
+        let_rest(conn, tables, obsids)
         conn.execute(
             query(
                 "UPDATE {catalogue} SET status = 'offline', reason = NULL WHERE id = ANY(%s)",
@@ -180,6 +183,7 @@ def _let_wait(
             ),
             [obsids],
         )
+        reopen(conn, tables, obsids)
     return {reference for _, reference in found}
 
 
@@ -189,7 +193,8 @@ def _follow_online(conn: psycopg.Connection, tables: Tables, references: Sequenc
     conn.execute(
         query(
             """DELETE FROM {tasks} t USING {catalogue} d
-               WHERE d.id = t.obsid AND d.reference = ANY(%s) AND d.status = 'ingested' AND NOT d.online""",
+               WHERE d.id = t.obsid AND d.reference = ANY(%s) AND d.status = 'ingested' AND NOT d.online
+                 AND t.state <> 'done'""",
             **names,
         ),
         [references],
