@@ -27,7 +27,10 @@ options:
     type: dict
     required: true
 """
-EXAMPLES = "problems: \"{{ {'tenant_overlap': 'both'} | line_problems(tenant_lines) }}\""
+EXAMPLES = r"""
+---
+problems: "{{ {'tenant_overlap': 'both'} | line_problems(tenant_lines) }}"
+"""
 RETURN = "_value: {description: A sentence each., type: list, elements: str}"
 
 TRUTH = {"true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "1", "0"}

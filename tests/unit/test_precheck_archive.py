@@ -24,6 +24,7 @@ from .role_plays import OWN, match, play, precheck, role_variables
 SECRET = "5ecret0fTheArchive"
 BUCKET = {"endpoint": "https://s3.example.org"}
 UNMOUNTED = "with tenant_eodata_s3 and tenant_eodata_access direct nothing is mounted"
+SKIPPED = {"skipped": True}
 NONE = "holds none; write ACCESS_KEY:SECRET_KEY into it on one line, mode 0600, or correct"
 # lines of an inventory, and what is said of them
 SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -31,6 +32,10 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a certificate that is not there": (
         {"eodata_s3": {**BUCKET, "ca_file": "/absent"}},
         ["The certificate /absent does not exist on the control host; put it there or correct ca_file in"],
+    ),
+    "a certificate by a relative path": (
+        {"eodata_s3": {**BUCKET, "ca_file": "ca.crt"}},
+        ["ca_file ca.crt in tenant_eodata_s3 is relative; write it from / or ~."],
     ),
     "archive mounted by the image": ({"catalogue_source": "archive"}, []),
     "archive mounted by us": (
@@ -218,6 +223,84 @@ def test_a_refusal_is_an_answer_and_silence_is_none(tmp_path: Path, monkeypatch:
     assert found == [[], [f"{nobody} ({refused})"], []]
 
 
+def about_host(**registered: Any) -> list[str]:
+    """What is said of the archive as a host has it, by what the tasks have registered."""
+    lines = {
+        name: trust_as_template(line) if isinstance(line, str) else trusted(line)
+        for name, line in role_variables("precheck").items()
+    }
+    seen = {"archive": SKIPPED, "service": SKIPPED, "listeners": {"stdout": ""}, "containers": SKIPPED}
+    seen |= {"catalogue_answers": {"results": []}, "eodata": "/eodata", "eodata_s3": {}}
+    seen |= {
+        "database_container": "ams_db",
+        "catalogue_urls": {},
+        "catalogue_source": "archive",
+        "cards": ["s2"],
+    }
+    lines |= {f"precheck_{name}": value for name, value in (seen | registered).items()}
+    lines["ansible_facts"] = {
+        "distribution": "Debian",
+        "distribution_version": "12",
+        "distribution_major_version": "12",
+        "python_version": "3.11.2",
+    }
+    lines["inventory_hostname"] = "cbm-dk"
+    found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(
+        trust_as_template("precheck_checks_host | selectattr('wrong') | map(attribute='say') | list")
+    )
+    return found
+
+
+def trusted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: trusted(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [trusted(each) for each in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def test_an_archive_that_hangs_is_told_from_one_that_is_empty() -> None:
+    assert about_host(archive={"matched": 1}) == []
+    (empty,) = about_host(archive={"matched": 0})
+    assert empty.startswith("/eodata of cbm-dk is missing or empty; attach the eodata network")
+    assert about_host(archive={"failed": True, "timedout": {"period": 60}}) == [
+        "/eodata of cbm-dk is mounted, but does not answer within a minute; restart eodata.mount,"
+        " set tenant_eodata to where the archive is mounted, or tenant_eodata_s3 to have it from S3."
+    ]
+
+
+@pytest.mark.parametrize(("entries", "counted"), [([], 0), (["archive"], 0), (["archive", "Sentinel-2"], 1)])
+def test_the_folder_of_a_mount_that_is_gone_is_no_archive(
+    tmp_path: Path, entries: list[str], counted: int
+) -> None:
+    for entry in entries:
+        (tmp_path / "eodata" / entry).mkdir(parents=True)
+    (tmp_path / "eodata").mkdir(exist_ok=True)
+    case = {"eodata": str(tmp_path / "eodata"), "database_port": 1}
+    found, _ = precheck(tmp_path, "host", "precheck_archive.matched", [case])
+    assert found == [counted]
+
+
+def test_the_archive_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = "http://127.0.0.1:9"
+    # workers and s3fs have none
+    monkeypatch.setenv("http_proxy", nobody)
+    with refusing() as (address, asked):
+        found, _ = precheck(
+            tmp_path,
+            "host",
+            "precheck_service",
+            [
+                {"eodata": "", "database_port": 1, "eodata_s3": {"endpoint": endpoint}}
+                for endpoint in (address, nobody)
+            ],
+        )
+    assert asked == ["/"]
+    assert [each["status"] for each in found] == [403, -1]
+    (silent,) = about_host(service=found[1], eodata_s3={"endpoint": nobody})
+    assert silent.endswith("or open the network to there (no proxy is used).")
+
+
 def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
     required = {
         **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata", "aoi"], "/absent"),
@@ -238,6 +321,39 @@ def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
     for file, word in zip(files.values(), ["holds no keys", "does not exist", "holds no keys"], strict=True):
         assert f"The keys to the archive are to be in {file} of the control host, which {word}:" in said
     assert SECRET not in said
+
+
+def test_what_cbmctl_says_of_its_container_is_told_of_the_control_host() -> None:
+    keys = "https://s.example does not accept the keys from /etc/cbm/eodata.keys (SignatureDoesNotMatch)"
+    endpoint = "there is no archive: correct endpoint of eodata in db_config.json"
+    empty = "the archive /eodata is empty: mount it again, or correct eodata in db_config.json"
+    clock = "https://s.example says that the clock of this machine is wrong: set it (timedatectl)"
+    role = "The role writes db_config.json from"
+    assert [
+        told(keys, BUCKET),
+        told(endpoint, BUCKET),
+        told(empty, {}),
+        told(clock, BUCKET),
+    ] == [
+        [f"{keys}.", "The keys are those of /secret/keys on the control host."],
+        [f"{endpoint}.", f"{role} tenant_eodata_s3 in the inventory."],
+        [f"{empty}.", f"{role} tenant_eodata in the inventory."],
+        [f"{clock}."],
+    ]
+
+
+def told(said: str, bucket: dict[str, str]) -> list[str]:
+    """What the role worker_image tells of a check of the archive that failed."""
+    lines = {
+        name: trust_as_template(line) if isinstance(line, str) else line
+        for name, line in role_variables("worker_image").items()
+    }
+    lines |= {"worker_image_eodata_s3": bucket, "worker_image_eodata_keys_file": "/secret/keys"}
+    lines["ansible_failed_result"] = {"msg": said}
+    found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(
+        trust_as_template("worker_image_archive_told")
+    )
+    return found
 
 
 def test_both_roles_know_keys_by_the_same_rule() -> None:
