@@ -128,9 +128,10 @@ def _await_port(port: int) -> None:
 def _mounted(endpoint: str, keys: Path) -> Iterator[Path]:
     """Mount the bucket as the role eodata_mount does."""
     place = Path(tempfile.mkdtemp(prefix="cbm-bench-eodata-"))
-    options = f"ro,passwd_file={keys},url={endpoint},endpoint=default,use_path_request_style,allow_other"
+    service = f"passwd_file={keys},url={endpoint},endpoint=default,use_path_request_style,sigv4"
+    options = f"{service},ro,allow_other,parallel_count=4,multireq_max=4"
     try:
-        subprocess.run(["s3fs", "eodata", str(place), "-o", options], check=True)  # noqa: S603, S607
+        subprocess.run(["s3fs", "eodata", str(place), "-s", "-o", options], check=True)  # noqa: S603, S607
         end = time.monotonic() + 30
         while not os.path.ismount(place):
             if time.monotonic() > end:
