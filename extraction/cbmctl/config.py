@@ -1,7 +1,8 @@
 """`db_config.json`: the manual's file, checked, with what it lacked.
 
 The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
-a file or the environment, the archive, a folder for what may be computed again, and what to extract.
+a file or the environment, the archive and its catalogue, a folder for what may be computed again, and what
+to extract.
 Its `docker` section is not used.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from psycopg import sql
 
 from cbmctl.bandsets import Extraction, read_extraction
+from cbmctl.catalogue.settings import Catalogue, read_catalogue
 from cbmctl.eodata.settings import S3, read_eodata
 from cbmctl.errors import UserError
 from cbmctl.section import Section
@@ -107,6 +109,7 @@ class Config:
     tables: Tables
     args: Args
     eodata: Path | S3
+    catalogue: Catalogue
     cache: Path
     extraction: Extraction
     source: Path
@@ -142,6 +145,7 @@ def load_config(path: Path | None = None) -> Config:
         tables=_tables(database.section("tables")),
         args=_args(database.section("args")),
         eodata=read_eodata(root),
+        catalogue=read_catalogue(root.section("catalogue", {})),
         cache=Path(root.text("cache", str(_user_cache()))),
         extraction=read_extraction(root.section("extraction", {})),
         source=source,

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from cbmctl.bandsets import BANDSETS, Method
+from cbmctl.catalogue.settings import PROTOCOLS, Catalogue
+from cbmctl.catalogue.sources import SERVICES
 from cbmctl.config import TableName, load_config
 from cbmctl.errors import UserError
 
@@ -113,6 +115,17 @@ def test_what_is_extracted_can_be_chosen(tmp_path: Path) -> None:
     assert bandsets == {"scl": ("SCL",), "10": ("B08", "B04"), "bs": ("VVb", "VHb"), "c6": ("VVc",)}
 
 
+def test_where_scenes_are_looked_up(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path)).catalogue == Catalogue()
+    said = {"source": "odata", "urls": {"odata": "https://a.example/odata/v1"}}
+    assert load_config(write(tmp_path, root__catalogue=said)).catalogue == Catalogue("odata", said["urls"])
+    assert load_config(write(tmp_path, root__catalogue={"source": "service"})).catalogue == Catalogue()
+
+
+def test_every_protocol_has_its_service() -> None:
+    assert tuple(SERVICES) == PROTOCOLS
+
+
 def test_the_password_is_never_shown(tmp_path: Path) -> None:
     assert "secret" not in repr(load_config(write(tmp_path)))
 
@@ -174,6 +187,13 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ({"root__extraction": {"c6": {"10": ["B02"]}}}, "extraction.c6.10 is not known"),
         ({"root__extraction": {"S2": {}}}, "extraction.S2 is not known: write one of s2, bs, c6, c12,"),
+        ({"root__catalogue": {"source": "cdse"}}, "catalogue.source is 'cdse': use one of service, stac,"),
+        ({"root__catalogue": {"url": "https://x"}}, "catalogue.url is not known: write one of source, urls"),
+        ({"root__catalogue": {"urls": {"stacc": "https://x"}}}, "catalogue.urls.stacc is not known"),
+        (
+            {"root__catalogue": {"urls": {"stac": "x"}}},
+            "catalogue.urls.stac is 'x': write it with https://",
+        ),
         ({"root__extraction": {"retry_seconds": [-1]}}, "extraction.retry_seconds is [-1]"),
         ({"root__extraction": {"s2": {"reflectance": "none"}}}, "extraction.s2.reflectance is 'none'"),
     ],

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from cbmctl.catalogue.odata import URL as ODATA
+from cbmctl.catalogue.settings import Catalogue, read_catalogue
 from cbmctl.catalogue.sources import source
 from cbmctl.catalogue.stac import URL as STAC
 from cbmctl.config import Config
@@ -170,15 +172,19 @@ def test_what_is_asked_is_what_cbmctl_will_ask(tmp_path: Path) -> None:
 
 
 def asked_by_cbmctl(name: str, card: str, urls: dict[str, str]) -> str:
-    """The address that cbmctl asks with the options that the role catalogue gives it."""
+    """The address that cbmctl asks with the options that the role catalogue gives it, and without them."""
     given = {"catalogue_source": name, "catalogue_urls": urls, "catalogue_since_last": False, "item": card}
     lines = {name: trust_as_template(line) for name, line in role_variables("catalogue").items()}
     options = Templar(DataLoader(), variables=lines | given).evaluate_expression(
         trust_as_template("catalogue_options")
     )
     told = dict(zip(options[::2], options[1::2], strict=True))
-    note, config = (lambda _line: None), cast(Config, None)
-    return source(told.get("--source"), card, told.get("--url"), config, note).place
+    read = read_catalogue(Section(Path("db_config.json"), "catalogue", {"source": name, "urls": urls}))
+    configs = [cast(Config, SimpleNamespace(catalogue=given)) for given in (Catalogue(), read)]
+    by_role = source(told.get("--source"), card, told.get("--url"), configs[0], lambda _line: None)
+    by_hand = source(None, card, None, configs[1], lambda _line: None)
+    assert by_role.place == by_hand.place
+    return by_hand.place
 
 
 @contextmanager

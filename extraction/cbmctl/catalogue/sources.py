@@ -22,7 +22,6 @@ SERVICES: dict[str, type[Stac | OData | OpenSearch]] = {
     "odata": OData,
     "opensearch": OpenSearch,
 }
-NAMES = (*SERVICES, "archive")
 
 
 class Source(Protocol):
@@ -49,17 +48,17 @@ def source(
     """Return a source.
 
     Args:
-        name: one of NAMES; None means STAC for Sentinel-2, and OData for the cards of Sentinel-1, of which
-            STAC has no collection.
+        name: one of SOURCES; None means that of the configuration, else STAC for Sentinel-2, and OData for
+            the cards of Sentinel-1, of which STAC has no collection.
         card: one of CARDS.
-        url: of the service, where it is not the usual one.
-        config: says where the archive is.
+        url: of the service, where it is not that of the configuration.
+        config: says where the archive is, and where scenes are looked up.
         note: told when a service makes us wait.
 
     Raises:
         UserError: there can be no such source.
     """
-    name = name or ("stac" if card == "s2" else "odata")
+    name = name or config.catalogue.source or ("stac" if card == "s2" else "odata")
     if name == "archive":
         if url:
             raise UserError(f"--url {url} is of no use with --source archive: that reads {config.eodata}")
@@ -71,7 +70,7 @@ def source(
         return _Archive(config.eodata, CARDS[card].folder)
     if url and not url.startswith(("https://", "http://")):
         raise UserError(f"--url {url} is no address of a service: write it with https://")
-    return _Remote(SERVICES[name](polite_session(note), url))
+    return _Remote(SERVICES[name](polite_session(note), url or config.catalogue.urls.get(name)))
 
 
 class _Remote:

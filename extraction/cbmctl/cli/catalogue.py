@@ -12,7 +12,8 @@ from cbmctl.catalogue.outcome import Outcome
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.run import run
-from cbmctl.catalogue.sources import NAMES, source
+from cbmctl.catalogue.settings import SOURCES
+from cbmctl.catalogue.sources import source
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
@@ -42,10 +43,13 @@ def group() -> None:
 @click.option(
     "--source",
     "name",
-    type=click.Choice(NAMES),
-    help="A service of that protocol, or the mounted archive.  [default: stac for s2, odata for the others]",
+    type=click.Choice(SOURCES),
+    help="A service of that protocol, or the mounted archive.  [default: that of db_config.json, else stac"
+    " for s2, odata for the others]",
 )
-@click.option("--url", help="The service, where it is not that of the Copernicus Data Space.")
+@click.option(
+    "--url", help="The service.  [default: that of db_config.json, else that of the Copernicus Data Space]"
+)
 @click.option(
     "--since",
     type=click.Choice(["last"]),
