@@ -6,7 +6,7 @@ from .cloud_stock import InTheWayError, holder, ours
 
 CHECK = "data volume"
 READY = ("available", "in-use")
-LESS = "or correct tenant_expected_parcels, tenant_years or tenant_data_gb_per_million_parcels"
+LESS = "or correct tenant_expected_parcels, tenant_start, tenant_end or tenant_data_gb_per_million_parcels"
 
 
 def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None) -> Volume | None:

@@ -133,7 +133,8 @@ NETWORKS = EMPTY.networks
             {"needed_gb": 234.04},
             {},
             "tenant_cloud_volume_gb is 200, but 234.0 GB are needed; remove the line,"
-            " or correct tenant_expected_parcels, tenant_years or tenant_data_gb_per_million_parcels.",
+            " or correct tenant_expected_parcels, tenant_start, tenant_end or"
+            " tenant_data_gb_per_million_parcels.",
         ),
         (
             {"authorized_keys": [KEY, "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END"]},

@@ -281,7 +281,7 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {"volume": "vol-9", "needed_gb": 40.5},
             {"volumes": [Volume("vol-9", "old", 40, "available")]},
             "The volume vol-9 has 40 GB, but 40.5 GB are needed; extend it in the cloud (openstack volume set"
-            " --size), or correct tenant_expected_parcels, tenant_years or"
+            " --size), or correct tenant_expected_parcels, tenant_start, tenant_end or"
             " tenant_data_gb_per_million_parcels.",
         ),
         (

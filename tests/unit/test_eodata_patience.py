@@ -1,6 +1,8 @@
 """How long an archive that is away is tried and waited for, by the test's own clock."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from cbmctl.scenes import SceneError
 
 from .clock import Clock
 from .conftest import Season, waiting
-from .s3_stub import Stub
+from .s3_stub import SETTINGS, Stub
 
 PATIENCE_S = 300.0
 
@@ -86,10 +88,28 @@ def test_a_quick_look_ends_on_time_whatever_the_server_does(
     stub, end = Stub(), threading.Event()
     stub.listing = lambda _prefix: end.wait(60) and None
     try:
-        with pytest.raises(ArchiveError, match="eodata at http://stub does not answer in 1 s, or"):
+        with pytest.raises(ArchiveError, match="eodata at http://stub does not answer in 1 s: check"):
             stub.opened(tmp_path, monkeypatch).check(1)
     finally:
         end.set()
+
+
+def test_a_quick_look_waits_for_a_connection_that_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are served, so nothing is wrong with the archive."""
+    stub = Stub(**{"Sentinel-2/a.img": b"a"})
+    archive = stub.opened(tmp_path, monkeypatch)
+    everything = ExitStack()
+    for _ in range(SETTINGS.connections):
+        everything.enter_context(archive._limits.request(threading.Event()))
+    with ThreadPoolExecutor(1) as pool:
+        look = pool.submit(archive.check, 0.2)
+        with pytest.raises(TimeoutError):
+            look.result(1)
+        everything.close()
+        look.result(60)
+    assert stub.asked
 
 
 @pytest.mark.postgis

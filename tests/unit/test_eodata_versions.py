@@ -66,6 +66,20 @@ def test_a_mission_that_is_closed_to_us_is_not_the_archive(
     stub = Stub(**{f"Sentinel-{mission}/{n}.img": b"a" for mission in "12" for n in range(200)})
     stub.answer = lambda key: denied() if key.startswith(closed) else b"a"
     stub.opened(tmp_path, monkeypatch).check()
+    # not even its list
+    listed = {"closed": [closed]}
+
+    def closes(prefix: str) -> None:
+        if any(prefix.startswith(each) for each in listed["closed"]):
+            denied(prefix)
+
+    stub.listing = closes
+    stub.opened(tmp_path, monkeypatch).check()
+    listed["closed"] = ["Sentinel-1", "Sentinel-2"]
+    with pytest.raises(ArchiveError, match="cannot be listed") as found:
+        stub.opened(tmp_path, monkeypatch).check()
+    assert found.value.lasting
+    listed["closed"] = []
     stub.answer = denied
     with pytest.raises(ArchiveError, match="in it not be read") as found:
         stub.opened(tmp_path, monkeypatch).check()

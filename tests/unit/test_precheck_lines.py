@@ -125,16 +125,6 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
             "There is no line tenant_reflectence; did you mean tenant_reflectance?",
         ],
     ),
-    # the last one: room for what is fetched
-    (
-        {
-            "start": date(2024, 10, 1),
-            "end": date(2025, 1, 1),
-            "eodata_s3": {"endpoint": "https://a.example"},
-            "eodata_keys_file": "/dev/null",
-        },
-        [],
-    ),
 ]
 # of services that the inventory names, those that its source does not use
 UNUSED: list[tuple[str, dict[str, Any], list[str]]] = [
@@ -185,7 +175,6 @@ def test_lines_of_the_inventory_are_judged_as_they_are_written(tmp_path: Path) -
     assert [each[2:] for each in found[1:3]] == [
         [pytest.approx(200 * 92 / 365), "2024-10-01", "2025-01-01"]
     ] * 2
-    assert found[-1][2] == pytest.approx(200 * 92 / 365 + 12)
 
 
 def test_what_may_be_said_of_services_is_what_the_inventory_takes() -> None:

@@ -185,8 +185,12 @@ def _require_the_same_question(
         same = {*asked} <= {*parse_qsl(there.query)}
     else:  # after the others requests would come back with a GET, and without the body
         same = response.status_code in (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
-    if not same:
-        raise ServiceError(f"{place} has moved to {location.partition('?')[0]}: write that as the URL")
+    if same:
+        return
+    named = location.partition("?")[0]
+    if response.status_code in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):  # for now, or to log in
+        raise ServiceError(f"{place} sends us to {named} instead of an answer: check the URL")
+    raise ServiceError(f"{place} has moved to {named}: write that as the URL")
 
 
 def _require_json(place: str, response: requests.Response) -> None:

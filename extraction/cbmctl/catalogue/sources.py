@@ -51,14 +51,17 @@ def source(
         name: one of SOURCES; None means that of the configuration, else STAC for Sentinel-2, and OData for
             the cards of Sentinel-1, of which STAC has no collection.
         card: one of CARDS.
-        url: of the service, where it is not that of the configuration.
+        url: of the service; None means that of the configuration where no name is given either, else that of
+            the Copernicus Data Space.
         config: says where the archive is, and where scenes are looked up.
         note: told when a service makes us wait.
 
     Raises:
         UserError: there can be no such source.
     """
-    name = name or config.catalogue.source or ("stac" if card == "s2" else "odata")
+    if name is None:
+        name = config.catalogue.source or ("stac" if card == "s2" else "odata")
+        url = url or config.catalogue.urls.get(name)
     if name == "archive":
         if url:
             raise UserError(f"--url {url} is of no use with --source archive: that reads {config.eodata}")
@@ -70,7 +73,7 @@ def source(
         return _Archive(config.eodata, CARDS[card].folder)
     if url and not url.startswith(("https://", "http://")):
         raise UserError(f"--url {url} is no address of a service: write it with https://")
-    return _Remote(SERVICES[name](polite_session(note), url or config.catalogue.urls.get(name)))
+    return _Remote(SERVICES[name](polite_session(note), url))
 
 
 class _Remote:

@@ -48,7 +48,9 @@ def group() -> None:
     " for s2, odata for the others]",
 )
 @click.option(
-    "--url", help="The service.  [default: that of db_config.json, else that of the Copernicus Data Space]"
+    "--url",
+    help="The service.  [default: that of db_config.json where --source is left out, else that of the"
+    " Copernicus Data Space]",
 )
 @click.option(
     "--since",

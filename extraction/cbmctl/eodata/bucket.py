@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
@@ -141,22 +141,25 @@ class Bucket:
     def check(self, within: float | None = None) -> None:
         """Raise ArchiveError unless the bucket can be listed, and an object of it read; see Archive."""
         if within is None:
-            self._look(Event(), ATTEMPTS)
+            self._look(self._ask)
             return
         try:
-            in_time(partial(self._look, attempts=1), within)
+            in_time(self._look_once, within)
         except TimeoutError as error:
             raise ArchiveError(
-                f"the archive {self._settings} does not answer in {within:.0f} s, or other workers have all"
-                " of its connections: check the network and endpoint in db_config.json, or try again later"
+                f"the archive {self._settings} does not answer in {within:.0f} s: check the network and"
+                " endpoint in db_config.json, or try again later"
             ) from error
 
-    def _look(self, cancelled: Event, attempts: int) -> None:
-        ask = partial(self._ask, cancelled=cancelled, attempts=attempts)
+    def _look_once(self, cancelled: Event, begin: Callable[[], None]) -> None:
+        # that other workers have all connections says nothing against the archive
+        with self._limits.request(cancelled):
+            begin()
+            self._look(partial(self._ask, cancelled=cancelled, attempts=1, connected=True))
+
+    def _look(self, ask: Callable[..., Any]) -> None:
         try:
-            pages = [self._some(ask, prefix) for prefix in _OURS]
-            if not any(pages):
-                pages = [self._some(ask, "")]
+            pages = self._pages(ask)
         except _RequestError as error:
             raise self._away(f"the archive {self._settings} cannot be listed", error) from error
         if not any(pages):
@@ -177,6 +180,23 @@ class Bucket:
                     raise self._away(what, error) from error
             else:
                 return
+
+    def _pages(self, ask: Callable[..., Any]) -> list[list[_Object]]:
+        """Return some objects of each mission that the account may list; else of the whole bucket."""
+        pages: list[list[_Object]] = []
+        closed: _RequestError | None = None
+        for prefix in _OURS:
+            try:
+                pages.append(self._some(ask, prefix))
+            except _RequestError as error:
+                if not error.problem.denied:
+                    raise
+                closed = error
+        if any(pages):
+            return pages
+        if closed:
+            raise closed
+        return [self._some(ask, "")]
 
     def close(self) -> None:
         """Remove what was fetched."""
@@ -277,9 +297,14 @@ class Bucket:
             body.read(1)
 
     def _ask[Answer](
-        self, request: Callable[[], Answer], cancelled: Event | None = None, attempts: int = ATTEMPTS
+        self,
+        request: Callable[[], Answer],
+        cancelled: Event | None = None,
+        attempts: int = ATTEMPTS,
+        *,
+        connected: bool = False,
     ) -> Answer:
-        """Make a request, within the limits, until it is answered.
+        """Make a request, within the limits, until it is answered; `connected`: the caller has a connection.
 
         Raises:
             _RequestError: it is not.
@@ -291,7 +316,7 @@ class Bucket:
             attempt += 1
             asked = time.monotonic()
             try:
-                with self._limits.request(cancelled):
+                with nullcontext() if connected else self._limits.request(cancelled):
                     asked = time.monotonic()
                     return request()
             except (*_FAULTS, _LengthError) as error:
