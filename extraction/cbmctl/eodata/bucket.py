@@ -153,9 +153,12 @@ class Bucket:
 
     def _look_once(self, cancelled: Event, begin: Callable[[], None]) -> None:
         # that other workers have all connections says nothing against the archive
-        with self._limits.request(cancelled):
-            begin()
-            self._look(partial(self._ask, cancelled=cancelled, attempts=1, connected=True))
+        try:
+            with self._limits.request(cancelled):
+                begin()
+                self._look(partial(self._ask, cancelled=cancelled, attempts=1, connected=True))
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _look(self, ask: Callable[..., Any]) -> None:
         try:
