@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from cbmctl.eodata import ArchiveError, Held, bucket
 from cbmctl.eodata.client import READ_TIMEOUT_S
@@ -92,6 +92,23 @@ def test_a_quick_look_ends_on_time_whatever_the_server_does(
             stub.opened(tmp_path, monkeypatch).check(1)
     finally:
         end.set()
+
+
+def test_a_connection_that_was_kept_and_is_closed_is_not_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, closed = Stub(**{"Sentinel-2/a.img": b"a"}), iter(range(2))
+
+    def listing(_prefix: str) -> None:
+        if next(closed, None) is not None:
+            raise ConnectionClosedError(endpoint_url="http://stub")
+
+    stub.listing = listing
+    archive = stub.opened(tmp_path, monkeypatch)
+    archive.check(60)
+    closed = iter(range(bucket.CLOSED))
+    with pytest.raises(ArchiveError, match=f"cannot be listed .*{bucket.CLOSED} attempts"):
+        archive.check(60)
 
 
 def test_a_quick_look_waits_for_a_connection_that_others_have(

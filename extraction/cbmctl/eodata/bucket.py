@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
@@ -32,6 +32,8 @@ from cbmctl.scenes import SceneError
 
 CHUNK = 2**20
 ATTEMPTS = 6
+# Connections that were kept may have been closed by the server meanwhile, which tells nothing of it.
+CLOSED = 3
 # After the first failure; doubled after each, and shortened by chance. Keys are known after some 10 s.
 PAUSE_S = 1.0
 # A silent server takes all of an attempt's time, and workers each other's: then fewer attempts do.
@@ -326,7 +328,8 @@ class Bucket:
                 failed = time.monotonic()
                 silent = max(asked, failed - _SILENCE_S)
                 since = silent if since is None or silent > asked else since
-                last = attempt == attempts or failed - since > TRIED_S
+                enough = max(attempts, CLOSED) if isinstance(error, ConnectionClosedError) else attempts
+                last = attempt >= enough or failed - since > TRIED_S
                 problem = explain(error, self._settings, last=last and attempts > 1)
                 if last or not problem.again:
                     raise _RequestError(problem, attempt, since) from error
