@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cbmctl.bandsets import BANDSETS
+
 from ..conftest import REPOSITORY
 from .role_plays import OWN, play, precheck, role_variables
 
@@ -96,7 +98,7 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
         },
         [
             "tenant_catalogue_urls (empty) is no list by name; write it as {stac: …}.",
-            "tenant_bands_10 (B02, B03) is no list; write it as [B02, B03].",
+            "tenant_bands_10 (B02, B03) is no list; write it as [B02], with any of B02, B03, B04, B08.",
             "tenant_cloud_classes has nine, which is no whole number; correct it.",
             "tenant_database_port (eleven) is no whole number; correct it.",
             "tenant_eodata_s3 has url; it takes endpoint, bucket, region, path_style, connections,"
@@ -111,6 +113,17 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
             "endpoint in tenant_eodata_s3 (empty) is no address; write it with https://.",
             "tenant_eodata_s3 (https://a.example) is no list by name; write it as {endpoint: …}.",
         ],
+    ),
+    (
+        {"year": 25, "start": "2025-01-01", "end": "2026-01-01", "bands_20": ["B5", "B8A"]},
+        [
+            "tenant_year 25 is no year of Sentinel-2; write it with four figures.",
+            "tenant_bands_20 B5 is none of B05, B06, B07, B8A, B11, B12; correct it.",
+        ],
+    ),
+    (
+        {"expected_parcels": "many"},
+        ["tenant_expected_parcels (many) is no whole number; correct it."],
     ),
     (
         {"year": "twenty", "start": "2025-01-01", "end": "2026-01-01"},
@@ -184,6 +197,13 @@ def test_what_may_be_said_of_services_is_what_the_inventory_takes() -> None:
     assert known == list(options["tenant_catalogue_urls"]["options"])
     uses = role_variables("precheck")["precheck_catalogue_uses"]
     assert list(uses) == options["tenant_catalogue_source"]["choices"]
+
+
+def test_bands_are_those_of_cbmctl() -> None:
+    spec = yaml.safe_load((REPOSITORY / "roles/tenant/meta/argument_specs.yml").read_text())
+    options = spec["argument_specs"]["main"]["options"]
+    for name in ("10", "20"):
+        assert tuple(options[f"tenant_bands_{name}"]["choices"]) == BANDSETS[name].bands
 
 
 def test_services_that_are_not_used_are_told(tmp_path: Path) -> None:

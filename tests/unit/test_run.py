@@ -41,7 +41,7 @@ def test_an_unknown_task_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="the task would ask for sudo")
 @pytest.mark.parametrize(
     ("given", "complaint"),
-    [("nowhere", "there is no such directory"), (".", "holds no eodata directory")],
+    [("nowhere", "DATA=nowhere: there is no such directory"), (".", "holds no eodata directory")],
 )
 def test_wrong_data_is_refused_before_anything_is_set_up(tmp_path: Path, given: str, complaint: str) -> None:
     answer = run("demo", f"DATA={given}", cwd=tmp_path)
