@@ -18,7 +18,7 @@ from .test_cloud_plan import EMPTY, GROUP, PLUGINS, RULES, WHOLE, WISH, rule
 # after the imports above, which tell Python where Ansible finds our modules' parts
 from ansible.module_utils.cloud_answers import StoppedError  # isort: skip
 
-NAMES = ("cloud_plan", "cloud_host_key", "cloud_rule_absent")
+NAMES = ("cloud_plan", "cloud_host_key", "cloud_rule_absent", "cloud_volume_reason")
 LINES = {**asdict(WISH), "contact": dict(WISH.contact)}
 REFUSED = StoppedError("credentials", "wrong", "cdse-dk", "Keystone says no", "ask it again")
 NOT_FOUND = exceptions.NotFoundException("no such thing")
@@ -234,3 +234,51 @@ def test_a_rule_that_stays(run: Run) -> None:
     )
     run.connected(module, REFUSED)
     assert run(module, cloud="cdse-dk", id="rule-1")["msg"] == "Keystone says no; ask it again."
+
+
+VOLUME = {"cloud": "cdse-dk", "volume": "volume-1"}
+
+
+def cinder(answer: Any) -> SimpleNamespace:
+    """Answers one question about messages, or raises."""
+
+    def get(_path: str, *, params: dict[str, str], **_: Any) -> Any:
+        assert params == {"resource_uuid": "volume-1"}
+        if isinstance(answer, Exception):
+            raise answer
+        status, messages = answer
+        return SimpleNamespace(status_code=status, json=lambda: {"messages": messages})
+
+    return SimpleNamespace(block_storage=SimpleNamespace(get=get))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        # in the words and the order of Cinder 21
+        (
+            (
+                200,
+                [
+                    {"created_at": "2026-11-28T16:55:50.000000", "user_message": "create volume:No room."},
+                    {"created_at": "2026-11-28T16:55:40.000000", "user_message": "schedule: No backend."},
+                ],
+            ),
+            "create volume:No room",
+        ),
+        ((200, []), "it gave no reason"),
+        ((404, []), "it does not tell its reason (404)"),
+        (exceptions.SDKException("no version 3.5"), "it does not tell its reason: no version 3.5"),
+    ],
+)
+def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
+    module = load("cloud_volume_reason")
+    run.connected(module, cinder(answer))
+    told = run(module, **VOLUME)
+    assert (told["changed"], told["reason"]) == (False, reason)
+
+
+def test_a_cloud_that_cannot_be_asked_for_its_reason(run: Run) -> None:
+    module = load("cloud_volume_reason")
+    run.connected(module, REFUSED)
+    assert run(module, **VOLUME)["msg"] == "Keystone says no; ask it again."

@@ -204,6 +204,8 @@ CINDER: Config = {
             "auth_strategy": "keystone",
             "report_interval": 4,
             "service_down_time": 60,
+            # a scheduler that missed the first report hears the next soon
+            "backend_stats_polling_interval": 10,
         },
     ),
     "files": {"volume_driver": "labcloud.volumes.SparseFileDriver", "volume_backend_name": "files"},

@@ -1,4 +1,7 @@
-"""`python3 -m labcloud.seed identity|resources`: what every such cloud has; runs while the image is built."""
+"""`python3 -m labcloud.seed identity|resources`: what every such cloud has; runs while the image is built.
+
+`python3 -m labcloud.seed backends`: the volumes' scheduler knows where they go; asked at every start.
+"""
 
 import sys
 from typing import Any
@@ -76,6 +79,9 @@ def resources(cloud: Any) -> None:
         )
     for name in ("ssd", "hdd"):
         cloud.block_storage.create_type(name=name)
+    # what a cloud lists and has no room for
+    tape = cloud.block_storage.create_type(name="tape")
+    cloud.block_storage.update_type_extra_specs(tape, volume_backend_name="tape")
     # Cinder's own, for clouds without types
     cloud.block_storage.delete_type(cloud.block_storage.find_type("__DEFAULT__"))
 
@@ -104,6 +110,13 @@ def subnet(neutron: Any, network: Any, cidr: str, gateway: str | None, pool: tup
     )
 
 
+def backends(cloud: Any) -> None:
+    """A scheduler that has not heard of a backend yet gives every volume up at once, whoever has reported."""
+    answer = cloud.block_storage.get("/scheduler-stats/get_pools")
+    if not (answer.ok and answer.json()["pools"]):
+        sys.exit("Cinder's scheduler knows no backend yet.")
+
+
 def main() -> None:
     """As Keystone's first user, who came with the tables."""
     cloud = openstack.connect(
@@ -116,7 +129,7 @@ def main() -> None:
         region_name=REGION,
         interface="internal",
     )
-    {"identity": identity, "resources": resources}[sys.argv[1]](cloud)
+    {"identity": identity, "resources": resources, "backends": backends}[sys.argv[1]](cloud)
 
 
 if __name__ == "__main__":
