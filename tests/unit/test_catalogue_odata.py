@@ -27,7 +27,7 @@ def test_a_record_holds_what_the_service_says(area: Database, testdata: Path) ->
     with serve(Catalogue([backscatter(testdata, 0)])) as url:
         answer = sync(area, url)
     name = "S1A_IW_GRDH_1SDV_20240206T041137_20240206T041202_052433_06574A_0000_CARD_BS"
-    assert (answer["added"], answer["source"]) == ([name], "odata")
+    assert (answer["added"], answer["source"], answer["place"]) == ([name], "odata", url)
     assert rows(area, "reference, obstime, sensor, card, status, path, tile, baseline, epsg, boa_offset") == [
         (
             name,

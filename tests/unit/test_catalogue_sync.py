@@ -108,13 +108,13 @@ def test_broken_products_are_named_and_the_others_entered(database: Database, ro
     assert f"not entered: Sentinel-2/MSI/L2A/2022/03/05/{NAME}: Rio error" in result.stderr
 
 
-@pytest.mark.usefixtures("root")
-def test_the_summary_is_the_manuals(database: Database) -> None:
+def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
     result = command(
         database, "sync", "zurich", *PERIOD, "s2", "S2MSI2A", "--source", "archive", as_json=False
     )
     summary = command(database, "summary", "zurich", as_json=False).stdout
-    assert result.stdout.splitlines()[-4:] == summary.splitlines()
+    assert result.stdout.splitlines()[1] == f"Looked up at {root}/Sentinel-2/MSI/L2A* (archive)."
+    assert result.stdout.splitlines()[2:] == summary.splitlines()
     header, *lines, zones = summary.splitlines()
     assert header.split() == ["card", "sensor", "count", "min", "max"]
     assert [line.split()[:3] for line in lines] == [["s2", "2A", "1"], ["s2", "2B", "1"]]

@@ -102,8 +102,12 @@ def test_where_and_attributes(tmp_path: Path, suffix: str) -> None:
     assert table.attributes.to_pydict() == {"number": [1]}
     assert polygons(table)[0].equals(boxes()[1])
     assert read(path, attributes=[]).attributes.num_columns == 0
-    with pytest.raises(UserError, match=r"cannot be read \(no such column: nomber\)"):
+    with pytest.raises(UserError) as error:
         read(path, where="nomber = 1")
+    assert str(error.value) == (
+        f"{path} cannot be read where nomber = 1 (no such column: nomber): correct --where,"
+        " an SQL condition on number"
+    )
 
 
 def test_a_wrong_condition_is_shown_as_it_was_written(tmp_path: Path) -> None:

@@ -102,8 +102,9 @@ def sync_command(
     if not outcome.findings.records and outcome.published is None and outcome.reached is None:
         raise UserError(_nothing(outcome.findings, place.place, asked))
     output.result(
-        {"check": check, "source": place.name, **_outcome_data(outcome)},
+        {"check": check, "source": place.name, "place": place.place, **_outcome_data(outcome)},
         _sentence(outcome, check=check),
+        f"Looked up at {place.place} ({place.name}).",
         *_summary_text(outcome.summary),
     )
 

@@ -107,14 +107,22 @@ def wkb_type(wkb: bytes | None) -> int:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """GDAL's errors become one sentence; its warnings, which no person can act on here, stay silent."""
+def explained(path: Path, where: str | None = None, fields: Sequence[str] = ()) -> Iterator[None]:
+    """GDAL's errors become one sentence; its warnings, which no person can act on here, stay silent.
+
+    With a condition, that is what is wrong most often: it is shown beside the columns that it may name.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     except GDAL_ERRORS as error:
         reason = " ".join(_BYTES.sub(r"\2", str(error)).split("It might help")[0].split()).rstrip(";. ")
+        if where is not None:
+            raise UserError(
+                f"{path} cannot be read where {where} ({reason}): correct --where, an SQL condition on"
+                f" {', '.join(fields) or 'columns, of which there are none'}"
+            ) from error
         raise UserError(
             f"{path} cannot be read ({reason}): check the options, and that it is one of {_FORMATS}"
         ) from error

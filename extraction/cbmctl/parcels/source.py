@@ -73,7 +73,7 @@ def read(
     """
     chosen = choose(layers(path, encoding), path, layer)
     srid, name = crs_codes.resolve(chosen.crs, path, crs)
-    with explained(path):
+    with explained(path, where, [name for name, _ in chosen.fields]):
         table, geometry = (
             _read_parquet(path, chosen, where) if chosen.driver == "Parquet" else _read_gdal(chosen, where)
         )
