@@ -22,11 +22,11 @@ from cbmctl.eodata.settings import S3, read_eodata
 from cbmctl.section import Section
 
 from .role_plays import OWN, match, play, precheck, role_variables
+from .test_precheck_host import about_host
 
 SECRET = "5ecret0fTheArchive"
 BUCKET = {"endpoint": "https://s3.example.org"}
 UNMOUNTED = "with tenant_eodata_s3 and tenant_eodata_access direct nothing is mounted"
-SKIPPED = {"skipped": True}
 NONE = "holds none; write ACCESS_KEY:SECRET_KEY into it on one line, mode 0600, or correct"
 # lines of an inventory, and what is said of them
 SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -227,64 +227,6 @@ def test_a_refusal_is_an_answer_and_silence_is_none(tmp_path: Path, monkeypatch:
     assert asked == ["/v1"]
     refused = "Request failed: <urlopen error [Errno 111] Connection refused>"
     assert found == [[], [f"{nobody} ({refused})"], []]
-
-
-def about_host(**registered: Any) -> list[str]:
-    """What is said of the archive as a host has it, by what the tasks have registered."""
-    lines = {
-        name: trust_as_template(line) if isinstance(line, str) else trusted(line)
-        for name, line in role_variables("precheck").items()
-    }
-    seen = {"archive": SKIPPED, "service": SKIPPED, "listeners": {"stdout": ""}, "containers": SKIPPED}
-    seen |= {"catalogue_answers": {"results": []}, "eodata": "/eodata", "eodata_s3": {}}
-    seen |= {
-        "database_container": "ams_db",
-        "catalogue_urls": {},
-        "catalogue_source": "archive",
-        "cards": ["s2"],
-    }
-    lines |= {f"precheck_{name}": value for name, value in (seen | registered).items()}
-    lines["ansible_facts"] = {
-        "distribution": "Debian",
-        "distribution_version": "12",
-        "distribution_major_version": "12",
-        "python_version": "3.11.2",
-    }
-    lines["inventory_hostname"] = "cbm-dk"
-    found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(
-        trust_as_template("precheck_checks_host | selectattr('wrong') | map(attribute='say') | list")
-    )
-    return found
-
-
-def trusted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: trusted(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [trusted(each) for each in value]
-    return trust_as_template(value) if isinstance(value, str) else value
-
-
-def test_an_archive_that_hangs_is_told_from_one_that_is_empty() -> None:
-    assert about_host(archive={"matched": 1}) == []
-    (empty,) = about_host(archive={"matched": 0})
-    assert empty.startswith("/eodata of cbm-dk is missing or empty; attach the eodata network")
-    assert about_host(archive={"failed": True, "timedout": {"period": 60}}) == [
-        "/eodata of cbm-dk is mounted, but does not answer within a minute; restart eodata.mount,"
-        " set tenant_eodata to where the archive is mounted, or tenant_eodata_s3 to have it from S3."
-    ]
-
-
-@pytest.mark.parametrize(("entries", "counted"), [([], 0), (["archive"], 0), (["archive", "Sentinel-2"], 1)])
-def test_the_folder_of_a_mount_that_is_gone_is_no_archive(
-    tmp_path: Path, entries: list[str], counted: int
-) -> None:
-    for entry in entries:
-        (tmp_path / "eodata" / entry).mkdir(parents=True)
-    (tmp_path / "eodata").mkdir(exist_ok=True)
-    case = {"eodata": str(tmp_path / "eodata"), "database_port": 1}
-    found, _ = precheck(tmp_path, "host", "precheck_archive.matched", [case])
-    assert found == [counted]
 
 
 def test_the_archive_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,95 @@
+"""The role `precheck` on the machine: what it says of what its tasks have found there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from .role_plays import precheck, role_variables
+
+SKIPPED = {"skipped": True}
+PROBLEMS = "precheck_checks_host | selectattr('wrong') | map(attribute='say') | list"
+
+
+def about_host(what: str = PROBLEMS, /, **registered: Any) -> list[str]:
+    """What is said of a host, by what the tasks have registered."""
+    lines = {
+        name: trust_as_template(line) if isinstance(line, str) else trusted(line)
+        for name, line in role_variables("precheck").items()
+    }
+    seen = {"archive": SKIPPED, "service": SKIPPED, "listeners": {"stdout": ""}, "containers": SKIPPED}
+    seen |= {"catalogue_answers": {"results": []}, "eodata": "/eodata", "eodata_s3": {}}
+    seen |= {
+        "database_container": "ams_db",
+        "catalogue_urls": {},
+        "catalogue_source": "archive",
+        "cards": ["s2"],
+    }
+    lines |= {f"precheck_{name}": value for name, value in (seen | registered).items()}
+    lines["ansible_facts"] = {
+        "distribution": "Debian",
+        "distribution_version": "12",
+        "distribution_major_version": "12",
+        "python_version": "3.11.2",
+    }
+    lines["ansible_facts"] |= {"processor_vcpus": 8, "memtotal_mb": 16384}
+    lines |= {"inventory_hostname": "cbm-dk", "data_volume_path": "/dev/vdb", "data_volume_is_disk": True}
+    lines |= {name: registered[name] for name in registered if name.startswith("data_volume")}
+    found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(trust_as_template(what))
+    return found
+
+
+def trusted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: trusted(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [trusted(each) for each in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def test_an_archive_that_hangs_is_told_from_one_that_is_empty() -> None:
+    assert about_host(archive={"matched": 1}) == []
+    (empty,) = about_host(archive={"matched": 0})
+    assert empty.startswith("/eodata of cbm-dk is missing or empty; attach the eodata network")
+    assert about_host(archive={"failed": True, "timedout": {"period": 60}}) == [
+        "/eodata of cbm-dk is mounted, but does not answer within a minute; restart eodata.mount,"
+        " set tenant_eodata to where the archive is mounted, or tenant_eodata_s3 to have it from S3."
+    ]
+
+
+@pytest.mark.parametrize(("entries", "counted"), [([], 0), (["archive"], 0), (["archive", "Sentinel-2"], 1)])
+def test_the_folder_of_a_mount_that_is_gone_is_no_archive(
+    tmp_path: Path, entries: list[str], counted: int
+) -> None:
+    for entry in entries:
+        (tmp_path / "eodata" / entry).mkdir(parents=True)
+    (tmp_path / "eodata").mkdir(exist_ok=True)
+    case = {"eodata": str(tmp_path / "eodata"), "database_port": 1}
+    found, _ = precheck(tmp_path, "host", "precheck_archive.matched", [case])
+    assert found == [counted]
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "bucket", "is_disk", "warned"),
+    [
+        (45.3, {"endpoint": "https://s.example"}, True, True),
+        (45.4, {"endpoint": "https://s.example"}, True, False),
+        # nothing is fetched from a mounted archive, and a folder is not measured
+        (45.3, {}, True, False),
+        (45.3, {"endpoint": "https://s.example"}, False, False),
+    ],
+)
+def test_a_disk_without_room_for_what_is_fetched_is_a_warning(
+    gigabytes: float, bucket: dict[str, str], is_disk: bool, warned: bool
+) -> None:
+    disk = {"data_volume_gb": gigabytes, "data_volume_min_gb": 33.4, "data_volume_is_disk": is_disk}
+    command = {"stat": {"exists": True}}
+    asked = {"min_vcpus": 8, "min_memory_gb": 16, "catalogue_unused": [], "command": command}
+    sentence = (
+        f"The data disk /dev/vdb has {gigabytes} GB; workers that read from S3 take up to"
+        " 12 GB beside what the parcels need, and wait for each other where there is less."
+    )
+    said = about_host("precheck_warnings", eodata_s3=bucket, **asked, **disk)
+    assert [one.strip() for one in said] == ([sentence] if warned else [])
