@@ -41,7 +41,7 @@ def hadro(data: Path, log: Path, **options: float) -> Iterator[int]:
 
 
 def _await(port: int, log: Path) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)

@@ -166,7 +166,7 @@ def test_a_database_that_crashes_in_the_middle_of_a_copy(
         crash_database(season)
         eventually(lambda: _answers(season))
         make_writes_fast(season)
-        output, _ = worker.communicate(timeout=60)
+        output, _ = worker.communicate(timeout=120)
     finally:
         worker.kill()
         worker.wait()

@@ -116,7 +116,7 @@ def test_a_turn_from_before_a_reboot_is_not_waited_for(tmp_path: Path) -> None:
         (tmp_path / "next-request").write_bytes(written)
         with limits.request(threading.Event()):
             pass
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
 
 
 @pytest.mark.parametrize(("connections", "requests_per_minute"), [(4, 1), (4, 3), (100, 60)])

@@ -41,7 +41,7 @@ def planned(season: Season, *references: str, check: bool = False) -> Planned:
 def run(season: Season, *arguments: str, code: int = 0) -> Any:
     """Return what the command says in JSON, or its complaint."""
     command = [sys.executable, "-m", "cbmctl", "--config", str(season.database.config_path), "--json"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if code == 0 else done.stderr
 

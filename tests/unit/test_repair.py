@@ -297,7 +297,7 @@ def test_a_scene_that_is_being_written_is_left_to_its_worker(season: Season) -> 
             waiting = pool.submit(repaired, season)
             while not season.rows("SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND NOT granted"):
                 assert not waiting.done(), "a task is closed only when its transaction ends"
-        done = waiting.result(timeout=20)
+        done = waiting.result(timeout=120)
         assert not done.changed
         tasks.unlock(worker, task)
     assert rows(season) == [(scene, "B02"), (scene, "SCL")]
@@ -319,8 +319,8 @@ def test_nobody_begins_while_a_repair_goes_on(quick: Season, conn: psycopg.Conne
             while len(quick.rows("SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation'")) < 2:
                 assert not claimed.done()
                 assert not again.done()
-        task = claimed.result(timeout=20)
-        assert not again.result(timeout=20).changed
+        task = claimed.result(timeout=120)
+        assert not again.result(timeout=120).changed
     assert task is not None
     assert (task.bandset, task.attempt) == ("10", 1)
 

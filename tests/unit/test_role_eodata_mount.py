@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..conftest import REPOSITORY
 from .role_plays import role_variables
 
 ROLE = REPOSITORY / "roles/eodata_mount"
+Eventually = Callable[[Callable[[], bool]], None]
 IDLE, FETCHING = ["sleep", "60"], ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M"]
 # stands in for systemd and the kernel; what the probe asks of systemd is written down
 STUBS = {
@@ -23,7 +24,9 @@ STUBS = {
         echo "$*" >> "$0.log"
         case $1 in is-active) exec test -e "$0.pid";; show) cat "$0.pid";; esac""",
     "mountpoint": "exit 0",
-    "sleep": "exec /bin/sleep 0.1",
+    "sleep": """
+        echo "$*" >> "$0.log"
+        exec /bin/sleep 0.1""",
 }
 
 
@@ -59,9 +62,12 @@ class Probed:
         for name, script in STUBS.items():
             (self._commands / name).write_text(f"#!/bin/sh\n{script}\n")
             (self._commands / name).chmod(0o755)
-        self._probe.write_text(
-            filled("probe.j2", eodata_mount_path=str(self.mount), eodata_mount_probe_seconds=1)
-        )
+        self.patience(1)
+
+    def patience(self, seconds: int) -> None:
+        """Let it look for so long; it mends after twice that."""
+        lines = {"eodata_mount_path": str(self.mount), "eodata_mount_probe_seconds": seconds}
+        self._probe.write_text(filled("probe.j2", **lines))
 
     def fill(self) -> None:
         (self.mount / "Sentinel-2").mkdir()
@@ -79,8 +85,11 @@ class Probed:
 
     def run(self, *options: str) -> tuple[int, str]:
         probe = self.start(*options)
-        said, _ = probe.communicate(timeout=30)
+        said, _ = probe.communicate(timeout=120)
         return probe.returncode, said
+
+    def has_looked(self) -> bool:
+        return (self._commands / "sleep.log").exists()
 
     def restarts(self) -> list[str]:
         asked = (self._commands / "systemctl.log").read_text().splitlines()
@@ -120,22 +129,24 @@ def test_one_that_is_busy_is_left_alone(probed: Probed) -> None:
     assert probed.restarts() == []
 
 
-def test_one_that_answers_again_is_left_alone(probed: Probed) -> None:
+def test_one_that_answers_again_is_left_alone(probed: Probed, eventually: Eventually) -> None:
+    probed.patience(30)
     with process(IDLE) as pid:
         probed.active(pid)
         probe = probed.start("--mend")
-        time.sleep(0.5)
+        eventually(probed.has_looked)
         probed.fill()
-        assert probe.wait(30) == 0
+        assert probe.wait(120) == 0
     assert probed.restarts() == []
 
 
-def test_one_that_systemd_starts_again_is_left_alone(probed: Probed) -> None:
+def test_one_that_systemd_starts_again_is_left_alone(probed: Probed, eventually: Eventually) -> None:
+    probed.patience(4)
     with process(IDLE) as pid:
         probed.active(pid)
         probe = probed.start("--mend")
-        time.sleep(0.5)
-    assert probe.wait(30) == 0
+        eventually(probed.has_looked)
+    assert probe.wait(120) == 0
     assert probed.restarts() == []
 
 

@@ -296,7 +296,7 @@ def test_a_stopped_worker_ends_what_it_writes_and_gives_the_rest_back(
     worker = command(season, "worker")
     eventually(writing(season))
     worker.send_signal(number)
-    _, errors = worker.communicate(timeout=20)
+    _, errors = worker.communicate(timeout=120)
     assert worker.returncode == code, errors
     assert b"Traceback" not in errors
     assert season.rows("SELECT bandset, state, attempts FROM tasks ORDER BY bandset") == [
@@ -310,14 +310,14 @@ def test_extract_run_does_it_all(season: Season) -> None:
     days = {season.scene(day): day for day in (5, 6, 7)}
     season.scene(8, product=False)
     run = command(season, "extract", "run", "--workers", "2")
-    out, errors = run.communicate(timeout=60)
+    out, errors = run.communicate(timeout=120)
     assert run.returncode == 0, errors
     counts = {"pending": 0, "running": 0, "done": 9, "failed": 3}
     assert json.loads(out) == {"changed": True, "created": 12, "again": 0, "dropped": 0, "kept": 0, **counts}
     assert found_sigs(season) == [row for obsid, day in days.items() for row in expected_sigs(obsid, day)]
-    out, _ = command(season, "extract", "run").communicate(timeout=60)
+    out, _ = command(season, "extract", "run").communicate(timeout=120)
     assert json.loads(out)["changed"] is False
-    out, _ = command(season, "status").communicate(timeout=60)
+    out, _ = command(season, "status").communicate(timeout=120)
     status = json.loads(out)
     assert status["scenes"] == [
         {"card": "s2", "status": "!S3 subdir", "count": 1},
