@@ -99,12 +99,12 @@ def testdata() -> Path:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait for a condition, at most twenty seconds."""
+    """Wait for a condition, at most two minutes."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not condition():
-            assert time.monotonic() < end, "waited for twenty seconds in vain"
+            assert time.monotonic() < end, "waited for two minutes in vain"
             time.sleep(0.05)
 
     return wait
