@@ -152,6 +152,17 @@ def test_what_a_dead_worker_leaves_is_swept_and_a_live_ones_is_not(tmp_path: Pat
     assert not second.exists()
 
 
+def test_what_is_removed_takes_no_room_though_it_is_open_still(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    image = scratch.new() / "GRANULE" / "B02.jp2"
+    image.parent.mkdir()
+    image.write_bytes(b"x" * 100_000)
+    with image.open("rb") as kept:
+        scratch.remove(image.parents[1])
+        assert os.fstat(kept.fileno()).st_blocks == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("eodata", [SETTINGS, Path("/")], ids=["bucket", "mount"])
 def test_an_archive_that_is_opened_sweeps_what_the_dead_have_left(tmp_path: Path, eodata: S3 | Path) -> None:
     scenes = tmp_path / "eodata" / "scenes"

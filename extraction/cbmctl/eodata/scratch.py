@@ -31,6 +31,7 @@ class Scratch:
         """Remove one; nothing if that was done already."""
         lock = self._locks.pop(path, None)
         if lock is not None:
+            _empty(path)
             shutil.rmtree(path, ignore_errors=True)  # what stays is swept once the lock is gone
             os.close(lock)
 
@@ -46,6 +47,14 @@ class Scratch:
                 if path not in self._locks and (lock := _locked(path)) is not None:
                     shutil.rmtree(path, ignore_errors=True)
                     os.close(lock)
+
+
+def _empty(path: Path) -> None:
+    """Give its room back at once: GDAL's threads keep the last image open until they read the next."""
+    for file in path.rglob("*"):
+        if file.is_file():
+            with suppress(OSError):
+                os.truncate(file, 0)
 
 
 def _locked(path: Path) -> int | None:
