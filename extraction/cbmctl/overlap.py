@@ -4,7 +4,7 @@ A scene's tasks write rows of every parcel. With the last of them, in the same t
 other scenes of the datatake have too keeps its rows in the best of these scenes alone, in the order
 
 1. a scene that is extracted before one that failed;
-2. one with statistics before one with a histogram only;
+2. one with statistics before one with a histogram only, and of these the one that saw more pixels;
 3. one whose image holds the whole parcel before one that cuts it;
 4. more bands before fewer;
 5. the tile whose name comes first; of one tile, the newer product.
@@ -189,14 +189,20 @@ _LOSERS: LiteralString = """
             SELECT pid, obsid, band FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
             UNION ALL SELECT pid, obsid, NULL FROM {hists} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
         ) row GROUP BY pid, obsid
+    ), judged AS (
+        SELECT *, CASE WHEN bands = 0 THEN (
+            SELECT coalesce(sum(pixels::integer), 0)
+            FROM {hists} h, json_each_text(h.hist::json) AS classes (class, pixels)
+            WHERE h.pid = held.pid AND h.obsid = held.obsid AND class <> '0'
+        ) END AS seen FROM held
     ), cut AS (
         SELECT DISTINCT pid, obsid, true AS cut FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
     )
     SELECT obsid, array_agg(pid ORDER BY pid) FROM (
         SELECT pid, obsid, row_number() OVER ranking AS place, first_value(obsid) OVER ranking AS first
-        FROM held LEFT JOIN cut USING (pid, obsid)
+        FROM judged LEFT JOIN cut USING (pid, obsid)
         WINDOW ranking AS (PARTITION BY pid ORDER BY obsid <> ALL(%(extracted)s),
-            bands = 0, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid))
+            bands = 0, seen DESC, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid))
     ) ranked WHERE place > 1 AND first = ANY(%(extracted)s) GROUP BY obsid ORDER BY obsid
 """
 _DELETE: LiteralString = """

@@ -214,6 +214,30 @@ def test_the_halves_of_a_tile_are_one_observation_as_well(datatake: Datatake) ->
     assert datatake.where()[7] == {"north": "stz"}, "of two that show it whole, the newer one"
 
 
+@pytest.mark.parametrize("made", ["20210305T120000", "20210305T140000"])
+def test_a_half_that_shows_nothing_does_not_stand_for_one_that_saw_cloud(
+    datatake: Datatake, made: str
+) -> None:
+    """Neither has statistics, and the newer product says of parcel 1 only that it was not observed."""
+    north, south = images(400, 1), images(400, 2)
+    north["SCL_20m"][:10], south["SCL_20m"][:] = 9, 0
+    for image in south.values():
+        image[: len(image) * 7 // 10] = 0
+    datatake.enter(HERE, name="north", **north)
+    datatake.enter(HERE, name="south", made=made, **south)
+    with datatake.season.database.connect() as conn:
+        # two halves, neither of them a version of the other
+        conn.execute(
+            "UPDATE dias_catalogue SET datastrip ="
+            " format('S2A_OPER_MSI_L2A_DS_VGS1_20210305T135811_S20210305T10292%s_N04.00', id)"
+        )
+    datatake.plan()
+    datatake.work()
+    assert datatake.where()[1] == {"north": "s"}
+    ((hist,),) = datatake.season.rows("SELECT hist FROM hists WHERE pid = 1")
+    assert set(hist) == {"9"}
+
+
 def test_a_parcel_is_cut_by_its_outline_at_every_resolution() -> None:
     """The outline alone, not the pixels, so that 10 m and 20 m agree."""
     parcels = [box(-over, 30, 50, 70) for over in (-1, 0, 0.5, 4, 7, 15)] + [box(30, 30, 60, 60)]

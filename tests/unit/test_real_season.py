@@ -98,7 +98,8 @@ def test_every_row_is_what_numpy_says(database: Database, testdata: Path, countr
         bands = Counter(pid for _, pid, _ in rows)
         cut = reaching_out(testdata, path, parcels)
         for pid in bands.keys() | classes.keys():
-            rank = not bands[pid], pid in cut, -bands[pid], number
+            seen = sum(pixels for name, pixels in classes.get(pid, {}).items() if name != "0")
+            rank = not bands[pid], 0 if bands[pid] else -seen, pid in cut, -bands[pid], number
             ranks.setdefault((obstime, pid), []).append((rank, obsid))
         expected |= rows
         expected_hists |= {(obsid, pid): found for pid, found in classes.items()}
