@@ -15,7 +15,9 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 30
 # What a new key is answered with for some seconds.
 _UNKNOWN_KEY = "InvalidAccessKeyId"
 _KEYS = {_UNKNOWN_KEY, "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidToken"}
-_PLACE = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+_PLACE = {"NoSuchBucket", "InvalidBucketName", "AuthorizationHeaderMalformed"}
+# Somewhere else for good; a page that tells of maintenance comes as one of the others.
+_MOVED, _MOVED_CODE, _ELSEWHERE = {301, 308}, "PermanentRedirect", {302, 303, 307}
 # The account has had enough: of connections, of requests, or of bytes.
 _ENOUGH, _SLOW_DOWN = {429, 509}, "SlowDown"
 _BUSY = _ENOUGH | {408, 500, 502, 503, 504}
@@ -63,6 +65,7 @@ def make_client(settings: S3) -> Any:
         ),
     )
     client.meta.events.register("before-send.s3", _hang_up)  # not signed: proxies drop this header
+    client.meta.events.register_last("before-parameter-build.s3", _stay)
     return client
 
 
@@ -112,6 +115,14 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
             " db_config.json",
             lasting=True,
         ) from error
+    if status in _MOVED or code == _MOVED_CODE:
+        raise ArchiveError(
+            f"{settings.endpoint} sends requests on to {_goal(error)}: correct endpoint and region of eodata"
+            " in db_config.json",
+            lasting=True,
+        ) from error
+    if status in _ELSEWHERE:
+        return Problem(f"HTTP {status}, requests are sent on to {_goal(error)}", again=True)
     # what was listed a moment ago is there: one of several servers is late
     again = status in _BUSY or code in {_UNKNOWN_KEY, "NoSuchKey"}
     return Problem(
@@ -122,8 +133,30 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
     )
 
 
+def _goal(error: ClientError) -> str:
+    """Return where a server sends us instead, as far as it says so."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    endpoint = dict(error.response.get("Error", {})).get("Endpoint")
+    # its query may be long, and is of the one request
+    place = endpoint or headers.get("location", "").partition("?")[0]
+    region = headers.get("x-amz-bucket-region")
+    return _words(place or (region and f"region {region}") or "another place, which it does not name")
+
+
 def _hang_up(request: Any, **_: Any) -> None:
     request.headers["Connection"] = "close"
+    # urllib3 cannot read an answer 303 to headers that are bytes
+    for name, value in list(request.headers.items()):
+        if isinstance(value, bytes):
+            request.headers[name] = value.decode("latin-1")
+
+
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Say that a request was sent on already.
+
+    botocore asks where the bucket is otherwise: beside our limits, and without end where that is redirected.
+    """
+    context["s3_redirect"].update(redirected=True)
 
 
 def _words(text: str) -> str:
