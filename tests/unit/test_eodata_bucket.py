@@ -38,7 +38,10 @@ def forget(season: Season) -> None:
 def test_a_season_through_faults_is_the_season_from_the_disk(
     season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every fourth object breaks off, and one request in three is refused, by the server or on the way."""
+    """Every fourth object breaks off, every third list is none, and one request in three is refused.
+
+    That is by the server or on the way.
+    """
     # parcels of both cards, on one tile
     coherence = s1.make_coherence(season.config.eodata, [s1.power(seed=3) / 2, s1.power(seed=4)])
     card_bs = s1.make_backscatter(season.config.eodata, backscatter())
@@ -63,6 +66,8 @@ def test_a_season_through_faults_is_the_season_from_the_disk(
         s3(season.database, known.url)
 
         def fault(number: int, path: str) -> str | None:
+            if "list-type" in path and number % 3 == 0:
+                return ("200 nothing", "200 page", "truncate", "shorten")[number % 4]
             if "list-type" not in path and number % 4 == 0:
                 return "truncate" if number % 8 else "shorten"
             return {5: "429 TooManyRequests", 0: "hang up"}.get(number % 10)
