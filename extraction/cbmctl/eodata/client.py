@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ClientError, SSLError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, SSLError
 from botocore.session import Session
 
 from cbmctl.eodata import ArchiveError
@@ -45,9 +45,24 @@ def make_client(settings: S3) -> Any:
 
     Raises:
         UserError: the keys cannot be read.
+        ArchiveError: botocore makes no client of the settings, its own among them.
     """
     access, secret = settings.keys()
-    client = Session().create_client(
+    try:
+        client = _created(settings, access, secret)
+    except (BotoCoreError, ValueError) as error:
+        raise ArchiveError(
+            f"no client can be made for the archive {settings} ({_words(str(error))}): correct eodata in"
+            " db_config.json, or the variables AWS_* and the folder .aws of this user",
+            lasting=True,
+        ) from error
+    client.meta.events.register("before-send.s3", _hang_up)  # not signed: proxies drop this header
+    client.meta.events.register_last("before-parameter-build.s3", _stay)
+    return client
+
+
+def _created(settings: S3, access: str, secret: str) -> Any:
+    return Session().create_client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
@@ -64,9 +79,6 @@ def make_client(settings: S3) -> Any:
             max_pool_connections=settings.connections,
         ),
     )
-    client.meta.events.register("before-send.s3", _hang_up)  # not signed: proxies drop this header
-    client.meta.events.register_last("before-parameter-build.s3", _stay)
-    return client
 
 
 def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
@@ -82,6 +94,12 @@ def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
     """
     if isinstance(error, ClientError):
         return _answered(error, settings, last=last)
+    if isinstance(error, ParamValidationError):
+        raise ArchiveError(
+            f"the archive {settings} cannot be asked ({_words(str(error))}): correct bucket of eodata in"
+            " db_config.json",
+            lasting=True,
+        ) from error
     # botocore's own text is about the URL; what happened is below it
     text = str(getattr(error, "kwargs", {}).get("error", error))
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
