@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ from cbmctl.eodata.lists import ListError, Object, Page, read_page, tag_of
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.eodata.space import reserve
-from cbmctl.eodata.timed import in_time
+from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted
 from cbmctl.scenes import SceneError
 
@@ -89,7 +89,7 @@ class Bucket:
         self._limits = Limits(folder, settings.connections, settings.requests_per_minute)
         self._scratch = Scratch(folder / SCENES)
         self._scratch.sweep()
-        self._pool = ThreadPoolExecutor(settings.connections, "fetcher")
+        self._hands = Hands(settings.connections, "fetcher")
 
     def hold(self, path: str, files: str) -> Held:
         """Fetch files of a product, as many at a time as there are connections; see Archive."""
@@ -199,7 +199,7 @@ class Bucket:
 
     def close(self) -> None:
         """Remove what was fetched."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._hands.close()
         self._scratch.close()
 
     def _blame(self, what: str, error: _RequestError) -> ArchiveError | SceneError:
@@ -254,7 +254,7 @@ class Bucket:
         cancelled = Event()
         # the largest first, so that none of them is waited for alone at the end
         order = sorted(wanted, key=lambda found: -found.size)
-        jobs = [self._pool.submit(self._fetch, found, root, product, cancelled) for found in order]
+        jobs = [self._hands.submit(partial(self._fetch, found, root, product, cancelled)) for found in order]
         try:
             ended, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in ended:
@@ -279,7 +279,7 @@ class Bucket:
         with closing(answer["Body"]) as body, target.open("r+b") as file:
             if found.tag and tag_of(answer) not in {None, found.tag}:
                 raise _ReplacedError
-            for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
+            for chunk in in_pace(body.iter_chunks(CHUNK)):  # raises when less comes than was announced
                 if cancelled.is_set():
                     raise CancelledError
                 received += len(chunk)

@@ -6,6 +6,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, SSLError
 from botocore.session import Session
+from urllib3 import HTTPResponse
 
 from cbmctl.eodata import ArchiveError
 from cbmctl.eodata.settings import S3
@@ -43,6 +44,8 @@ class Problem:
 def make_client(settings: S3) -> Any:
     """Return a client that asks once and closes its connection: the account counts those that are idle, too.
 
+    An object's body gives what has come, without waiting for as much as it is asked for.
+
     Raises:
         UserError: the keys cannot be read.
         ArchiveError: botocore makes no client of the settings, its own among them.
@@ -58,6 +61,7 @@ def make_client(settings: S3) -> Any:
         ) from error
     client.meta.events.register("before-send.s3", _hang_up)  # not signed: proxies drop this header
     client.meta.events.register_last("before-parameter-build.s3", _stay)
+    client.meta.events.register("after-call.s3.GetObject", _as_it_comes)
     return client
 
 
@@ -175,6 +179,25 @@ def _stay(context: dict[str, Any], **_: Any) -> None:
     botocore asks where the bucket is otherwise: beside our limits, and without end where that is redirected.
     """
     context["s3_redirect"].update(redirected=True)
+
+
+def _as_it_comes(parsed: dict[str, Any], **_: Any) -> None:
+    if body := parsed.get("Body"):
+        # botocore checks lengths and sums in its own read, and has no other
+        body._raw_stream = _Coming(body._raw_stream)
+
+
+class _Coming:
+    """A stream whose read waits for something, and not for all that it may return."""
+
+    def __init__(self, stream: HTTPResponse) -> None:
+        self._stream = stream
+
+    def read(self, most: int | None = None) -> bytes:
+        return self._stream.read() if most is None else self._stream.read1(most)
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _words(text: str) -> str:
