@@ -47,6 +47,8 @@ def test_an_archive_that_refuses_everything_fails_no_scene(
             r"in it not be read \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
             True,
         ),
+        ("403 page", r"in it not be read \(HTTP 403, 1 attempt\): the keys from .*s3\.keys", True),
+        ("404 page", r"in it not be read \(HTTP 404, 1 attempt\): check the network", False),
         ("401 Unauthorized", r"the keys from .*s3\.keys", True),
         ("429 TooManyRequests", r"the account's connections, or its quota is spent", False),
         ("503 SlowDown", r"the account's connections, or its quota is spent", False),

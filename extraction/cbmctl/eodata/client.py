@@ -119,7 +119,8 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
     told = error.response.get("Error", {})
     code, message = str(told.get("Code", "")), str(told.get("Message", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = _words(f"{code}: {message}" if message else code)
+    # a page of something on the way has no code
+    reason = _words(f"{code}: {message}" if code and message else code or f"HTTP {status}")
     if code in _KEYS and (last or code != _UNKNOWN_KEY):
         raise ArchiveError(
             f"{settings.endpoint} does not accept the keys from {settings.keys_from} ({reason}): they are"
