@@ -26,7 +26,7 @@ from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.lists import ListError, Object, Page, read_page, tag_of
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
-from cbmctl.eodata.space import reserve
+from cbmctl.eodata.space import reserve, unkept, unwritable
 from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted
 from cbmctl.scenes import SceneError
@@ -130,7 +130,10 @@ class Bucket:
             if root:
                 self._scratch.remove(root)
             if isinstance(error, OSError):
-                raise self._unwritable(error) from error
+                # the root itself is nothing of the product's
+                raise (
+                    unkept(self._folder, error, name) if root else unwritable(self._folder, error)
+                ) from error
             raise
         return Held(root, partial(self._scratch.remove, root))
 
@@ -154,7 +157,7 @@ class Bucket:
                 begin()
                 self._look(partial(self._ask, cancelled=cancelled, attempts=1, connected=True))
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._folder, error) from error
 
     def _look(self, ask: Callable[..., Any]) -> None:
         try:
@@ -224,12 +227,6 @@ class Bucket:
         # one attempt is not enough to tell that a key is not just new
         lasting = error.problem.denied and not error.problem.again
         return ArchiveError(f"{what} ({error}): {remedy}", lasting=lasting, since=error.since)
-
-    def _unwritable(self, error: OSError) -> ArchiveError:
-        return ArchiveError(
-            f"{self._folder} cannot be written to ({error.strerror}): free space on that disk, or correct"
-            " cache in db_config.json"
-        )
 
     def _some(self, ask: Callable[..., Page], prefix: str) -> list[Object]:
         return ask(partial(self._page, prefix, None, 100)).objects
@@ -327,7 +324,7 @@ class Bucket:
                 if last or not problem.again:
                     raise _RequestError(problem, attempt, since) from error
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise unwritable(self._folder, error) from error
             chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
             if cancelled.wait(PAUSE_S * 2 ** (attempt - 1) * chance):
                 raise CancelledError
@@ -335,6 +332,6 @@ class Bucket:
 
 def _below(root: Path, key: str) -> Path:
     """Return where an object goes; SceneError if that is not below the root."""
-    if ".." in PurePosixPath(key).parts:
-        raise SceneError("Rio error", f"the archive has an object {key}, which is no file's name")
+    if ".." in PurePosixPath(key).parts or "\0" in key:
+        raise SceneError("Rio error", f"the archive has an object {key!r}, which is no file's name")
     return root / key.lstrip("/")
