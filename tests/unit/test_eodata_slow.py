@@ -138,11 +138,11 @@ def test_a_process_that_ends_does_not_wait_for_a_silent_server(tmp_path: Path) -
             try:
                 assert server.begun.wait(60)
                 process.send_signal(signal.SIGINT)
-                assert process.stderr
-                assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
                 assert process.wait(60)
             finally:
                 process.kill()
+            assert process.stderr
+            assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
     assert not list((tmp_path / "scenes").iterdir())
 
 
