@@ -23,6 +23,10 @@ from .listening import listening
 ACCESS, SECRET = "test-access", "test-secret"
 CONNECTIONS = 2
 _ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+# It is well-formed XML, and may be taken for an answer of S3.
+_PAGE = b"<html><head><title>By the tests</title></head><body><p>Come back later</p></body></html>"
+_BODIES = {"page": _PAGE, "nothing": b""}
+ELSEWHERE = "http://elsewhere.example/maintenance"
 
 
 @contextmanager
@@ -63,8 +67,9 @@ class Proxy:
 
     Attributes:
         fault: given a request's number and its path, says what becomes of it: None, 'truncate' (half of the
-            body, under the length of all), 'shorten' (half of the body, and its length), 'hang up', or a code
-            of S3 with its HTTP status, as in '403 ExpiredToken'.
+            body, under the length of all), 'shorten' (half of the body, and its length), 'hang up', or a
+            status of HTTP with a code of S3, as in '403 ExpiredToken', with a 'page' or with 'nothing'. Who
+            is redirected is sent to ELSEWHERE.
         paths: of all requests, in their order.
         most: connections at once, at most.
         times: of all requests, seconds.
@@ -115,15 +120,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault and fault[0].isdigit():
             status, _, code = fault.partition(" ")
-            body = _ERROR.format(code=code, message="by the tests").encode()
-            self._send(int(status), {"Content-Type": "application/xml"}, body, len(body))
+            body = _BODIES.get(code, _ERROR.format(code=code, message="by the tests").encode())
+            headers = {"Content-Type": "application/xml"}
+            if status.startswith("3"):
+                headers["Location"] = f"{ELSEWHERE}?asked=true"
+            self._send(int(status), headers, body, len(body))
         else:
             self._pass_on(fault)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _pass_on(self, fault: str | None) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=30)) as connection:
             # the signature is of these headers, the host among them
-            connection.request("GET", self.path, headers=dict(self.headers))
+            connection.request(self.command, self.path, headers=dict(self.headers))
             response = connection.getresponse()
             body = response.read()
         length = len(body)
@@ -140,8 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(length))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # or the client may keep what is about to be closed
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -51,9 +51,8 @@ class Stub:
         self.asked.append(asked)
         self.listing(asked["Prefix"])
         found = sorted(key for key in self.objects if key.startswith(asked["Prefix"]))[: asked["MaxKeys"]]
-        return {
-            "Contents": [{"Key": key, "Size": len(self.objects[key]), "ETag": self.tag(key)} for key in found]
-        }
+        contents = [{"Key": key, "Size": len(self.objects[key]), "ETag": self.tag(key)} for key in found]
+        return {"IsTruncated": False, "Contents": contents}
 
     def get_object(self, **asked: Any) -> dict[str, Any]:
         self.asked.append(asked)

@@ -1,7 +1,6 @@
 """The archive without a server: a mount that goes away, limits of all processes together, scratch folders."""
 
 import itertools
-import json
 import os
 import signal
 import struct
@@ -23,14 +22,11 @@ from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from cbmctl.config import Config, load_config
 from cbmctl.eodata import open_archive
 from cbmctl.eodata.limits import SHARE, CancelledError, Limits
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
-from cbmctl.errors import UserError
 
-from ..conftest import Database
 from .s3_stub import SETTINGS
 
 HOLD = """
@@ -218,70 +214,3 @@ def test_a_jpeg_2000_image_that_ends_early_gives_no_number(tmp_path: Path) -> No
             else:
                 assert np.array_equal(found, values[row : row + 64, column : column + 64])
     assert errors > 100
-
-
-# The configuration
-
-
-def configured(database: Database, **eodata: object) -> Config:
-    data = json.loads(database.config_path.read_text())
-    data["eodata"] = {"endpoint": "https://s3.example.org/", "key_file": "/absent/s3.keys"} | eodata
-    database.config_path.write_text(json.dumps(data))
-    return load_config(database.config_path)
-
-
-@pytest.mark.postgis
-def test_a_bucket_has_the_archives_usual_values(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    found = configured(database).eodata
-    assert isinstance(found, S3)
-    assert (found.endpoint, found.bucket, found.region, found.path_style) == (
-        "https://s3.example.org",
-        "eodata",
-        "default",
-        True,
-    )
-    assert (found.connections, found.requests_per_minute) == (4, 2000)
-    with pytest.raises(UserError, match=r"/absent/s3\.keys, which cannot be read"):
-        found.keys()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "A")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "S")
-    found = configured(database).eodata
-    assert isinstance(found, S3)
-    assert found.keys() == ("A", "S")
-    assert "AWS_ACCESS_KEY_ID" in found.keys_from
-
-
-@pytest.mark.postgis
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"endpoint": "s3.example.org"}, "eodata.endpoint is 's3.example.org': write it with https://"),
-        ({"endpoint": None}, "eodata.endpoint is missing"),
-        ({"key_file": None}, "eodata.key_file is missing"),
-        ({"connections": 0}, "eodata.connections is 0: use a whole number from 1 to 100"),
-        ({"requests_per_minute": "2000"}, "eodata.requests_per_minute is '2000'"),
-        ({"ca_file": "/absent/ca.crt"}, "eodata.ca_file names /absent/ca.crt, which does not exist"),
-        ({"path_style": "yes"}, "eodata.path_style must be true or false"),
-    ],
-)
-def test_a_bucket_that_is_described_badly(
-    database: Database, changes: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    with pytest.raises(UserError) as found:
-        configured(database, **changes)
-    assert sentence in str(found.value)
-
-
-@pytest.mark.postgis
-@pytest.mark.parametrize("text", ["", "only-one", ":secret", "access:"])
-def test_a_key_file_without_keys(
-    database: Database, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    (tmp_path / "s3.keys").write_text(text)
-    found = configured(database, key_file=str(tmp_path / "s3.keys")).eodata
-    assert isinstance(found, S3)
-    with pytest.raises(UserError, match="write ACCESS_KEY:SECRET_KEY into it"):
-        found.keys()

@@ -1,7 +1,10 @@
 """The archive behind S3, a real server: what comes of it is what is on the disk, or is told of its scene."""
 
 import os
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from cbmctl.eodata import bucket
+from cbmctl.eodata.settings import S3
 
 from . import products_s1 as s1
 from .conftest import BANDS_10, PARCELS, Season
@@ -38,7 +42,10 @@ def forget(season: Season) -> None:
 def test_a_season_through_faults_is_the_season_from_the_disk(
     season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every fourth object breaks off, and one request in three is refused, by the server or on the way."""
+    """Every fourth object breaks off, every third list is none, and one request in three is refused.
+
+    That is by the server or on the way.
+    """
     # parcels of both cards, on one tile
     coherence = s1.make_coherence(season.config.eodata, [s1.power(seed=3) / 2, s1.power(seed=4)])
     card_bs = s1.make_backscatter(season.config.eodata, backscatter())
@@ -63,6 +70,8 @@ def test_a_season_through_faults_is_the_season_from_the_disk(
         s3(season.database, known.url)
 
         def fault(number: int, path: str) -> str | None:
+            if "list-type" in path and number % 3 == 0:
+                return ("200 nothing", "200 page", "truncate", "shorten")[number % 4]
             if "list-type" not in path and number % 4 == 0:
                 return "truncate" if number % 8 else "shorten"
             return {5: "429 TooManyRequests", 0: "hang up"}.get(number % 10)
@@ -71,7 +80,6 @@ def test_a_season_through_faults_is_the_season_from_the_disk(
     assert everything(season) == local
     assert not [line for line in lines if "given up" in line]
     assert len(known.paths) > 100
-    assert known.most <= CONNECTIONS
     assert not scratch(season)
 
 
@@ -144,6 +152,30 @@ def test_the_limits_hold_for_requests(season: Season, served: Proxy) -> None:
     extract(season)
     taken = served.times[-1] - served.times[0]
     assert taken >= 0.9 * (len(served.times) - 1) * 60 / 600
+
+
+def test_two_workers_have_no_more_connections_than_one(season: Season, served: Proxy) -> None:
+    """Each has as many threads, and images enough to fetch; none is answered before it is one too many."""
+    for day in (5, 6):
+        season.scene(day)
+    paths = [path for (path,) in season.rows("SELECT path FROM dias_catalogue")]
+    settings = season.database.configured().eodata
+    assert isinstance(settings, S3)
+    too_many, together = threading.Barrier(CONNECTIONS + 1), list[str]()
+
+    def await_others(_number: int, path: str) -> None:
+        if "list-type" not in path:
+            with suppress(threading.BrokenBarrierError):
+                too_many.wait(0.5)  # in vain, and broken from then on
+                together.append(path)
+
+    served.fault = await_others
+    workers = [bucket.Bucket(settings, season.config.cache) for _ in paths]
+    with ThreadPoolExecutor(len(workers)) as pool:
+        for held in pool.map(lambda worker, path: worker.hold(path, ".*"), workers, paths):
+            held.close()
+    assert not together
+    assert len([path for path in served.paths if "list-type" not in path]) > 2 * CONNECTIONS
 
 
 def test_a_product_of_many_objects_is_listed_to_its_end(season: Season, served: Proxy) -> None:

@@ -90,6 +90,39 @@ def test_workers_that_start_together_do_not_take_the_same_space(
     assert len(left(disk)) == 2
 
 
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.EDQUOT, "free space on that disk"),
+        (errno.EROFS, "make it a folder of this user on a sound disk"),
+        (errno.EIO, "make it a folder of this user on a sound disk"),
+        (errno.EMFILE, "make it a folder of this user on a sound disk"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_told_with_what_helps(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, code: int, remedy: str
+) -> None:
+    def fails(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "posix_fallocate", fails)
+    with pytest.raises(ArchiveError) as found:
+        Stub(**DATA).opened(disk, monkeypatch).hold("p1", ".*")
+    assert f"cannot be written to ({os.strerror(code)}): {remedy}, or correct cache" in str(found.value)
+
+
+@pytest.mark.parametrize("keys", [["p/" + "a" * 256], ["p/" + "a" * 256 + "/b"], ["p/a", "p/a/b"], ["p/\0"]])
+def test_names_that_no_file_can_have_are_of_their_product(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, keys: list[str]
+) -> None:
+    archive = Stub(**dict.fromkeys(keys, b"x") | DATA).opened(disk, monkeypatch)
+    with pytest.raises(SceneError) as found:
+        archive.hold("p", ".*")
+    assert found.value.status == "Rio error"
+    assert not left(disk)
+    archive.hold("p1", ".*").close()
+
+
 def test_a_disk_that_fills_up_meanwhile_gives_all_back(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub = Stub(**{f"p/{n}.img": b"x" * 1000 for n in range(3)})
     allocate, taken = os.posix_fallocate, list[int]()

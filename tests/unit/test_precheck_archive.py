@@ -19,6 +19,7 @@ from cbmctl.catalogue.sources import source
 from cbmctl.catalogue.stac import URL as STAC
 from cbmctl.config import Config
 from cbmctl.eodata.settings import S3, read_eodata
+from cbmctl.errors import UserError
 from cbmctl.section import Section
 
 from .role_plays import OWN, match, play, precheck, role_variables
@@ -141,17 +142,20 @@ def test_mistakes_about_the_archive_are_told_and_no_key_is(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_keys_that_pass_are_keys_to_cbmctl(
+def test_keys_that_pass_are_keys_to_cbmctl_and_others_are_not(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content, _, told = KEYS[name]
-    if NONE in told:
-        return
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     (tmp_path / "keys").write_bytes(content)
     eodata = BUCKET | {"key_file": str(tmp_path / "keys")}
     found = read_eodata(Section(tmp_path, "", {"eodata": eodata}))
     assert isinstance(found, S3)
+    if NONE in told:
+        with pytest.raises(UserError) as refused:
+            found.keys()
+        assert SECRET not in str(refused.value)
+        return
     assert found.keys() == ("ACCESS", SECRET)
 
 

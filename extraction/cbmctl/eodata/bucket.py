@@ -7,9 +7,9 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -23,10 +23,11 @@ from urllib3.exceptions import HTTPError
 from cbmctl.eodata import SCENES, ArchiveError, Held
 from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
+from cbmctl.eodata.lists import ListError, Object, Page, read_page, tag_of
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
-from cbmctl.eodata.space import reserve
-from cbmctl.eodata.timed import in_time
+from cbmctl.eodata.space import reserve, unkept, unwritable
+from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted
 from cbmctl.scenes import SceneError
 
@@ -49,13 +50,6 @@ VERSIONS = 3
 _FAULTS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ConnectionError, TimeoutError)
 # A thread that waits for a dead server ends by itself; the folder goes at once.
 _PATIENCE_S = 2.0
-
-
-@dataclass(frozen=True)
-class _Object:
-    key: str
-    size: int
-    tag: str | None
 
 
 class _RequestError(Exception):
@@ -95,7 +89,7 @@ class Bucket:
         self._limits = Limits(folder, settings.connections, settings.requests_per_minute)
         self._scratch = Scratch(folder / SCENES)
         self._scratch.sweep()
-        self._pool = ThreadPoolExecutor(settings.connections, "fetcher")
+        self._hands = Hands(settings.connections, "fetcher")
 
     def hold(self, path: str, files: str) -> Held:
         """Fetch files of a product, as many at a time as there are connections; see Archive."""
@@ -110,7 +104,7 @@ class Bucket:
                 compared = objects != known
         raise SceneError("Rio error", f"{PurePosixPath(path).name} is replaced while it is fetched")
 
-    def _product(self, path: str) -> list[_Object]:
+    def _product(self, path: str) -> list[Object]:
         try:
             objects = self._list(f"{path}/")
         except _RequestError as error:
@@ -119,7 +113,7 @@ class Bucket:
             raise SceneError("!S3 subdir", f"{path} is not in the archive")
         return objects
 
-    def _hold(self, path: str, files: str, objects: Sequence[_Object], *, compared: bool) -> Held:
+    def _hold(self, path: str, files: str, objects: Sequence[Object], *, compared: bool) -> Held:
         name = PurePosixPath(path).name
         wanted = [found for found in objects if re.fullmatch(files, found.key[len(path) + 1 :])]
         if not compared:
@@ -136,7 +130,10 @@ class Bucket:
             if root:
                 self._scratch.remove(root)
             if isinstance(error, OSError):
-                raise self._unwritable(error) from error
+                # the root itself is nothing of the product's
+                raise (
+                    unkept(self._folder, error, name) if root else unwritable(self._folder, error)
+                ) from error
             raise
         return Held(root, partial(self._scratch.remove, root))
 
@@ -160,7 +157,7 @@ class Bucket:
                 begin()
                 self._look(partial(self._ask, cancelled=cancelled, attempts=1, connected=True))
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._folder, error) from error
 
     def _look(self, ask: Callable[..., Any]) -> None:
         try:
@@ -186,9 +183,9 @@ class Bucket:
             else:
                 return
 
-    def _pages(self, ask: Callable[..., Any]) -> list[list[_Object]]:
+    def _pages(self, ask: Callable[..., Any]) -> list[list[Object]]:
         """Return some objects of each mission that the account may list; else of the whole bucket."""
-        pages: list[list[_Object]] = []
+        pages: list[list[Object]] = []
         closed: _RequestError | None = None
         for prefix in _OURS:
             try:
@@ -205,7 +202,7 @@ class Bucket:
 
     def close(self) -> None:
         """Remove what was fetched."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._hands.close()
         self._scratch.close()
 
     def _blame(self, what: str, error: _RequestError) -> ArchiveError | SceneError:
@@ -231,37 +228,30 @@ class Bucket:
         lasting = error.problem.denied and not error.problem.again
         return ArchiveError(f"{what} ({error}): {remedy}", lasting=lasting, since=error.since)
 
-    def _unwritable(self, error: OSError) -> ArchiveError:
-        return ArchiveError(
-            f"{self._folder} cannot be written to ({error.strerror}): free space on that disk, or correct"
-            " cache in db_config.json"
-        )
+    def _some(self, ask: Callable[..., Page], prefix: str) -> list[Object]:
+        return ask(partial(self._page, prefix, None, 100)).objects
 
-    def _some(self, ask: Callable[..., dict[str, Any]], prefix: str) -> list[_Object]:
-        return _objects(ask(partial(self._page, prefix, None, 100)))
-
-    def _list(self, prefix: str) -> list[_Object]:
-        objects: list[_Object] = []
+    def _list(self, prefix: str) -> list[Object]:
+        objects: list[Object] = []
         token: str | None = None
         while True:
             page = self._ask(partial(self._page, prefix, token, 1000))
-            objects += _objects(page)
-            token = page.get("NextContinuationToken")
+            objects += page.objects
+            token = page.token
             if not token:
                 return objects
 
-    def _page(self, prefix: str, token: str | None, most: int) -> dict[str, Any]:
+    def _page(self, prefix: str, token: str | None, most: int) -> Page:
         more = {} if token is None else {"ContinuationToken": token}
-        found: dict[str, Any] = self._client.list_objects_v2(
-            Bucket=self._settings.bucket, Prefix=prefix, MaxKeys=most, **more
+        return read_page(
+            self._client.list_objects_v2(Bucket=self._settings.bucket, Prefix=prefix, MaxKeys=most, **more)
         )
-        return found
 
-    def _fetch_all(self, wanted: Sequence[_Object], root: Path, product: str) -> None:
+    def _fetch_all(self, wanted: Sequence[Object], root: Path, product: str) -> None:
         cancelled = Event()
         # the largest first, so that none of them is waited for alone at the end
         order = sorted(wanted, key=lambda found: -found.size)
-        jobs = [self._pool.submit(self._fetch, found, root, product, cancelled) for found in order]
+        jobs = [self._hands.submit(partial(self._fetch, found, root, product, cancelled)) for found in order]
         try:
             ended, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in ended:
@@ -272,21 +262,21 @@ class Bucket:
                 job.cancel()
             wait(jobs, timeout=_PATIENCE_S)
 
-    def _fetch(self, found: _Object, root: Path, product: str, cancelled: Event) -> None:
+    def _fetch(self, found: Object, root: Path, product: str, cancelled: Event) -> None:
         target = _below(root, found.key)
         try:
             self._ask(partial(self._fetch_once, found, target, cancelled), cancelled)
         except _RequestError as error:
             raise self._blame(f"{target.name} of {product} cannot be fetched", error) from error
 
-    def _fetch_once(self, found: _Object, target: Path, cancelled: Event) -> None:
+    def _fetch_once(self, found: Object, target: Path, cancelled: Event) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key)
         received = 0
         # over what is reserved, from the start at each attempt: the file's own length says nothing
         with closing(answer["Body"]) as body, target.open("r+b") as file:
-            if found.tag and _tag(answer) not in {None, found.tag}:
+            if found.tag and tag_of(answer) not in {None, found.tag}:
                 raise _ReplacedError
-            for chunk in body.iter_chunks(CHUNK):  # raises when less comes than was announced
+            for chunk in in_pace(body.iter_chunks(CHUNK)):  # raises when less comes than was announced
                 if cancelled.is_set():
                     raise CancelledError
                 received += len(chunk)
@@ -296,7 +286,7 @@ class Bucket:
         if received != found.size:
             raise _LengthError(f"{received} of {found.size} bytes came")
 
-    def _read_byte(self, found: _Object) -> None:
+    def _read_byte(self, found: Object) -> None:
         answer = self._client.get_object(Bucket=self._settings.bucket, Key=found.key, Range="bytes=0-0")
         with closing(answer["Body"]) as body:
             body.read(1)
@@ -324,7 +314,7 @@ class Bucket:
                 with nullcontext() if connected else self._limits.request(cancelled):
                     asked = time.monotonic()
                     return request()
-            except (*_FAULTS, _LengthError) as error:
+            except (*_FAULTS, ListError, _LengthError) as error:
                 failed = time.monotonic()
                 silent = max(asked, failed - _SILENCE_S)
                 since = silent if since is None or silent > asked else since
@@ -334,25 +324,14 @@ class Bucket:
                 if last or not problem.again:
                     raise _RequestError(problem, attempt, since) from error
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise unwritable(self._folder, error) from error
             chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
             if cancelled.wait(PAUSE_S * 2 ** (attempt - 1) * chance):
                 raise CancelledError
 
 
-def _objects(page: dict[str, Any]) -> list[_Object]:
-    found = [_Object(entry["Key"], entry["Size"], _tag(entry)) for entry in page.get("Contents", [])]
-    # some servers have an object for each folder
-    return [entry for entry in found if not entry.key.endswith("/")]
-
-
-def _tag(told: dict[str, Any]) -> str | None:
-    tag = told.get("ETag")
-    return tag.strip('"') if tag else None
-
-
 def _below(root: Path, key: str) -> Path:
     """Return where an object goes; SceneError if that is not below the root."""
-    if ".." in PurePosixPath(key).parts:
-        raise SceneError("Rio error", f"the archive has an object {key}, which is no file's name")
+    if ".." in PurePosixPath(key).parts or "\0" in key:
+        raise SceneError("Rio error", f"the archive has an object {key!r}, which is no file's name")
     return root / key.lstrip("/")

@@ -1,14 +1,25 @@
 """What `eodata` in the configuration may be: a folder, or a bucket of S3 and the limits of an account."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from cbmctl.errors import UserError
 from cbmctl.section import Section
 
 # Of a general account of the Copernicus Data Space.
 CONNECTIONS, REQUESTS_PER_MINUTE = 4, 2000
+# What botocore takes, which tells of anything else with a traceback.
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_HOST, _REGION = rf"{_LABEL}(\.{_LABEL})*\.?", rf"(?![0-9]+$){_LABEL}"
+_BUCKET = r"[A-Za-z0-9._-]{1,255}"
+# As the roles have it; signatures allow no other characters, and s3fs no second line.
+_KEYS = r"([!-9;-~]+):([!-~]+)"
+_VARIABLES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,6 @@ def read_eodata(root: Section) -> Path | S3:
     if not isinstance(root.data.get("eodata"), dict):
         return Path(root.text("eodata", "/eodata"))
     section = root.section("eodata")
-    endpoint = section.text("endpoint").rstrip("/")
-    if not endpoint.startswith(("https://", "http://")):
-        raise section.error("endpoint", f"is '{endpoint}': write it with https://")
     ca_file = Path(section.text("ca_file")) if "ca_file" in section.data else None
     if ca_file is not None and not ca_file.is_file():
         raise section.error("ca_file", f"names {ca_file}, which does not exist: copy the certificate there")
@@ -60,36 +68,75 @@ def read_eodata(root: Section) -> Path | S3:
     if not from_environment:
         section.text("key_file")
     return S3(
-        endpoint=endpoint,
-        bucket=section.text("bucket", "eodata"),
-        region=section.text("region", "default"),
+        endpoint=_endpoint(section),
+        bucket=_named(section, "bucket", "eodata", _BUCKET, "the bucket's name alone, as in eodata"),
+        region=_named(section, "region", "default", _REGION, "letters, digits and hyphens, as in default"),
         path_style=section.flag("path_style", default=True),
         connections=section.whole("connections", range(1, 101), CONNECTIONS),
         requests_per_minute=section.whole("requests_per_minute", range(1, 1_000_001), REQUESTS_PER_MINUTE),
         ca_file=ca_file,
         keys=lambda: _keys(section),
-        keys_from="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        if from_environment
-        else section.text("key_file"),
+        keys_from=_VARIABLES if from_environment else section.text("key_file"),
     )
 
 
+def _endpoint(section: Section) -> str:
+    endpoint = section.text("endpoint").rstrip("/")
+    if not endpoint.startswith(("https://", "http://")):
+        raise section.error("endpoint", f"is '{endpoint}': write it with https://")
+    if not _addresses(endpoint):
+        raise section.error(
+            "endpoint",
+            f"is '{endpoint}', which is no server's address: write https://HOST or https://HOST:PORT",
+        )
+    return endpoint
+
+
+def _addresses(endpoint: str) -> bool:
+    """Whether a URL has a host, and a port if any, that a request can be sent to."""
+    if re.search(r"[\s?#]", endpoint):
+        return False
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+        if ":" in host:
+            IPv6Address(host)
+            return port != 0
+    except ValueError:  # a port out of range, or brackets around something else
+        return False
+    return port != 0 and len(host) <= 255 and bool(re.fullmatch(_HOST, host))
+
+
+def _named(section: Section, key: str, default: str, pattern: str, example: str) -> str:
+    value = section.text(key, default)
+    if not re.fullmatch(pattern, value):
+        raise section.error(key, f"is '{value}': write {example}")
+    return value
+
+
 def _keys(section: Section) -> tuple[str, str]:
-    """The environment goes before the file, whose one line is as s3fs wants it."""
+    """The environment goes before the file, whose one line is as s3fs wants it; no sentence names a key."""
     if "AWS_ACCESS_KEY_ID" in os.environ:
-        return os.environ["AWS_ACCESS_KEY_ID"], os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+        text = f"{os.environ['AWS_ACCESS_KEY_ID']}:{os.environ.get('AWS_SECRET_ACCESS_KEY', '')}"
+        if found := re.fullmatch(_KEYS, text):
+            return found[1], found[2]
+        raise UserError(
+            f"{_VARIABLES} hold no keys: set both to what the account's page shows, or none of them"
+        )
     path = Path(section.text("key_file"))
     try:
-        access, colon, secret = path.read_text(encoding="utf-8").strip().partition(":")
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise section.error(
             "key_file",
             f"names {path}, which cannot be read ({reason}): make it readable for this user,"
-            " or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            f" or set {_VARIABLES}",
         ) from error
-    if not (access and colon and secret):
+    found = re.fullmatch(_KEYS, text)
+    if not found:
         raise section.error(
-            "key_file", f"names {path}, which holds no keys: write ACCESS_KEY:SECRET_KEY into it, on one line"
+            "key_file",
+            f"names {path}, which holds no keys: write ACCESS_KEY:SECRET_KEY into it, on one line and alone",
         )
-    return access, secret
+    return found[1], found[2]

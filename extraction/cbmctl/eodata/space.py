@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cbmctl.eodata import ArchiveError
+from cbmctl.scenes import SceneError
 
 # The cache lies on the database's disk, which must never be full.
 KEPT_FREE = 2 * 2**30
 _CHUNK = 2**20
 # A file system that cannot set space aside; libraries call it by either.
 _UNABLE = {errno.EOPNOTSUPP, errno.EINVAL}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+# What is the matter with an object's name, or with two of them: a and a/b.
+_NAMES = {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EILSEQ, errno.EINVAL}
 
 
 def reserve(folder: Path, files: Mapping[Path, int], product: str) -> None:
@@ -58,3 +62,21 @@ def _allocate(file: BinaryIO, length: int) -> None:
             file.write(bytes(min(_CHUNK, length - begin)))
         file.flush()
         os.fsync(file.fileno())
+
+
+def unwritable(folder: Path, error: OSError) -> ArchiveError:
+    """Return what is told of a folder, shared by all workers, that takes no files."""
+    if error.errno in _FULL:
+        remedy = "free space on that disk"
+    else:
+        remedy = "make it a folder of this user on a sound disk"
+    return ArchiveError(
+        f"{folder} cannot be written to ({error.strerror}): {remedy}, or correct cache in db_config.json"
+    )
+
+
+def unkept(folder: Path, error: OSError, product: str) -> ArchiveError | SceneError:
+    """Return whose error it is that a product's files cannot be made there: the product's, by its names."""
+    if error.errno in _NAMES:
+        return SceneError("Rio error", f"{product} has an object that cannot be a file ({error.strerror})")
+    return unwritable(folder, error)

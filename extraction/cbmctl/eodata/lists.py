@@ -1,0 +1,51 @@
+"""A bucket's lists: what is in them, and what is no list, though it comes as one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class ListError(Exception):
+    """What came is no list."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object, as a list has it; its tag is another once it is replaced."""
+
+    key: str
+    size: int
+    tag: str | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of a list, without the objects that some servers have for folders; a token asks for the next."""
+
+    objects: list[Object]
+    token: str | None
+
+
+def read_page(answer: Mapping[str, Any]) -> Page:
+    """Return what a list has.
+
+    Raises:
+        ListError: it is something else, of which botocore makes an answer without anything in it: a page
+            of a proxy, or nothing at all. It would be taken for a list of no objects.
+    """
+    if "IsTruncated" not in answer:  # S3 says so in each
+        raise ListError("what came is no list")
+    token = answer.get("NextContinuationToken")
+    if answer["IsTruncated"] and not token:
+        raise ListError("a list came that does not say where it goes on")
+    try:
+        found = [Object(each["Key"], each["Size"], tag_of(each)) for each in answer.get("Contents", [])]
+    except KeyError as error:
+        raise ListError(f"a list came with an object that has no {error.args[0]}") from error
+    return Page([each for each in found if not each.key.endswith("/")], token)
+
+
+def tag_of(told: Mapping[str, Any]) -> str | None:
+    """Return the tag in what is told of an object."""
+    tag = told.get("ETag")
+    return tag.strip('"') if tag else None
