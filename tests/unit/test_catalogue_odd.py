@@ -1,7 +1,8 @@
 """Answers with empty and odd fields: what cannot be read is told one by one, and the rest comes in."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,28 @@ def test_a_count_is_one_or_none(area: Database, testdata: Path, count: Any) -> N
     assert answering(features, BS, area, "opensearch")["known"] == 1
     items = {"features": [item(testdata)], "numberMatched": count, "links": []}
     assert answering(items, S2, area, "stac")["added"] == [f"{item(testdata)['id']}.SAFE"]
+
+
+@pytest.mark.parametrize("count", [0, 3, 9_999, 20_000])
+def test_a_count_of_stac_is_an_estimate(area: Database, testdata: Path, count: int) -> None:
+    """By its own words: the list goes by its links, and by what the halves of a period show."""
+    one = item(testdata)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers["Content-Length"])
+        start, end = map(utc, json.loads(handler.rfile.read(length))["datetime"].split("/"))
+        assert start
+        assert end
+        there = [one] if start <= datetime(2024, 2, 6, 4, 11, 37, 189000) <= end else []
+        long = end - start > timedelta(hours=1)
+        reply(handler, 200, {"features": there, "numberMatched": count if long else 1, "links": []})
+
+    known = Catalogue([])
+    known.faults.extend([answer] * 3000)
+    with serve(known) as url:
+        result = run(area, url, "--source", "stac", card=S2)
+    assert result.exception is None, result.exception
+    assert json.loads(result.stdout)["added"] == [f"{one['id']}.SAFE"]
 
 
 def test_stac(area: Database, testdata: Path) -> None:

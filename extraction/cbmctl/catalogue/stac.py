@@ -63,8 +63,8 @@ class Stac:
         # not the client's own loop: to that an answer that lists nothing, or is no list, is the end
         while True:
             features, total, following = self._read(source, items)
-            # the count is of the whole answer, not of what lies before the end
-            yield Page(features, total)
+            # of the whole answer, not of what lies before the end; by STAC's own words possibly estimated
+            yield Page(features, total, exact=False)
             if following is None:
                 return
             source, way = Link.from_dict(following), json.dumps(following, sort_keys=True)
