@@ -14,8 +14,10 @@ from cbmctl.catalogue import polite
 from cbmctl.catalogue.normal import normal
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.opensearch import OpenSearch
+from cbmctl.catalogue.products import describe
 from cbmctl.catalogue.record import CARDS, as_footprint, utc
 from cbmctl.catalogue.stac import Stac
+from cbmctl.scenes import SceneError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
@@ -159,6 +161,20 @@ def test_only_what_is_said_to_be_offline_is(testdata: Path, said: bool | None, o
         {True: "succeeded", False: "orderable"}.get(said) if said is not None else None
     )
     assert Stac(session).tell(own).online is online
+
+
+def test_a_name_that_is_too_long_is_told_and_the_rest_comes_in(area: Database, testdata: Path) -> None:
+    first, second = (backscatter(testdata, number) for number in range(2))
+    long = second["Name"].replace("_CARD_BS", "X" * 60 + "_CARD_BS")
+    second |= {"Name": long, "S3Path": second["S3Path"].replace(second["Name"], long)}
+    told = answering({"value": [first, second]}, BS, area, "odata")
+    assert told["added"] == [first["Name"]]
+    reason = "its name is too long: the catalogue takes 120 characters"
+    assert told["broken"] == [{"path": long, "status": "Rio error", "reason": reason}]
+    match = CARDS["bs"].pattern.fullmatch(long)
+    assert match
+    with pytest.raises(SceneError, match="its name is too long"):
+        describe(Path("/eodata"), f"Sentinel-1/SAR/CARD-BS/2024/02/06/{long}", CARDS["bs"], match)
 
 
 def test_a_time_at_the_end_of_all_time(testdata: Path) -> None:

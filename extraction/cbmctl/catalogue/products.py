@@ -10,7 +10,16 @@ from rasterio.errors import RasterioError
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, made_at, sensing_time, utc
+from cbmctl.catalogue.record import (
+    LONGEST_NAME,
+    Card,
+    Footprint,
+    Record,
+    as_footprint,
+    made_at,
+    sensing_time,
+    utc,
+)
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes import SceneError, backscatter, coherence
 from cbmctl.scenes.sentinel2 import Product, open_product
@@ -32,6 +41,8 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
         SceneError: the product is broken; the status is the manual's word.
     """
     name = match.string
+    if len(name) > LONGEST_NAME:
+        raise SceneError("Rio error", f"its name is too long: the catalogue takes {LONGEST_NAME} characters")
     try:
         obstime = sensing_time(match)
         if card.name != "s2":

@@ -10,6 +10,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.affinity import translate
 
 Footprint = Polygon | MultiPolygon
+LONGEST_NAME = 120  # as the manual's table has it
 
 
 @dataclass(frozen=True)
