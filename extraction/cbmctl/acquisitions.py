@@ -44,6 +44,8 @@ class Version:
 
     Attributes:
         strip: the start of sensing in the datastrip's name: all of it that stays when it is processed again.
+        span: the two times in a radar product's name, between which all of it was sensed: start and stop of
+            the acquisition, of coherence those of the pair's other one.
         tasks: how many it has.
         running: whether somebody works on one of them.
         done: whether all of its rows are there: it is 'extracted', or waits for others to be.
@@ -55,6 +57,7 @@ class Version:
     baseline: str
     processed: datetime
     strip: str | None
+    span: str | None
     footprint: BaseGeometry | None
     status: str
     online: bool
@@ -187,11 +190,20 @@ def _same_strip(one: Version, other: Version) -> bool:
 
 
 def _share(place: Version, others: Sequence[Version]) -> float:
-    """Return how much of a scene others show together; nothing where that is not known."""
-    shown = shapely.union_all([other.footprint for other in others])
+    """Return how much of a scene others show together; nothing where that is not known.
+
+    Radar that was sensed from and until the same instants is the same ground, though a walk of the archive
+    knows only the image's upright frame of it, which is up to twice as large as the slanted outline of a
+    service: the smaller of the two is what is to be shown.
+    """
     if place.footprint is None or not place.footprint.area:
         return 0.0
-    return float(place.footprint.intersection(shown).area / place.footprint.area)
+    shares = []
+    for among in (others, [other for other in others if place.span and other.span == place.span]):
+        shown = shapely.union_all([other.footprint for other in among])
+        area = place.footprint.area if among is others else min(place.footprint.area, shown.area)
+        shares.append(place.footprint.intersection(shown).area / area if area else 0.0)
+    return float(max(shares))
 
 
 def siblings(conn: psycopg.Connection, tables: Tables, obsids: Collection[int]) -> list[int]:
@@ -240,8 +252,10 @@ _VERSIONS: LiteralString = """
     {version}
     SELECT d.acquisition, d.id, d.reference, coalesce(d.baseline, '') AS baseline,
         coalesce(d.processed, d.published) AS processed,
-        substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip, ST_AsBinary(d.footprint) AS footprint,
-        d.status, d.online, w.tasks, w.running, w.done, d.superseded_by AS linked
+        substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip,
+        substring(d.reference FROM '_(\\d{{8}}T\\d{{6}}_\\d{{8}}T\\d{{6}})_') AS span,
+        ST_AsBinary(d.footprint) AS footprint, d.status, d.online, w.tasks, w.running, w.done,
+        d.superseded_by AS linked
     FROM version d, LATERAL (
         SELECT count(*) AS tasks, coalesce(bool_or(state = 'running'), false) AS running,
             d.status = 'extracted' OR (d.status = 'inprogress'

@@ -31,6 +31,7 @@ def version(
         baseline=baseline,
         processed=datetime(2023, 1, day),
         strip=strip,
+        span=None,
         footprint=place or PLACES[strip or "S3"],
         status=status,
         online=online,

@@ -171,14 +171,25 @@ def test_what_is_not_online_is_listed_and_taken_up_when_it_is_back(
 ) -> None:
     known, url = catalogue
     known.products[1]["Online"] = False
-    answer = sync(area, url)
+    result = run(area, url)
+    answer = json.loads(result.stdout)
     assert (len(answer["added"]), len(answer["offline"])) == (4, 1)
     assert [status for (status,) in rows(area, "status")] == ["ingested", "offline", "ingested", "ingested"]
+    (gone,) = answer["offline"]
+    assert f"not online: {gone}\n" in result.stderr
     assert sync(area, url)["changed"] is False
     known.products[1]["Online"] = True
     back = sync(area, url, "--since", "last")  # published long ago, and asked for all the same
     assert back["completed"] == answer["offline"]
     assert {status for (status,) in rows(area, "status")} == {"ingested"}
+
+
+def test_of_many_that_are_not_online_some_are_named(area: Database, testdata: Path) -> None:
+    with serve(Catalogue([product | {"Online": False} for product in many(testdata, range(25))])) as url:
+        result = run(area, url)
+    assert len(json.loads(result.stdout)["offline"]) == 25
+    assert result.stderr.count("not online: S1A_IW_GRDH") == 20
+    assert "… and 5 more not online" in result.stderr
 
 
 @pytest.mark.parametrize("first", [True, False])

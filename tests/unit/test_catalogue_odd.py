@@ -1,7 +1,8 @@
 """Answers with empty and odd fields: what cannot be read is told one by one, and the rest comes in."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from cbmctl.catalogue import polite
 from cbmctl.catalogue.normal import normal
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.opensearch import OpenSearch
+from cbmctl.catalogue.products import describe
 from cbmctl.catalogue.record import CARDS, as_footprint, utc
 from cbmctl.catalogue.stac import Stac
+from cbmctl.scenes import SceneError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
@@ -84,6 +87,28 @@ def test_a_count_is_one_or_none(area: Database, testdata: Path, count: Any) -> N
     assert answering(items, S2, area, "stac")["added"] == [f"{item(testdata)['id']}.SAFE"]
 
 
+@pytest.mark.parametrize("count", [0, 3, 9_999, 20_000])
+def test_a_count_of_stac_is_an_estimate(area: Database, testdata: Path, count: int) -> None:
+    """By its own words: the list goes by its links, and by what the halves of a period show."""
+    one = item(testdata)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers["Content-Length"])
+        start, end = map(utc, json.loads(handler.rfile.read(length))["datetime"].split("/"))
+        assert start
+        assert end
+        there = [one] if start <= datetime(2024, 2, 6, 4, 11, 37, 189000) <= end else []
+        long = end - start > timedelta(hours=1)
+        reply(handler, 200, {"features": there, "numberMatched": count if long else 1, "links": []})
+
+    known = Catalogue([])
+    known.faults.extend([answer] * 3000)
+    with serve(known) as url:
+        result = run(area, url, "--source", "stac", card=S2)
+    assert result.exception is None, result.exception
+    assert json.loads(result.stdout)["added"] == [f"{one['id']}.SAFE"]
+
+
 def test_stac(area: Database, testdata: Path) -> None:
     odd = [item(testdata) | {"properties": value, "id": f"{value}"} for value in ODD]
     odd += [item(testdata) | {"id": value, "number": n} for n, value in enumerate((None, None, *ODD))]
@@ -136,6 +161,20 @@ def test_only_what_is_said_to_be_offline_is(testdata: Path, said: bool | None, o
         {True: "succeeded", False: "orderable"}.get(said) if said is not None else None
     )
     assert Stac(session).tell(own).online is online
+
+
+def test_a_name_that_is_too_long_is_told_and_the_rest_comes_in(area: Database, testdata: Path) -> None:
+    first, second = (backscatter(testdata, number) for number in range(2))
+    long = second["Name"].replace("_CARD_BS", "X" * 60 + "_CARD_BS")
+    second |= {"Name": long, "S3Path": second["S3Path"].replace(second["Name"], long)}
+    told = answering({"value": [first, second]}, BS, area, "odata")
+    assert told["added"] == [first["Name"]]
+    reason = "its name is too long: the catalogue takes 120 characters"
+    assert told["broken"] == [{"path": long, "status": "Rio error", "reason": reason}]
+    match = CARDS["bs"].pattern.fullmatch(long)
+    assert match
+    with pytest.raises(SceneError, match="its name is too long"):
+        describe(Path("/eodata"), f"Sentinel-1/SAR/CARD-BS/2024/02/06/{long}", CARDS["bs"], match)
 
 
 def test_a_time_at_the_end_of_all_time(testdata: Path) -> None:

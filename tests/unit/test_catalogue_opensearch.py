@@ -30,10 +30,13 @@ KNOWN |= {"sortOrder", "publishedAfter", "page"}
 
 
 class Resto:
-    """Answers as recorded ones do; `counts`: whether it says how many there are."""
+    """Answers as recorded ones do; `counts`: it says how many there are, or nearly; `wrong`: by so many."""
 
-    def __init__(self, features: list[Feature], *, counts: bool = True, most: int = 2000) -> None:
+    def __init__(
+        self, features: list[Feature], *, counts: bool = True, most: int = 2000, wrong: int | None = None
+    ) -> None:
         self.features, self.counts, self.most, self.asked = features, counts, most, list[dict[str, str]]()
+        self.wrong = wrong
 
     def answer(self, given: dict[str, str]) -> tuple[int, Any]:
         self.asked.append(given)
@@ -53,8 +56,8 @@ class Resto:
         page = found[: min(int(given["maxRecords"]), self.most)]
         more = [{"rel": "next", "href": "x"}] if len(page) < len(found) and not self.counts else []
         about = {
-            "totalResults": len(found) if self.counts else None,
-            "exactCount": int(self.counts),
+            "totalResults": len(found) + (self.wrong or 0) if self.counts else None,
+            "exactCount": int(self.counts and self.wrong is None),
             "links": more,
         }
         return 200, {"type": "FeatureCollection", "properties": about, "features": page}
@@ -107,6 +110,17 @@ def test_more_products_than_a_page_holds(
         answer = sync(area, url, "--source", "opensearch")
     assert len(answer["added"]) == len(set(answer["added"])) == len(features)
     assert all("page" not in given for given in resto.asked)
+
+
+@pytest.mark.postgis
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(("wrong", "most"), [(0, 2000), (1, 2000), (5000, 300), (-3, 2000), (-3, 300)])
+def test_an_estimate_of_how_many_there_are(
+    area: Database, features: list[Feature], wrong: int, most: int
+) -> None:
+    with serve(Resto(features[:400], wrong=wrong, most=most)) as url:
+        answer = sync(area, url, "--source", "opensearch")
+    assert len(answer["added"]) == len(set(answer["added"])) == 400
 
 
 @pytest.mark.postgis

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.service import Question
 from cbmctl.catalogue.slicing import complete
 from cbmctl.catalogue.stac import Stac
+from cbmctl.errors import UserError
 
 from ..conftest import Database
 from .odata_server import Catalogue, reply, serve
@@ -124,6 +126,70 @@ def test_a_service_that_is_not_there(area: Database) -> None:
     refuse(area, "catalogue.example", "is no address of a service: write it with https://")
     refuse(area, "https://x", "that reads", "--source", "archive")
     refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
+
+
+@pytest.mark.parametrize("protocol", ["odata", "stac", "opensearch"])
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("http://", "write the name of a host after https://"),
+        ("https:///odata/v1", "write the name of a host after https://"),
+        ("https://*.example/odata/v1", "write the name of a host after https://"),
+        ("https://a..b/odata/v1", "write the name of a host after https://"),
+        ("https://[::1/odata/v1", "write the name of a host after https://"),
+        ("https://catalogue.example:99999/", "write a port from 1 to 65535, or none"),
+        ("https://catalogue.example:x/", "write a port from 1 to 65535, or none"),
+        ("https://catalogue.example:0/", "write a port from 1 to 65535, or none"),
+        ("https://exa mple.org/", "write it without spaces"),
+        ("https://example.org/\n", "write it without spaces"),
+    ],
+)
+def test_an_address_that_is_none(area: Database, url: str, mend: str, protocol: str) -> None:
+    result = run(area, url, "--source", protocol, card=("s2",))
+    assert isinstance(result.exception, UserError), result.exception
+    assert str(result.exception) == f"--url {url} is no address of a service: {mend}"
+    with area.connect() as conn:
+        assert conn.execute("SELECT * FROM catalogue_syncs").fetchall() == []
+
+
+def test_what_the_session_does_not_take_is_one_sentence() -> None:
+    session = polite.polite_session(print)
+    for url in ("https://:99999/", "https://*.example/", "https://x:99999/"):
+        with pytest.raises(ServiceError, match="is no address of a service"):
+            polite.ask(session, url, {})
+        question = Question(CARDS["s2"], datetime(2024, 2, 1), datetime(2024, 3, 1), box(30, 52, 31, 53))
+        with pytest.raises(ServiceError, match="is no address of a service"):
+            complete(Stac(session, url), question)
+
+
+@pytest.mark.parametrize("href", ["search?token=2", "/odata/v1/search?token=2", "{url}/search?token=2"])
+def test_the_next_page_of_stac_may_be_told_from_here(href: str) -> None:
+    def page(number: int, *links: dict[str, str]) -> Callable[[BaseHTTPRequestHandler], None]:
+        item = {"id": f"{number}", "properties": {"datetime": "2024-02-06T04:11:37Z"}}
+        return lambda handler: reply(handler, 200, {"features": [item], "links": links})
+
+    question = Question(CARDS["s2"], datetime(2024, 2, 1), datetime(2024, 3, 1), box(30, 52, 31, 53))
+    known = Catalogue([])
+    with serve(known) as url:
+        stac = Stac(polite.polite_session(print), url)
+        link = {"rel": "next", "href": href.format(url=url)}
+        known.faults.extend([page(1, link), page(2)])
+        # two pages of one item each are full ones, for all that is known
+        pages = list(stac.pages(question, 100))
+        assert [item["id"] for each in pages for item in each.products] == ["1", "2"]
+        assert known.asked[1] == "/odata/v1/search?token=2"
+
+
+def test_the_next_page_of_stac_is_no_file_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({"features": [], "links": []}))
+    question = Question(CARDS["s2"], datetime(2024, 2, 1), datetime(2024, 3, 1), box(30, 52, 31, 53))
+    known = Catalogue([])
+    for href, sentence in ((file.as_uri(), "its next page is at file://"), (str(file), "refuses the search")):
+        answer = {"features": [{"id": "1"}], "links": [{"rel": "next", "href": href}]}
+        known.faults.extend([lambda handler, answer=answer: reply(handler, 200, answer)])
+        with serve(known) as url, pytest.raises(ServiceError, match=sentence):
+            complete(Stac(polite.polite_session(print), url), question)
 
 
 def test_a_server_without_tls_is_asked_once(area: Database, catalogue: tuple[Catalogue, str]) -> None:

@@ -1,6 +1,7 @@
 """What happens when a newer version of a scene comes late, that is extracted already."""
 
 from dataclasses import replace as changed
+from datetime import datetime
 
 import pytest
 
@@ -27,6 +28,7 @@ from .acquisition import (
 )
 from .conftest import Season
 from .datatake import S2
+from .searching import answered, command
 
 pytestmark = pytest.mark.postgis
 
@@ -77,6 +79,44 @@ def test_a_newer_version_of_what_is_extracted_waits_to_be_taken_on(extracted: Se
         (0,)
     ]
     assert not enter(season, newer).changed
+
+
+def test_offers_of_a_card_that_is_not_extracted_hold_up_nothing(extracted: Season) -> None:
+    season, newer = extracted, here(extracted, BETTER)
+    name = "S1A_IW_GRDH_1SDV_20210305T053224_20210305T053249_036864_0455C8_{}_CARD_BS"
+    radar = [
+        changed(
+            newer,
+            reference=name.format(end),
+            card="bs",
+            sensor="1A",
+            tile=None,
+            baseline=None,
+            datastrip=None,
+            obstime=datetime(2021, 3, 5, 5, 32, 24),
+            processed=datetime(2021, 3, day),
+        )
+        for day, end in ((6, "0A1B"), (9, "0A1C"))
+    ]
+    enter(season, radar[0])
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'extracted' WHERE card = 'bs'")
+    assert set(enter(season, radar[1], newer).versions.offered) == set(
+        pairs((radar[0], radar[1]), (ORIGINAL, BETTER))
+    )
+    config = season.database.configured(extraction={"bs": {"bands": []}})
+    told: list[str] = []
+    with connect(config, autocommit=True) as conn:
+        with pytest.raises(UserError, match="extracts no band of card 'bs', which"):
+            replace(conn, config, [radar[1].reference])
+        assert tuple(replace(conn, config, note=told.append)) == pairs((ORIGINAL, BETTER))
+        assert replace(conn, config, note=told.append) == []
+    (line,) = set(told)
+    assert line.startswith("left out: 1 newer scene of card 'bs', of which ")
+    assert line.endswith("extracts no band: list bands in extraction.bs to have them replaced")
+    assert statuses(season)[radar[1].reference] == "offered"
+    result = command(season.database, "replace")
+    assert (answered(result)["replaced"], result.stderr.strip()) == ([], line)
 
 
 def test_the_place_is_taken_in_the_transaction_of_the_last_rows(extracted: Season) -> None:

@@ -1,6 +1,6 @@
 """Every product of a period, whatever a service does not say; areas that leave nothing out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -39,7 +39,9 @@ class Paged:
         cap: int | None = None,
         hidden: int | None = None,
         counts: bool = False,
+        estimates: Callable[[int], int] | None = None,
     ) -> None:
+        self.estimates, self.asked = estimates, 0
         self.products = [
             {"id": str(number), "at": START + timedelta(seconds=at), "lon": number * 0.618 % 1}
             for number, at in enumerate(times)
@@ -56,8 +58,10 @@ class Paged:
         ]
         shown = found[: self.hidden]
         size = min(page_size, self.cap)
+        total = len(found) if self.counts else self.estimates(len(found)) if self.estimates else None
         for place in range(0, max(len(shown), 1), size):
-            yield Page(shown[place : place + size], len(found) if self.counts else None)
+            self.asked += 1
+            yield Page(shown[place : place + size], total, exact=self.counts)
 
     def key(self, product: Product) -> str:
         return str(product["id"])
@@ -113,6 +117,45 @@ def test_every_product_of_the_period_once(
 def test_an_answer_that_was_cut_off_without_a_word(number: int, page_size: int, hidden: int | None) -> None:
     service = Paged([3 * n for n in range(number)], page_size=page_size, reach=10_000, hidden=hidden)
     everything(service, seconds=3 * number)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    number=st.integers(0, 300),
+    seed=st.integers(0, 1000),
+    page_size=st.integers(5, 40),
+    hidden=st.integers(5, 100),
+    factor=st.floats(1, 30),
+)
+def test_an_answer_that_was_cut_off_within_a_page_below_an_estimate(
+    number: int, seed: int, page_size: int, hidden: int, factor: float
+) -> None:
+    times = np.random.default_rng(seed).choice(2000, number, replace=False).tolist()
+    service = Paged(
+        times,
+        page_size=page_size,
+        reach=10_000,
+        hidden=hidden,
+        estimates=lambda there: int(there * factor) + 1,
+    )
+    everything(service, seconds=2000)
+
+
+@pytest.mark.parametrize(
+    "estimates", [lambda n: n + 3, lambda n: n // 2, lambda n: 7 * n, lambda n: n + 20_000]
+)
+def test_an_estimate_that_is_always_wrong(estimates: Callable[[int], int]) -> None:
+    """It is asked twice, at most until an instant, and what ends properly is believed."""
+    for times in ([], [5], [5] * 7, [5, 9, 3000], list(range(0, 90_000, 400))):
+        service = Paged(times, page_size=100, reach=10_000, estimates=estimates)
+        everything(service, seconds=100_000)
+        assert service.asked < 50, times
+    everything(Paged([5] * 7, page_size=100, reach=1000, estimates=estimates), seconds=1)
+
+
+def test_more_than_can_be_shown_below_an_estimate() -> None:
+    times = [3 * n for n in range(1500)]
+    everything(Paged(times, page_size=100, reach=1000, hidden=1000, estimates=lambda n: n + 9), seconds=4500)
 
 
 def test_a_count_that_ends_where_the_service_does() -> None:

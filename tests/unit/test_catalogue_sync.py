@@ -134,6 +134,18 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
     [
         (("paris", *PERIOD, "s2"), "there is no area 'paris' in public.aois (only jutland, zurich): make it"),
         (("zurich", "2022-13-01", "2023-01-01", "s2"), "'2022-13-01' is no date"),
+        (
+            ("zurich", "9999-12-01", "9999-12-31", "s2"),
+            "there are no scenes of 9999-12-01: write a date from",
+        ),
+        (
+            ("zurich", "0001-01-01", "2022-01-02", "s2"),
+            "there are no scenes of 0001-01-01: write a date from",
+        ),
+        (
+            ("zurich", "2022-01-01", "2101-01-02", "s2"),
+            "there are no scenes of 2101-01-02: write a date from",
+        ),
         (("zurich", "2022-02-01", "2022-02-01", "s2"), "the end 2022-02-01 is not after the start"),
         (("zurich", *PERIOD, "s2", "S2MSI1C"), "card s2 is product type S2MSI2A, not S2MSI1C"),
         (("zurich", *PERIOD, "c6"), "has no Sentinel-1/SAR/CARD-COH6"),
@@ -152,6 +164,19 @@ def test_errors_are_one_sentence(database: Database, arguments: tuple[str, ...],
     assert "\n" not in str(result.exception)
     assert rows(database, "reference") == []
     assert result.stdout == ""
+
+
+@pytest.mark.usefixtures("root")
+def test_an_area_without_an_outline(database: Database) -> None:
+    with database.connect() as conn:
+        conn.execute(
+            "INSERT INTO aois VALUES ('null', NULL), ('empty', ST_GeomFromText('POLYGON EMPTY', 4326))"
+        )
+    for name in ("null", "empty"):
+        for words in (("sync", name, *PERIOD, "s2", "--source", "archive"), ("summary", name)):
+            result = command(database, *words)
+            assert isinstance(result.exception, UserError), result.exception
+            assert str(result.exception) == f"area '{name}' has no outline: set it with cbmctl aoi set"
 
 
 def test_an_archive_that_is_not_mounted_is_said_so(zurich: Database, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from dataclasses import replace as changed
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from shapely import box
+from shapely.geometry import shape
 
 from cbmctl.catalogue.find import find_scenes
-from cbmctl.catalogue.record import Record
+from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.catalogue.replace import replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
@@ -16,6 +18,7 @@ from cbmctl.planning import plan, plan_scenes
 from ..conftest import REPOSITORY
 from .acquisition import AGAIN, BETTER, ORIGINAL, PLACE, STRIP, enter, pairs, statuses, version
 from .conftest import Season
+from .recorded import recorded
 
 pytestmark = pytest.mark.postgis
 
@@ -115,6 +118,43 @@ def test_radar_that_was_delivered_twice(season: Season) -> None:
     ]
     assert not enter(season, *others).versions.superseded
     assert {statuses(season)[pair.reference] for pair in (second, *others)} == {"ingested"}
+
+
+def test_radar_that_a_walk_and_a_service_tell_of(season: Season, testdata: Path) -> None:
+    """A walk knows the upright frame of the image, a service the slanted outline."""
+    features = [
+        feature
+        for card in ("BS", "COH6", "COH12")
+        for feature in recorded(testdata, f"resto-search-CARD-{card}.json")["features"]
+    ]
+    assert len(features) >= 9
+    for number, feature in enumerate(features):
+        outline = as_footprint(shape(feature["geometry"]))
+        first = Record(
+            reference=f"S1A_IW_GRDH_1SDV_20240206T041137_20240206T041202_{number:06}_06574A_0000_CARD_BS",
+            card="bs",
+            sensor="1A",
+            obstime=datetime(2024, 2, 6, 4, number),
+            path=None,
+            footprint=as_footprint(outline.envelope),
+            epsg=32632,
+        )
+        name = first.reference.replace("_0000_", "_1234_")
+        second = changed(first, reference=name, footprint=outline, published=datetime(2024, 5, 7))
+        assert enter(season, first, second).versions.superseded == pairs((first, second))
+        third = changed(first, reference=name.replace("_1234_", "_5678_"), published=datetime(2024, 6, 7))
+        assert enter(season, third).versions.superseded == pairs((second, third))
+        # a slice that ends earlier shows less, and stands beside
+        short = changed(
+            third,
+            reference=third.reference.replace("T041202", "T041150"),
+            footprint=as_footprint(outline & box(*outline.bounds[:2], *outline.centroid.coords[0])),
+            published=datetime(2024, 7, 7),
+        )
+        assert not enter(season, short).versions.superseded
+        fourth = changed(second, reference=name.replace("_1234_", "_9ABC_"), published=datetime(2024, 8, 7))
+        assert pairs((third, fourth))[0] in enter(season, fourth).versions.superseded
+        assert statuses(season)[fourth.reference] == "ingested"
 
 
 def test_what_is_not_online_waits_and_supersedes_nothing(season: Season) -> None:

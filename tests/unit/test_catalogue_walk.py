@@ -1,6 +1,8 @@
 """`cbmctl catalogue sync --source archive` again: what is entered stays, and is not opened once more."""
 
+import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,32 @@ def test_radar_that_is_known_is_not_opened_again(zurich: Database, opened: list[
     with zurich.connect() as conn:
         conn.execute("UPDATE dias_catalogue SET epsg = NULL")  # as a service leaves it
     assert sync(zurich, card="bs")["completed"] == opened == [BS]
+
+
+@pytest.mark.parametrize("newer", ["0002", "FFFF"])
+def test_of_radar_that_was_delivered_twice_the_later_one_counts(zurich: Database, newer: str) -> None:
+    """The end of the name is a checksum, and says nothing of time."""
+    older = {"0002": "FFFF", "FFFF": "0002"}[newer]
+    for end, stored in ((newer, datetime(2022, 9, 1, tzinfo=UTC)), (older, datetime(2022, 3, 7, tzinfo=UTC))):
+        name = BS.replace("0A1B", end)
+        image = zurich.config.eodata / f"Sentinel-1/SAR/CARD-BS/2022/03/05/{name}/{name}.data/Gamma0_VH.img"
+        write_image(image, np.ones((30, 30), np.float32), 10, driver="ENVI")
+        os.utime(image, (0, stored.timestamp()))
+    (pair,) = sync(zurich, card="bs")["superseded"]
+    assert pair == {"old": BS.replace("0A1B", older), "new": BS.replace("0A1B", newer)}
+    assert sorted(rows(zurich, "published, status")) == [
+        (datetime(2022, 3, 7), "superseded"),
+        (datetime(2022, 9, 1), "ingested"),
+    ]
+    assert sync(zurich, card="bs")["changed"] is False
+
+
+def test_a_time_that_the_file_system_made_up(zurich: Database) -> None:
+    image = zurich.config.eodata / f"Sentinel-1/SAR/CARD-BS/2022/03/05/{BS}/{BS}.data/Gamma0_VH.img"
+    write_image(image, np.ones((30, 30), np.float32), 10, driver="ENVI")
+    os.utime(image, (0, 0))
+    sync(zurich, card="bs")
+    assert rows(zurich, "published") == [(None,)]
 
 
 def test_months_before_the_mount_died_stay(

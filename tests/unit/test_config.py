@@ -194,6 +194,10 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             {"root__catalogue": {"urls": {"stac": "x"}}},
             "catalogue.urls.stac is 'x': write it with https://",
         ),
+        (
+            {"root__catalogue": {"urls": {"odata": "https://x:99999/"}}},
+            "catalogue.urls.odata is 'https://x:99999/': write a port from 1 to 65535, or none",
+        ),
         ({"root__extraction": {"retry_seconds": [-1]}}, "extraction.retry_seconds is [-1]"),
         ({"root__extraction": {"s2": {"reflectance": "none"}}}, "extraction.s2.reflectance is 'none'"),
     ],

@@ -9,7 +9,16 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry import shape
 
-from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, made_at, sensing_time, utc
+from cbmctl.catalogue.record import (
+    LONGEST_NAME,
+    Card,
+    Footprint,
+    Record,
+    as_footprint,
+    made_at,
+    sensing_time,
+    utc,
+)
 from cbmctl.scenes import SceneError
 
 
@@ -44,7 +53,8 @@ def normal(card: Card, told: Told) -> Record:
     """Return a product's record.
 
     Raises:
-        SceneError: its name is not of this card, it has no usable outline, or no place in the archive.
+        SceneError: its name is not of this card, or too long; it has no usable outline, or no place in the
+            archive.
     """
     if not isinstance(told.name, str):
         raise SceneError("Rio error", "the service gives it no name")
@@ -52,6 +62,8 @@ def normal(card: Card, told: Told) -> Record:
     match = card.pattern.fullmatch(name)
     if match is None:
         raise SceneError("Rio error", f"its name is not that of a {card.ptype} product")
+    if len(name) > LONGEST_NAME:
+        raise SceneError("Rio error", f"its name is too long: the catalogue takes {LONGEST_NAME} characters")
     parts = match.groupdict()
     tile, baseline = parts.get("tile"), parts.get("baseline")
     try:

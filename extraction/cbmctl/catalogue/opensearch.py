@@ -57,8 +57,9 @@ class OpenSearch:
         total, links = counted(about.get("totalResults")), about.get("links")
         links = links if isinstance(links, list) else []
         following = any(isinstance(link, dict) and link.get("rel") == "next" for link in links)
-        more = following or (total is not None and total > len(products))
-        yield Page(products, total, more)
+        exact = about.get("exactCount") not in (0, "0")  # False is 0
+        more = following or (exact and total is not None and total > len(products))
+        yield Page(products, total, exact, more)
 
     def key(self, product: Product) -> str:
         """Return the product's id, or its title in answers that lack one."""

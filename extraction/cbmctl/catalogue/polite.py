@@ -74,7 +74,10 @@ def ask(session: requests.Session, url: str, parameters: Mapping[str, str | int]
     Raises:
         ServiceError: the service refuses, is down, or answers something else; the sentence says what.
     """
-    response = session.get(url, params=parameters)
+    try:
+        response = session.get(url, params=parameters)
+    except requests.RequestException as error:  # the session tells of all that goes wrong on the way
+        raise no_address(url, error) from error
     if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
         raise refused(url, response.status_code, response.text)
     try:
@@ -90,6 +93,11 @@ def refused(url: str, code: int | None, text: str) -> ServiceError:
     """Say that a service refuses a request, with its own words as far as they fit a line."""
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())[:_WORDS] or "no reason given"
     return ServiceError(f"{url} refuses the search (HTTP {code}: {words}): check the URL of the service")
+
+
+def no_address(url: str, error: Exception) -> ServiceError:
+    """Say that nothing can be asked at a URL."""
+    return ServiceError(f"{url} is no address of a service ({error}): check the URL")
 
 
 class _Session(requests.Session):

@@ -1,6 +1,7 @@
 """A product on the archive as a catalogue record."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ from rasterio.errors import RasterioError
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.record import Card, Footprint, Record, as_footprint, made_at, sensing_time, utc
+from cbmctl.catalogue.record import (
+    LONGEST_NAME,
+    Card,
+    Footprint,
+    Record,
+    as_footprint,
+    made_at,
+    sensing_time,
+    utc,
+)
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes import SceneError, backscatter, coherence
 from cbmctl.scenes.sentinel2 import Product, open_product
@@ -32,11 +42,17 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
         SceneError: the product is broken; the status is the manual's word.
     """
     name = match.string
+    if len(name) > LONGEST_NAME:
+        raise SceneError("Rio error", f"its name is too long: the catalogue takes {LONGEST_NAME} characters")
     try:
         obstime = sensing_time(match)
         if card.name != "s2":
             grid = _card_grid(root / path, card)
-            return Record(name, card.name, match["sensor"], obstime, path, _extent(grid), grid.epsg)
+            published = _stored(root / path, card, obstime)
+            extent = _extent(grid)
+            return Record(
+                name, card.name, match["sensor"], obstime, path, extent, grid.epsg, published=published
+            )
         product = open_product(root, path)
         meta = product.metadata
         return Record(
@@ -89,6 +105,20 @@ def _card_grid(folder: Path, card: Card) -> Grid:
     if card.name == "bs":
         return backscatter.any_grid(folder)
     return coherence.grid_of(folder)
+
+
+def _stored(folder: Path, card: Card, obstime: datetime) -> datetime | None:
+    """Return when the archive got a Sentinel-1 product, which says nowhere else when it was made.
+
+    None where the file system makes times up: no image is older than what it shows.
+    """
+    image = (
+        next(iter(backscatter.find_images(folder).values()))
+        if card.name == "bs"
+        else coherence.find_image(folder)
+    )
+    changed = datetime.fromtimestamp(int(image.stat().st_mtime), UTC).replace(tzinfo=None)
+    return changed if changed > obstime else None
 
 
 def _extent(grid: Grid) -> Footprint:

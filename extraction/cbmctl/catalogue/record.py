@@ -10,6 +10,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.affinity import translate
 
 Footprint = Polygon | MultiPolygon
+LONGEST_NAME = 120  # as the manual's table has it
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Record:
         datatake: what was sensed in one go, of all tiles (Sentinel-2).
         datastrip: what was received and processed in one piece; a tile may lie in two (Sentinel-2).
         processed: when the product was made, UTC.
-        published: when the service entered it, UTC.
+        published: when the service entered it, UTC; of Sentinel-1 from the archive, when that got it.
         online: whether the archive has it at once.
     """
 

@@ -1,6 +1,6 @@
 """Newer versions of scenes that are extracted already: taken on when somebody says so."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 
@@ -9,8 +9,8 @@ from cbmctl.catalogue.find import find_scenes
 from cbmctl.catalogue.versions import Pair, lock
 from cbmctl.config import Config
 from cbmctl.database import query
-from cbmctl.errors import UserError
-from cbmctl.planning import plan_scenes
+from cbmctl.errors import UserError, counted
+from cbmctl.planning import plan_scenes, wanted
 
 
 def offers(conn: psycopg.Connection, config: Config) -> list[Pair]:
@@ -29,7 +29,12 @@ def offers(conn: psycopg.Connection, config: Config) -> list[Pair]:
 
 
 def replace(
-    conn: psycopg.Connection, config: Config, references: Sequence[str] = (), *, check: bool = False
+    conn: psycopg.Connection,
+    config: Config,
+    references: Sequence[str] = (),
+    *,
+    check: bool = False,
+    note: Callable[[str], None] = lambda _line: None,
 ) -> list[Pair]:
     """Queue newer versions of scenes that are extracted, in one transaction.
 
@@ -40,11 +45,13 @@ def replace(
         conn: a connection in no transaction.
         config: says what is to be extracted.
         references: only these, by the name of the newer or of the older version, with the other parts where
-            several newer ones replace it together; none means all.
+            several newer ones replace it together; none means all of which bands are to be extracted.
         check: find out and change nothing.
+        note: told what is left out, and why.
 
     Raises:
-        UserError: the catalogue has no such reference, nothing newer is offered for it, or it is superseded.
+        UserError: the catalogue has no such reference, nothing newer is offered for it, it is superseded, or
+            nothing is extracted from scenes of its card.
     """
     with conn.transaction(force_rollback=check):
         lock(conn, config.tables)
@@ -65,6 +72,8 @@ def replace(
                         " catalogue first, or leave it as it is"
                     )
             found = _with_other_parts(found, references)
+        else:
+            found = _of_configured_cards(conn, config, found, note)
         if found:
             scenes = find_scenes(conn, config.tables, [pair.new for pair in found])
             conn.execute(
@@ -87,6 +96,27 @@ def _with_other_parts(found: Sequence[Pair], references: Sequence[str]) -> list[
         kin = [{pair.old, pair.new} for pair in found]
         more = set().union(*(names for names in kin if names & asked)) - asked
     return [pair for pair in found if pair.old in asked]
+
+
+def _of_configured_cards(
+    conn: psycopg.Connection, config: Config, found: Sequence[Pair], note: Callable[[str], None]
+) -> list[Pair]:
+    """Leave out the pairs of cards of which no band is extracted: they are not to hold up the others."""
+    rows = conn.execute(
+        query(
+            """SELECT card, array_agg(reference) FROM {catalogue}
+               WHERE reference = ANY(%(new)s) AND card <> ALL(%(cards)s) GROUP BY card ORDER BY card""",
+            catalogue=config.tables.catalogue.sql,
+        ),
+        {"new": [pair.new for pair in found], "cards": wanted(config)["cards"]},
+    ).fetchall()
+    for card, references in rows:
+        note(
+            f"left out: {counted(len(references), 'newer scene')} of card '{card}', of which {config.source}"
+            f" extracts no band: list bands in extraction.{card} to have them replaced"
+        )
+    left = {reference for _, references in rows for reference in references}
+    return [pair for pair in found if pair.new not in left]
 
 
 def _superseded_by(conn: psycopg.Connection, config: Config, reference: str) -> str | None:

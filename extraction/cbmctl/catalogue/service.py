@@ -41,11 +41,13 @@ class Page:
     Attributes:
         products: in the service's words.
         total: how many there are on all pages, where the service says it.
+        exact: whether that is counted, and not estimated.
         more: whether the service says that this is not all and gives no way to the rest.
     """
 
     products: Sequence[Product]
     total: int | None = None
+    exact: bool = True
     more: bool = False
 
 

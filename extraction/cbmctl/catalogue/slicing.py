@@ -1,12 +1,13 @@
 """All products of a period, however few a service shows at once: it is split until nothing can be missing.
 
 An answer is complete if as many products were listed as the service says there are, and fewer than it can
-show. Where it does not say how many there are, the last page must not be full either: a service that stops
-without a word stops after a full one. Everything else is asked for again in two halves of the period, and at
-one instant in two halves of the area.
+show. Where it does not say how many there are, or only estimates it, the last page must not be full either: a
+service that stops without a word stops after a full one. Where the estimate is higher than what was listed,
+the halves of the period must show nothing else. Everything else is asked for again in two halves of the
+period, and at one instant in two halves of the area.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from math import floor
@@ -38,7 +39,9 @@ def complete(service: Service, question: Question) -> list[Product]:
             and place than it can show.
     """
     try:
-        found = _steady(service, question)
+        found, doubtful = _steady(service, question)
+        if doubtful and not _confirmed(service, question, found):
+            raise _TooManyError
     except _TooManyError:
         smaller = list(_halves(question))
         if not smaller:
@@ -50,6 +53,31 @@ def complete(service: Service, question: Question) -> list[Product]:
         parts = {service.key(product): product for part in smaller for product in complete(service, part)}
         return list(parts.values())
     return [product for product in found if _within(service, question, product)]
+
+
+def _confirmed(service: Service, question: Question, found: Sequence[Product]) -> bool:
+    """Whether a list is all there is, of which an estimate says that there is more.
+
+    One that was cut off goes on in the halves of the period, unless all of it lies in one of them: that one
+    is halved in turn. At one instant the list is believed, because it ended as lists do.
+    """
+    known = {service.key(product) for product in found}
+    doubtful = True
+    while doubtful and question.end - question.start > SHORTEST:
+        shown = []
+        for half in _halves(question):
+            try:
+                found, doubtful = _steady(service, half)
+            except _TooManyError:
+                return False
+            new = {service.key(product) for product in found if _within(service, half, product)}
+            if not new <= known:
+                return False
+            shown += [(half, doubtful)] if new else []
+        if len(shown) != 1:
+            return True
+        ((question, doubtful),) = shown
+    return True
 
 
 def _halves(question: Question) -> Iterator[Question]:
@@ -83,7 +111,7 @@ def _within(service: Service, question: Question, product: Product) -> bool:
         return True
 
 
-def _steady(service: Service, question: Question) -> list[Product]:
+def _steady(service: Service, question: Question) -> tuple[list[Product], bool]:
     for _ in range(_ATTEMPTS):
         try:
             return _gather(service, question)
@@ -92,26 +120,27 @@ def _steady(service: Service, question: Question) -> list[Product]:
     raise ServiceError(f"{service.url} contradicts itself ({contradiction}): try again later")
 
 
-def _gather(service: Service, question: Question) -> list[Product]:
-    """Read all pages of an answer that is complete for certain."""
+def _gather(service: Service, question: Question) -> tuple[list[Product], bool]:
+    """Read all pages of an answer; return with it whether an estimate says that there is more."""
     found: dict[str, Product] = {}
-    total, largest, last, number = None, 0, 0, 0
+    total, exact, largest, last, number = None, True, 0, 0, 0
     for page in service.pages(question, service.page_size):
         _take(service, question, page, found)
-        total = page.total if total is None else total
+        if total is None:
+            total, exact = page.total, page.exact
         # a count that is as much as the service can show may be cut off as well
-        if page.more or max(len(found), total or 0) >= service.reach:
+        if page.more or max(len(found), (total or 0) if exact else 0) >= service.reach:
             raise _TooManyError
         if page.products:  # an empty page says nothing that the one before did not
             number += 1
             last = len(page.products)
             largest = max(largest, last)
-    if total is not None:
-        if len(found) != total:
-            raise _UnsteadyError(f"it says {total} products and lists {len(found)}")
-    elif last >= service.page_size or (number > 1 and last >= largest):
+    if total is not None and exact and len(found) != total:
+        raise _UnsteadyError(f"it says {total} products and lists {len(found)}")
+    full = last >= service.page_size or (number > 1 and last >= largest)
+    if full and len(found) != total:
         raise _TooManyError
-    return list(found.values())
+    return list(found.values()), total is not None and total > len(found)
 
 
 def _take(service: Service, question: Question, page: Page, found: dict[str, Product]) -> None:

@@ -12,6 +12,7 @@ from cbmctl.catalogue.polite import polite_session
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.remote import Batch, Search, months, search
 from cbmctl.catalogue.service import Service
+from cbmctl.catalogue.settings import unusable
 from cbmctl.catalogue.stac import Stac
 from cbmctl.config import Config
 from cbmctl.eodata.settings import S3
@@ -71,8 +72,8 @@ def source(
                 " use --source stac or odata"
             )
         return _Archive(config.eodata, CARDS[card].folder)
-    if url and not url.startswith(("https://", "http://")):
-        raise UserError(f"--url {url} is no address of a service: write it with https://")
+    if url and (mend := unusable(url)):
+        raise UserError(f"--url {url} is no address of a service: {mend}")
     return _Remote(SERVICES[name](polite_session(note), url))
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 import shapely
@@ -13,8 +14,9 @@ from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
 from cbmctl.catalogue.normal import Told
-from cbmctl.catalogue.polite import ServiceError, refused
+from cbmctl.catalogue.polite import ServiceError, no_address, refused
 from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
+from cbmctl.catalogue.settings import unusable
 from cbmctl.errors import UserError
 
 URL = "https://stac.dataspace.copernicus.eu/v1"
@@ -63,8 +65,8 @@ class Stac:
         # not the client's own loop: to that an answer that lists nothing, or is no list, is the end
         while True:
             features, total, following = self._read(source, items)
-            # the count is of the whole answer, not of what lies before the end
-            yield Page(features, total)
+            # of the whole answer, not of what lies before the end; by STAC's own words possibly estimated
+            yield Page(features, total, exact=False)
             if following is None:
                 return
             source, way = Link.from_dict(following), json.dumps(following, sort_keys=True)
@@ -87,11 +89,16 @@ class Stac:
                 raise TypeError(f"features is {features!r}")
             for link in page.get("links", []):
                 if link["rel"] == "next":
-                    following = {"href": str(link["href"]), **link}
+                    here = source.href if isinstance(source, Link) else source
+                    following = {**link, "href": urljoin(here, str(link["href"]))}
+                    if unusable(following["href"]):  # pystac would read a file of ours
+                        raise ValueError(f"its next page is at {link['href']}")
             return features, counted(page.get("numberMatched")), following
         except APIError as error:
             if isinstance(error.__context__, ServiceError):
                 raise error.__context__ from None
+            if isinstance(error.__context__, requests.RequestException):
+                raise no_address(self.url, error.__context__) from error
             raise refused(self.url, getattr(error, "status_code", None), str(error)) from error
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)

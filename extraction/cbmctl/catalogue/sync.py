@@ -87,7 +87,7 @@ def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeomet
     """Return an area of interest, EPSG:4326.
 
     Raises:
-        UserError: there is none of this name; the sentence lists those there are.
+        UserError: there is none of this name, and the sentence lists those there are; or it has no outline.
     """
     names = {"aois": config.tables.aois.sql, "field": sql.Identifier(config.args.aoi_field)}
     row = conn.execute(
@@ -99,7 +99,10 @@ def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeomet
         raise UserError(
             f"there is no area '{name}' in {config.tables.aois} (only {known}): make it with 'cbmctl aoi set'"
         )
-    return wkb.loads(row[0])
+    area = wkb.loads(row[0]) if row[0] else None
+    if area is None or area.is_empty:
+        raise UserError(f"area '{name}' has no outline: set it with cbmctl aoi set")
+    return area
 
 
 def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -> Synced:

@@ -19,6 +19,7 @@ from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 
+_YEARS = range(2014, 2101)  # Sentinel-1A was the first to fly
 _SHOWN = 20  # names in a message: enough to recognise the place, few enough to read
 
 
@@ -135,11 +136,13 @@ def summary_command(context: Context, aoi: str) -> None:
 def replace_command(context: Context, references: tuple[str, ...], check: bool) -> None:
     """Queue newer versions of scenes that are extracted; all that are offered, or those that are named.
 
+    Of all, those of cards of which no band is configured are left out, and a note says how many.
+
     Run cbmctl extract afterwards. An older version counts until the newer one is extracted: in the
     transaction of its last rows those of the older one go.
     """
     with connect(context.config, purpose="cbmctl catalogue replace", autocommit=True) as conn:
-        pairs = replace(conn, context.config, references, check=check)
+        pairs = replace(conn, context.config, references, check=check, note=context.output.note)
     context.output.result(
         {"changed": bool(pairs), "check": check, "replaced": [vars(pair) for pair in pairs]},
         *(f"{pair.old}: by {pair.new}" for pair in pairs),
@@ -155,6 +158,11 @@ def _period(start: str, end: str) -> tuple[date, date]:
             days.append(date.fromisoformat(text))
         except ValueError:
             raise UserError(f"'{text}' is no date: write it as 2021-12-31") from None
+        if days[-1].year not in _YEARS:
+            raise UserError(
+                f"there are no scenes of {text}: write a date from {_YEARS[0]}, when the first Sentinel flew,"
+                f" to {_YEARS[-1]}"
+            )
     if days[0] >= days[1]:
         raise UserError(f"the end {end} is not after the start {start}: END is the day after the last one")
     return days[0], days[1]
@@ -168,6 +176,11 @@ def _notes(output: Output, outcome: Outcome) -> None:
         output.note(f"goes on at {outcome.reached:%Y-%m-%d}, where an earlier sync was cut short")
     if outcome.full_because:
         output.note(f"everything was asked for: {outcome.full_because}")
+    absent = outcome.synced.offline
+    for reference in absent[:_SHOWN]:
+        output.note(f"not online: {reference}")
+    if len(absent) > _SHOWN:
+        output.note(f"… and {len(absent) - _SHOWN} more not online")
     versions = outcome.synced.versions
     for pair in versions.superseded:
         output.note(f"superseded: {pair.old} by {pair.new}")
