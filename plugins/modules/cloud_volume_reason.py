@@ -9,6 +9,7 @@ from ansible.module_utils.cloud_model import Wish
 try:
     from ansible.module_utils.cloud_answers import StoppedError, one_line
     from ansible.module_utils.cloud_login import connect
+    from keystoneauth1.exceptions import ClientException
     from openstack.exceptions import SDKException
 
     NO_SDK = None
@@ -20,7 +21,8 @@ module: cloud_volume_reason
 short_description: Why Cinder could not make a volume
 description:
   - Cinder answers a request for a volume before it is made, and keeps what went wrong as a message.
-  - It only reads, also in check mode. A cloud without such messages gives no reason, which is no failure.
+  - It only reads, also in check mode. A cloud that gives no reason, or cannot be asked, is no failure of this
+    module, because the volume's own is what is to be told.
   - No module of C(openstack.cloud) reads them.
 requirements:
   - openstacksdk
@@ -76,9 +78,8 @@ def main() -> None:
         connection, _ = connect(Wish(tenant="", cloud=asked["cloud"], region=asked["region"]))
         reason = newest(connection, asked["volume"])
     except StoppedError as stopped:
-        module.fail_json(msg=stopped.check.text)
-    except (SDKException, ValueError) as error:
-        # the volume's own failure is what has to be told
+        reason = f"it does not tell its reason: {stopped.check.found}"
+    except (ClientException, SDKException, LookupError, TypeError, ValueError) as error:
         reason = f"it does not tell its reason: {one_line(error)}"
     module.exit_json(changed=False, reason=reason)
 

@@ -152,6 +152,14 @@ def test_radar_that_a_walk_and_a_service_tell_of(season: Season, testdata: Path)
             published=datetime(2024, 7, 7),
         )
         assert not enter(season, short).versions.superseded
+        # and so does a clip of one that ends when it does
+        clip = changed(
+            third,
+            reference=name.replace("_1234_", "_89AB_"),
+            footprint=as_footprint(box(*outline.centroid.coords[0], *outline.bounds[2:]) & outline),
+            published=datetime(2024, 7, 8),
+        )
+        assert not enter(season, clip).versions.superseded
         fourth = changed(second, reference=name.replace("_1234_", "_9ABC_"), published=datetime(2024, 8, 7))
         assert pairs((third, fourth))[0] in enter(season, fourth).versions.superseded
         assert statuses(season)[fourth.reference] == "ingested"

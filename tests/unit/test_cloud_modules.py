@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils import basic
+from keystoneauth1.exceptions import ConnectFailure
 from openstack import exceptions
 
 from .test_cloud_console import BLOCK, ECDSA, ED, RSA
@@ -268,7 +269,9 @@ def cinder(answer: Any) -> SimpleNamespace:
         ),
         ((200, []), "it gave no reason"),
         ((404, []), "it does not tell its reason (404)"),
+        ((200, [{}]), "it does not tell its reason: 'created_at'"),
         (exceptions.SDKException("no version 3.5"), "it does not tell its reason: no version 3.5"),
+        (ConnectFailure("no route"), "it does not tell its reason: no route"),
     ],
 )
 def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
@@ -278,7 +281,7 @@ def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
     assert (told["changed"], told["reason"]) == (False, reason)
 
 
-def test_a_cloud_that_cannot_be_asked_for_its_reason(run: Run) -> None:
+def test_a_cloud_that_cannot_be_asked_gives_no_reason(run: Run) -> None:
     module = load("cloud_volume_reason")
     run.connected(module, REFUSED)
-    assert run(module, **VOLUME)["msg"] == "Keystone says no; ask it again."
+    assert run(module, **VOLUME)["reason"] == "it does not tell its reason: Keystone says no"

@@ -36,11 +36,12 @@ def test_a_bucket_has_the_archives_usual_values(database: Database, monkeypatch:
     assert (found.connections, found.requests_per_minute) == (4, 2000)
     with pytest.raises(UserError, match=r"/absent/s3\.keys, which cannot be read"):
         found.keys()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "A")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "S")
+    # as Swift has them, of which no file could tell where one ends
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "account:A")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "S:+/=")
     found = configured(database).eodata
     assert isinstance(found, S3)
-    assert found.keys() == ("A", "S")
+    assert found.keys() == ("account:A", "S:+/=")
     assert "AWS_ACCESS_KEY_ID" in found.keys_from
 
 

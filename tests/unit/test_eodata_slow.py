@@ -159,3 +159,24 @@ def test_hands_do_what_they_are_given_and_no_more() -> None:
     for thread in hands._threads:
         thread.join(60)
         assert not thread.is_alive()
+
+
+def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With none at all nobody would ever do the work; with some, they do."""
+    hands = timed.Hands(2, "hand")
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="can't start"):
+                hands.submit(list)
+    assert hands.submit(lambda: 5).result(60) == 5
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert hands.submit(lambda: 6).result(60) == 6
+    hands.close()
+    with pytest.raises(RuntimeError, match="nobody left"):
+        hands.submit(list)

@@ -17,7 +17,8 @@ def read_known(
     """Return by reference the products of a card in [start, end) that lack nothing that the archive tells.
 
     Not every product tells everything, so what counts is whether it was opened: of Sentinel-2 only that gives
-    the offset, and since it gives the datatake, too, the time of processing; of Sentinel-1 the zone.
+    the offset, and since it gives the datatake, too, the time of processing; of Sentinel-1 the zone, and when
+    the archive got it.
     """
     rows = conn.cursor(row_factory=dict_row).execute(
         query(
@@ -25,7 +26,8 @@ def read_known(
                    baseline, boa_offset, cloud_cover, datatake, datastrip, processed
                FROM {catalogue}
                WHERE card = %s AND obstime >= %s AND obstime < %s AND num_nulls(footprint, epsg) = 0
-                   AND (card <> 's2' OR num_nulls(tile, baseline, boa_offset, processed) = 0)""",
+                   AND CASE card WHEN 's2' THEN num_nulls(tile, baseline, boa_offset, processed) = 0
+                       ELSE coalesce(processed, published) IS NOT NULL END""",
             catalogue=config.tables.catalogue.sql,
         ),
         [card, start, end],

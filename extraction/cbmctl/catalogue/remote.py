@@ -57,13 +57,16 @@ class Batch:
     until: datetime | None
 
 
-def search(service: Service, wanted: Search, progress: Callable[[int], None]) -> Iterator[Batch]:
+def search(
+    service: Service, wanted: Search, progress: Callable[[int], None], note: Callable[[str], None]
+) -> Iterator[Batch]:
     """Ask a service for everything that is wanted, a month at a time.
 
     Args:
         service: asked.
         wanted: what for.
         progress: told how many days of the period are done.
+        note: told of what is doubtful.
 
     Raises:
         ServiceError: it does not answer, or not as it should.
@@ -72,11 +75,11 @@ def search(service: Service, wanted: Search, progress: Callable[[int], None]) ->
     shapely.prepare(wanted.area)
     for start, end in months(wanted.start, wanted.end):
         if wanted.reached is None or end > wanted.reached:
-            found = _findings(service, wanted, outline, (start, end), wanted.published)
+            found = _findings(service, wanted, outline, (start, end), wanted.published, note=note)
             progress((end - start).days)
             yield Batch(found, end)
     for instant in wanted.again:
-        yield Batch(_findings(service, wanted, outline, (instant, instant + SHORTEST), None), None)
+        yield Batch(_findings(service, wanted, outline, (instant, instant + SHORTEST), None, note=note), None)
 
 
 def months(start: date, end: date) -> Iterator[Span]:
@@ -94,12 +97,14 @@ def _findings(
     outline: Sequence[Polygon],
     span: Span,
     published: datetime | None,
+    *,
+    note: Callable[[str], None],
 ) -> Findings:
     card = CARDS[wanted.card]
     products: dict[str, Product] = {}
     for piece in outline:
         question = Question(card, *span, piece, published)
-        products |= {service.key(product): product for product in complete(service, question)}
+        products |= {service.key(product): product for product in complete(service, question, note)}
     findings = Findings()
     for product in products.values():
         _sort(service, card, product, wanted.area, findings)

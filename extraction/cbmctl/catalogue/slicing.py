@@ -7,7 +7,7 @@ the halves of the period must show nothing else. Everything else is asked for ag
 period, and at one instant in two halves of the area.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from math import floor
@@ -31,17 +31,29 @@ class _UnsteadyError(Exception):
     """The answer changed while it was read."""
 
 
-def complete(service: Service, question: Question) -> list[Product]:
+def complete(
+    service: Service, question: Question, note: Callable[[str], None] = lambda _line: None
+) -> list[Product]:
     """Return every product that was asked for, each once.
+
+    Args:
+        service: asked.
+        question: what for.
+        note: told of a list that is believed though the service estimates that there is more.
 
     Raises:
         ServiceError: the service contradicts itself, repeats a page, or has more products at one instant
             and place than it can show.
     """
     try:
-        found, doubtful = _steady(service, question)
-        if doubtful and not _confirmed(service, question, found):
-            raise _TooManyError
+        found, total = _steady(service, question)
+        if total is not None and total > len(found):
+            if not _confirmed(service, question, found):
+                raise _TooManyError
+            note(
+                f"{service.url} estimates {total} products from {question.start:%Y-%m-%d %H:%M} to"
+                f" {question.end:%Y-%m-%d %H:%M} and lists {len(found)}, in parts no others"
+            )
     except _TooManyError:
         smaller = list(_halves(question))
         if not smaller:
@@ -50,7 +62,9 @@ def complete(service: Service, question: Question) -> list[Product]:
                 " a smaller area (cbmctl aoi set), or choose another --source"
             ) from None
         # a product may lie in both halves of an area
-        parts = {service.key(product): product for part in smaller for product in complete(service, part)}
+        parts = {
+            service.key(product): product for part in smaller for product in complete(service, part, note)
+        }
         return list(parts.values())
     return [product for product in found if _within(service, question, product)]
 
@@ -67,13 +81,13 @@ def _confirmed(service: Service, question: Question, found: Sequence[Product]) -
         shown = []
         for half in _halves(question):
             try:
-                found, doubtful = _steady(service, half)
+                found, total = _steady(service, half)
             except _TooManyError:
                 return False
             new = {service.key(product) for product in found if _within(service, half, product)}
             if not new <= known:
                 return False
-            shown += [(half, doubtful)] if new else []
+            shown += [(half, total is not None and total > len(found))] if new else []
         if len(shown) != 1:
             return True
         ((question, doubtful),) = shown
@@ -111,7 +125,7 @@ def _within(service: Service, question: Question, product: Product) -> bool:
         return True
 
 
-def _steady(service: Service, question: Question) -> tuple[list[Product], bool]:
+def _steady(service: Service, question: Question) -> tuple[list[Product], int | None]:
     for _ in range(_ATTEMPTS):
         try:
             return _gather(service, question)
@@ -120,8 +134,8 @@ def _steady(service: Service, question: Question) -> tuple[list[Product], bool]:
     raise ServiceError(f"{service.url} contradicts itself ({contradiction}): try again later")
 
 
-def _gather(service: Service, question: Question) -> tuple[list[Product], bool]:
-    """Read all pages of an answer; return with it whether an estimate says that there is more."""
+def _gather(service: Service, question: Question) -> tuple[list[Product], int | None]:
+    """Read all pages of an answer; return with it how many there are by the service's own words."""
     found: dict[str, Product] = {}
     total, exact, largest, last, number = None, True, 0, 0, 0
     for page in service.pages(question, service.page_size):
@@ -140,7 +154,7 @@ def _gather(service: Service, question: Question) -> tuple[list[Product], bool]:
     full = last >= service.page_size or (number > 1 and last >= largest)
     if full and len(found) != total:
         raise _TooManyError
-    return list(found.values()), total is not None and total > len(found)
+    return list(found.values()), total
 
 
 def _take(service: Service, question: Question, page: Page, found: dict[str, Product]) -> None:

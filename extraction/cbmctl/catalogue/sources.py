@@ -55,7 +55,7 @@ def source(
         url: of the service; None means that of the configuration where no name is given either, else that of
             the Copernicus Data Space.
         config: says where the archive is, and where scenes are looked up.
-        note: told when a service makes us wait.
+        note: told when a service makes us wait, and of what is doubtful.
 
     Raises:
         UserError: there can be no such source.
@@ -74,18 +74,18 @@ def source(
         return _Archive(config.eodata, CARDS[card].folder)
     if url and (mend := unusable(url)):
         raise UserError(f"--url {url} is no address of a service: {mend}")
-    return _Remote(SERVICES[name](polite_session(note), url))
+    return _Remote(SERVICES[name](polite_session(note), url), note)
 
 
 class _Remote:
     dated = True
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, note: Callable[[str], None]) -> None:
+        self._service, self._note = service, note
         self.name, self.place = service.name, service.url
 
     def find(self, wanted: Search, progress: Callable[[int], None]) -> Iterator[Batch]:
-        return search(self._service, wanted, progress)
+        return search(self._service, wanted, progress, self._note)
 
 
 class _Archive:

@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -251,8 +251,10 @@ class Bucket:
         cancelled = Event()
         # the largest first, so that none of them is waited for alone at the end
         order = sorted(wanted, key=lambda found: -found.size)
-        jobs = [self._hands.submit(partial(self._fetch, found, root, product, cancelled)) for found in order]
+        jobs: list[Future[None]] = []
         try:
+            for found in order:
+                jobs.append(self._hands.submit(partial(self._fetch, found, root, product, cancelled)))
             ended, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in ended:
                 job.result()

@@ -18,7 +18,7 @@ _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _HOST, _REGION = rf"{_LABEL}(\.{_LABEL})*\.?", rf"(?![0-9]+$){_LABEL}"
 _BUCKET = r"[A-Za-z0-9._-]{1,255}"
 # As the roles have it; signatures allow no other characters, and s3fs no second line.
-_KEYS = r"([!-9;-~]+):([!-~]+)"
+_KEYS, _KEY = r"([!-9;-~]+):([!-~]+)", r"[!-~]+"
 _VARIABLES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -117,9 +117,10 @@ def _named(section: Section, key: str, default: str, pattern: str, example: str)
 def _keys(section: Section) -> tuple[str, str]:
     """The environment goes before the file, whose one line is as s3fs wants it; no sentence names a key."""
     if "AWS_ACCESS_KEY_ID" in os.environ:
-        text = f"{os.environ['AWS_ACCESS_KEY_ID']}:{os.environ.get('AWS_SECRET_ACCESS_KEY', '')}"
-        if found := re.fullmatch(_KEYS, text):
-            return found[1], found[2]
+        access, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+        # apart from each other, so that either may have a colon
+        if re.fullmatch(_KEY, access) and re.fullmatch(_KEY, secret):
+            return access, secret
         raise UserError(
             f"{_VARIABLES} hold no keys: set both to what the account's page shows, or none of them"
         )

@@ -64,10 +64,17 @@ class Hands:
         """Have at most so many, begun when they are needed."""
         self._number, self._name = number, name
         self._threads: list[Thread] = []
+        self._closed = False
         self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def submit[Answer](self, work: Callable[[], Answer]) -> Future[Answer]:
-        """Have work done, in the order in which it is given, unless its future is cancelled before."""
+        """Have work done, in the order in which it is given, unless its future is cancelled before.
+
+        Raises:
+            RuntimeError: they were let go, or the system has no thread for the first of them.
+        """
+        if self._closed:
+            raise RuntimeError("there is nobody left to do it")
         done: Future[Answer] = Future()
 
         def run() -> None:
@@ -77,16 +84,22 @@ class Hands:
                 except BaseException as error:  # noqa: BLE001 - it is the caller's
                     done.set_exception(error)
 
-        self._given.put(run)
         if len(self._threads) < self._number:
             # a thread of a pool would be waited for when the process ends
             thread = Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # those that there are do it
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
+        self._given.put(run)
         return done
 
     def close(self) -> None:
-        """Let them go when they have done what they were given."""
+        """Let them go when they have done what they were given; whoever gave it may cancel it."""
+        self._closed = True
         for _ in self._threads:
             self._given.put(None)
 
