@@ -86,7 +86,7 @@ class CallbackModule(CallbackBase):
             return
         stage = self._stages[-1]
         stage.seconds = time.monotonic() - stage.started
-        # a play that ends a tenant leaves no trace of it: its vars say stages_keep: false
+        # a play that ends a tenant leaves no trace of it, and one that only looks is none: stages_keep: false
         if context.CLIARGS.get("check") or not self._play.vars.get("stages_keep", True):
             return
         states = Path(self.get_option("state_dir")).expanduser()

@@ -4,6 +4,7 @@ Ansible's own check comes role by role and names types of Python; a choice or a 
 be among all that precheck has found, in words. A line whose name is mistyped Ansible does not see at all.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
@@ -139,9 +140,34 @@ def unknown_lines(names: Collection[str], known: Collection[str]) -> list[str]:
     return sentences
 
 
+def network_problems(said: Any, name: str) -> list[str]:
+    """Sentences on what is no network as PostgreSQL's access rules have it: IPv4 or IPv6, with its length."""
+    if not _is_list(said):
+        return [f"{name} ({shown(said)}) is no list; write it as [192.0.2.0/24]."]
+    return [
+        f"{name} has {shown(each)}, which is no network; write it like 192.0.2.0/24, of one machine with /32."
+        for each in said
+        if not _is_network(str(each))
+    ]
+
+
+def _is_network(said: str) -> bool:
+    address, slash, length = said.partition("/")
+    try:
+        ipaddress.ip_network(said, strict=False)
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return bool(slash) and length.isdecimal()
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Callable[..., list[str]]]:
         """Name the filters."""
-        return {"line_problems": line_problems, "unknown_lines": unknown_lines}
+        return {
+            "line_problems": line_problems,
+            "network_problems": network_problems,
+            "unknown_lines": unknown_lines,
+        }

@@ -12,7 +12,7 @@ import yaml
 from cbmctl.bandsets import BANDSETS
 
 from ..conftest import REPOSITORY
-from .role_plays import OWN, play, precheck, role_variables
+from .role_plays import OWN, match, play, precheck, role_variables
 
 # what is said of the inventory's lines, as an operator writes them
 NO_PERIOD = "give no period; set tenant_year, or write both as YYYY-MM-DD, the start first."
@@ -188,6 +188,32 @@ def test_lines_of_the_inventory_are_judged_as_they_are_written(tmp_path: Path) -
     assert [each[2:] for each in found[1:3]] == [
         [pytest.approx(200 * 92 / 365), "2024-10-01", "2025-01-01"]
     ] * 2
+
+
+NETWORKS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"client_cidrs": ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7/32", "0.0.0.0/0"]}, []),
+    (
+        {"client_cidrs": ["300.1.1.1/24", "192.0.2.7", "192.0.2.0/255.255.255.0"], "worker_cidrs": "world"},
+        [
+            "postgis_client_cidrs has 300.1.1.1/24, which is no network; write it like 192.0.2.0/24,",
+            "postgis_client_cidrs has 192.0.2.7, which is no network",
+            "postgis_client_cidrs has 192.0.2.0/255.255.255.0, which is no network",
+            "postgis_worker_cidrs (world) is no list; write it as [192.0.2.0/24].",
+        ],
+    ),
+]
+
+
+def test_networks_that_are_none_would_keep_postgresql_from_its_next_start(tmp_path: Path) -> None:
+    found, _ = precheck(tmp_path, "control", "precheck_line_problems", [lines for lines, _ in NETWORKS])
+    for told, (_, expected) in zip(found, NETWORKS, strict=True):
+        assert match(told, expected), told
+
+
+def test_a_condition_may_be_why_parcels_are_missing(tmp_path: Path) -> None:
+    cases = [{}, {"parcels_options": ["--layer=a"]}, {"parcels_options": ["--where=area_ha < 0"]}]
+    found, _ = precheck(tmp_path, "control", "precheck_parcels_counted", cases, run=False)
+    assert found == [*["tenant_expected_parcels"] * 2, "tenant_expected_parcels or tenant_parcels_where"]
 
 
 def test_what_may_be_said_of_services_is_what_the_inventory_takes() -> None:

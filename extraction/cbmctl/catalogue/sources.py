@@ -60,20 +60,24 @@ def source(
     Raises:
         UserError: there can be no such source.
     """
+    given = name
     if name is None:
         name = config.catalogue.source or ("stac" if card == "s2" else "odata")
-        url = url or config.catalogue.urls.get(name)
+        url = config.catalogue.urls.get(name) if url is None else url
     if name == "archive":
-        if url:
-            raise UserError(f"--url {url} is of no use with --source archive: that reads {config.eodata}")
+        if url is not None:
+            why = "" if given else ", which is that of db_config.json"
+            raise UserError(
+                f"--url {url} is of no use with --source archive{why}: that reads {config.eodata}"
+            )
         if isinstance(config.eodata, S3):
             raise UserError(
                 "--source archive walks a mounted archive, and eodata in db_config.json is a bucket of S3:"
                 " use --source stac or odata"
             )
         return _Archive(config.eodata, CARDS[card].folder)
-    if url and (mend := unusable(url)):
-        raise UserError(f"--url {url} is no address of a service: {mend}")
+    if url is not None and (mend := unusable(url)):
+        raise UserError(f"--url {url or "''"} is no address of a service: {mend}")
     return _Remote(SERVICES[name](polite_session(note), url), note)
 
 

@@ -44,7 +44,7 @@ class Stac:
         """Ask by sensing start; both ends of a STAC period count, so there may be products of the end."""
         card = question.card
         if card.name not in _COLLECTIONS:
-            raise UserError(f"{self.url} has no collection of {card.ptype} products: use --source odata")
+            raise UserError(f"STAC has no collection of {card.ptype} products: use --source odata")
         published: dict[str, Any] | None = None
         if question.published:
             published = {"op": ">=", "args": [{"property": "published"}, zulu(question.published)]}
