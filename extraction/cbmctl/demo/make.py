@@ -149,6 +149,8 @@ def _prepare(directory: Path, stamp: dict[str, object], *, fresh: bool) -> None:
 
 def _write_parcels(path: Path, landscape: Landscape) -> None:
     rows = landscape.parcels
+    # one for all: PROJ searches its database for each, which takes far longer than to transform a parcel
+    to_national = Transformer.from_crs(TILE.epsg, PARCELS_EPSG, always_xy=True)
     part = path.with_name(".part.gpkg")
     part.unlink(missing_ok=True)
     # GeoPackage keeps the time of its last change; a fixed one makes the file the same, byte for byte
@@ -156,7 +158,7 @@ def _write_parcels(path: Path, landscape: Landscape) -> None:
     try:
         pyogrio.raw.write(
             part,
-            shapely.to_wkb([_to_national(parcel) for parcel in rows]),
+            shapely.to_wkb([_to_national(parcel, to_national) for parcel in rows]),
             [
                 np.array([p.parcel_id for p in rows], object),
                 np.array([p.crop.code for p in rows], np.int32),
@@ -176,9 +178,8 @@ def _write_parcels(path: Path, landscape: Landscape) -> None:
     part.rename(path)
 
 
-def _to_national(parcel: Parcel) -> BaseGeometry:
+def _to_national(parcel: Parcel, transformer: Transformer) -> BaseGeometry:
     """The drawn geometry in the national grid, to the centimetre as digitised parcels are."""
-    transformer = Transformer.from_crs(TILE.epsg, PARCELS_EPSG, always_xy=True)
 
     def convert(xy: np.ndarray) -> np.ndarray:
         east, north = transformer.transform(xy[:, 0] + TILE.ulx, xy[:, 1] + TILE.uly - SIDE)
