@@ -23,7 +23,15 @@ def installed() -> Path:
     python, done = place / "bin" / "python", place / "peers.lock"
     if not (done.exists() and done.read_bytes() == LOCK.read_bytes()):
         venv.create(place, clear=True, with_pip=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-compile",
+            "--disable-pip-version-check",
+        ]
         found = subprocess.run(
             [*command, "--require-hashes", "-r", str(LOCK)], capture_output=True, text=True, check=False
         )

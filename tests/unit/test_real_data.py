@@ -1,6 +1,7 @@
 """Real parcels on real scenes: every row against a plain computation with rasterio's mask of each parcel."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.features import geometry_mask
@@ -45,6 +47,16 @@ def indexed(parcels: Parcels, grid: Grid) -> PixelIndex:
     return PixelIndex.build([pid for pid, _ in parcels], [shape for _, shape in parcels], grid)
 
 
+@cache  # the same in all scenes of a tile
+def covered(parcel: BaseGeometry, shape: tuple[int, int], transform: Affine) -> tuple[NDArray[np.intp], bool]:
+    """Return where a parcel's pixels are in the flat image, and whether it reaches beyond the image."""
+    margin = 400  # pixels around the image
+    wide = transform @ transform.translation(-margin, -margin)
+    around = ~geometry_mask([parcel], (shape[0] + 2 * margin, shape[1] + 2 * margin), wide)
+    mask = around[margin:-margin, margin:-margin]
+    return np.flatnonzero(mask), bool(around.sum() > mask.sum())
+
+
 def plainly(
     parcels: Parcels, files: Sequence[Path], offset: int
 ) -> tuple[dict[int, list[tuple[float, ...]]], dict[int, int]]:
@@ -56,14 +68,11 @@ def plainly(
         with rasterio.open(file) as dataset:
             images.append(dataset.read(1).astype(np.int64))
             transform, shape = dataset.transform, dataset.shape
-    margin = 400  # pixels around the image, to see which parcels reach beyond it
-    wide = transform @ transform.translation(-margin, -margin)
     for pid, parcel in parcels:
-        around = ~geometry_mask([parcel], (shape[0] + 2 * margin, shape[1] + 2 * margin), wide)
-        mask = around[margin:-margin, margin:-margin]
-        counts[pid] = int(mask.sum())
-        pixels = [image[mask] for image in images]
-        if not mask.any() or around.sum() > mask.sum() or any((values == 0).any() for values in pixels):
+        inside, beyond = covered(parcel, shape, transform)
+        counts[pid] = len(inside)
+        pixels = [image.ravel()[inside] for image in images]
+        if not len(inside) or beyond or any((values == 0).any() for values in pixels):
             continue
         rows[pid] = []
         for stored in pixels:

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from rasterio.features import geometry_mask
 from shapely import box
 
 from cbmctl.pixels import Grid
 
 from ..conftest import Database
 from .products import image_file
-from .test_real_data import BANDS, Parcels, plainly, quartered, read_parcels
+from .test_real_data import BANDS, Parcels, covered, plainly, quartered, read_parcels
 
 pytestmark = pytest.mark.postgis
 
@@ -185,9 +184,9 @@ def histograms(testdata: Path, path: str, parcels: Parcels) -> dict[int, dict[st
         image, transform = dataset.read(1), dataset.transform
     grid, found = Grid(32632, transform, *image.shape), {}
     for pid, parcel in parcels:
-        mask = ~geometry_mask([parcel], image.shape, transform)
-        mask = mask if mask.any() else quartered(parcel, grid)
-        classes, counts = np.unique(image[mask], return_counts=True)
+        inside, _ = covered(parcel, image.shape, transform)
+        values = image.ravel()[inside] if len(inside) else image[quartered(parcel, grid)]
+        classes, counts = np.unique(values, return_counts=True)
         if len(classes):
             found[pid] = {str(name): int(count) for name, count in zip(classes, counts, strict=True)}
     return found
