@@ -8,7 +8,8 @@ import shapely
 from pyproj import Transformer
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.source import ParcelTable, read
+from cbmctl.parcels.source import read
+from cbmctl.parcels.table import ParcelTable
 
 from .test_parcels_source import polygons
 
@@ -96,10 +97,11 @@ def test_several_polygon_layers_are_listed(testdata: Path) -> None:
     with pytest.raises(UserError) as error:
         read(path)
     assert str(error.value) == (
-        f"{path} has several layers with polygons: choose with --layer one of"
-        " Culturas_Aveiro (MultiPolygon, 100 features), OcupacoesSolo_Aveiro (MultiPolygon, 100 features)"
+        f"{path} has several layers with polygons: Culturas_Aveiro (MultiPolygon, 100 features),"
+        " OcupacoesSolo_Aveiro (MultiPolygon, 100 features). Choose one with --layer,"
+        " or several with a pattern, such as --layer '*'."
     )
-    with pytest.raises(UserError, match="has no layer 'culturas': use one of Continente"):
+    with pytest.raises(UserError, match=r"has no layer 'culturas'\. Use one of Continente"):
         read(path, layer="culturas")
 
 

@@ -15,8 +15,10 @@ from pyproj import CRS
 from cbmctl.cli import commands, main  # noqa: F401
 from cbmctl.errors import UserError
 from cbmctl.parcels.crs import resolve
+from cbmctl.parcels.delivery import opened
 from cbmctl.parcels.layers import layers
-from cbmctl.parcels.source import ParcelTable, read
+from cbmctl.parcels.source import read
+from cbmctl.parcels.table import ParcelTable
 
 
 # path below gsaa_by_country, features, EPSG code, layer where there are several
@@ -81,7 +83,7 @@ def test_every_format_plain_and_zipped(tmp_path: Path, suffix: str, driver: str)
 def test_geoparquet_plain_and_zipped(tmp_path: Path) -> None:
     path = geoparquet(tmp_path / "parcels.parquet")
     for table in (read(path), read(zipped(tmp_path / "a.zip", path))):
-        assert (len(table), table.srid, table.layer.name) == (2, 25832, "parcels")
+        assert (len(table), table.srid, table.layers[0].name) == (2, 25832, "parcels")
         assert table.attributes.to_pydict() == {"number": [0, 1]}
     assert read(geoparquet(tmp_path / "lonlat.parquet", crs="absent")).srid == 4326
     with pytest.raises(UserError, match="does not say its coordinate system: name it with --crs"):
@@ -262,10 +264,11 @@ def test_broken_files(tmp_path: Path) -> None:
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
 
-    complains(tmp_path / "none.gpkg", "is not there: check the name of the parcels file")
-    complains(tmp_path, "is a folder: name the parcels file in it")
+    complains(tmp_path / "none.gpkg", "does not exist. Correct the name of the parcels file")
+    (tmp_path / "folder").mkdir()
+    complains(tmp_path / "folder", "holds no parcels file")
     (tmp_path / "zero.gpkg").touch()
-    complains(tmp_path / "zero.gpkg", "is empty: deliver it again")
+    complains(tmp_path / "zero.gpkg", "is empty. Deliver it again")
     (tmp_path / "text.gpkg").write_text("no database")
     complains(tmp_path / "text.gpkg", r"cannot be read .* one of \.shp, \.gpkg, .* or a \.zip of them")
     (tmp_path / "text.parquet").write_text("no parquet")
@@ -274,15 +277,16 @@ def test_broken_files(tmp_path: Path) -> None:
     shapefile = write(tmp_path / "parcels.shp", boxes(), driver="ESRI Shapefile")
     archive = zipped(tmp_path / "parcels.zip", *parts(shapefile))
     (tmp_path / "cut.zip").write_bytes(archive.read_bytes()[:-200])
-    complains(tmp_path / "cut.zip", "is not a whole zip archive.*deliver it again")
+    complains(tmp_path / "cut.zip", "is not a whole zip archive.*Deliver it again")
     bad = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as whole_archive:
         start = whole_archive.getinfo("parcels.shp").header_offset + 60
     bad[start : start + 4] = b"\x00\x00\x00\x00"
     (tmp_path / "bad.zip").write_bytes(bad)
-    complains(tmp_path / "bad.zip", "deliver it again")
+    complains(tmp_path / "bad.zip", "Deliver it again")
     complains(
-        zipped(tmp_path / "empty.zip", tmp_path / "text.parquet", folder="__MACOSX/"), "holds none of .shp"
+        zipped(tmp_path / "empty.zip", tmp_path / "text.parquet", folder="__MACOSX/"),
+        "holds no parcels file. Put one of .shp",
     )
 
     for suffix in (".shx", ".dbf"):
@@ -299,10 +303,10 @@ def test_broken_files(tmp_path: Path) -> None:
 def test_files_without_polygons(tmp_path: Path) -> None:
     points = write(tmp_path / "points.gpkg", [shapely.Point(500000, 6000000)], geometry_type="Point")
     with pytest.raises(
-        UserError, match=r"holds no polygons \(parcels \(Point, 1 feature\)\): name a file of parcels"
+        UserError, match=r"holds no polygons \(parcels \(Point, 1 feature\)\)\. Name a file of parcels"
     ):
         read(points)
-    with pytest.raises(UserError, match=r"layer 'parcels' of .* holds no polygons"):
+    with pytest.raises(UserError, match=r"Layer 'parcels' of .* holds no polygons"):
         read(points, layer="parcels")
     with pytest.raises(UserError, match="holds no polygons"):
         read(write(tmp_path / "any.gpkg", [shapely.Point(500000, 6000000)], geometry_type="Unknown"))
@@ -314,8 +318,9 @@ def test_an_empty_layer_and_a_table_beside_the_parcels_do_not_disturb(tmp_path: 
     path = write(tmp_path / "layers.gpkg", boxes())
     write(path, [], layer="nothing", append=False)
     write(path, [shapely.Point(500000, 6000000)], layer="wells", geometry_type="Point")
-    assert [layer.name for layer in layers(path)] == ["parcels", "nothing", "wells"]
-    assert read(path).layer.name == "parcels"
+    with opened(path) as datasets:
+        assert [layer.name for layer in layers(datasets)] == ["parcels", "nothing", "wells"]
+    assert read(path).layers[0].name == "parcels"
 
 
 def test_inspect_tells_what_there_is_and_fails_where_it_cannot_be_used(
@@ -333,7 +338,7 @@ def test_inspect_tells_what_there_is_and_fails_where_it_cannot_be_used(
     told, problem = inspect()
     assert told.splitlines()[1].split() == ["parcels", "Point", "1"]
     assert problem == (
-        f"cbmctl: {points} holds no polygons (parcels (Point, 1 feature)): name a file of parcels\n"
+        f"cbmctl: {points} holds no polygons (parcels (Point, 1 feature)). Name a file of parcels.\n"
     )
     told, again = inspect("--json")
     looked = json.loads(told)

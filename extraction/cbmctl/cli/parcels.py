@@ -15,10 +15,11 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels.check import KINDS, check
 from cbmctl.parcels.columns import plan
-from cbmctl.parcels.layers import layers
-from cbmctl.parcels.load import Loaded, Options, load
+from cbmctl.parcels.delivery import Dataset, opened, shown
+from cbmctl.parcels.layers import choose, layers
+from cbmctl.parcels.load import Loaded, Options, load, names
 from cbmctl.parcels.rasterise import RasterTable, rasterise
-from cbmctl.parcels.source import read
+from cbmctl.parcels.source import read_layers
 
 SHOWN = 5
 MEANING = {  # said of one as of many
@@ -45,7 +46,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--where", help="Take only features that meet this SQL condition."),
         click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
         click.option("--encoding", help="Character set of a shapefile, where it is not found out right."),
-        click.option("--layer", help="The layer with the parcels, where there are several."),
+        click.option(
+            "--layer",
+            help="The layer with the parcels if there are several; a pattern such as 'Culturas_*' takes all"
+            " that it fits.",
+        ),
     ):
         command = option(command)
     return command
@@ -56,28 +61,49 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     short_help="Say what is in a file and what is wrong with it.",
     epilog="\b\nExample:\n  cbmctl parcels inspect gsaa_2021.gpkg --layer parcels",
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @reading_options
 @pass_context
 def inspect_command(
-    context: Context, /, file: Path, attributes: tuple[str, ...], **chosen: str | None
+    context: Context, /, files: tuple[Path, ...], attributes: tuple[str, ...], **chosen: str | None
 ) -> None:
-    """Say what is in FILE and what is wrong with it; needs no database."""
-    found = layers(file, chosen["encoding"])
+    """Say what is in a delivery and what is wrong with it; needs no database.
+
+    FILE is a parcels file, an archive or a folder; several are read as one set.
+    """
+    with opened(files) as datasets:
+        _inspect(context, files, datasets, attributes or None, **chosen)
+
+
+def _inspect(
+    context: Context,
+    files: tuple[Path, ...],
+    datasets: list[Dataset],
+    attributes: tuple[str, ...] | None,
+    *,
+    layer: str | None,
+    encoding: str | None,
+    crs: str | None,
+    where: str | None,
+) -> None:
+    name = shown(files)
+    found = layers(datasets, encoding)
     listed = [
-        {key: value for key, value in asdict(layer).items() if key not in ("dataset", "member")}
+        {key: value for key, value in vars(layer).items() if key != "dataset"} | {"label": layer.label}
         for layer in found
     ]
-    lines = [table(["layer", "geometry", "features"], [[x.name, x.geometry, x.features] for x in found]), ""]
+    several = len(datasets) > 1
+    rows = [[x.label if several else x.name, x.geometry, x.features] for x in found]
+    lines = [table(["layer", "geometry", "features"], rows), ""]
     data: dict[str, Any] = {
         "changed": False,
-        "file": str(file),
+        "file": name,
         "layers": listed,
         "parcels": None,
         "problem": None,
     }
     try:
-        parcels = read(file, attributes=attributes or None, **chosen)
+        parcels = read_layers(name, choose(found, name, layer), crs=crs, where=where, attributes=attributes)
     except UserError as error:
         # which layer, or which coordinate system, is what one inspects a file for
         data["problem"] = str(error)
@@ -86,24 +112,28 @@ def inspect_command(
     with context.output.progress("checking", len(parcels)) as advance:
         findings = check(parcels, advance)
     columns = plan(parcels.attributes.schema)
+    layer_names = ", ".join(x.label if several else x.name for x in parcels.layers)
+    encodings = ", ".join(dict.fromkeys(x.encoding for x in parcels.layers))
     data["parcels"] = {
-        "layer": parcels.layer.name,
+        "layer": layer_names,
         "features": len(parcels),
         "loadable": findings.parcels,
         "srid": parcels.srid,
         "crs": parcels.crs,
-        "encoding": parcels.layer.encoding,
+        "encoding": encodings,
         "columns": [asdict(column) for column in columns],
         "findings": findings.as_json(),
+        "notes": list(parcels.notes),
     }
     context.output.result(
         data,
         *lines,
-        f"{parcels.layer.name}: {counted(len(parcels), 'feature')}, {findings.parcels} to load",
-        f"EPSG:{parcels.srid} ({parcels.crs}), characters in {parcels.layer.encoding}",
+        f"{layer_names}: {counted(len(parcels), 'feature')}, {findings.parcels} to load",
+        f"EPSG:{parcels.srid} ({parcels.crs}), characters in {encodings}",
         "",
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
+        *parcels.notes,
         *(_findings(findings.as_json()) or ["Nothing is wrong with the geometries."]),
     )
 
@@ -112,9 +142,10 @@ def inspect_command(
     "load",
     short_help="Load a file into the parcel table.",
     epilog="\b\nExamples:\n  cbmctl parcels load gsaa_2021.zip\n"
-    "  cbmctl parcels load Continente.gpkg --layer Culturas_Aveiro",
+    "  cbmctl parcels load Continente.gpkg --layer 'Culturas_*'\n"
+    "  cbmctl parcels load R11.shp R24.shp",
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @reading_options
 @click.option(
     "--drop-statistics", is_flag=True, help="Give up statistics computed with the parcels of before."
@@ -124,7 +155,7 @@ def inspect_command(
 def load_command(
     context: Context,
     /,
-    file: Path,
+    files: tuple[Path, ...],
     attributes: tuple[str, ...],
     drop_statistics: bool,
     check_only: bool,
@@ -132,8 +163,9 @@ def load_command(
 ) -> None:
     """Load FILE into the parcel table of the configuration; the same file again changes nothing.
 
-    Shapefile, GeoPackage, GML or GeoParquet, also zipped. A changed file replaces the parcels in one
-    transaction, but not while statistics refer to them.
+    FILE is a shapefile, GeoPackage, GML, GeoParquet, FileGDB and the like, a .zip or a folder of them.
+    Several files, or layers that --layer names by a pattern, are loaded as one set if they have the same
+    columns. A changed file replaces the parcels in one transaction, but not while statistics refer to them.
     """
     config, output = context.config, context.output
     options = Options(attributes=attributes or None, **chosen)
@@ -141,13 +173,14 @@ def load_command(
         done = load(
             conn,
             config.tables,
-            file,
+            files,
             options,
             drop_statistics=drop_statistics,
             check_only=check_only,
             progress=partial(_bar, output, bars, "loading"),
         )
     told = [
+        *done.notes,
         *_findings(done.findings),
         *_renamed(done),
         *(done.superseded.sentences() if done.superseded else []),
@@ -157,7 +190,7 @@ def load_command(
     state = ("would be loaded" if check_only else "are loaded") if done.changed else "are there already"
     output.result(
         asdict(done) | {"columns": [asdict(column) for column in done.columns]},
-        f"{done.parcels} parcels of {file.name} {state} in {done.table}, EPSG:{done.srid}.",
+        f"{done.parcels} parcels of {names(files)} {state} in {done.table}, EPSG:{done.srid}.",
     )
 
 

@@ -19,7 +19,7 @@ import shapely
 
 from cbmctl.parcels.crs import Metres
 from cbmctl.parcels.layers import wkb_type
-from cbmctl.parcels.source import ParcelTable, parse, sample_points
+from cbmctl.parcels.table import ParcelTable, parse, sample_points
 
 PIXEL_M = 10.0
 POLYGON, MULTIPOLYGON = 3, 6

@@ -17,7 +17,7 @@ MARGIN_DEGREES = 2.0
 TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
 
-def resolve(definition: str | None, path: Path, override: str | None = None) -> tuple[int, str]:
+def resolve(definition: str | None, path: Path | str, override: str | None = None) -> tuple[int, str]:
     """The EPSG code and its name.
 
     Heights are left out, a compound system counts by its horizontal part, a bound one by its source. The
@@ -82,7 +82,7 @@ def _horizontal(crs: CRS) -> CRS:
     return crs.to_2d()
 
 
-def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path) -> None:
+def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path | str) -> None:
     """Refuse coordinates that cannot be in their coordinate system: a wrong code or swapped axes.
 
     Args:

@@ -1,17 +1,15 @@
 """GeoParquet through pyarrow, because GDAL's wheels come without their Parquet driver."""
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cbmctl.errors import UserError
 
-SUFFIXES = (".parquet", ".geoparquet")
 POLYGONS = {"Polygon", "MultiPolygon", "Polygon Z", "MultiPolygon Z", "GeometryCollection"}
 
 
@@ -32,18 +30,17 @@ class GeoParquet:
         return not self.types or bool(POLYGONS.intersection(self.types))
 
 
-def describe(path: Path, member: str | None = None) -> GeoParquet:
-    """Read the metadata of a file, or of a member of a zip archive.
+def describe(file: Path, path: str) -> GeoParquet:
+    """Read the metadata of a file, which messages call `path`.
 
     Raises:
         UserError: not Parquet, not GeoParquet, or its geometry is not stored as WKB.
     """
-    with _open(path, member) as file:
-        try:
-            parquet = pq.ParquetFile(file)
-        except pa.ArrowException as error:
-            raise UserError(f"{path} is not a readable Parquet file ({error}): deliver it again") from error
-        schema, features = parquet.schema_arrow, parquet.metadata.num_rows
+    try:
+        with pq.ParquetFile(file) as parquet:
+            schema, features = parquet.schema_arrow, parquet.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable Parquet file ({error}): deliver it again") from error
     geo = _geo(schema, path)
     name = geo["primary_column"]
     column = geo["columns"][name]
@@ -68,26 +65,18 @@ def describe(path: Path, member: str | None = None) -> GeoParquet:
     )
 
 
-def read(path: Path, member: str | None, described: GeoParquet) -> tuple[pa.Table, pa.ChunkedArray]:
+def read(file: Path, path: str, described: GeoParquet) -> tuple[pa.Table, pa.ChunkedArray]:
     """The attributes and the WKB geometries, both in file order."""
     columns = [name for name, _ in described.fields]
-    with _open(path, member) as file:
-        try:
-            table = pq.read_table(file, columns=[*columns, described.geometry])
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path} breaks off or is damaged ({error}): deliver it again") from error
+    try:
+        with pq.ParquetFile(file) as parquet:
+            table = parquet.read(columns=[*columns, described.geometry])
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} breaks off or is damaged ({error}): deliver it again") from error
     return table.select(columns).replace_schema_metadata(), table[described.geometry].cast(pa.binary())
 
 
-def _open(path: Path, member: str | None) -> IO[bytes]:
-    if member is None:
-        return path.open("rb")
-    # seeking in a deflated member starts over each time: unpacked once, it is read at random
-    with zipfile.ZipFile(path) as archive:
-        return pa.BufferReader(archive.read(member))  # type: ignore[no-any-return]
-
-
-def _geo(schema: pa.Schema, path: Path) -> dict[str, Any]:
+def _geo(schema: pa.Schema, path: str) -> dict[str, Any]:
     try:
         geo: dict[str, Any] = json.loads((schema.metadata or {})[b"geo"])
         geo["columns"][geo["primary_column"]]

@@ -1,13 +1,13 @@
-"""What a parcels file holds: its layers as GDAL or GeoParquet's metadata describe them; which to take."""
+"""What a delivery holds: its layers as GDAL or GeoParquet's metadata describe them; which to take."""
 
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import groupby
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyogrio
@@ -15,12 +15,13 @@ import pyogrio.raw
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import geoparquet
+from cbmctl.parcels import formats, geoparquet
+from cbmctl.parcels.delivery import Dataset
 from cbmctl.parcels.encoding import check_encoding, shapefile_encoding
 
-READABLE = (".shp", ".gpkg", ".gml", ".geojson", ".fgb", *geoparquet.SUFFIXES)
 POLYGONAL = {"Polygon", "MultiPolygon", "CurvePolygon", "MultiSurface", "Surface"}
 ANYTHING = {"Unknown", "GeometryCollection"}
+CURVED = {10, 12}  # WKB: curve polygon, multi-surface
 GDAL_ERRORS = (
     DataLayerError,
     DataSourceError,
@@ -31,9 +32,7 @@ GDAL_ERRORS = (
     ValueError,
     OSError,
 )
-_FORMATS = f"{', '.join(READABLE)} or a .zip of them"
 _BYTES = re.compile(r"""\bb(['"])(.*?)\1""")  # pyogrio shows some arguments as the bytes that GDAL gets
-PROBE = 1000  # features to look at where a layer does not tell its type
 
 
 @dataclass(frozen=True)
@@ -49,53 +48,91 @@ class Layer:
     driver: str
     fields: tuple[tuple[str, str], ...]
     polygons: bool
-    dataset: str
-    member: str | None = None
+    dataset: Dataset
+
+    @property
+    def label(self) -> str:
+        """Its name with the path of its file, which tells layers of one name apart."""
+        file = PurePosixPath(self.dataset.label)
+        return str(file.with_suffix("")) if file.stem == self.name else f"{file}:{self.name}"
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return self.dataset.shown
 
 
-def layers(path: Path, encoding: str | None = None) -> list[Layer]:
-    """What is in the file.
+def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Layer]:
+    """What is in a delivery.
 
     Raises:
-        UserError: it is not there, cannot be read, or `encoding` is not a character set for it.
+        UserError: a file cannot be read, or `encoding` is not a character set for any.
     """
     if encoding and not check_encoding(encoding):
         raise UserError(
             f"--encoding {encoding} is not a character set: use UTF-8, ISO-8859-1, CP1252 or the like"
         )
-    found = [
-        layer for dataset, member in _datasets(path) for layer in _layers(path, dataset, member, encoding)
-    ]
-    if encoding and not any(layer.driver == "ESRI Shapefile" for layer in found):
+    found = [layer for dataset in datasets for layer in _layers(dataset, encoding)]
+    if encoding and not any(dataset.format is formats.SHAPEFILE for dataset in datasets):
         raise UserError(
-            f"--encoding is for shapefiles; {path} carries its own character set: leave the option out"
+            f"--encoding is for shapefiles; {datasets[0].shown} carries its own character set:"
+            " leave the option out"
         )
     return found
 
 
-def choose(found: Sequence[Layer], path: Path, name: str | None = None) -> Layer:
-    """The layer with the parcels.
+def choose(found: Sequence[Layer], path: str, name: str | None = None) -> list[Layer]:
+    """The layers with the parcels: one of each group, or all that a pattern names.
+
+    A group is a file or an archive that a person named, or a file of a folder (`Dataset.group`).
+
+    Args:
+        found: all layers.
+        path: what messages call the delivery.
+        name: of the layer (`Layer.name` or `Layer.label`); * and ? stand for any letters.
 
     Raises:
-        UserError: there is none, or several and no name; the sentence lists them with their feature counts.
+        UserError: no layer of a group fits, or several do; the sentence lists them with their feature counts.
     """
-    if name is not None:
-        named = [layer for layer in found if layer.name == name]
-        if not named:
-            raise UserError(f"{path} has no layer '{name}': use one of {_listed(found)}")
-        if not named[0].polygons:
-            raise UserError(
-                f"layer '{name}' of {path} holds no polygons: use one of {_listed(_polygons(found) or found)}"
-            )
-        return named[0]
-    candidates = [layer for layer in _polygons(found) if layer.features]
+    chosen: list[Layer] = []
+    for _, members in groupby(found, key=lambda layer: layer.dataset.group):
+        group = list(members)
+        chosen += _default(group, path) if name is None else _named(group, path, name)
+    return chosen
+
+
+def _default(group: Sequence[Layer], path: str) -> list[Layer]:
+    candidates = [layer for layer in group if layer.polygons and layer.features]
     if not candidates:
-        raise UserError(f"{path} holds no polygons ({_listed(found)}): name a file of parcels")
+        raise UserError(f"{group[0].shown} holds no polygons ({_listed(group)}). Name a file of parcels.")
     if len(candidates) > 1:
         raise UserError(
-            f"{path} has several layers with polygons: choose with --layer one of {_listed(candidates)}"
+            f"{path} has several layers with polygons: {_listed(candidates)}."
+            " Choose one with --layer, or several with a pattern, such as --layer '*'."
         )
-    return candidates[0]
+    return candidates
+
+
+def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
+    exact = [layer for layer in group if name in (layer.name, layer.label)]
+    if len(exact) > 1:
+        raise UserError(
+            f"{path} has {len(exact)} layers '{name}': {_listed(exact)}."
+            f" Choose one with --layer, or all of them with --layer '*{name}'."
+        )
+    # only * and ?: brackets are part of names
+    pattern = name.replace("[", "[[]")
+    fitting = exact or [
+        layer for layer in group if any(fnmatchcase(n, pattern) for n in (layer.name, layer.label))
+    ]
+    if not fitting:
+        raise UserError(f"{group[0].shown} has no layer '{name}'. Use one of {_listed(group)}.")
+    if not any(layer.polygons for layer in fitting):
+        others = [layer for layer in group if layer.polygons] or group
+        raise UserError(
+            f"Layer '{name}' of {group[0].shown} holds no polygons. Use one of {_listed(others)}."
+        )
+    return [layer for layer in fitting if layer.polygons]
 
 
 def wkb_type(wkb: bytes | None) -> int:
@@ -107,7 +144,7 @@ def wkb_type(wkb: bytes | None) -> int:
 
 
 @contextmanager
-def explained(path: Path, where: str | None = None, fields: Sequence[str] = ()) -> Iterator[None]:
+def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -> Iterator[None]:
     """GDAL's errors become one sentence; its warnings, which no person can act on here, stay silent.
 
     With a condition, that is what is wrong most often: it is shown beside the columns that it may name.
@@ -124,80 +161,52 @@ def explained(path: Path, where: str | None = None, fields: Sequence[str] = ()) 
                 f" {', '.join(fields) or 'columns, of which there are none'}"
             ) from error
         raise UserError(
-            f"{path} cannot be read ({reason}): check the options, and that it is one of {_FORMATS}"
+            f"{path} cannot be read ({reason}): check the options, and that it is one of {formats.LISTED}"
         ) from error
 
 
-def _polygons(found: Sequence[Layer]) -> list[Layer]:
-    return [layer for layer in found if layer.polygons]
-
-
 def _listed(found: Sequence[Layer]) -> str:
+    several = len({layer.dataset.label for layer in found}) > 1
     return (
-        ", ".join(f"{layer.name} ({layer.geometry}, {counted(layer.features, 'feature')})" for layer in found)
+        ", ".join(
+            f"{layer.label if several else layer.name}"
+            f" ({layer.geometry}, {counted(layer.features, 'feature')})"
+            for layer in found
+        )
         or "no layers"
     )
 
 
-def _datasets(path: Path) -> list[tuple[str, str | None]]:
-    """What GDAL or pyarrow can open, and the name inside the archive, if it is one."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name the parcels file in it")
-    if not path.is_file():
-        raise UserError(f"{path} is not there: check the name of the parcels file")
-    if not path.stat().st_size:
-        raise UserError(f"{path} is empty: deliver it again")
-    if path.suffix.lower() != ".zip":
-        return [(str(path), None)]
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member.filename for member in archive.infolist() if not member.is_dir()]
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{path} is not a whole zip archive ({error}): deliver it again") from error
-    if broken:
-        raise UserError(f"{path} is damaged at {broken}: deliver it again")
-    wanted = sorted(m for m in members if m.lower().endswith(READABLE) and not m.startswith("__MACOSX/"))
-    if not wanted:
-        raise UserError(f"{path} holds none of {', '.join(READABLE)}: put the parcels file into it")
-    return [(f"/vsizip/{{{path.resolve()}}}/{member}", member) for member in wanted]
-
-
-def _layers(path: Path, dataset: str, member: str | None, encoding: str | None) -> list[Layer]:
-    lower = dataset.lower()
-    if lower.endswith(geoparquet.SUFFIXES):
-        described = geoparquet.describe(path, member)
-        return [_parquet_layer(Path(member or path).stem, dataset, member, described)]
-    says, found = _shapefile(path, member) if lower.endswith(".shp") else ("UTF-8", None)
+def _layers(dataset: Dataset, encoding: str | None) -> list[Layer]:
+    if dataset.format is formats.GEOPARQUET:
+        return [_parquet_layer(dataset, geoparquet.describe(dataset.file, dataset.shown))]
+    says, found = _characters(dataset) if dataset.format is formats.SHAPEFILE else ("UTF-8", None)
     recode = encoding or found
-    with explained(path):
+    with explained(dataset.shown):
         return [
-            _gdal_layer(dataset, member, str(name), kind and str(kind), (recode or says, recode))
-            for name, kind in pyogrio.list_layers(read_only(dataset))
+            _gdal_layer(dataset, str(name), kind and str(kind), (recode or says, recode))
+            for name, kind in pyogrio.list_layers(dataset.file)
         ]
 
 
-def _parquet_layer(name: str, dataset: str, member: str | None, described: geoparquet.GeoParquet) -> Layer:
+def _parquet_layer(dataset: Dataset, described: geoparquet.GeoParquet) -> Layer:
     return Layer(
-        name=name,
+        name=dataset.file.stem,
         geometry="/".join(described.types) or "Unknown",
         features=described.features,
         crs=described.crs,
         encoding="UTF-8",
         recode=None,
-        driver="Parquet",
+        driver=formats.PARQUET,
         fields=described.fields,
         polygons=described.polygons,
         dataset=dataset,
-        member=member,
     )
 
 
-def _gdal_layer(
-    dataset: str, member: str | None, name: str, kind: str | None, characters: tuple[str, str | None]
-) -> Layer:
+def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: tuple[str, str | None]) -> Layer:
     encoding, recode = characters
-    info = pyogrio.read_info(read_only(dataset), layer=name, force_feature_count=True)
+    info = pyogrio.read_info(dataset.file, layer=name, force_feature_count=True, **dataset.format.options)
     kind = (
         (kind or "no geometry")
         .removeprefix("2.5D ")
@@ -205,7 +214,7 @@ def _gdal_layer(
         .removesuffix(" Z")
         .removesuffix(" M")
     )
-    layer = Layer(
+    return Layer(
         name=name,
         geometry=kind,
         features=int(info["features"]),
@@ -214,42 +223,28 @@ def _gdal_layer(
         recode=recode,
         driver=info["driver"],
         fields=tuple((str(f), str(t)) for f, t in zip(info["fields"], info["dtypes"], strict=True)),
-        polygons=kind in POLYGONAL,
+        polygons=kind in POLYGONAL or (kind in ANYTHING and _has_polygons(dataset, name)),
         dataset=dataset,
-        member=member,
-    )
-    if kind in ANYTHING:
-        _, _, wkb, _ = pyogrio.raw.read(read_only(dataset), layer=name, columns=[], max_features=PROBE)
-        return replace(layer, polygons=any(wkb_type(geometry) in (3, 6, 7) for geometry in wkb))
-    return layer
-
-
-def read_only(dataset: str) -> str:
-    """GDAL writes a .gfs file beside every .gml it opens, unless it cannot write there."""
-    return (
-        f"/vsisubfile/0,{Path(dataset).resolve()}"
-        if dataset.endswith(".gml") and dataset[:5] != "/vsiz"
-        else dataset
     )
 
 
-def _shapefile(path: Path, member: str | None) -> tuple[str, str | None]:
-    """Check that a shapefile is complete; what it says its character set is, and what GDAL has to be told."""
-    with ExitStack() as files:
-        archive = files.enter_context(zipfile.ZipFile(path)) if member else None
-        names = archive.namelist() if archive else [str(p) for p in path.parent.iterdir()]
-        stem = (member or str(path))[: -len(".shp")].lower()
-        parts = {n.lower()[len(stem) :]: n for n in names if n.lower().startswith(stem + ".")}
-        if missing := [suffix for suffix in (".shx", ".dbf") if suffix not in parts]:
-            raise UserError(
-                f"{member or path} lacks its {' and '.join(missing)}: a shapefile needs .shp, .shx and .dbf"
-            )
+def _has_polygons(dataset: Dataset, name: str) -> bool:
+    """Look for the first polygon in a layer of no stated type: thousands of features may have no geometry."""
+    options = dict(dataset.format.options)
+    with pyogrio.raw.open_arrow(dataset.file, layer=name, columns=[], use_pyarrow=True, **options) as stream:
+        meta, batches = stream
+        column = meta["geometry_name"] or "wkb_geometry"
+        return any(
+            wkb_type(wkb) in (3, 6, 7) or wkb_type(wkb) in CURVED
+            for batch in batches
+            for wkb in batch[column].to_pylist()
+        )
 
-        def part(suffix: str) -> IO[bytes]:
-            name = parts[suffix]
-            return files.enter_context(archive.open(name) if archive else Path(name).open("rb"))
 
-        if ".cpg" in parts:
-            return part(".cpg").read(40).decode("ascii", "replace").strip(), None
-        found = shapefile_encoding(part(".dbf"))
-        return found or "the code page of the .dbf", found
+def _characters(dataset: Dataset) -> tuple[str, str | None]:
+    """What a shapefile says its character set is, and what GDAL has to be told."""
+    if cpg := dataset.parts.get(".cpg"):
+        return cpg.read_bytes()[:40].decode("ascii", "replace").strip(), None
+    with dataset.parts[".dbf"].open("rb") as dbf:
+        found = shapefile_encoding(dbf)
+    return found or "the code page of the .dbf", found

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from hashlib import file_digest, sha256
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,10 +15,10 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import Findings, check, cleaned
 from cbmctl.parcels.columns import Column, plan, values
-from cbmctl.parcels.source import ParcelTable, read
+from cbmctl.parcels.delivery import Paths, as_paths, files_of
+from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
-
-SIDECARS = (".dbf", ".shx", ".prj", ".cpg")
+from cbmctl.parcels.table import ParcelTable
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,13 @@ class Loaded:
     findings: dict[str, list[dict[str, Any]]]
     columns: list[Column] = field(default_factory=list)
     superseded: Superseded | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load(
     conn: psycopg.Connection,
     tables: Tables,
-    path: Path,
+    paths: Paths,
     options: Options,
     *,
     drop_statistics: bool = False,
@@ -67,8 +67,8 @@ def load(
     Args:
         conn: the owner's connection, without a transaction under way.
         tables: the tables of the configuration; the parcels go to `tables.parcels`.
-        path: the file.
-        options: how to read it.
+        paths: the files, archives and folders of the delivery.
+        options: how to read them.
         drop_statistics: give up the statistics that were computed with the parcels of before.
         check_only: find out everything, change nothing.
         progress: gets the number of features, gives what to call with each number done.
@@ -77,14 +77,14 @@ def load(
         UserError: the file cannot be used, statistics or running tasks refer to the parcels of before, or
             something in the database stands in the way. Nothing is changed then.
     """
-    content = checksum(path)
+    content = checksum(paths)
     with conn.transaction():
         # one load or rasterisation at a time; everyone may read meanwhile
         conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
         if same := _same(conn, tables, content, options):
             return same
         refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
-        table = read(path, **asdict(options))
+        table = read(paths, **asdict(options))
         _know_srid(conn, table)
         advance = progress(len(table))
         if check_only:
@@ -98,32 +98,41 @@ def load(
             expect_parcels(findings, table)
             superseded = supersede(conn, tables, drop_statistics=drop_statistics)
             _swap(conn, tables)
-            loaded = {"source": path.name, "checksum": content, "options": json.dumps(options.as_json())}
+            loaded = {"source": names(paths), "checksum": content, "options": json.dumps(options.as_json())}
             _record(conn, tables, loaded, table.srid, findings)
         return Loaded(
-            True, str(tables.parcels), findings.parcels, table.srid, findings.as_json(), columns, superseded
+            True,
+            str(tables.parcels),
+            findings.parcels,
+            table.srid,
+            findings.as_json(),
+            columns,
+            superseded,
+            table.notes,
         )
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 over the file's bytes; of a shapefile, over those of its parts.
+def checksum(paths: Paths) -> str:
+    """SHA-256 over the bytes of a delivery's files; of a shapefile, over those of its parts.
 
     Raises:
-        UserError: the file is not there or cannot be read.
+        UserError: a file does not exist or cannot be read.
     """
-    parts = [path]
-    if path.suffix.lower() == ".shp":
-        parts += sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix.lower() in SIDECARS)
     total = sha256()
-    try:
-        for part in parts:
+    for part in [part for path in as_paths(paths) for part in files_of(path)]:
+        try:
             with part.open("rb") as file:
                 total.update(file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): check the name of the parcels file"
-        ) from error
+        except OSError as error:
+            raise UserError(
+                f"{part} cannot be read ({error.strerror}): check the name of the parcels file"
+            ) from error
     return total.hexdigest()
+
+
+def names(paths: Paths) -> str:
+    """What the files of a delivery are called, without their folders."""
+    return ", ".join(path.name for path in as_paths(paths))
 
 
 def _same(conn: psycopg.Connection, tables: Tables, content: str, options: Options) -> Loaded | None:
@@ -141,7 +150,7 @@ def _same(conn: psycopg.Connection, tables: Tables, content: str, options: Optio
 def _know_srid(conn: psycopg.Connection, table: ParcelTable) -> None:
     if not one(conn, query("SELECT count(*) FROM spatial_ref_sys WHERE srid = %s"), [table.srid])[0]:
         raise UserError(
-            f"PostGIS does not know EPSG:{table.srid} ({table.crs}), the coordinate system of {table.path}:"
+            f"PostGIS does not know EPSG:{table.srid} ({table.crs}), the coordinate system of {table.shown}:"
             " reproject the file, or add the code to spatial_ref_sys"
         )
 
@@ -151,7 +160,7 @@ def expect_parcels(findings: Findings, table: ParcelTable) -> None:
     if not findings.parcels:
         reasons = {f.reason for f in findings.of("refused")}
         why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "there are none"
-        raise UserError(f"{table.path} has no parcel to load ({why}): check the layer and --where")
+        raise UserError(f"{table.shown} has no parcel to load ({why}): check the layer and --where")
 
 
 def _building(tables: Tables) -> sql.Identifier:

@@ -1,56 +1,29 @@
 """Parcels files as Paying Agencies publish them, read into Arrow.
 
-Shapefile, GeoPackage and GML go through GDAL, GeoParquet through pyarrow; each may lie in a zip archive.
+GeoParquet goes through pyarrow, every other format through GDAL (`formats`); each may lie in a zip archive or
+a folder (`delivery`). Several layers of one schema become one table (`together`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 import pyogrio.raw
-import shapely
 
 from cbmctl.errors import UserError
 from cbmctl.parcels import crs as crs_codes
-from cbmctl.parcels import geoparquet
-from cbmctl.parcels.layers import Layer, choose, explained, layers, read_only, wkb_type
+from cbmctl.parcels import formats, geoparquet
+from cbmctl.parcels.delivery import Paths, opened, shown
+from cbmctl.parcels.layers import Layer, choose, explained, layers, wkb_type
+from cbmctl.parcels.table import ParcelTable, sample_points
+from cbmctl.parcels.together import together
 
 CURVES = {8, 9, 10, 11, 12, 13, 14}  # WKB codes of ISO SQL/MM, without their Z and M
-SAMPLE = 1000  # parcels to look at to see whether their coordinates can be right
-
-
-@dataclass(frozen=True)
-class ParcelTable:
-    """The parcels of one layer, in file order; feature number n (from 1) becomes ogc_fid n.
-
-    `geometry` holds WKB as the file has it (linear, maybe with Z, null where missing), `attributes` all the
-    rest.
-    """
-
-    path: Path
-    layer: Layer
-    srid: int
-    crs: str
-    attributes: pa.Table
-    geometry: pa.ChunkedArray
-
-    def __len__(self) -> int:
-        return len(self.geometry)
-
-    def batches(self, size: int = 20_000) -> Iterator[tuple[int, pa.Table, npt.NDArray[np.object_]]]:
-        """Pieces that fit in memory as Python objects: first ogc_fid, attributes, (n,) WKB bytes or None."""
-        for start in range(0, len(self), size):
-            wkb = np.array(self.geometry.slice(start, size).to_pylist(), dtype=object)
-            yield start + 1, self.attributes.slice(start, size), wkb
 
 
 def read(
-    path: Path,
+    paths: Paths,
     *,
     layer: str | None = None,
     encoding: str | None = None,
@@ -58,66 +31,70 @@ def read(
     where: str | None = None,
     attributes: Sequence[str] | None = None,
 ) -> ParcelTable:
-    """Read one polygon layer.
+    """Read the polygon layers of a delivery as one table.
 
     Args:
-        path: the file.
-        layer: its name; None takes the only layer with polygons in it.
+        paths: files, archives and folders.
+        layer: the layer's name, or a pattern for several (`layers.choose`); None takes the only layer with
+            polygons in it of each file that was named.
         encoding: character set of a shapefile; None trusts .cpg and .dbf, else finds out.
         crs: the coordinate system, instead of what the file says.
         where: an SQL condition on the attributes (OGR SQL); None reads every feature.
         attributes: the columns to keep; None keeps all.
 
     Raises:
-        UserError: file, layer, character set, coordinate system, condition or column is missing or wrong.
+        UserError: a file, layer, character set, coordinate system, condition or column is missing or wrong,
+            or layers differ in their columns or coordinate systems.
     """
-    chosen = choose(layers(path, encoding), path, layer)
-    srid, name = crs_codes.resolve(chosen.crs, path, crs)
-    with explained(path, where, [name for name, _ in chosen.fields]):
-        table, geometry = (
-            _read_parquet(path, chosen, where) if chosen.driver == "Parquet" else _read_gdal(chosen, where)
+    with opened(paths) as datasets:
+        found = layers(datasets, encoding)
+        return read_layers(
+            shown(paths), choose(found, shown(paths), layer), crs=crs, where=where, attributes=attributes
         )
-    parcels = ParcelTable(
-        path, chosen, srid, name, _selected(_repaired_text(table), attributes, path), geometry
-    )
-    crs_codes.expect_inside(sample_points(parcels), srid, path)
-    return parcels
 
 
-def sample_points(table: ParcelTable) -> npt.NDArray[np.float64]:
-    """(n, 2) one point each of some parcels, spread over the file."""
-    step = max(1, len(table) // SAMPLE)
-    some = table.geometry.take(pa.array(range(0, len(table), step), pa.int64())).to_pylist()
-    corners = [shapely.get_coordinates(geometry)[:1] for geometry in parse(some)]
-    points = np.concatenate([np.empty((0, 2)), *corners])
-    return points[np.isfinite(points).all(axis=1)]
+def read_layers(
+    path: str,
+    chosen: Sequence[Layer],
+    *,
+    crs: str | None = None,
+    where: str | None = None,
+    attributes: Sequence[str] | None = None,
+) -> ParcelTable:
+    """Read the chosen layers of an opened delivery; see `read`."""
+    pieces = [_read_layer(layer, crs, where, attributes) for layer in chosen]
+    table = pieces[0] if len(pieces) == 1 else together(path, pieces)
+    crs_codes.expect_inside(sample_points(table), table.srid, path)
+    return table
 
 
-def parse(wkb: Iterable[bytes | None]) -> npt.NDArray[np.object_]:
-    """(n,) shapely geometries in two dimensions; None for what is missing, broken, or no simple feature."""
-    simple = [geometry if 1 <= wkb_type(geometry) <= 7 else None for geometry in wkb]
-    with np.errstate(invalid="ignore"):  # coordinates that are not numbers are for `check` to find
-        parsed: npt.NDArray[np.object_] = shapely.force_2d(
-            shapely.from_wkb(np.array(simple, dtype=object), on_invalid="ignore")
-        )
-    return parsed
+def _read_layer(
+    layer: Layer, crs: str | None, where: str | None, attributes: Sequence[str] | None
+) -> ParcelTable:
+    srid, name = crs_codes.resolve(layer.crs, layer.shown, crs)
+    with explained(layer.shown, where, [name for name, _ in layer.fields]):
+        reader = _read_parquet if layer.dataset.format is formats.GEOPARQUET else _read_gdal
+        table, geometry = reader(layer, where)
+    table = _selected(_repaired_text(table), attributes, layer.shown)
+    return ParcelTable(layer.shown, (layer,), srid, name, table, geometry, layer.dataset.notes)
 
 
 def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
-    dataset = read_only(layer.dataset)
-    meta, table = pyogrio.read_arrow(dataset, layer=layer.name, encoding=layer.recode, where=where)
+    file, options = layer.dataset.file, dict(layer.dataset.format.options)
+    meta, table = pyogrio.read_arrow(file, layer=layer.name, encoding=layer.recode, where=where, **options)
     name = meta["geometry_name"] or "wkb_geometry"
     geometry = table[name].cast(pa.binary())
     if any(wkb_type(wkb) in CURVES for chunk in geometry.chunks for wkb in chunk.to_pylist()):
         # the Arrow interface hands over curves as they are; this one strokes them as GDAL does elsewhere
-        _, _, wkb, _ = pyogrio.raw.read(dataset, layer=layer.name, columns=[], where=where)
+        _, _, wkb, _ = pyogrio.raw.read(file, layer=layer.name, columns=[], where=where, **options)
         geometry = pa.chunked_array([pa.array(wkb, pa.binary())])
     fields = {name for name, _ in layer.fields}
     return table.select([n for n in table.column_names if n in fields]).replace_schema_metadata(), geometry
 
 
-def _read_parquet(path: Path, layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
-    table, geometry = geoparquet.read(path, layer.member, geoparquet.describe(path, layer.member))
+def _read_parquet(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
+    file, name = layer.dataset.file, layer.shown
+    table, geometry = geoparquet.read(file, name, geoparquet.describe(file, name))
     if where is None:
         return table, geometry
     # the same OGR SQL as for every other format: a copy of the plain attributes goes through GDAL
@@ -154,7 +131,7 @@ def _repaired_text(table: pa.Table) -> pa.Table:
     return table
 
 
-def _selected(table: pa.Table, attributes: Sequence[str] | None, path: Path) -> pa.Table:
+def _selected(table: pa.Table, attributes: Sequence[str] | None, path: str) -> pa.Table:
     if attributes is None:
         return table
     if unknown := [name for name in attributes if name not in table.column_names]:

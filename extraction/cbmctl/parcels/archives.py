@@ -1,0 +1,79 @@
+"""Zip archives as they come from agencies' offices: unpacked whole, or refused with the reason."""
+
+import shutil
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from cbmctl.errors import UserError
+from cbmctl.parcels import formats
+
+ENCRYPTED = 0x1
+# zip's numbers of methods that Python cannot unpack, as their programs call them
+METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64, which Windows Explorer takes for files over 2 GB",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+}
+
+
+def unpack(archive: Path, folder: Path, shown: str) -> None:
+    """Unpack every file that a parcels file may consist of; each is compared with its checksum.
+
+    Args:
+        archive: the archive.
+        folder: where to; it is empty.
+        shown: what messages call the archive.
+
+    Raises:
+        UserError: the archive is damaged, encrypted, or packed by a method that cannot be unpacked.
+        OSError: the disk is full.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for member in packed.infolist():
+                name = _plain_name(member.filename)
+                if not member.is_dir() and not member.filename.endswith("\\") and _wanted(name):
+                    _unpack(packed, member, folder / _safe(name, shown), f"{name} in {shown}")
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{shown} is not a whole zip archive ({error}). Deliver it again.") from error
+
+
+def _plain_name(name: str) -> str:
+    """PowerShell's Compress-Archive of Windows 10 writes backslashes between folders."""
+    return name.replace("\\", "/")
+
+
+def _wanted(name: str) -> bool:
+    if formats.hidden(name):
+        return False
+    if any(formats.format_of(folder).folder for folder in PurePosixPath(name).parts[:-1]):
+        return True
+    return formats.suffix_of(name) in formats.ARCHIVES or formats.is_part(name)
+
+
+def _safe(name: str, shown: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{shown} holds a file outside its folder ({name}). Pack it again without it.")
+    return path
+
+
+def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, shown: str) -> None:
+    if member.flag_bits & ENCRYPTED:
+        raise UserError(f"{shown} is encrypted. Unpack it with its password, and name the unpacked file.")
+    if target.exists():
+        raise UserError(f"{shown} occurs twice. Pack the archive again.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with packed.open(member) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+    except NotImplementedError as error:
+        method = METHODS.get(member.compress_type, f"method {member.compress_type}")
+        raise UserError(
+            f"{shown} is compressed with {method}. This is not supported. Unpack it, and name the"
+            " unpacked file or its folder, or pack it again with the method Deflate."
+        ) from error

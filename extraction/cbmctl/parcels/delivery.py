@@ -1,0 +1,222 @@
+"""A delivery: the files, folders and archives that a person names, as datasets that GDAL can open.
+
+GDAL never opens the operator's file where it lies. It gets a view in a temporary folder: links with uniform
+names, so that a companion whose name differs in case is found, an index that is out of date is not, and
+nothing is written beside the file. Archives are unpacked there.
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cbmctl.errors import UserError
+from cbmctl.parcels import formats
+from cbmctl.parcels.archives import unpack
+from cbmctl.parcels.formats import ARCHIVES, Format
+
+Paths = Path | Sequence[Path]
+PREFIX = "cbmctl-parcels-"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One file of a delivery, with its companions.
+
+    Attributes:
+        shown: what messages call it.
+        label: its path within the folder or archive; the file's name if it was named itself.
+        group: number of the choice it belongs to: one layer is taken of each group, unless a pattern says
+            more. A file or an archive that was named is a group, so is each file of a folder.
+        file: what to open, in the view.
+        format: its format.
+        parts: the files of the view by suffix in lower case.
+        notes: what the operator should know about it.
+    """
+
+    shown: str
+    label: str
+    group: int
+    file: Path
+    format: Format
+    parts: dict[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def as_paths(paths: Paths) -> tuple[Path, ...]:
+    """One path or several, as several."""
+    return (paths,) if isinstance(paths, Path) else tuple(paths)
+
+
+def shown(paths: Paths) -> str:
+    """What messages call the whole delivery."""
+    return ", ".join(str(path) for path in as_paths(paths))
+
+
+@contextmanager
+def opened(paths: Paths) -> Iterator[list[Dataset]]:
+    """The datasets of a delivery, as long as the context lasts; TMPDIR says where archives are unpacked.
+
+    Raises:
+        UserError: a path does not exist, is empty, damaged, or holds nothing that can be read.
+    """
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        named = as_paths(paths)
+        above = Path(os.path.commonpath([path.absolute().parent for path in named]))
+        view = _View(Path(folder))
+        for path in named:
+            # an archive that is alone need not be named in the labels of its files
+            alone = len(named) == 1
+            view.add(path, "" if alone else str(path.absolute().relative_to(above)))
+        yield view.datasets
+
+
+class _View:
+    """The temporary folder, filled path by path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.datasets: list[Dataset] = []
+        self._groups = 0
+
+    def add(self, path: Path, label: str) -> None:
+        """Add what a person named: a file, an archive or a folder."""
+        if not path.exists():
+            raise UserError(f"{path} does not exist. Correct the name of the parcels file.")
+        if path.is_dir() and not formats.format_of(path.name).folder:
+            found = candidates(path)
+            if not found:
+                raise UserError(f"{path} holds no parcels file. Put one of {formats.LISTED} into it.")
+            for file in found:
+                self._groups += 1
+                self._any(file, str(label / file.relative_to(path)), str(file), self._groups)
+        else:
+            self._groups += 1
+            self._any(path, label, str(path), self._groups)
+
+    def _any(self, file: Path, label: str, shown: str, group: int) -> None:
+        kind = formats.format_of(file.name)
+        if (kind.folder and not file.is_dir()) or (not kind.folder and not file.is_file()):
+            raise UserError(f"{shown} is not a {'folder' if kind.folder else 'file'}. Name the parcels file.")
+        if file.is_file() and not file.stat().st_size:
+            raise UserError(f"{shown} is empty. Deliver it again.")
+        if formats.suffix_of(file.name) in ARCHIVES:
+            self._archive(file, label, shown, group)
+        else:
+            self._dataset(file, label or file.name, shown, group)
+
+    def _archive(self, file: Path, label: str, shown: str, group: int) -> None:
+        folder = self._new_folder()
+        with disk_space(shown):
+            unpack(file, folder, shown)
+        found = candidates(folder)
+        if not found:
+            raise UserError(
+                f"{shown} holds no parcels file. Put one of {', '.join(formats.READABLE)} into it."
+            )
+        for member in found:
+            inner = str(member.relative_to(folder))
+            self._any(member, f"{label}/{inner}" if label else inner, f"{inner} in {shown}", group)
+
+    def _dataset(self, file: Path, label: str, shown: str, group: int) -> None:
+        kind = formats.format_of(file.name)
+        if kind.folder:
+            parts = {formats.suffix_of(file.name): file}
+        else:
+            names = [other.name for other in file.parent.iterdir() if other.is_file()]
+            parts = {s: file.parent / n for s, n in formats.belonging(file.name, names).items()}
+        if missing := [suffix for suffix in kind.required if suffix not in parts]:
+            raise UserError(
+                f"{shown} lacks its {' and '.join(missing)}. A {kind.name} needs"
+                f" {', '.join((*kind.suffixes, *kind.required))}. Deliver all of them."
+            )
+        folder, notes = self._new_folder(), []
+        stem = file.name[: len(file.name) - len(formats.suffix_of(file.name))]
+        view = {suffix: folder / f"{stem}{suffix}" for suffix in parts}
+        first = view[formats.suffix_of(file.name)]
+        if kind is formats.GEOPACKAGE and (len(parts) > 1 or in_wal_mode(file)):
+            with disk_space(shown):
+                _copy_database({view[suffix]: part for suffix, part in parts.items()}, first, shown)
+            view = {suffix: part for suffix, part in view.items() if part == first}
+            if f"{formats.suffix_of(file.name)}-wal" not in parts:
+                notes.append(
+                    f"{shown} was written in WAL mode and has no file {file.name}-wal beside it."
+                    " If there was one, its changes are missing: deliver both."
+                )
+        else:
+            for suffix, part in parts.items():
+                view[suffix].symlink_to(part.resolve())
+        self.datasets.append(Dataset(shown, label, group, first, kind, view, tuple(notes)))
+
+    def _new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+
+def candidates(folder: Path) -> list[Path]:
+    """The files of a folder and those below that may hold parcels, archives among them, sorted by path.
+
+    A file whose suffix other kinds of files have too (.xml, .json) counts only if there is nothing else.
+    """
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        databases = [name for name in folders if formats.format_of(name).folder]
+        folders[:] = [n for n in folders if n not in databases and not formats.hidden(n)]
+        wanted = [n for n in files if formats.is_candidate(n) and not formats.format_of(n).folder]
+        archives = [n for n in files if formats.suffix_of(n) in ARCHIVES and not formats.hidden(n)]
+        found += [Path(parent, name) for name in (*databases, *wanted, *archives)]
+    certain = [file for file in found if not formats.is_shared(file.name)]
+    return sorted(certain or found)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that belong to what a person named, each before its companions: for a checksum or a copy.
+
+    Raises:
+        UserError: the path does not exist, or two files could be the same companion.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist. Correct the name of the parcels file.")
+    inside = path.is_dir() and not formats.format_of(path.name).folder
+    found: list[Path] = []
+    for file in candidates(path) if inside else [path]:
+        if file.is_dir():
+            found += sorted(part for part in file.rglob("*") if part.is_file())
+        else:
+            names = [other.name for other in file.parent.iterdir() if other.is_file()]
+            parts = formats.belonging(file.name, names).values()
+            found += [file, *sorted(file.parent / name for name in parts if name != file.name)]
+    return found
+
+
+def in_wal_mode(database: Path) -> bool:
+    """Whether SQLite keeps changes of this file in a -wal beside it (bytes 18 and 19 of its header)."""
+    with database.open("rb") as file:
+        header = file.read(20)
+    return header[:15] == b"SQLite format 3" and header[18:20] == b"\x02\x02"
+
+
+def _copy_database(copies: dict[Path, Path], database: Path, shown: str) -> None:
+    """Copy a database with what is attached to it, and bring the copy to rest: one file with all changes."""
+    for copy, original in copies.items():
+        shutil.copyfile(original, copy)
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except sqlite3.Error as error:
+        raise UserError(f"{shown} is damaged ({error}). Deliver it again.") from error
+
+
+@contextmanager
+def disk_space(shown: str) -> Iterator[None]:
+    """Turn a full temporary folder into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{shown} cannot be unpacked or copied to {tempfile.gettempdir()} ({error.strerror})."
+            " Free disk space there, or set TMPDIR to a folder with more."
+        ) from error

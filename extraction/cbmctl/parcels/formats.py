@@ -1,0 +1,140 @@
+"""The formats of parcels files: which files belong to one, and the options that GDAL needs to read it whole.
+
+This is the one list. The reader, zip archives and the Ansible role that copies the files all use it, so this
+module needs nothing but Python itself.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from cbmctl.errors import UserError
+
+PARQUET = "Parquet"  # read by pyarrow: GDAL's wheels come without this driver
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: suffixes in lower case, compared without regard to case.
+
+    Attributes:
+        name: for messages.
+        driver: GDAL's name of it; "" lets GDAL decide.
+        suffixes: of the file that a person names.
+        companions: suffixes of the files beside it that have the same stem and hold part of the data
+            (`.gpkg-wal` has changes that SQLite has not written into the file itself yet).
+        required: the companions without which the data are not whole.
+        folder: whether the "file" is a folder.
+        shared: suffixes that other kinds of files have as well. Such a file counts only if it is named, or
+            if nothing else in a folder or an archive can hold parcels.
+        options: GDAL's open options.
+    """
+
+    name: str
+    driver: str
+    suffixes: tuple[str, ...]
+    companions: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    folder: bool = False
+    shared: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+SHAPEFILE = Format(
+    "shapefile",
+    "ESRI Shapefile",
+    (".shp",),
+    # indexes (.qix, .sbn, .ind …) are left out on purpose: GDAL would believe one that is out of date
+    companions=(".shx", ".dbf", ".prj", ".cpg"),
+    required=(".shx", ".dbf"),
+)
+GEOPACKAGE = Format("GeoPackage", "GPKG", (".gpkg",), companions=(".gpkg-wal", ".gpkg-journal"))
+GML = Format(
+    "GML",
+    "GML",
+    (".gml", ".xml"),
+    companions=(".xsd",),
+    shared=(".xml",),
+    # with an .xsd GDAL takes the coordinate system from the collection only, unless it is told to search
+    options={"FORCE_SRS_DETECTION": "YES", "DOWNLOAD_SCHEMA": "NO"},
+)
+GEOJSON = Format("GeoJSON", "GeoJSON", (".geojson", ".json"), shared=(".json",))
+FLATGEOBUF = Format("FlatGeobuf", "FlatGeobuf", (".fgb",))
+GEOPARQUET = Format("GeoParquet", PARQUET, (".parquet", ".geoparquet"))
+FILE_GDB = Format("FileGDB", "OpenFileGDB", (".gdb",), folder=True)
+MAPINFO = Format(
+    "MapInfo", "MapInfo File", (".tab", ".mif"), companions=(".dat", ".map", ".id", ".ind", ".mid", ".cpg")
+)
+FORMATS = (SHAPEFILE, GEOPACKAGE, GML, GEOJSON, FLATGEOBUF, GEOPARQUET, FILE_GDB, MAPINFO)
+OTHER = Format("another format of GDAL", "", ())
+
+ARCHIVES = (".zip", ".shz")
+READABLE = tuple(s for f in FORMATS for s in f.suffixes if s not in f.shared)
+LISTED = f"{', '.join(READABLE)} or a .zip of them"
+
+
+def suffix_of(name: str) -> str:
+    """The suffix in lower case; "" where there is none."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def format_of(name: str) -> Format:
+    """The format that a file's name promises; OTHER if it is not one of ours."""
+    return next((f for f in FORMATS if suffix_of(name) in f.suffixes), OTHER)
+
+
+def hidden(name: str) -> bool:
+    """Whether a path leads to what a system keeps for itself: dot files, and what a Mac adds to archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def is_candidate(name: str) -> bool:
+    """Whether a file of this name may hold parcels."""
+    return not hidden(name) and format_of(name) is not OTHER
+
+
+def is_shared(name: str) -> bool:
+    """Whether other kinds of files have this suffix too."""
+    return suffix_of(name) in format_of(name).shared
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name may hold parcels, or be a companion of one that does."""
+    return any(suffix_of(name) in (*f.suffixes, *f.companions) for f in FORMATS)
+
+
+def belonging(name: str, names: Iterable[str]) -> dict[str, str]:
+    """The files that belong to one, the file itself among them, by suffix in lower case.
+
+    A companion has the stem of the file, without regard to case, and a suffix that its format knows. Of two
+    such files, the one whose stem is spelt like the file's counts.
+
+    Args:
+        name: the file.
+        names: all files beside it, or in the same archive, in the same notation.
+
+    Raises:
+        UserError: two files could be the same companion.
+    """
+    kind = format_of(name)
+    own, stem = suffix_of(name), name[: len(name) - len(suffix_of(name))]
+    found: dict[str, list[str]] = defaultdict(list)
+    # a format that we do not know may need any file of its stem
+    wanted = None if kind is OTHER and own not in ARCHIVES else kind.companions
+    for other in names:
+        suffix = suffix_of(other)
+        if other == name or not suffix or suffix in kind.suffixes:
+            continue  # itself, or another file of the same kind
+        if other[: -len(suffix)].lower() == stem.lower() and (wanted is None or suffix in wanted):
+            found[suffix].append(other)
+    chosen = {own: name}
+    for suffix, candidates in found.items():
+        same_stem = [c for c in candidates if c.startswith(stem)] or candidates
+        if len(same_stem) > 1:
+            raise UserError(
+                f"{name}: {' and '.join(sorted(same_stem))} could both belong to it."
+                " Keep the right one, and deliver it again."
+            )
+        chosen[suffix] = same_stem[0]
+    return chosen

@@ -1,0 +1,60 @@
+"""The parcels of a delivery in memory: attributes as Arrow, geometries as WKB."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import shapely
+
+from cbmctl.parcels.layers import Layer, wkb_type
+
+SAMPLE = 1000  # parcels to look at to see whether their coordinates can be right
+SOURCE_COLUMN = "source_layer"
+
+
+@dataclass(frozen=True)
+class ParcelTable:
+    """The parcels of one or more layers, in file order; feature number n (from 1) becomes ogc_fid n.
+
+    `geometry` holds WKB as the file has it (linear, maybe with Z, null where missing), `attributes` all the
+    rest. With several layers, the last attribute (`SOURCE_COLUMN`) says which one a parcel is from.
+    `shown` is what messages call the delivery; `notes` are sentences for the operator about how it was read.
+    """
+
+    shown: str
+    layers: tuple[Layer, ...]
+    srid: int
+    crs: str
+    attributes: pa.Table
+    geometry: pa.ChunkedArray
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.geometry)
+
+    def batches(self, size: int = 20_000) -> Iterator[tuple[int, pa.Table, npt.NDArray[np.object_]]]:
+        """Pieces that fit in memory as Python objects: first ogc_fid, attributes, (n,) WKB bytes or None."""
+        for start in range(0, len(self), size):
+            wkb = np.array(self.geometry.slice(start, size).to_pylist(), dtype=object)
+            yield start + 1, self.attributes.slice(start, size), wkb
+
+
+def sample_points(table: ParcelTable) -> npt.NDArray[np.float64]:
+    """(n, 2) one point each of some parcels, spread over the file."""
+    step = max(1, len(table) // SAMPLE)
+    some = table.geometry.take(pa.array(range(0, len(table), step), pa.int64())).to_pylist()
+    corners = [shapely.get_coordinates(geometry)[:1] for geometry in parse(some)]
+    points = np.concatenate([np.empty((0, 2)), *corners])
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def parse(wkb: Iterable[bytes | None]) -> npt.NDArray[np.object_]:
+    """(n,) shapely geometries in two dimensions; None for what is missing, broken, or no simple feature."""
+    simple = [geometry if 1 <= wkb_type(geometry) <= 7 else None for geometry in wkb]
+    with np.errstate(invalid="ignore"):  # coordinates that are not numbers are for `check` to find
+        parsed: npt.NDArray[np.object_] = shapely.force_2d(
+            shapely.from_wkb(np.array(simple, dtype=object), on_invalid="ignore")
+        )
+    return parsed
