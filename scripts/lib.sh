@@ -1,5 +1,8 @@
 # shellcheck shell=bash
-# Messages of the set-up scripts; sourced by them.
+# What the scripts share; sourced by them.
+
+# Debian keeps losetup and other administrators' commands off an ordinary user's PATH.
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -10,6 +13,15 @@ die() {
   exit 1
 }
 
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  else
+    command -v sudo >/dev/null || die "'$*' needs root, and sudo is missing." "su -c '$*'"
+    sudo "$@"
+  fi
+}
+
 os_release() { (. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") || printf unknown; }
 
 # install PACKAGE...: Debian packages, without a question; waits for another apt to finish
@@ -17,9 +29,9 @@ install_packages() {
   local by_hand="apt-get update && apt-get install $*"
   command -v apt-get >/dev/null || die "This machine has no apt-get, so $* cannot be installed from here." "install by other means: $*"
   say "Installing Debian packages: $*"
-  export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
-  apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 || say "apt-get update failed; trying with the lists that are there."
-  apt-get -qq -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >/dev/null ||
+  local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -qq -o DPkg::Lock::Timeout=300)
+  as_root "${apt[@]}" update >&2 || say "apt-get update failed; trying with the existing package lists."
+  as_root "${apt[@]}" install --no-install-recommends "$@" >/dev/null ||
     die "The Debian packages $* could not be installed." "$by_hand"
 }
 

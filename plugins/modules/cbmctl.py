@@ -27,6 +27,12 @@ options:
     description: Whether the command can change anything, so that it knows C(--check).
     type: bool
     default: true
+  text:
+    description:
+      - Return the lines that the command prints for people as C(lines), instead of C(result).
+      - Only for commands that change nothing.
+    type: bool
+    default: false
   executable:
     description: The command.
     type: path
@@ -43,8 +49,12 @@ EXAMPLES = r"""
 RETURN = r"""
 result:
   description: The JSON object that the command printed. Absent in check mode where cbmctl is not there yet.
-  returned: when the command ran
+  returned: when the command ran, and C(text) is false
   type: dict
+lines:
+  description: What the command printed for people.
+  returned: when the command ran, and C(text) is true
+  type: list
 notes:
   description: What the command said on the way, one entry a line, without its progress.
   returned: when the command ran
@@ -52,7 +62,7 @@ notes:
 """
 
 NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there cannot be predicted"
-
+MISSING = "{path} is not installed on {host}. Run playbooks/worker_image.yml first."
 
 PROGRESS = re.compile(r".*: \d+ of \d+$")
 
@@ -75,6 +85,7 @@ def main():
             "arguments": {"type": "list", "elements": "str", "required": True},
             "config": {"type": "path"},
             "mutates": {"type": "bool", "default": True},
+            "text": {"type": "bool", "default": False},
             "executable": {"type": "path", "default": "/usr/local/bin/cbmctl"},
         },
         supports_check_mode=True,
@@ -83,11 +94,13 @@ def main():
     if module.check_mode and not os.access(asked["executable"], os.X_OK):
         module.warn(NOT_YET.format(host=os.uname().nodename))
         module.exit_json(changed=False, skipped=True)
+    if not os.access(asked["executable"], os.X_OK):
+        module.fail_json(msg=MISSING.format(path=asked["executable"], host=os.uname().nodename))
 
     command = [
         asked["executable"],
         *(["--config", asked["config"]] if asked["config"] else []),
-        "--json",
+        *([] if asked["text"] else ["--json"]),
         *asked["arguments"],
     ]
     if module.check_mode and asked["mutates"]:
@@ -95,6 +108,8 @@ def main():
     code, stdout, stderr = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
     if code != 0:
         module.fail_json(msg=sentence(code, stderr), rc=code, notes=said(stderr))
+    if asked["text"]:
+        module.exit_json(changed=False, lines=stdout.splitlines(), notes=said(stderr))
     try:
         result = json.loads(stdout)
     except ValueError:

@@ -77,6 +77,19 @@ def test_check_mode_before_the_command_is_there(tmp_path: Path) -> None:
     assert "cbmctl is not on" in json.dumps(result["warnings"])
 
 
+def test_a_missing_command_is_reported_with_the_playbook_that_installs_it(tmp_path: Path) -> None:
+    result = run_module(tmp_path, None)
+    assert result["failed"] is True
+    assert f"{tmp_path}/cbmctl is not installed on" in result["msg"]
+    assert "Run playbooks/worker_image.yml first." in result["msg"]
+
+
+def test_the_text_for_people_comes_line_by_line(tmp_path: Path) -> None:
+    result = run_module(tmp_path, "echo 'tasks'; echo '  10: 3 done'", text=True, mutates=False)
+    assert (result["changed"], result["lines"]) == (False, ["tasks", "  10: 3 done"])
+    assert arguments(tmp_path) == "parcels load"
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [

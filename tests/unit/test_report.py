@@ -263,7 +263,7 @@ def test_without_matplotlib_one_sentence(
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(UserError, match="matplotlib is missing"):
+    with pytest.raises(UserError, match="matplotlib is not installed here"):
         make_report(filled.config, tmp_path)
 
 

@@ -51,8 +51,8 @@ def draw(scene: Scene) -> Drawn:
         import matplotlib as mpl  # noqa: PLC0415 - the workers' image does without it
     except ImportError as error:
         raise UserError(
-            "matplotlib is missing, so the report has no picture: run the report on the control host,"
-            " or install it with `pip install 'cbmctl[report]'`"
+            "cbmctl report: matplotlib is not installed here. The worker image does without it."
+            " Run playbooks/report.yml on the control host."
         ) from error
     with mpl.rc_context(STYLE):
         figure = _figure(scene)

@@ -1,0 +1,163 @@
+"""`./run` for an ordinary user: administrators' commands, ownership, and what `./run clean` removes."""
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SOMEBODY = 12345
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="ROOT ABSENT: ownership is untested here")
+
+
+def fake(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def set_up_host(commands: Path) -> subprocess.CompletedProcess[str]:
+    """scripts/setup-host with these commands first, on the PATH of an ordinary user of Debian."""
+    path = f"{commands}:/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
+    return subprocess.run(
+        [REPOSITORY / "scripts/setup-host"], env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+def complete_host(commands: Path) -> Path:
+    for command in ("docker", "mmdebstrap", "git", "losetup", "rsync", "ssh", "ssh-keygen", "apt-get"):
+        fake(commands / command, "exit 0")
+    fake(commands / "sudo", 'exec "$@"')
+    return commands
+
+
+def test_commands_of_administrators_are_found_on_the_path_of_an_ordinary_user() -> None:
+    found = subprocess.run(
+        ["bash", "-c", ". scripts/lib.sh; command -v losetup"],
+        cwd=REPOSITORY,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip().endswith("/losetup")
+
+
+def test_a_complete_host_needs_nothing(tmp_path: Path) -> None:
+    answer = set_up_host(complete_host(tmp_path))
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_missing_loop_device_is_reported_with_the_reason_of_losetup(tmp_path: Path) -> None:
+    commands = complete_host(tmp_path)
+    fake(commands / "losetup", "echo 'losetup: cannot find an unused loop device' >&2; exit 1")
+    answer = set_up_host(commands)
+    assert answer.returncode == 1
+    assert (
+        "No loop device is available for the lab VM's disk: losetup: cannot find an unused loop device"
+        in answer.stderr
+    )
+
+
+@needs_root
+def test_a_user_whom_the_engine_refuses_is_told_so(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "scripts", tmp_path / "scripts")
+    commands = complete_host(tmp_path / "bin")
+    # only root reaches the engine's socket; sudo is played by a variable
+    fake(commands / "docker", '[ -n "$AS_ROOT" ]')
+    fake(commands / "sudo", 'AS_ROOT=1 exec "$@"')
+    fake(commands / "id", "case $1 in -un) echo ane ;; *) echo 1000 ;; esac")
+    answer = subprocess.run(
+        [tmp_path / "scripts/setup-host"],
+        env={"PATH": f"{commands}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "User ane is not allowed to use the Docker engine." in answer.stderr
+    assert "sudo usermod -aG docker ane" in answer.stderr
+
+
+@needs_root
+def test_what_root_makes_in_a_clone_belongs_to_its_owner_also_after_a_failure(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(REPOSITORY / "scripts", clone / "scripts")
+    shutil.copy(REPOSITORY / "run", clone / "run")
+    fake(clone / "scripts/setup-host", "mkdir -p .lab/state && touch .lab/state/reader.password")
+    fake(clone / "scripts/setup-python", "mkdir -p .venv/bin && ln -s /usr/bin/python3 .venv/bin/python")
+    for path in (clone, *clone.rglob("*")):
+        os.lchown(path, SOMEBODY, SOMEBODY)
+    interpreter = Path("/usr/bin/python3")
+    before = interpreter.stat().st_uid
+
+    failed = subprocess.run([clone / "run", "unit"], capture_output=True, text=True, check=False)
+
+    assert failed.returncode == 1, "there is no image to build"
+    made = [clone / ".lab/state/reader.password", clone / ".venv/bin/python"]
+    assert {path.lstat().st_uid for path in made} == {SOMEBODY}
+    assert interpreter.stat().st_uid == before, "links are not followed"
+
+
+@pytest.fixture
+def label() -> Iterator[str]:
+    """A label of images for this test only; what is left of them is removed."""
+    if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("DOCKER ABSENT: removing images is untested here")
+    value = f"cbm.test=clean-{uuid.uuid4().hex[:8]}"
+    yield value
+    for kind, remove in (("ps --all", "rm --force"), ("images --all", "rmi --force")):
+        found = docker(*kind.split(), "--quiet", "--filter", f"label={value}").split()
+        if found:
+            docker(*remove.split(), *dict.fromkeys(found))
+
+
+def docker(*arguments: str, given: bytes | None = None) -> str:
+    done = subprocess.run(["docker", *arguments], input=given, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def stack_of_images(label: str, name: str) -> None:
+    """Three images, each built on the one before, one without a name, as the classic builder leaves them."""
+    empty = io.BytesIO()
+    tarfile.open(fileobj=empty, mode="w").close()
+    docker("import", "--change", f"LABEL {label}", "-", f"{name}:base", given=empty.getvalue())
+    for base, child in (("base", "middle"), ("middle", "top")):
+        dockerfile = f"FROM {name}:{base}\nENV STEP={child}\nENV AGAIN={child}\n".encode()
+        docker("build", "--quiet", "--tag", f"{name}:{child}", "-", given=dockerfile)
+    docker("rmi", f"{name}:middle")
+
+
+def remove(label: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [REPOSITORY / "scripts/remove-images", f"label={label}"], capture_output=True, text=True, check=False
+    )
+
+
+def test_clean_removes_images_that_are_built_on_each_other(label: str) -> None:
+    stack_of_images(label, "cbm-test-clean")
+    answer = remove(label)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""
+    assert docker("images", "--all", "--quiet", "--filter", f"label={label}") == ""
+
+
+def test_clean_reports_the_reason_of_docker_for_an_image_in_use(label: str) -> None:
+    base = os.environ.get("CBM_TEST_IMAGE")
+    if base is None:
+        pytest.skip("CBM_TEST_IMAGE ABSENT: an image in use is untested here")
+    name = "cbm-test-used:latest"
+    docker("build", "--quiet", "--tag", name, "-", given=f"FROM {base}\nLABEL {label}\n".encode())
+    docker("run", "--detach", "--entrypoint", "sleep", name, "60")
+
+    answer = remove(label)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"Image {name} is kept: conflict: unable to delete")
+    assert "running container" in answer.stderr
