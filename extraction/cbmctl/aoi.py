@@ -13,6 +13,7 @@ from shapely.geometry import shape
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.places import stray_pids
 
 # GeoJSON of before 2016 may name another system than longitude and latitude.
 LON_LAT = ("CRS84", "EPSG:4326", "EPSG::4326")
@@ -23,6 +24,14 @@ PIECES = 32
 MARGIN = 1e-4
 
 Area = shapely.Polygon | shapely.MultiPolygon
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The area around the parcels, and the `ogc_fid` of those that it leaves out, with the reasons."""
+
+    area: Area
+    left_out: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,10 @@ def from_file(path: Path) -> Area:
     return _area(geometries, path)
 
 
-def from_parcels(conn: psycopg.Connection, config: Config) -> Area:
+def from_parcels(conn: psycopg.Connection, config: Config) -> Extent:
     """The extent of the parcels, as in the manual, with sides bent so that no parcel is left outside.
+
+    Stray parcels (`parcels.places`) are left out: one of them would stretch the area over a continent.
 
     Raises:
         UserError: there are no parcels.
@@ -68,13 +79,14 @@ def from_parcels(conn: psycopg.Connection, config: Config) -> Area:
     parcels = config.tables.parcels
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
         raise UserError(f"the table {parcels} is not there: load it first with cbmctl parcels load")
+    left_out = stray_pids(conn, parcels)
     wkb = one(
         conn,
         query(
             """
             WITH extent AS (
                 SELECT ST_SetSRID(ST_Extent(wkb_geometry)::geometry, min(ST_SRID(wkb_geometry))) AS box
-                FROM {parcels}
+                FROM {parcels} WHERE ogc_fid <> ALL(%s)
             ), sides AS (
                 SELECT box, ST_XMax(box) - ST_XMin(box) AS w, ST_YMax(box) - ST_YMin(box) AS h FROM extent
             )
@@ -86,11 +98,12 @@ def from_parcels(conn: psycopg.Connection, config: Config) -> Area:
             margin=sql.Literal(MARGIN),
             pieces=sql.Literal(PIECES),
         ),
+        [list(left_out)],
     )[0]
     if wkb is None:
         raise UserError(f"the table {parcels} is empty: load it with cbmctl parcels load")
     area: Any = shapely.from_wkb(bytes(wkb))
-    return cast(Area, area)
+    return Extent(cast(Area, area), left_out)
 
 
 def set_area(

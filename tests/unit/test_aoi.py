@@ -127,8 +127,10 @@ def test_the_extent_holds_every_parcel(conn: psycopg.Connection, config: Config,
         aoi.from_parcels(conn, config)
     for name, _, _, layer in NATIONAL:
         load(conn, config.tables, testdata / "parcels/gsaa_by_country" / name, Options(layer=layer))
-        area = aoi.from_parcels(conn, config)
-        assert aoi.from_parcels(conn, config).equals_exact(area), "the same parcels have the same extent"
+        found = aoi.from_parcels(conn, config)
+        assert found.left_out == {}, name
+        area = found.area
+        assert aoi.from_parcels(conn, config).area.equals_exact(area), "the same parcels have the same extent"
         aoi.set_area(conn, config, "all", area)
         outside = conn.execute(
             "SELECT count(*) FROM parcels_2021 p, aois a"
@@ -151,7 +153,7 @@ def test_the_extent_of_a_whole_country_is_bent_as_the_earth_is(
         WHERE x IN (3200000, 4300000) OR y IN (2000000, 3100000)
         """
     )
-    aoi.set_area(conn, config, "fr", aoi.from_parcels(conn, config))
+    aoi.set_area(conn, config, "fr", aoi.from_parcels(conn, config).area)
     assert conn.execute(
         "SELECT count(*), count(*) FILTER"
         " (WHERE ST_CoveredBy(ST_Transform(p.wkb_geometry, 4326), a.wkb_geometry))"
@@ -172,6 +174,7 @@ def test_command(conn: psycopg.Connection, database: Database, config: Config, t
         "name": "zh",
         "bounds": [8.4, 47.3, 8.6, 47.5],
         "type": "Polygon",
+        "left_out": [],
     }
     said = run("aoi", "set", "zh", "--file", str(path))
     assert said.stdout == "The area zh is set: 8.4000 to 8.6000 east, 47.3000 to 47.5000 north.\n"

@@ -220,13 +220,13 @@ def test_no_coordinate_system(tmp_path: Path) -> None:
     assert read(path, crs="EPSG:25832").srid == 25832
     with pytest.raises(UserError, match="--crs utm32 cannot be understood"):
         read(path, crs="utm32")
-    with pytest.raises(UserError, match=r"outside the area of EPSG:2056.*the code is not the one"):
+    with pytest.raises(UserError, match=r"outside the area of EPSG:2056.*name the code of the coordinates"):
         read(path, crs="EPSG:2056")
 
 
 def test_swapped_axes(tmp_path: Path) -> None:
     path = write(tmp_path / "swapped.gpkg", [shapely.box(53.0, -8.0, 53.1, -7.9)], crs="EPSG:4258")
-    with pytest.raises(UserError, match=r"around x=53.* y=-.*its axes are swapped"):
+    with pytest.raises(UserError, match=r"around x=53.* y=-.*Its axes are swapped: correct the file"):
         read(path)
 
 

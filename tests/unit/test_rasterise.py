@@ -39,7 +39,7 @@ def catalogue(
 
 def prepare(conn: psycopg.Connection, config: Config, path: Path, *tiles: str) -> None:
     load(conn, config.tables, path, Options())
-    aoi.set_area(conn, config, config.args.name, aoi.from_parcels(conn, config))
+    aoi.set_area(conn, config, config.args.name, aoi.from_parcels(conn, config).area)
     catalogue(conn, *tiles)
 
 
@@ -223,7 +223,7 @@ def test_what_is_missing_is_said(conn: psycopg.Connection, config: Config, testd
         UserError, match=r"public.aois has no area 'parcels_2021': make it with cbmctl aoi set"
     ):
         rasterise(conn, config)
-    aoi.set_area(conn, config, "parcels_2021", aoi.from_parcels(conn, config))
+    aoi.set_area(conn, config, "parcels_2021", aoi.from_parcels(conn, config).area)
     with pytest.raises(
         UserError, match=r"no Sentinel-2 scene over 'parcels_2021' from 2021-01-01 to 2022-01-01"
     ):

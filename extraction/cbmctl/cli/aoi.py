@@ -7,6 +7,9 @@ import click
 from cbmctl import aoi
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.database import connect
+from cbmctl.errors import counted
+
+SHOWN = 5
 
 
 @cbmctl.group("aoi")
@@ -30,12 +33,30 @@ def set_command(context: Context, name: str, path: Path | None, from_parcels: bo
     if (path is None) != from_parcels:
         raise click.UsageError("Give either --file or --from-parcels.")
     config = context.config
-    area = aoi.from_file(path) if path else None
+    drawn = aoi.Extent(aoi.from_file(path), {}) if path else None
     with connect(config, purpose="cbmctl aoi", autocommit=True) as conn:
-        done = aoi.set_area(conn, config, name, area or aoi.from_parcels(conn, config), check_only=check)
+        extent = drawn or aoi.from_parcels(conn, config)
+        done = aoi.set_area(conn, config, name, extent.area, check_only=check)
+    if extent.left_out:
+        context.output.note(_left_out(extent.left_out))
     west, south, east, north = done.bounds
     state = ("would be set" if check else "is set") if done.changed else "is unchanged"
     context.output.result(
-        {"changed": done.changed, "name": name, "bounds": done.bounds, "type": done.kind},
+        {
+            "changed": done.changed,
+            "name": name,
+            "bounds": done.bounds,
+            "type": done.kind,
+            "left_out": [{"ogc_fid": number, "reason": reason} for number, reason in extent.left_out.items()],
+        },
         f"The area {name} {state}: {west:.4f} to {east:.4f} east, {south:.4f} to {north:.4f} north.",
+    )
+
+
+def _left_out(found: dict[int, str]) -> str:
+    some = "; ".join(f"{number} ({reason})" for number, reason in list(found.items())[:SHOWN])
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return (
+        f"{counted(len(found), 'stray parcel')} left out of the area: ogc_fid {some}{more}."
+        " If the area must include them, draw it and use --file"
     )

@@ -27,6 +27,7 @@ MEANING = {  # said of one as of many
     "repaired": "repaired",
     "duplicate": "duplicate, loaded",
     "sliver": "perhaps too thin to hold a 10 m pixel, loaded",
+    "stray": "far from all other parcels, loaded, but not in the area of interest",
 }
 
 Findings = dict[str, list[dict[str, Any]]]

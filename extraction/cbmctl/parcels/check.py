@@ -5,6 +5,7 @@
 - *duplicate*: exactly the geometry of an earlier feature, in whatever order of points; loaded all the same.
 - *sliver*: may hold no centre of a 10 m pixel: smaller than one pixel (100 m²), or narrower than 10 m. Its
   width is the short side of the rectangle with the same area and perimeter: strips are found, fields are not.
+- *stray*: lies where no other parcel of the file is (see `places`); loaded, but not in the area of interest.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,12 +20,13 @@ import shapely
 
 from cbmctl.parcels.crs import Metres
 from cbmctl.parcels.layers import wkb_type
+from cbmctl.parcels.places import bounds_in_degrees, strays
 from cbmctl.parcels.table import ParcelTable, parse, sample_points
 
 PIXEL_M = 10.0
 POLYGON, MULTIPOLYGON = 3, 6
 VALID = "Valid Geometry"
-KINDS = ("refused", "repaired", "duplicate", "sliver")
+KINDS = ("refused", "repaired", "duplicate", "sliver", "stray")
 TYPE_NAMES = {1: "point", 2: "line", 4: "multi-point", 5: "multi-line", 15: "polyhedral surface", 16: "TIN"}
 
 Geometries = npt.NDArray[np.object_]
@@ -50,10 +52,14 @@ class Clean:
 
 @dataclass
 class Findings:
-    """Everything found so far in a file, and how many of its features are good for loading."""
+    """Everything found so far in a file, and how many of its features are good for loading.
+
+    `bounds`: west, south, east and north in degrees of the parcels without the strays; None before the end.
+    """
 
     parcels: int = 0
     found: list[Finding] = field(default_factory=list)
+    bounds: tuple[float, ...] | None = None
 
     def of(self, kind: str) -> list[Finding]:
         """The findings of a kind, by ogc_fid."""
@@ -84,13 +90,17 @@ def cleaned(
     """
     metres = Metres(table.srid, sample_points(table))
     seen: dict[bytes, int] = {}
+    numbers, boxes = [np.empty(0, np.int64)], [np.empty((0, 4))]
     for first, attributes, wkb in table.batches():
         clean = _clean(wkb, first, findings)
         _report_duplicates(clean, seen, findings)
         _report_slivers(clean, metres, findings)
         findings.parcels += len(clean.rows)
+        numbers.append(clean.ogc_fid)
+        boxes.append(shapely.bounds(clean.geometry))
         yield attributes, clean
         advance(len(wkb))
+    _report_strays(np.concatenate(numbers), np.concatenate(boxes), table.srid, findings)
 
 
 def _clean(wkb: npt.NDArray[np.object_], first: int, findings: Findings) -> Clean:
@@ -153,6 +163,14 @@ def _polygonal_part(geometry: Any) -> Any:
     # members of a collection may overlap, those of a multipolygon may not
     whole: Any = together if together.is_valid else shapely.union_all(polygons)
     return whole if isinstance(whole, shapely.MultiPolygon) else shapely.MultiPolygon([whole])
+
+
+def _report_strays(
+    ogc_fid: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], srid: int, findings: Findings
+) -> None:
+    found = strays(boxes, srid)
+    findings.found += [Finding(int(ogc_fid[row]), "stray", reason) for row, reason in found.items()]
+    findings.bounds = bounds_in_degrees(boxes, found, srid)
 
 
 def _report_duplicates(clean: Clean, seen: dict[bytes, int], findings: Findings) -> None:

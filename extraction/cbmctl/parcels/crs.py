@@ -13,6 +13,8 @@ from cbmctl.errors import UserError
 SAME, SIMILAR = 70, 25
 # Coordinates so many degrees outside the area a code is made for are not in that system.
 MARGIN_DEGREES = 2.0
+# No longitude or latitude is larger.
+DEGREES = 360.0
 # Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
 TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
@@ -83,7 +85,7 @@ def _horizontal(crs: CRS) -> CRS:
 
 
 def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path | str) -> None:
-    """Refuse coordinates that cannot be in their coordinate system: a wrong code or swapped axes.
+    """Refuse coordinates that cannot be in their coordinate system: a wrong code, unit or order of axes.
 
     Args:
         points: (n, 2) x and y of a sample of parcels; half of them may be strays.
@@ -91,38 +93,73 @@ def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path | str) 
         path: the file, for the message.
 
     Raises:
-        UserError: most points lie outside the area that the code is made for.
+        UserError: most points are degrees in a system of metres or the reverse, or lie outside the area that
+            the code is made for.
     """
-    if len(points) == 0 or _inside(points, srid):
+    if len(points) == 0:
         return
-    x, y = np.median(points, axis=0)
-    hint = (
-        "its axes are swapped"
-        if _inside(points[:, ::-1], srid)
-        else "the code is not the one of these coordinates"
-    )
-    raise UserError(
-        f"{path} has parcels around x={x:.6g} y={y:.6g}, outside the area of EPSG:{srid} "
-        f"({CRS.from_epsg(srid).name}): {hint}; correct the file or name the right code with --crs"
-    )
-
-
-def _inside(points: npt.NDArray[np.float64], srid: int) -> bool:
     crs = CRS.from_epsg(srid)
+    x, y = np.median(points, axis=0)
+    there, system = f"{path} has parcels around x={x:.6g} y={y:.6g}", f"EPSG:{srid} ({crs.name})"
+    if crs.is_projected and _most(near_origin(points, crs)):
+        raise UserError(
+            f"{there}: these are degrees, but {system} is not in degrees."
+            " Name the code of the coordinates with --crs, such as --crs EPSG:4258"
+        )
+    if crs.is_geographic and not _most((np.abs(points) <= DEGREES).all(axis=1)):
+        raise UserError(
+            f"{there}: these are not degrees, but {system} is in degrees."
+            " Name the code of the coordinates with --crs, such as --crs EPSG:25832"
+        )
+    swapped = points[:, ::-1]
+    if not _most(within_area(points, crs)):
+        hint = (
+            "Its axes are swapped: correct the file"
+            if _most(within_area(swapped, crs))
+            else "Correct the file, or name the code of the coordinates with --crs"
+        )
+        raise UserError(f"{there}, outside the area of {system}. {hint}")
+
+
+def near_origin(points: npt.NDArray[np.float64], crs: CRS) -> npt.NDArray[np.bool_]:
+    """(n,) whether points are where no field is: at sea at 0° E 0° N, or degrees among metres."""
+    near: npt.NDArray[np.bool_] = (np.abs(points) <= (DEGREES if crs.is_projected else 1.0)).all(axis=1)
+    return near
+
+
+def within_area(points: npt.NDArray[np.float64], crs: CRS) -> npt.NDArray[np.bool_]:
+    """(n,) whether points lie in the area that a system is made for, or within MARGIN_DEGREES of it."""
     area = crs.area_of_use
     if area is None:
-        return True
-    to_degrees = Transformer.from_crs(crs, CRS.from_epsg(4326), always_xy=True)
-    lon, lat = to_degrees.transform(points[:, 0], points[:, 1])
+        return np.ones(len(points), bool)
+    lon, lat = _degrees(points, crs)
     east = area.east if area.west <= area.east else area.east + 360  # an area across the date line
     lon = np.where(lon < area.west - MARGIN_DEGREES, lon + 360, lon) if east != area.east else lon
-    good = (
-        (lon >= area.west - MARGIN_DEGREES)
-        & (lon <= east + MARGIN_DEGREES)
-        & (lat >= area.south - MARGIN_DEGREES)
-        & (lat <= area.north + MARGIN_DEGREES)
+    return _in_box(lon, lat, (area.west, area.south, east, area.north), MARGIN_DEGREES)
+
+
+def _in_box(
+    lon: npt.NDArray[np.float64],
+    lat: npt.NDArray[np.float64],
+    box: tuple[float, float, float, float],
+    margin: float = 0.0,
+) -> npt.NDArray[np.bool_]:
+    west, south, east, north = box
+    inside: npt.NDArray[np.bool_] = (
+        (lon >= west - margin) & (lon <= east + margin) & (lat >= south - margin) & (lat <= north + margin)
     )
-    return bool(np.mean(good) >= 0.5)
+    return inside
+
+
+def _degrees(
+    points: npt.NDArray[np.float64], crs: CRS
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(points[:, 0], points[:, 1])
+    return lon, lat
+
+
+def _most(flags: npt.NDArray[np.bool_]) -> bool:
+    return bool(np.mean(flags) >= 0.5)
 
 
 class Metres:

@@ -11,6 +11,7 @@ KINDS = {  # of findings in a parcels file, in the order of weight
     "repaired": "repaired",
     "duplicate": "declared twice",
     "sliver": "slivers (may hold no pixel)",
+    "stray": "far from all others (not in the area of interest)",
 }
 _SHOWN = 5
 _FAILURES_SHOWN = 20

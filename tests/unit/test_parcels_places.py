@@ -1,0 +1,176 @@
+"""Where parcels lie: strays are kept out of the area, degrees are no metres."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyogrio
+import pytest
+import shapely
+from click.testing import CliRunner
+
+from cbmctl import aoi
+from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
+from cbmctl.config import Config
+from cbmctl.errors import UserError
+from cbmctl.parcels.check import check
+from cbmctl.parcels.load import Options, load
+from cbmctl.parcels.places import strays
+from cbmctl.parcels.source import read
+
+from ..conftest import Database
+
+FIELD = 100.0
+REAL = ("dk_gsaa2016/marker2016_small.shp", "ch_zurich/ZH_Polygons_2020_ESCH_EPSG32632.shp")
+
+
+def boxes(*middles: tuple[float, float], size: float = FIELD) -> Any:
+    points = np.array(middles, float)
+    return np.hstack([points - size / 2, points + size / 2])
+
+
+def block(n: int = 40, x: float = 500_000, y: float = 6_200_000) -> list[tuple[float, float]]:
+    return [(x + 200 * i, y) for i in range(n)]
+
+
+def write(path: Path, geometries: list[Any], crs: str = "EPSG:25832") -> Path:
+    table = pa.table(
+        {
+            "name": [f"p{i}" for i in range(len(geometries))],
+            "geom": pa.array(shapely.to_wkb(geometries), pa.binary()),
+        }
+    )
+    pyogrio.write_arrow(
+        table, path, layer="p", driver="GPKG", geometry_name="geom", geometry_type="Unknown", crs=crs
+    )
+    return path
+
+
+def squares(*middles: tuple[float, float], size: float = FIELD) -> list[Any]:
+    return [shapely.box(*box) for box in boxes(*middles, size=size)]
+
+
+@pytest.mark.parametrize(
+    ("stray", "reason"),
+    [
+        ((0.0, 0.0), "x=0 y=0, x and y are missing, or are degrees"),
+        ((9.1, 55.1), "x=9.1 y=55.1, x and y are missing, or are degrees"),
+        ((500_000.0, 620_000.0), "outside the area of EPSG:25832"),  # a digit lost
+        ((500_000.0, 6_900_000.0), "far from all other parcels"),
+        ((1e300, 6_200_000.0), "outside the area of EPSG:25832"),
+    ],
+)
+def test_a_parcel_where_no_other_is_is_a_stray(stray: tuple[float, float], reason: str) -> None:
+    found = strays(boxes(*block(), stray), 25832)
+    assert list(found) == [40]
+    assert reason in found[40]
+
+
+def test_a_parcel_with_one_wrong_corner_is_a_stray() -> None:
+    found = strays(np.vstack([boxes(*block()), [[0, 0, 500_000, 6_200_000]]]), 25832)
+    assert list(found) == [40]
+    assert "a corner is wrong" in found[40]
+
+
+def test_strays_among_degrees_are_found() -> None:
+    degrees = [(9 + i / 100, 55.0) for i in range(40)]
+    found = strays(boxes(*degrees, *[(0.0, 0.0)] * 5, (500_000, 6_200_000), (9, 5.5), size=0.001), 4258)
+    assert sorted(found) == list(range(40, 47))
+
+
+def test_every_stray_is_found_wherever_it_lies() -> None:
+    odd = [(0.0, 0.0), (9.1, 55.1), (0.0, 0.0), (500_000.0, 0.0), (9.3, 55.2)]
+    assert sorted(strays(boxes(*odd, *block(60)), 32632)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("srid", "parts"),
+    [
+        # Denmark's code is used on Bornholm too, 3 degrees outside its area; the sea between is 130 km wide
+        (25832, [block(400), block(30, 700_000, 6_120_000), block(5, 865_000, 6_120_000)]),
+        # an archipelago is a region of its own, however far: Spain and the Canary Islands in degrees
+        (4258, [[(-5 + i / 100, 40.0) for i in range(400)], [(-15.5 + i / 100, 28.2) for i in range(20)]]),
+        # ten parcels of a large country, as in a sample
+        (3067, [[(300_000 + 20_000 * i, 6_700_000 + 110_000 * i) for i in range(10)]]),
+        (3006, [block(2), block(2, 500_000, 7_400_000)]),
+        (25832, [block(1)]),
+        (25832, [[]]),
+    ],
+)
+def test_parcels_that_a_country_may_have_are_no_strays(srid: int, parts: list[Any]) -> None:
+    size = 0.001 if srid == 4258 else FIELD
+    middles = [middle for part in parts for middle in part]
+    assert strays(boxes(*middles, size=size) if middles else np.empty((0, 4)), srid) == {}
+
+
+def test_real_parcels_have_no_strays(testdata: Path) -> None:
+    for name in REAL:
+        findings = check(read(testdata / "parcels" / name))
+        assert findings.of("stray") == [], name
+
+
+@pytest.mark.parametrize(
+    ("middle", "name"), [((0.0, 0.0), "stray.gpkg"), ((9.1, 55.1), "stray_degrees.gpkg")]
+)
+@pytest.mark.postgis
+def test_strays_are_loaded_and_reported_but_not_in_the_area(
+    conn: psycopg.Connection, config: Config, tmp_path: Path, middle: tuple[float, float], name: str
+) -> None:
+    size = 0.001 if middle[0] else FIELD
+    path = write(tmp_path / name, [*squares(*block()), *squares(middle, size=size)])
+    done = load(conn, config.tables, path, Options())
+    assert done.parcels == 41
+    assert [finding["ogc_fid"] for finding in done.findings["stray"]] == [41]
+    extent = aoi.from_parcels(conn, config)
+    assert list(extent.left_out) == [41]
+    west, south, east, north = extent.area.bounds
+    assert 8.9 < west < east < 9.3
+    assert 55.9 < south < north < 56.0
+
+
+@pytest.mark.parametrize("name", ["stray.gpkg", "stray_degrees.gpkg"])
+def test_the_reported_strays(testdata: Path, name: str) -> None:
+    findings = check(read(testdata / "reports" / name))
+    assert len(findings.of("stray")) == 1
+    assert findings.bounds
+    west, south, east, north = findings.bounds
+    assert east - west < 0.5
+    assert north - south < 0.5
+
+
+@pytest.mark.postgis
+def test_the_area_names_what_it_leaves_out(database: Database, config: Config, tmp_path: Path) -> None:
+    path = write(tmp_path / "stray.gpkg", [*squares(*block()), *squares((0, 0))])
+    with database.connect(autocommit=True) as conn:
+        load(conn, config.tables, path, Options())
+        conn.execute("DELETE FROM parcel_sets")  # also of a table that was loaded by hand
+    arguments = ["--config", str(database.config_path), "--json", "aoi", "set", "dk", "--from-parcels"]
+    result = CliRunner().invoke(cbmctl, arguments)
+    assert result.exit_code == 0, result.output
+    assert [left["ogc_fid"] for left in json.loads(result.stdout)["left_out"]] == [41]
+    assert "1 stray parcel left out of the area: ogc_fid 41 (x=0 y=0" in result.stderr
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:3035", "EPSG:2169", "EPSG:28992", "EPSG:2180"])
+@pytest.mark.parametrize("middle", [(6.1, 49.7), (49.7, 6.1)])
+def test_degrees_are_not_taken_for_metres(tmp_path: Path, crs: str, middle: tuple[float, float]) -> None:
+    x, y = middle
+    path = write(tmp_path / "d.gpkg", squares(*[(x + i / 100, y) for i in range(9)], size=0.001), crs)
+    with pytest.raises(UserError, match=r"these are degrees, but EPSG:\d+ .* is not in degrees\. Name"):
+        read(path)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4258"])
+def test_metres_are_not_taken_for_degrees(tmp_path: Path, crs: str) -> None:
+    path = write(tmp_path / "m.gpkg", squares(*block(3)), crs)
+    with pytest.raises(UserError, match=r"these are not degrees, but EPSG:\d+ .* is in degrees\. Name"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_metres_are_not_degrees(testdata: Path, name: str) -> None:
+    with pytest.raises(UserError, match="these are not degrees"):
+        read(testdata / "parcels" / name, crs="EPSG:4326")
