@@ -14,8 +14,10 @@ from pyproj import CRS
 
 from cbmctl.cli import commands, main  # noqa: F401
 from cbmctl.errors import UserError
+from cbmctl.parcels.check import cleaned
 from cbmctl.parcels.crs import resolve
 from cbmctl.parcels.delivery import opened
+from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.layers import layers
 from cbmctl.parcels.source import read
 from cbmctl.parcels.table import ParcelTable
@@ -172,7 +174,12 @@ def test_a_letter_cut_in_two_by_the_end_of_a_field(tmp_path: Path) -> None:
     path.with_suffix(".cpg").unlink()
     dbf = path.with_suffix(".dbf").read_bytes()
     path.with_suffix(".dbf").write_bytes(dbf.replace("blåæø".encode(), "blåæ".encode() + b" \xc3"))
-    assert read(path).attributes.column("crop").to_pylist() == ["blåæ ", "ærter", "grønt"]
+    table, findings = read(path), Findings()
+    crops = [row for rows, _ in cleaned(table, findings) for (row,) in rows]
+    assert crops == ["blåæ ", "ærter", "grønt"]
+    assert [f.reason for f in findings.of("changed_text")] == [
+        "crop: 'blåæ \\xc3' has bytes that are no character"
+    ]
 
 
 def test_curves_and_heights(tmp_path: Path) -> None:

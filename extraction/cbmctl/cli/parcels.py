@@ -13,22 +13,16 @@ from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels.check import KINDS, check
+from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import plan
 from cbmctl.parcels.delivery import Dataset, opened, shown
+from cbmctl.parcels.findings import KINDS, features, others
 from cbmctl.parcels.layers import choose, layers
 from cbmctl.parcels.load import Loaded, Options, load, names
 from cbmctl.parcels.rasterise import RasterTable, rasterise
 from cbmctl.parcels.source import read_layers
 
 SHOWN = 5
-MEANING = {  # said of one as of many
-    "refused": "refused, not loaded",
-    "repaired": "repaired",
-    "duplicate": "duplicate, loaded",
-    "sliver": "perhaps too thin to hold a 10 m pixel, loaded",
-    "stray": "far from all other parcels, loaded, but not in the area of interest",
-}
 
 Findings = dict[str, list[dict[str, Any]]]
 
@@ -135,7 +129,7 @@ def _inspect(
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
         *parcels.notes,
-        *(_findings(findings.as_json()) or ["Nothing is wrong with the geometries."]),
+        *(_findings(findings.as_json()) or ["Nothing is wrong with the geometries and values."]),
     )
 
 
@@ -236,11 +230,12 @@ def _bar(output: Output, bars: ExitStack, label: str, total: int) -> Callable[[i
 def _findings(findings: Findings) -> list[str]:
     """One line for each kind of finding, with the first few."""
     lines = []
-    for kind in KINDS:
+    for kind, meaning in KINDS.items():
         if found := findings.get(kind, []):
-            some = "; ".join(f"{item['ogc_fid']} ({item['reason']})" for item in found[:SHOWN])
-            more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            lines.append(f"{len(found)} {MEANING[kind]}: ogc_fid {some}{more}")
+            some = "; ".join(f"{item['ogc_fid']}{others(item)} ({item['reason']})" for item in found[:SHOWN])
+            left = features(found[SHOWN:])
+            more = f"; and {left} more" if left else ""
+            lines.append(f"{features(found)} {meaning}: ogc_fid {some}{more}")
     return lines
 
 

@@ -9,36 +9,28 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import shapely
 
 from cbmctl.parcels.crs import Metres
+from cbmctl.parcels.findings import Finding, Findings
 from cbmctl.parcels.layers import wkb_type
 from cbmctl.parcels.places import bounds_in_degrees, strays
 from cbmctl.parcels.table import ParcelTable, parse, sample_points
+from cbmctl.parcels.values import values
 
 PIXEL_M = 10.0
 POLYGON, MULTIPOLYGON = 3, 6
 VALID = "Valid Geometry"
-KINDS = ("refused", "repaired", "duplicate", "sliver", "stray")
 TYPE_NAMES = {1: "point", 2: "line", 4: "multi-point", 5: "multi-line", 15: "polyhedral surface", 16: "TIN"}
 
 Geometries = npt.NDArray[np.object_]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about one feature: its ogc_fid, the kind (see above), and why."""
-
-    ogc_fid: int
-    kind: str
-    reason: str
+Rows = Iterator[tuple[Any, ...]]  # the values of a parcel, as psycopg copies them
 
 
 @dataclass(frozen=True)
@@ -50,28 +42,8 @@ class Clean:
     geometry: Geometries
 
 
-@dataclass
-class Findings:
-    """Everything found so far in a file, and how many of its features are good for loading.
-
-    `bounds`: west, south, east and north in degrees of the parcels without the strays; None before the end.
-    """
-
-    parcels: int = 0
-    found: list[Finding] = field(default_factory=list)
-    bounds: tuple[float, ...] | None = None
-
-    def of(self, kind: str) -> list[Finding]:
-        """The findings of a kind, by ogc_fid."""
-        return sorted((f for f in self.found if f.kind == kind), key=lambda f: f.ogc_fid)
-
-    def as_json(self) -> dict[str, list[dict[str, Any]]]:
-        """`{kind: [{"ogc_fid": …, "reason": …}]}`, every kind present."""
-        return {kind: [{"ogc_fid": f.ogc_fid, "reason": f.reason} for f in self.of(kind)] for kind in KINDS}
-
-
 def check(table: ParcelTable, advance: Callable[[int], None] = lambda _: None) -> Findings:
-    """Look at every parcel without keeping any."""
+    """Look at every parcel and convert every value, without keeping any."""
     findings = Findings()
     for _ in cleaned(table, findings, advance):
         pass
@@ -80,8 +52,8 @@ def check(table: ParcelTable, advance: Callable[[int], None] = lambda _: None) -
 
 def cleaned(
     table: ParcelTable, findings: Findings, advance: Callable[[int], None] = lambda _: None
-) -> Iterator[tuple[pa.Table, Clean]]:
-    """Go through the file piece by piece: the attributes of a piece and its clean geometries.
+) -> Iterator[tuple[Rows, Clean]]:
+    """Go through the file piece by piece: its clean geometries, and the values beside each, in order.
 
     Args:
         table: the file.
@@ -98,7 +70,7 @@ def cleaned(
         findings.parcels += len(clean.rows)
         numbers.append(clean.ogc_fid)
         boxes.append(shapely.bounds(clean.geometry))
-        yield attributes, clean
+        yield values(attributes, clean.rows.tolist(), clean.ogc_fid.tolist(), findings), clean
         advance(len(wkb))
     _report_strays(np.concatenate(numbers), np.concatenate(boxes), table.srid, findings)
 

@@ -1,13 +1,11 @@
 """From a file's attributes to a table's columns: names an analyst can type, and PostgreSQL's types."""
 
-import json
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
+
+from cbmctl.errors import UserError
 
 # Names that the clients of the tables use without saying whose they are (sigs and the catalogue have them),
 # our own two columns, and what PostgreSQL keeps for itself.
@@ -15,6 +13,7 @@ CLIENTS = {"band", "obstime", "count", "mean", "std"}
 OURS = {"ogc_fid", "wkb_geometry"}
 SYSTEM = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 MAX_BYTES = 63
+MAX_COLUMNS = 1600 - len(OURS)
 
 EXACT = {
     pa.bool_(): "bool",
@@ -37,6 +36,7 @@ FAMILIES = (
     (pa.types.is_nested, "jsonb"),
     (pa.types.is_binary, "bytea"),
     (pa.types.is_large_binary, "bytea"),
+    (pa.types.is_binary_view, "bytea"),
     (pa.types.is_fixed_size_binary, "bytea"),
 )
 
@@ -60,51 +60,35 @@ def plan(schema: pa.Schema) -> list[Column]:
 
     Names become lower case as with ogr2ogr; whatever is neither letter nor digit becomes an underscore, so
     that no name needs quotes. Taken and reserved ones get an underscore at the end, or a number.
+
+    Raises:
+        UserError: there are more than a table of PostgreSQL can have.
     """
+    if len(schema) > MAX_COLUMNS:
+        raise UserError(
+            f"The file has {len(schema)} attributes; a table can have {MAX_COLUMNS}."
+            " Choose those that you need with --attribute."
+        )
     columns: list[Column] = []
     for i, field in enumerate(schema):
         taken = {column.name for column in columns}
-        columns.append(Column(field.name, _name(field.name, i + 1, taken), postgres_type(field.type)))
+        columns.append(Column(field.name, _name(field.name, i + 1, taken), stored_as(field.type)))
     return columns
 
 
-def postgres_type(kind: pa.DataType) -> str:
+def stored_as(kind: pa.DataType) -> str:
     """The PostgreSQL type that holds every value of an Arrow type."""
-    if pa.types.is_dictionary(kind):
-        return postgres_type(kind.value_type)
+    if isinstance(kind, pa.UuidType):
+        return "text"
+    if isinstance(kind, pa.BaseExtensionType):
+        return stored_as(kind.storage_type)
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return stored_as(kind.value_type)
     if pa.types.is_timestamp(kind):
         return "timestamptz" if kind.tz else "timestamp"
     if kind in EXACT:
         return EXACT[kind]
     return next((name for belongs, name in FAMILIES if belongs(kind)), "text")
-
-
-def values(table: pa.Table, rows: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    """The rows as Python values that psycopg can copy."""
-    picked = table.take(pa.array(rows, pa.int64()))
-    columns = [_values(picked.column(i), field.type) for i, field in enumerate(table.schema)]
-    return zip(*columns, strict=True) if columns else iter([()] * len(rows))
-
-
-def _values(column: pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
-    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):
-        # PostgreSQL counts microseconds; Python would refuse nanoseconds
-        column = column.cast(
-            pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.time64("us"), safe=False
-        )
-    found: list[Any] = column.to_pylist()
-    if pa.types.is_nested(kind):
-        return [_plain(value) for value in found]
-    if kind == pa.uint64():
-        return [value if value is None else Decimal(value) for value in found]
-    if postgres_type(kind) == "text":
-        return [value if value is None else str(value) for value in found]
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Only what JSON knows: dates and the like inside lists and records become text."""
-    return json.loads(json.dumps(value, default=str))
 
 
 def _name(attribute: str, number: int, taken: set[str]) -> str:

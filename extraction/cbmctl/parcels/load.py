@@ -13,9 +13,10 @@ from psycopg import sql
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import Findings, check, cleaned
-from cbmctl.parcels.columns import Column, plan, values
+from cbmctl.parcels.check import check, cleaned
+from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.delivery import Paths, as_paths, files_of
+from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
 from cbmctl.parcels.table import ParcelTable
@@ -195,10 +196,9 @@ def _fill(
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         # PostGIS reads EWKB, and bytea is sent as the bytes it is
         copy.set_types(["int4", "bytea", *(c.type for c in columns)])
-        for attributes, clean in cleaned(table, findings, advance):
+        for rows, clean in cleaned(table, findings, advance):
             ewkb = shapely.to_wkb(shapely.set_srid(clean.geometry, table.srid), include_srid=True)
-            rows = zip(clean.ogc_fid.tolist(), ewkb, values(attributes, clean.rows.tolist()), strict=True)
-            for ogc_fid, geometry, others in rows:
+            for ogc_fid, geometry, others in zip(clean.ogc_fid.tolist(), ewkb, rows, strict=True):
                 copy.write_row((ogc_fid, geometry, *others))
     conn.execute(query("ALTER TABLE {building} ADD PRIMARY KEY (ogc_fid)", building=building))
     conn.execute(query("CREATE INDEX ON {building} USING gist (wkb_geometry)", building=building))

@@ -7,13 +7,13 @@ a folder (`delivery`). Several layers of one schema become one table (`together`
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyogrio
 import pyogrio.raw
 
 from cbmctl.errors import UserError
 from cbmctl.parcels import crs as crs_codes
 from cbmctl.parcels import formats, geoparquet
+from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.delivery import Paths, opened, shown
 from cbmctl.parcels.layers import Layer, choose, explained, layers, wkb_type
 from cbmctl.parcels.table import ParcelTable, sample_points
@@ -75,7 +75,7 @@ def _read_layer(
     with explained(layer.shown, where, [name for name, _ in layer.fields]):
         reader = _read_parquet if layer.dataset.format is formats.GEOPARQUET else _read_gdal
         table, geometry = reader(layer, where)
-    table = _selected(_repaired_text(table), attributes, layer.shown)
+    table = _selected(table, attributes, layer.shown)
     return ParcelTable(layer.shown, (layer,), srid, name, table, geometry, layer.dataset.notes)
 
 
@@ -89,7 +89,17 @@ def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArr
         _, _, wkb, _ = pyogrio.raw.read(file, layer=layer.name, columns=[], where=where, **options)
         geometry = pa.chunked_array([pa.array(wkb, pa.binary())])
     fields = {name for name, _ in layer.fields}
-    return table.select([n for n in table.column_names if n in fields]).replace_schema_metadata(), geometry
+    wanted = [name for name in table.column_names if name in fields]
+    codes = pa.table({name: _codes(table[name]) for name in wanted})
+    return codes, geometry
+
+
+def _codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of a coded-value domain comes as a dictionary, whose indices are the codes of the file."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    # a code that the domain does not list is null in the dictionary, or beyond its end
+    return pa.chunked_array([chunk.indices for chunk in column.chunks], column.type.index_type)
 
 
 def _read_parquet(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
@@ -97,38 +107,8 @@ def _read_parquet(layer: Layer, where: str | None) -> tuple[pa.Table, pa.Chunked
     table, geometry = geoparquet.read(file, name, geoparquet.describe(file, name))
     if where is None:
         return table, geometry
-    # the same OGR SQL as for every other format: a copy of the plain attributes goes through GDAL
-    plain = table.select([f.name for f in table.schema if not pa.types.is_nested(f.type)])
-    numbered = plain.append_column("cbm_row", pa.array(range(len(plain)), pa.int64()))
-    memory = "/vsimem/cbm_where.gpkg"
-    pyogrio.write_arrow(numbered, memory, layer="parcels", driver="GPKG")
-    try:
-        _, kept = pyogrio.read_arrow(memory, columns=["cbm_row"], where=where)
-    finally:
-        pyogrio.vsi_unlink(memory)
-    return table.take(kept["cbm_row"]), geometry.take(kept["cbm_row"])
-
-
-def _repaired_text(table: pa.Table) -> pa.Table:
-    """Text that PostgreSQL takes: valid UTF-8 without NUL.
-
-    A .dbf may cut a character in two at the end of a field.
-    """
-    for i, field in enumerate(table.schema):
-        if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
-            continue
-        column = table.column(i)
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            raw = column.cast(pa.binary()).to_pylist()
-            column = pa.chunked_array(
-                [[v if v is None else v.decode("utf-8", "ignore") for v in raw]], pa.string()
-            )
-        if pc.any(pc.match_substring(column, "\0")).as_py():
-            column = pc.replace_substring(column, "\0", "")
-        table = table.set_column(i, field.name, column)
-    return table
+    rows = matching(table, where)
+    return chosen(table, rows), geometry.take(rows)
 
 
 def _selected(table: pa.Table, attributes: Sequence[str] | None, path: str) -> pa.Table:

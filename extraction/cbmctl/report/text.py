@@ -4,15 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from cbmctl.parcels.findings import KINDS, features, others
 from cbmctl.report.queries import Facts
 
-KINDS = {  # of findings in a parcels file, in the order of weight
-    "refused": "refused (not loaded)",
-    "repaired": "repaired",
-    "duplicate": "declared twice",
-    "sliver": "slivers (may hold no pixel)",
-    "stray": "far from all others (not in the area of interest)",
-}
 _SHOWN = 5
 _FAILURES_SHOWN = 20
 
@@ -38,9 +32,10 @@ def _lines(facts: Facts, picture: str) -> Iterator[str]:
     for kind, words in KINDS.items():
         found = facts.findings.get(kind, [])
         if found:
-            yield f"              {count(len(found))} {words}"
+            yield f"              {count(features(found))} {words}"
             yield from (
-                f"                ogc_fid {one['ogc_fid']}: {one['reason']}" for one in found[:_SHOWN]
+                f"                ogc_fid {one['ogc_fid']}{others(one)}: {one['reason']}"
+                for one in found[:_SHOWN]
             )
             if len(found) > _SHOWN:
                 yield f"                … and {count(len(found) - _SHOWN)} more, all in parcel_sets.findings"
