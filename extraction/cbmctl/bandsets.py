@@ -65,11 +65,13 @@ class Extraction:
         bandsets: keys of BANDSETS to band names, in the order of processing; sets without bands are absent.
         methods: keys of BANDSETS to how; of all of them.
         retry_seconds: pauses after the first, second … failure of a task; the last failure parks it.
+        checksums: whether the files that are read are compared with the product's own checksums.
     """
 
     bandsets: Mapping[str, tuple[str, ...]]
     methods: Mapping[str, Method]
     retry_seconds: tuple[int, ...] = RETRY_SECONDS
+    checksums: bool = True
 
 
 def read_extraction(section: Section) -> Extraction:
@@ -79,7 +81,7 @@ def read_extraction(section: Section) -> Extraction:
         UserError: a value is wrong, or nothing is to be extracted.
     """
     radar = [name for name, bandset in BANDSETS.items() if bandset.card != "s2"]
-    section.only("s2", *radar, "retry_seconds")
+    section.only("s2", *radar, "retry_seconds", "checksums")
     s2 = section.section("s2", {})
     s2.only("scl", "10", "20", "reflectance", "cloud_classes", "edge", "overlap")
     for name in radar:
@@ -98,7 +100,12 @@ def read_extraction(section: Section) -> Extraction:
             bandsets[name] = tuple(dict.fromkeys(bands))
     if not bandsets:
         raise s2.error("scl", "is false and there are no bands: switch something on")
-    return Extraction(bandsets, _methods(section, s2), _retry_seconds(section))
+    return Extraction(
+        bandsets,
+        _methods(section, s2),
+        _retry_seconds(section),
+        checksums=section.flag("checksums", default=True),
+    )
 
 
 def _methods(section: Section, s2: Section) -> dict[str, Method]:

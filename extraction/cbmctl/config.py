@@ -86,6 +86,11 @@ class Tables:
         return self.catalogue.sibling("parcel_sets")
 
     @property
+    def file_checks(self) -> TableName:
+        """What became of the files of scenes when they were compared with their checksums."""
+        return self.catalogue.sibling("file_checks")
+
+    @property
     def syncs(self) -> TableName:
         """How far each search of a catalogue has come."""
         return self.catalogue.sibling("catalogue_syncs")

@@ -1,5 +1,6 @@
 """One task's computation: from a product and the parcels to rows, with no trace in the database yet."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from cbmctl.bandsets import BANDSETS
+from cbmctl.checksums import Checksums, known_checks
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.eodata import Archive, Held
@@ -19,6 +21,8 @@ from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.results import replace_histograms, replace_signatures
 from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
+from cbmctl.scenes.files import CLASSES, files_of
+from cbmctl.scenes.manifest import MANIFEST_FILE
 from cbmctl.scenes.reading import Reader, Reading, read_whole
 from cbmctl.tasks import Task
 
@@ -34,6 +38,7 @@ class Job:
         active: (n,) which parcels of the index get rows, as far as is known yet.
         elsewhere: parcels that are left out, because another scene of the datatake has them.
         held: the product's files.
+        checksums: the checks of these files.
         statistics: by band, (n, 8) [cbmctl.pixels.statistics].
         classes: (n, 12) pixels by SCL class; of the task 'scl'.
     """
@@ -44,6 +49,7 @@ class Job:
     active: NDArray[np.bool_]
     elsewhere: NDArray[np.int32]
     held: Held
+    checksums: Checksums
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     classes: NDArray[np.int32] | None = None
 
@@ -59,16 +65,19 @@ class Job:
 
     def start(self, reader: Reader, band: Band) -> Reading | None:
         """Begin to read a band; one that lies raw in its file is read when it is taken."""
-        return None if band.raw else reader.start(self.scene, band, self.index, self.active)
+        if band.raw:
+            return None
+        return reader.start(self.scene, band, self.index, self.active, self.checksums.require)
 
     def take(self, reader: Reader, band: Band, reading: Reading | None) -> None:
         """Wait for a band and compute every parcel.
 
         Raises:
-            SceneError: the band cannot be read, or holds what it should not.
+            SceneError: the band cannot be read, is damaged, or holds what it should not.
         """
         positive = self.task.card == "bs"
         if reading is None:
+            self.checksums.require(band.path)
             strips = reader.strips(self.scene, band, self.index)
             self.statistics[band.name] = strip_statistics(self.index, strips, self.active, positive=positive)
             return
@@ -113,29 +122,40 @@ def open_job(
         return None
     if task.path is None:
         raise SceneError("!S3 subdir", f"the catalogue has no path for {task.reference}: sync it again")
-    held = archive.hold(task.path, _files(task))
+    files = files_of(task.bandset, task.bands, classes=bool(task.method.cloud_classes))
+    held = archive.hold(task.path, f"{files}|{re.escape(MANIFEST_FILE)}")
     try:
-        scene = _OPENERS[task.card](held.root, task.path, task)
+        checksums = _checksums(conn, config, task, held, held.root / task.path)
+        checksums.require_metadata(files)
+        scene = _opened(held.root, task.path, task, checksums, files)
         index = indexes.get(scene.grid, touching=task.bandset == "scl")
         active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
         elsewhere = _elsewhere(conn, config, task, index.pids[active])
         active &= ~np.isin(index.pids, elsewhere)
         if task.method.cloud_classes and active.any():
-            active &= ~np.isin(index.pids, _cloudy(held.root, task.path, task, indexes))
+            active &= ~np.isin(index.pids, _cloudy(held.root, task.path, task, indexes, checksums))
     except BaseException:
         held.close()
         raise
-    return Job(task, scene, index, active, elsewhere, held)
+    return Job(task, scene, index, active, elsewhere, held, checksums)
 
 
-def _files(task: Task) -> str:
-    """Return which files of the product the task reads, as a regular expression."""
-    if task.card == "bs":
-        return backscatter.FILES
-    if task.card in {"c6", "c12"}:
-        return coherence.FILES
-    files = sentinel2.files(task.bands, BANDSETS[task.bandset].resolution)
-    return f"{files}|{sentinel2.files(*_CLASSES)}" if task.method.cloud_classes else files
+def _checksums(conn: psycopg.Connection, config: Config, task: Task, held: Held, folder: Path) -> Checksums:
+    """Return the checks of a product. A copy is always compared: it may have been damaged on its way."""
+    on = config.extraction.checksums
+    known = known_checks(conn, config.tables, task.obsid) if on and not held.copied else None
+    return Checksums(folder, held, known, on=on)
+
+
+def _opened(root: Path, path: str, task: Task, checksums: Checksums, files: str) -> Scene:
+    """Open a product; if that fails because of a damaged file, fetch that again and open it once more."""
+    opener = _OPENERS[task.card]
+    try:
+        return opener(root, path, task)
+    except SceneError as error:
+        if error.status != "Rio error" or not checksums.healed(files):
+            raise
+        return opener(root, path, task)
 
 
 def _sentinel2(root: Path, path: str, task: Task) -> Scene:
@@ -149,7 +169,6 @@ def _coherence(root: Path, path: str, task: Task) -> Scene:
     return coherence.open_coherence(root, path, task.bands)
 
 
-_CLASSES = ("SCL",), BANDSETS["scl"].resolution
 _OPENERS: Mapping[str, Callable[[Path, str, Task], Scene]] = {
     "s2": _sentinel2,
     "bs": lambda root, path, task: backscatter.open_backscatter(root, path, task.bands),
@@ -167,9 +186,10 @@ def _elsewhere(
     return np.asarray(held_by_better(conn, config.tables, task.obsid, pids.tolist()), np.int32)
 
 
-def _cloudy(root: Path, path: str, task: Task, indexes: Indexes) -> NDArray[np.int32]:
+def _cloudy(root: Path, path: str, task: Task, indexes: Indexes, checksums: Checksums) -> NDArray[np.int32]:
     """Return the parcels whose SCL pixels are all of the method's cloud classes."""
-    scene = sentinel2.open_product(root, path).scene(*_CLASSES)
+    scene = sentinel2.open_product(root, path).scene(*CLASSES)
+    checksums.require(scene.bands[0].path)
     index = indexes.get(scene.grid, touching=True)
     try:
         counts = class_counts(index, read_whole(scene, scene.bands[0]))

@@ -203,7 +203,15 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
         _close(conn, tables, task, state="done", parcels=0, rows=0)
 
 
-def fail(conn: psycopg.Connection, config: Config, task: Task, *, status: str, reason: str) -> bool:
+def fail(
+    conn: psycopg.Connection,
+    config: Config,
+    task: Task,
+    *,
+    status: str,
+    reason: str,
+    lasting: bool = False,
+) -> bool:
     """Give a task back for another attempt after a pause or, after the last one, park it.
 
     Args:
@@ -212,12 +220,13 @@ def fail(conn: psycopg.Connection, config: Config, task: Task, *, status: str, r
         task: the task.
         status: the manual's word for `dias_catalogue.status`.
         reason: one sentence.
+        lasting: whether another attempt is of no use, so that the task is parked at once.
 
     Returns:
         Whether that was the last attempt.
     """
     pauses = config.extraction.retry_seconds
-    last = task.attempt > len(pauses)
+    last = lasting or task.attempt > len(pauses)
     state, pause = ("failed", None) if last else ("ready", pauses[task.attempt - 1])
     with conn.transaction():
         lock_datatake(conn, config.tables, task.obsid)

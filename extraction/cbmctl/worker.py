@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from cbmctl import tasks
+from cbmctl.checksums import record
 from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
 from cbmctl.eodata import Archive, ArchiveError, open_archive
@@ -239,7 +240,7 @@ class _Worker:
             raise
         except SceneError as error:
             self._require_archive(task, error)
-            self._fail(task, error.status, error.reason, since)
+            self._fail(task, error.status, error.reason, since, lasting=error.lasting)
         except psycopg.Error as error:
             if self.conn.broken:
                 raise
@@ -305,6 +306,7 @@ class _Worker:
                 cut=job.cut.tolist(),
                 elsewhere=job.elsewhere.tolist(),
             )
+            record(self.conn, self.config.tables, job.task.obsid, job.checksums.new.values())
             if job.scene.applied_offset is not None:
                 self.conn.execute(
                     query(
@@ -315,9 +317,9 @@ class _Worker:
                 )
         return rows
 
-    def _fail(self, task: Task, status: str, reason: str, since: float) -> None:
+    def _fail(self, task: Task, status: str, reason: str, since: float, *, lasting: bool = False) -> None:
         try:
-            last = tasks.fail(self.conn, self.config, task, status=status, reason=reason)
+            last = tasks.fail(self.conn, self.config, task, status=status, reason=reason, lasting=lasting)
         except psycopg.Error:
             if not self.conn.broken:
                 tasks.unlock(self.conn, task)  # else nobody could take it while this connection lives

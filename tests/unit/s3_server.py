@@ -59,6 +59,11 @@ def _await(port: int, log: Path) -> None:
 
 
 Fault = Callable[[int, str], str | None]
+# Where a body of this length is spoiled, and how many bytes of it.
+_SPOILED: dict[str | None, Callable[[int], tuple[int, int]]] = {
+    "spoil": lambda length: (length * 3 // 4, 40),
+    "garble": lambda length: (0, length),
+}
 
 
 @dataclass
@@ -67,9 +72,9 @@ class Proxy:
 
     Attributes:
         fault: given a request's number and its path, says what becomes of it: None, 'truncate' (half of the
-            body, under the length of all), 'shorten' (half of the body, and its length), 'hang up', or a
-            status of HTTP with a code of S3, as in '403 ExpiredToken', with a 'page' or with 'nothing'. Who
-            is redirected is sent to ELSEWHERE.
+            body, under the length of all), 'shorten' (half of the body, and its length), 'spoil' (some bytes
+            are others), 'garble' (all bytes are), 'hang up', or a status of HTTP with a code of S3, as in
+            '403 ExpiredToken', with a 'page' or with 'nothing'. Who is redirected is sent to ELSEWHERE.
         paths: of all requests, in their order.
         most: connections at once, at most.
         times: of all requests, seconds.
@@ -138,7 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
             response = connection.getresponse()
             body = response.read()
         length = len(body)
-        if fault:
+        if fault in _SPOILED:
+            begin, number = _SPOILED[fault](length)
+            other = bytes(byte ^ 0x5A for byte in body[begin : begin + number])
+            body = body[:begin] + other + body[begin + number :]
+        elif fault:
             body = body[: length // 2]
             length = length if fault == "truncate" else len(body)
             self.close_connection = True

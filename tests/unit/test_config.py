@@ -109,6 +109,11 @@ def test_how_rows_are_made(tmp_path: Path) -> None:
     assert without_scl.methods["10"].cloud_classes == (), "there is nothing to see clouds by"
 
 
+def test_files_are_checked_unless_it_is_switched_off(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path)).extraction.checksums
+    assert not load_config(write(tmp_path, root__extraction={"checksums": False})).extraction.checksums
+
+
 def test_what_is_extracted_can_be_chosen(tmp_path: Path) -> None:
     chosen = {"s2": {"10": ["B08", "B04", "B08"], "20": []}, "c6": {"bands": ["VVc"]}, "c12": {"bands": []}}
     bandsets = load_config(write(tmp_path, root__extraction=chosen)).extraction.bandsets
@@ -177,6 +182,7 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"root__extraction": {"s2": {"10": ["B8A"]}}}, "extraction.s2.10 is ['B8A']"),
         ({"root__extraction": {"bs": {"bands": ["VV"]}}}, "extraction.bs.bands is ['VV']: use a list of VVb"),
         ({"root__extraction": NOTHING}, "switch something on"),
+        ({"root__extraction": {"checksums": "no"}}, "extraction.checksums must be true or false, not 'no'"),
         ({"root__extraction": {"s2": {"scl": "no"}}}, "extraction.s2.scl must be true or false, not 'no'"),
         ({"root__extraction": {"s2": {"edge": "cut"}}}, "extraction.s2.edge is 'cut': use one of drop, keep"),
         ({"root__extraction": {"c6": {"edge": "cut"}}}, "extraction.c6.edge is 'cut'"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cbmctl.eodata import bucket
+from cbmctl.eodata.lists import below
 from cbmctl.eodata.settings import S3
 
 from . import products_s1 as s1
@@ -196,7 +197,7 @@ def test_a_product_of_many_objects_is_listed_to_its_end(season: Season, served: 
 
 def test_an_object_does_not_leave_its_folder(tmp_path: Path) -> None:
     with pytest.raises(bucket.SceneError, match="no file's name"):
-        bucket._below(tmp_path, "a/../../b")
+        below(tmp_path, "a/../../b")
 
 
 def test_the_walk_of_the_archive_needs_a_mount(season: Season, served: Proxy) -> None:

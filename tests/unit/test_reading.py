@@ -360,3 +360,42 @@ def test_windows_at_the_border_are_not_whole(tmp_path: Path, monkeypatch: pytest
     assert sum(window.width * window.height for window in windows) == HEIGHT * WIDTH
     last = windows[-1]
     assert (last.col_off + last.width, last.row_off + last.height) == (WIDTH, HEIGHT)
+
+
+def test_nothing_is_decoded_before_its_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of(write(tmp_path / "B02.jp2", numbers()))
+    order: list[str] = []
+    with Reader(2) as reader:
+        dataset = reader._dataset
+
+        def opened(reading: int, path: Path) -> object:
+            order.append("decoded")
+            return dataset(reading, path)
+
+        def check(path: Path, _cancelled: threading.Event) -> None:
+            order.append(path.name)
+
+        def refuse(_path: Path, _cancelled: threading.Event) -> None:
+            raise SceneError("Rio error", "it is damaged")
+
+        monkeypatch.setattr(reader, "_dataset", opened)
+        reader.start(scene, scene.bands[0], *covering(), check).result()
+        assert order == ["B02.jp2", *["decoded"] * 30]
+        with pytest.raises(SceneError, match="it is damaged"):
+            reader.start(scene, scene.bands[0], *covering(), refuse).result()
+    assert len(order) == 31
+
+
+def test_a_reading_is_cancelled_during_its_check(tmp_path: Path) -> None:
+    scene = scene_of(write(tmp_path / "B02.jp2", numbers()))
+    begun = threading.Event()
+
+    def check(_path: Path, cancelled: threading.Event) -> None:
+        begun.set()
+        assert cancelled.wait(60)
+        raise TimeoutError
+
+    with Reader(2) as reader:
+        reading = reader.start(scene, scene.bands[0], *covering(), check)
+        assert begun.wait(60)
+        reading.cancel()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from cbmctl.eodata.scratch import Scratch
@@ -34,10 +35,19 @@ class Held:
     Attributes:
         root: stands for the archive's root; the product lies below it as it does in the archive.
         close: lets go of them; may be called twice.
+        version: given a file of the product, which need not be held, returns a text that changes when the
+            file in the archive does, or None if that cannot be told. Raises FileNotFoundError if the archive
+            has no such file.
+        again: given a held file, fetches it again, or has the next read come from the storage and not from
+            memory; the event ends that early. Raises SceneError and ArchiveError as `hold` does.
+        copied: whether the files are copies, which may have been damaged on their way.
     """
 
     root: Path
     close: Callable[[], None] = lambda: None
+    version: Callable[[Path], str | None] = lambda _path: None
+    again: Callable[[Path, Event], None] = lambda _path, _cancelled: None
+    copied: bool = False
 
 
 class Archive(Protocol):

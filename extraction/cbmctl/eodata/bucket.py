@@ -6,7 +6,7 @@ Readers seek about in an image, and from afar every seek is a request: docs/deci
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from cbmctl.eodata import SCENES, ArchiveError, Held
 from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
-from cbmctl.eodata.lists import ListError, Object, Page, read_page, tag_of
+from cbmctl.eodata.lists import ListError, Object, Page, below, read_page, tag_of, version_of
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
 from cbmctl.eodata.space import reserve, unkept, unwritable
@@ -122,9 +122,9 @@ class Bucket:
         try:
             root = self._scratch.new()
             # also the folders of what is not wanted: a missing band is not a missing folder
-            for parent in {_below(root, found.key).parent for found in objects}:
+            for parent in {below(root, found.key).parent for found in objects}:
                 parent.mkdir(parents=True, exist_ok=True)
-            reserve(self._folder, {_below(root, found.key): found.size for found in wanted}, name)
+            reserve(self._folder, {below(root, found.key): found.size for found in wanted}, name)
             self._fetch_all(wanted, root, name)
         except BaseException as error:
             if root:
@@ -135,7 +135,24 @@ class Bucket:
                     unkept(self._folder, error, name) if root else unwritable(self._folder, error)
                 ) from error
             raise
-        return Held(root, partial(self._scratch.remove, root))
+        return Held(
+            root,
+            partial(self._scratch.remove, root),
+            partial(version_of, {below(root, found.key): found for found in objects}),
+            partial(self._fetch_again, {below(root, found.key): found for found in wanted}, root, name),
+            copied=True,
+        )
+
+    def _fetch_again(
+        self, wanted: Mapping[Path, Object], root: Path, product: str, path: Path, cancelled: Event
+    ) -> None:
+        """Fetch an object over its first copy; one that the product does not have stays missing."""
+        if path not in wanted:
+            return
+        try:
+            self._fetch(wanted[path], root, product, cancelled)
+        except _ReplacedError as error:
+            raise SceneError("Rio error", f"{product} is replaced while it is fetched") from error
 
     def check(self, within: float | None = None) -> None:
         """Raise ArchiveError unless the bucket can be listed, and an object of it read; see Archive."""
@@ -265,7 +282,7 @@ class Bucket:
             wait(jobs, timeout=_PATIENCE_S)
 
     def _fetch(self, found: Object, root: Path, product: str, cancelled: Event) -> None:
-        target = _below(root, found.key)
+        target = below(root, found.key)
         try:
             self._ask(partial(self._fetch_once, found, target, cancelled), cancelled)
         except _RequestError as error:
@@ -330,10 +347,3 @@ class Bucket:
             chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
             if cancelled.wait(PAUSE_S * 2 ** (attempt - 1) * chance):
                 raise CancelledError
-
-
-def _below(root: Path, key: str) -> Path:
-    """Return where an object goes; SceneError if that is not below the root."""
-    if ".." in PurePosixPath(key).parts or "\0" in key:
-        raise SceneError("Rio error", f"the archive has an object {key!r}, which is no file's name")
-    return root / key.lstrip("/")

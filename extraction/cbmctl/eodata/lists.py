@@ -1,8 +1,13 @@
 """A bucket's lists: what is in them, and what is no list, though it comes as one."""
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from cbmctl.scenes import SceneError
 
 
 class ListError(Exception):
@@ -49,3 +54,22 @@ def tag_of(told: Mapping[str, Any]) -> str | None:
     """Return the tag in what is told of an object."""
     tag = told.get("ETag")
     return tag.strip('"') if tag else None
+
+
+def below(root: Path, key: str) -> Path:
+    """Return where an object goes; SceneError if that is not below the root."""
+    if ".." in PurePosixPath(key).parts or "\0" in key:
+        raise SceneError("Rio error", f"the archive has an object {key!r}, which is no file's name")
+    return root / key.lstrip("/")
+
+
+def version_of(objects: Mapping[Path, Object], path: Path) -> str | None:
+    """Return the version of the object that goes to a path; None if the list has no tag of it.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+    """
+    if path not in objects:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    found = objects[path]
+    return None if found.tag is None else f"{found.size} {found.tag}"

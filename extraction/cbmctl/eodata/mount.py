@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 from cbmctl.eodata import ArchiveError, Held, looking
 
@@ -23,7 +23,7 @@ class Mount:
 
     def hold(self, path: str, files: str) -> Held:  # noqa: ARG002 - all are at hand
         """Return the root itself."""
-        return Held(self._root)
+        return Held(self._root, version=_version, again=_read_again)
 
     def check(self, within: float | None = None) -> None:
         """Raise ArchiveError when the root is missing, empty or silent: the mount is gone; see Archive."""
@@ -43,6 +43,17 @@ class Mount:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _version(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _read_again(path: Path, _cancelled: Event) -> None:
+    """Drop a file from the page cache, so that the next read asks the storage."""
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _look(root: Path, seconds: float) -> int | None:

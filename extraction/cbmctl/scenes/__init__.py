@@ -13,13 +13,17 @@ class SceneError(Exception):
         status: the manual's word for `dias_catalogue.status`: `!S3 subdir`, `!S3 B02.jp2`, `Rio error`.
         reason: one sentence that names the file and says what is wrong with it.
         since: when the archive began to fail it, as time.monotonic() has it; None where that is now.
+        lasting: whether another attempt is of no use.
     """
 
-    def __init__(self, status: str, reason: str, *, since: float | None = None) -> None:
+    def __init__(
+        self, status: str, reason: str, *, since: float | None = None, lasting: bool = False
+    ) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
         self.reason = reason
         self.since = since
+        self.lasting = lasting
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ has 121. GDAL's own threads would decode all of them, and keep both the blocks a
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +33,12 @@ GDAL_OPTIONS: Mapping[str, Any] = {"GDAL_CACHEMAX": 16 * 2**20, "GDAL_NUM_THREAD
 # As many as a JPEG 2000 tile of Sentinel-2 has: a GeoTIFF may have thousands of strips of a row each.
 UNIT_PIXELS = 1024**2
 
+Check = Callable[[Path, threading.Event], None]
+
+
+def _unchecked(_path: Path, _cancelled: threading.Event) -> None:
+    """Take a file as it is."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -47,24 +53,29 @@ class Reading:
     band: Band
     _image: Array
     _jobs: tuple[Future[None], ...]
+    _checked: Future[None]
+    _cancelled: threading.Event
 
     def result(self) -> Array:
         """Wait for the band: (height, width); blocks that no parcel needed hold anything.
 
         Raises:
-            SceneError: the file cannot be read (`Rio error`).
+            SceneError: the file cannot be read (`Rio error`); or what the check of the file raises.
         """
         try:
             for job in self._jobs:
                 job.result()
-        except (RasterioError, OSError, ValueError) as error:
+        except BaseException as error:
             self.cancel()  # the rest would be decoded for nobody
-            raise _unreadable(self.scene, self.band, error) from error
+            if isinstance(error, RasterioError | OSError | ValueError):
+                raise _unreadable(self.scene, self.band, error) from error
+            raise
         return self._image
 
     def cancel(self) -> None:
         """Leave out what has not begun, and wait for the rest."""
-        for job in self._jobs:
+        self._cancelled.set()
+        for job in (self._checked, *self._jobs):
             job.cancel()
         for job in self._jobs:
             with suppress(Exception):  # nobody wants the band any more, nor to know what was wrong with it
@@ -78,6 +89,8 @@ class Reader:
     def __init__(self, threads: int | None = None) -> None:
         """Start the threads; as many as there are processors unless `threads` says otherwise."""
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "decoder")
+        # of its own: the next band is checked while this one is decoded, and no decoder waits for it
+        self._checker = ThreadPoolExecutor(1, "checker")
         self._spare: Array | None = None
         self._opened = threading.local()
         self._numbers = count()
@@ -88,10 +101,26 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._checker.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
-    def start(self, scene: Scene, band: Band, index: PixelIndex, active: NDArray[np.bool_]) -> Reading:
+    def start(
+        self,
+        scene: Scene,
+        band: Band,
+        index: PixelIndex,
+        active: NDArray[np.bool_],
+        check: Check = _unchecked,
+    ) -> Reading:
         """Begin to read what active parcels need of a band.
+
+        Args:
+            scene: the scene.
+            band: the band.
+            index: the parcels.
+            active: (n,) those that get rows.
+            check: called with the band's file before it is decoded; raises if the file must not be used, and
+                ends early when the event is set.
 
         Raises:
             SceneError: the file cannot be opened.
@@ -104,9 +133,12 @@ class Reader:
             raise _unreadable(scene, band, error) from error
         image = self._image((scene.grid.height, scene.grid.width), dtype)
         windows = _windows(needed_blocks(index, active, block), block, image.shape)
-        number = next(self._numbers)
-        jobs = tuple(self._pool.submit(self._read, number, band, image, window) for window in windows)
-        return Reading(scene, band, image, jobs)
+        number, cancelled = next(self._numbers), threading.Event()
+        checked = self._checker.submit(check if windows else _unchecked, band.path, cancelled)
+        jobs = tuple(
+            self._pool.submit(self._read, number, band, image, checked, window) for window in windows
+        )
+        return Reading(scene, band, image, jobs, checked, cancelled)
 
     def release(self, image: Array) -> None:
         """Give an image back: the next one of its size need not be cleared by the system again."""
@@ -145,7 +177,8 @@ class Reader:
             return spare
         return np.empty(shape, dtype)  # one of another size, of the task before, would only take up memory
 
-    def _read(self, reading: int, band: Band, image: Array, window: Window) -> None:
+    def _read(self, reading: int, band: Band, image: Array, checked: Future[None], window: Window) -> None:
+        checked.result()
         rows, columns = window.toslices()
         with rasterio.Env(**GDAL_OPTIONS):  # of this thread only, and the driver asks for them late
             dataset = self._dataset(reading, band.path)

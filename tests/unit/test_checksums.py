@@ -1,0 +1,249 @@
+"""Damaged files of a product, from the archive to the tables: noticed, fetched again once, and told."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from cbmctl import checksums
+from cbmctl.checksums import HEALED
+from cbmctl.eodata import mount
+
+from .conftest import BANDS_10, BANDS_20, Season
+from .manifests import overwrite, write_manifest
+from .products import image_file
+from .s3_season import extract, scratch
+from .s3_server import Proxy
+from .test_worker import expected_sigs, found_sigs
+
+pytestmark = pytest.mark.postgis
+
+IMAGES = {*(f"{band}_10m" for band in BANDS_10), *(f"{band}_20m" for band in (*BANDS_20, "SCL"))}
+
+
+def folder_of(season: Season, obsid: int) -> Path:
+    ((path,),) = season.rows("SELECT path FROM dias_catalogue WHERE id = %s", obsid)
+    root = season.config.eodata
+    assert isinstance(root, Path)
+    return root / path
+
+
+def scene_with_manifest(season: Season, day: int, algorithm: str = "SHA3-256") -> tuple[int, Path]:
+    scene = season.scene(day)
+    folder = folder_of(season, scene)
+    write_manifest(folder, algorithm)
+    return scene, folder
+
+
+def image(folder: Path, band: str) -> Path:
+    return image_file(folder.parent, folder.name, band)
+
+
+def outcomes(season: Season, obsid: int) -> dict[str, tuple[str, str | None]]:
+    """Outcome and detail by band; of other files by name."""
+    rows = season.rows("SELECT file, outcome, detail FROM file_checks WHERE obsid = %s", obsid)
+    names = {file: file.rpartition("/")[2].removesuffix(".jp2") for file, _, _ in rows}
+    return {
+        "_".join(names[file].split("_")[-2:]) if file.endswith(".jp2") else names[file]: (outcome, detail)
+        for file, outcome, detail in rows
+    }
+
+
+@pytest.fixture
+def digests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file was read for its checksum."""
+    counted, digest_of = Counter[str](), checksums.digest_of
+
+    def counting(path: Path, algorithm: str, cancelled: Event) -> str:
+        counted[path.name] += 1
+        return digest_of(path, algorithm, cancelled)
+
+    monkeypatch.setattr(checksums, "digest_of", counting)
+    return counted
+
+
+def test_files_that_were_read_are_recorded(season: Season) -> None:
+    whole, _ = scene_with_manifest(season, 5, "MD5")
+    bare = season.scene(6)
+    season.extract()
+    assert found_sigs(season) == [*expected_sigs(whole, 5), *expected_sigs(bare, 6)]
+    assert outcomes(season, whole) == dict.fromkeys([*IMAGES, "MTD_MSIL2A.xml"], ("ok", None))
+    assert season.rows("SELECT DISTINCT algorithm FROM file_checks WHERE obsid = %s", whole) == [("MD5",)]
+    # of a product without a manifest it is recorded that nothing could be compared
+    lacking = ("no checksum", "the product has no manifest.safe")
+    assert outcomes(season, bare) == dict.fromkeys(IMAGES, lacking)
+    assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
+
+
+@pytest.mark.parametrize("band", ["B02_10m", "B05_20m", "SCL_20m"])
+def test_overwritten_bytes_fail_the_scene(season: Season, band: str) -> None:
+    (bad, folder), (good, _) = scene_with_manifest(season, 5), scene_with_manifest(season, 6)
+    overwrite(image(folder, band))
+    lines = season.extract()
+    assert season.status(bad) == "Rio error"
+    ((reason,),) = season.rows("SELECT reason FROM dias_catalogue WHERE id = %s", bad)
+    assert f"{band}.jp2 of {folder.name} is damaged: its SHA3-256 is" in reason
+    assert "cbmctl repair" in reason
+    # fetched again once, and not tried again: two more attempts would bring the same
+    assert season.rows("SELECT DISTINCT attempts FROM tasks WHERE state = 'failed'") == [(1,)]
+    assert [line for line in lines if "attempt 1, given up" in line]
+    assert season.status(good) == "extracted"
+    wrong = {band[:3]} & set(season.rows("SELECT DISTINCT band FROM sigs WHERE obsid = %s", bad))
+    assert not wrong
+    # a whole copy and `repair` are all it takes
+    overwrite(image(folder, band))
+    with season.database.connect() as conn:
+        conn.execute("UPDATE tasks SET state = 'ready', attempts = 0, reason = NULL WHERE state = 'failed'")
+    season.extract()
+    assert season.status(bad) == "extracted"
+    assert found_sigs(season) == [*expected_sigs(bad, 5), *expected_sigs(good, 6)]
+
+
+def test_without_the_check_overwritten_bytes_are_not_noticed(season: Season) -> None:
+    """What the decoder makes of them is what is stored: the reason for the check, and its switch."""
+    scene, folder = scene_with_manifest(season, 5)
+    overwrite(image(folder, "B02_10m"))
+    season.extract(season.database.configured(extraction={"checksums": False}))
+    assert season.status(scene) == "extracted"
+    assert found_sigs(season) != expected_sigs(scene, 5)
+    assert season.rows("SELECT count(*) FROM file_checks") == [(0,)]
+
+
+def test_a_damaged_offset_is_noticed(season: Season) -> None:
+    scene, folder = scene_with_manifest(season, 5)
+    metadata = folder / "MTD_MSIL2A.xml"
+    metadata.write_text(metadata.read_text().replace("-1000", "-1009"))
+    season.extract()
+    assert season.status(scene) == "Rio error"
+    ((reason,),) = season.rows("SELECT reason FROM dias_catalogue")
+    assert "MTD_MSIL2A.xml of" in reason
+    assert season.rows("SELECT count(*) FROM sigs") == [(0,)]
+
+
+def test_a_missing_file_keeps_its_word(season: Season) -> None:
+    (lacking, folder), (headless, other) = scene_with_manifest(season, 5), scene_with_manifest(season, 6)
+    image(folder, "B02_10m").unlink()
+    (other / "MTD_MSIL2A.xml").unlink()
+    season.extract()
+    assert season.status(lacking) == "!S3 B02.jp2"
+    assert season.status(headless) == "!S3 MTD_MSIL2A.xml"
+
+
+@pytest.mark.parametrize("spoil", [overwrite, lambda path: path.write_bytes(b"")], ids=["bytes", "header"])
+def test_a_mount_is_read_again(
+    season: Season, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], Any]
+) -> None:
+    """Bytes that came wrong over the network lie in the page cache; the next read brings the right ones."""
+    scene, folder = scene_with_manifest(season, 5)
+    damaged = image(folder, "B02_10m")
+    whole, read_again = damaged.read_bytes(), mount._read_again
+    spoil(damaged)
+
+    def restored(path: Path, cancelled: Event) -> None:
+        if path == damaged:
+            damaged.write_bytes(whole)
+        read_again(path, cancelled)
+
+    monkeypatch.setattr(mount, "_read_again", restored)
+    season.extract()
+    assert season.status(scene) == "extracted"
+    assert found_sigs(season) == expected_sigs(scene, 5)
+    assert outcomes(season, scene)["B02_10m"] == ("ok", HEALED)
+    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
+
+
+def test_what_was_checked_and_is_unchanged_is_not_checked_again(
+    season: Season, digests: Counter[str]
+) -> None:
+    scene, folder = scene_with_manifest(season, 5)
+    season.extract()
+    assert len(digests) == len(IMAGES) + 1
+    # read by each of three tasks, of which one is opened before the one before it is committed
+    assert {name for name, number in digests.items() if number > 1} <= {
+        "MTD_MSIL2A.xml",
+        image(folder, "SCL_20m").name,
+    }
+    assert max(digests.values()) == 2
+    first = season.rows("SELECT * FROM file_checks ORDER BY file")
+
+    def again() -> set[str]:
+        digests.clear()
+        with season.database.connect() as conn:
+            conn.execute("UPDATE dias_catalogue SET status = 'ingested'")
+        season.extract()
+        return set(digests)
+
+    assert again() == set()
+    assert season.rows("SELECT * FROM file_checks ORDER BY file") == first
+    changed = image(folder, "B03_10m")
+    os.utime(changed, (0, 0))
+    assert again() == {changed.name}
+    # another checksum for the same file is another question
+    write_manifest(folder, "MD5")
+    assert len(again()) == len(IMAGES) + 1
+    assert found_sigs(season) == expected_sigs(scene, 5)
+
+
+# An archive behind S3
+
+
+def first_time(band: str, fault: str) -> Callable[[int, str], str | None]:
+    asked = Counter[str]()
+
+    def spoiled(_number: int, path: str) -> str | None:
+        if band not in path:
+            return None
+        asked[path] += 1
+        return fault if asked[path] == 1 else None
+
+    return spoiled
+
+
+@pytest.mark.usefixtures("hasty_bucket")
+@pytest.mark.parametrize(
+    ("file", "fault"), [("B02_10m", "spoil"), ("B02_10m", "garble"), ("manifest.safe", "garble")]
+)
+def test_an_object_that_came_damaged_is_fetched_again(
+    season: Season, served: Proxy, file: str, fault: str
+) -> None:
+    scene, _ = scene_with_manifest(season, 5)
+    extract(season, first_time(file, fault), served)
+    assert season.status(scene) == "extracted"
+    assert found_sigs(season) == expected_sigs(scene, 5)
+    assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
+    requests = Counter(path.rpartition("/")[2] for path in served.paths)
+    assert [number for name, number in requests.items() if "B02_10m" in name] == [
+        2 if file == "B02_10m" else 1
+    ]
+    assert not scratch(season)
+
+
+@pytest.mark.usefixtures("hasty_bucket")
+def test_an_object_that_is_damaged_in_the_archive_is_fetched_twice(season: Season, served: Proxy) -> None:
+    (bad, folder), (good, _) = scene_with_manifest(season, 5), scene_with_manifest(season, 6)
+    overwrite(image(folder, "B03_10m"))
+    extract(season)
+    assert season.status(bad) == "Rio error"
+    ((reason,),) = season.rows("SELECT reason FROM tasks WHERE state = 'failed'")
+    assert f"B03_10m.jp2 of {folder.name} is damaged" in reason
+    assert len([path for path in served.paths if image(folder, "B03_10m").name in path]) == 2
+    assert season.status(good) == "extracted"
+    assert not scratch(season)
+
+
+@pytest.mark.usefixtures("hasty_bucket")
+def test_each_copy_of_an_object_is_compared(season: Season, served: Proxy, digests: Counter[str]) -> None:
+    """The object in the archive is unchanged, but another copy may come damaged."""
+    scene, _ = scene_with_manifest(season, 5)
+    extract(season)
+    digests.clear()
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested'")
+    extract(season, first_time("B02_10m", "spoil"), served)
+    assert len(digests) == len(IMAGES) + 1
+    assert season.status(scene) == "extracted"
+    assert found_sigs(season) == expected_sigs(scene, 5)
