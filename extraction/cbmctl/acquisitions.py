@@ -2,7 +2,8 @@
 
 Products of the same card, satellite, sensing start and tile are versions of one acquisition: that start fixes
 the orbit as well. Of coherence, the other acquisition of the pair is the same, too. The newest is the one of
-the highest baseline, then of the latest processing. The place of an older one is taken
+the highest baseline, then of the latest processing; a product of a user's own processing (N99xx) is older
+than every official one. The place of an older one is taken
 
 - by a newer one of the same datastrip that covers most of it;
 - else by all newer ones that show something of it, where they cover most of it together and each has the same
@@ -26,7 +27,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue_sql import ERRORS
+from cbmctl.queue_sql import ERRORS, official
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
 MOSTLY = 0.8
@@ -45,6 +46,7 @@ class Version:
     """A scene among the versions of its acquisition.
 
     Attributes:
+        official: whether the ground segment made it, and not a user with a processor of their own.
         strip: the start of sensing in the datastrip's name: all of it that stays when it is processed again.
         span: the two times in a radar product's name, between which all of it was sensed: start and stop of
             the acquisition, of coherence those of the pair's other one.
@@ -56,6 +58,7 @@ class Version:
 
     id: int
     reference: str
+    official: bool
     baseline: str
     processed: datetime
     strip: str | None
@@ -84,9 +87,14 @@ class Version:
         return self.online or self.status in ("extracted", "inprogress")
 
     @property
-    def rank(self) -> tuple[str, datetime, str]:
+    def grade(self) -> tuple[bool, str]:
+        """The baseline, such that a user's own processing (N99xx) is below every official one."""
+        return self.official, self.baseline
+
+    @property
+    def rank(self) -> tuple[tuple[bool, str], datetime, str]:
         """What is newer has a higher one."""
-        return self.baseline, self.processed, self.reference
+        return self.grade, self.processed, self.reference
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ def _replacement(old: Version, newest_first: Sequence[Version]) -> Sequence[Vers
     parts = [new for new in newer if _share(old, [new]) > LITTLE]
     if _share(old, parts) >= MOSTLY:
         return parts
-    return [new for new in same if new.baseline > old.baseline and _may_show_half(old, new)][:1]
+    return [new for new in same if new.grade > old.grade and _may_show_half(old, new)][:1]
 
 
 def _may_show_half(old: Version, new: Version) -> bool:
@@ -175,7 +183,7 @@ def _may_show_half(old: Version, new: Version) -> bool:
 
 
 def _may_replace(old: Version, new: Version) -> bool:
-    kin = _same_strip(old, new) or not (old.strip and new.strip) or new.baseline > old.baseline
+    kin = _same_strip(old, new) or not (old.strip and new.strip) or new.grade > old.grade
     return kin and new.rank > old.rank
 
 
@@ -183,7 +191,7 @@ def _same_piece(one: Version, other: Version) -> bool:
     """Whether one shows what the other shows; two halves of a tile may have the outline of the tile."""
     if one is other or _same_strip(one, other):
         return True
-    halves = one.strip and other.strip and one.baseline == other.baseline
+    halves = one.strip and other.strip and one.grade == other.grade
     return not halves and _share(other, [one]) >= MOSTLY
 
 
@@ -232,7 +240,12 @@ def _version(row: Mapping[str, Any]) -> Version:
 def _names(tables: Tables) -> dict[str, sql.Composable]:
     catalogue = tables.catalogue.sql
     version = query(_VERSION, catalogue=catalogue, view=_VIEW)
-    return {"catalogue": catalogue, "tasks": tables.tasks.sql, "version": version}
+    return {
+        "catalogue": catalogue,
+        "tasks": tables.tasks.sql,
+        "version": version,
+        "official": official("d"),
+    }
 
 
 # What is seen at an instant: the tile or, of coherence, the pair. One acquisition is the main one of several
@@ -253,7 +266,7 @@ _VERSION: LiteralString = """
 _SIBLINGS: LiteralString = "{version} SELECT id FROM version ORDER BY id"
 _VERSIONS: LiteralString = """
     {version}
-    SELECT d.acquisition, d.id, d.reference, coalesce(d.baseline, '') AS baseline,
+    SELECT d.acquisition, d.id, d.reference, {official} AS official, coalesce(d.baseline, '') AS baseline,
         coalesce(d.processed, d.published) AS processed,
         substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip,
         substring(d.reference FROM '_(\\d{{8}}T\\d{{6}}_\\d{{8}}T\\d{{6}})_') AS span,

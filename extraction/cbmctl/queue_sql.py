@@ -24,6 +24,20 @@ LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 ASKED = sql.SQL("(%(obsids)s::integer[] IS NULL OR t.obsid = ANY(%(obsids)s::integer[]))")
 
 
+def official(scene: str) -> sql.Composed:
+    """Return whether a scene is a product of the Copernicus ground segment, as a condition.
+
+    Sen2Cor writes baseline 99.xx (N9999, N9933, …) into every product that a user makes with it, so that says
+    nothing about the version: docs/decisions/versions.md.
+
+    Args:
+        scene: alias of a row of the catalogue in the statement.
+    """
+    return sql.SQL(
+        "(coalesce({scene}.baseline, '') !~ '^99' AND {scene}.reference !~ '^S2.*_N99[0-9][0-9]_')"
+    ).format(scene=sql.Identifier(scene))
+
+
 def names(tables: Tables) -> dict[str, sql.Composable]:
     """What the queue's statements name: tables and conditions."""
     return {

@@ -212,6 +212,13 @@ def test_of_one_datatake_the_newest_processing_counts(filled: Database, tmp_path
     series = report(filled.config, tmp_path).numbers["picture"]["series"]
     assert len(series) == 8
     assert series[0]["value"] == pytest.approx(0.5)
+    # but a user's own processing does not stand for an official product
+    with filled.connect() as conn:
+        conn.execute(
+            "UPDATE dias_catalogue SET baseline = '99.99' WHERE reference LIKE '%_20240101T000000.SAFE'"
+        )
+    series = report(filled.config, tmp_path).numbers["picture"]["series"]
+    assert series[0]["value"] != pytest.approx(0.5)
 
 
 def test_made_up_products_are_not_called_copernicus_data(filled: Database, tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ import psycopg
 from cbmctl.acquisitions import Acquisition, Version, acquisitions
 from cbmctl.config import Tables
 from cbmctl.database import query
+from cbmctl.queue_sql import official
 from cbmctl.settling import forget
+
+# Also what gave way to a user's own processing before that was ruled out: no search need find it again.
+_TOUCHED: LiteralString = """
+    SELECT id FROM {catalogue} WHERE reference = ANY(%s)
+    UNION SELECT d.id FROM {catalogue} d JOIN {catalogue} n ON n.id = d.superseded_by
+    WHERE {old} AND NOT {new}
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ def arrange(conn: psycopg.Connection, tables: Tables, references: Sequence[str])
     ids = [
         obsid
         for (obsid,) in conn.execute(
-            query("SELECT id FROM {catalogue} WHERE reference = ANY(%s)", catalogue=tables.catalogue.sql),
+            query(_TOUCHED, catalogue=tables.catalogue.sql, old=official("d"), new=official("n")),
             [list(references)],
         )
     ]
@@ -107,13 +115,11 @@ class _Arrangement:
                 self._statuses[old.id] = "superseded"
         for version in versions:
             newest = not acquisition.successors(version)
-            if newest and version.status == "superseded":
-                self._renew(version)
-            elif version in waited_for:
+            if version in waited_for:
                 # one that has tasks was asked for, and is not offered once more
                 if version.status in ("ingested", "superseded") and not version.tasks and version.online:
                     self._statuses[version.id] = "offered"
-            elif version.status == "offered" and newest:
+            elif newest and version.status in ("superseded", "offered"):
                 self._renew(version)
 
     def _renew(self, version: Version) -> None:

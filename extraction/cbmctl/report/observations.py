@@ -13,6 +13,7 @@ from psycopg import sql
 
 from cbmctl.config import Config
 from cbmctl.database import one, query
+from cbmctl.queue_sql import official
 
 # Clients of the database take an observation with any such pixel for cloudy: shadow, clouds, cirrus, snow.
 CLOUDY_CLASSES = ["3", "8", "9", "10", "11"]
@@ -220,10 +221,11 @@ def _read(
                LEFT JOIN {hists} h ON h.pid = s.pid AND h.obsid = s.obsid
                WHERE s.band = %(first)s AND (n.mean IS NOT NULL OR %(second)s::text IS NULL)
                  AND d.obstime >= %(start)s AND d.obstime < %(end)s AND {which}
-               ORDER BY s.pid, d.obstime, d.baseline DESC NULLS LAST, d.reference DESC""",
+               ORDER BY s.pid, d.obstime, {official} DESC, d.baseline DESC NULLS LAST, d.reference DESC""",
             sigs=config.tables.sigs.sql,
             catalogue=config.tables.catalogue.sql,
             hists=config.tables.hists.sql,
+            official=official("d"),
             which=which,
         ),
         {
