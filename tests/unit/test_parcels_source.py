@@ -277,7 +277,9 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "zero.gpkg").touch()
     complains(tmp_path / "zero.gpkg", "is empty. Deliver it again")
     (tmp_path / "text.gpkg").write_text("no database")
-    complains(tmp_path / "text.gpkg", r"cannot be read .* one of \.shp, \.gpkg, .* or a \.zip of them")
+    complains(tmp_path / "text.gpkg", r"is not a GeoPackage \(no SQLite database\)")
+    (tmp_path / "text.fgb").write_text("no features")
+    complains(tmp_path / "text.fgb", r"cannot be read .* one of \.shp, \.gpkg, .* or a \.zip of them")
     (tmp_path / "text.parquet").write_text("no parquet")
     complains(tmp_path / "text.parquet", "is not a readable Parquet file")
 

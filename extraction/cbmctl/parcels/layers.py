@@ -16,6 +16,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import formats, geoparquet
+from cbmctl.parcels.counting import count, expect_complete
 from cbmctl.parcels.delivery import Dataset
 from cbmctl.parcels.encoding import check_encoding, shapefile_encoding
 
@@ -180,6 +181,7 @@ def _listed(found: Sequence[Layer]) -> str:
 def _layers(dataset: Dataset, encoding: str | None) -> list[Layer]:
     if dataset.format is formats.GEOPARQUET:
         return [_parquet_layer(dataset, geoparquet.describe(dataset.file, dataset.shown))]
+    expect_complete(dataset)
     says, found = _characters(dataset) if dataset.format is formats.SHAPEFILE else ("UTF-8", None)
     recode = encoding or found
     with explained(dataset.shown):
@@ -207,6 +209,9 @@ def _parquet_layer(dataset: Dataset, described: geoparquet.GeoParquet) -> Layer:
 def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: tuple[str, str | None]) -> Layer:
     encoding, recode = characters
     info = pyogrio.read_info(dataset.file, layer=name, force_feature_count=True, **dataset.format.options)
+    # GDAL counts deleted records of a shapefile, and believes gpkg_ogr_contents, which not all programs keep
+    cheap = dataset.format in (formats.SHAPEFILE, formats.GEOPACKAGE)
+    own_count = count(dataset, name) if cheap else None
     kind = (
         (kind or "no geometry")
         .removeprefix("2.5D ")
@@ -217,7 +222,7 @@ def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: tuple
     return Layer(
         name=name,
         geometry=kind,
-        features=int(info["features"]),
+        features=own_count if own_count is not None else int(info["features"]),
         crs=info["crs"],
         encoding=encoding,
         recode=recode,

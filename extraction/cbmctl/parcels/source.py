@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.raw
 
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.parcels import crs as crs_codes
 from cbmctl.parcels import formats, geoparquet
 from cbmctl.parcels.condition import chosen, matching
+from cbmctl.parcels.counting import deleted_records
 from cbmctl.parcels.delivery import Paths, opened, shown
 from cbmctl.parcels.layers import Layer, choose, explained, layers, wkb_type
 from cbmctl.parcels.table import ParcelTable, sample_points
 from cbmctl.parcels.together import together
+from cbmctl.parcels.whole import expect_whole, expected_features
 
 CURVES = {8, 9, 10, 11, 12, 13, 14}  # WKB codes of ISO SQL/MM, without their Z and M
 
@@ -72,26 +74,65 @@ def _read_layer(
     layer: Layer, crs: str | None, where: str | None, attributes: Sequence[str] | None
 ) -> ParcelTable:
     srid, name = crs_codes.resolve(layer.crs, layer.shown, crs)
+    expected = expected_features(layer)
     with explained(layer.shown, where, [name for name, _ in layer.fields]):
         reader = _read_parquet if layer.dataset.format is formats.GEOPARQUET else _read_gdal
         table, geometry = reader(layer, where)
+        read = len(geometry) if where is None else _readable(layer)
+    expect_whole(layer, expected, read)
     table = _selected(table, attributes, layer.shown)
-    return ParcelTable(layer.shown, (layer,), srid, name, table, geometry, layer.dataset.notes)
+    return ParcelTable(layer.shown, (layer,), srid, name, table, geometry, _notes(layer))
+
+
+def _readable(layer: Layer) -> int:
+    """How many features can be read of a layer, whatever --where takes of them."""
+    if layer.dataset.format is formats.GEOPARQUET:
+        return layer.features  # --where goes through the whole table
+    options = dict(layer.dataset.format.options)
+    with pyogrio.raw.open_arrow(layer.dataset.file, layer=layer.name, use_pyarrow=True, **options) as stream:
+        return sum(len(batch) for batch in stream[1])
+
+
+def _notes(layer: Layer) -> tuple[str, ...]:
+    notes = list(layer.dataset.notes)
+    fields = [field for field, _ in layer.fields]
+    if doubled := sorted({field for field in fields if fields.count(field) > 1}):
+        renamed = [name for name in distinct(fields) if name not in fields]
+        notes.append(
+            f"{layer.shown} has columns of one name ({', '.join(doubled)}); the others are named"
+            f" {', '.join(renamed)}"
+        )
+    if layer.dataset.format is formats.SHAPEFILE and (deleted := deleted_records(layer.dataset)):
+        notes.append(f"{layer.shown}: {counted(deleted, 'record')} marked as deleted, not loaded")
+    return tuple(notes)
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of columns, each once: another column of the same name gets a number at its end."""
+    found: list[str] = []
+    for name in names:
+        number, free = 1, name
+        while free in found or (number > 1 and free in names):
+            number += 1
+            free = f"{name}_{number}"
+        found.append(free)
+    return found
 
 
 def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
     file, options = layer.dataset.file, dict(layer.dataset.format.options)
     meta, table = pyogrio.read_arrow(file, layer=layer.name, encoding=layer.recode, where=where, **options)
-    name = meta["geometry_name"] or "wkb_geometry"
-    geometry = table[name].cast(pa.binary())
+    # a field may have the name of the geometry, which comes last
+    last = max(i for i, n in enumerate(table.column_names) if n == (meta["geometry_name"] or "wkb_geometry"))
+    geometry, table = table.column(last).cast(pa.binary()), table.remove_column(last)
     if any(wkb_type(wkb) in CURVES for chunk in geometry.chunks for wkb in chunk.to_pylist()):
         # the Arrow interface hands over curves as they are; this one strokes them as GDAL does elsewhere
         _, _, wkb, _ = pyogrio.raw.read(file, layer=layer.name, columns=[], where=where, **options)
         geometry = pa.chunked_array([pa.array(wkb, pa.binary())])
     fields = {name for name, _ in layer.fields}
-    wanted = [name for name in table.column_names if name in fields]
-    codes = pa.table({name: _codes(table[name]) for name in wanted})
-    return codes, geometry
+    wanted = [i for i, n in enumerate(table.column_names) if n in fields]
+    names = distinct([table.column_names[i] for i in wanted])
+    return pa.table([_codes(table.column(i)) for i in wanted], names=names), geometry
 
 
 def _codes(column: pa.ChunkedArray) -> pa.ChunkedArray:

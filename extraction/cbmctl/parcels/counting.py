@@ -1,0 +1,228 @@
+"""Features counted without GDAL, from the file itself: what is read must be what the file holds.
+
+GDAL ends some damaged files early without a word. So every format is counted a second time, by another way:
+a shapefile by the headers of its three parts, a GeoPackage by SQLite, GML and GeoJSON by a scan of the text,
+GeoParquet by its footer (`geoparquet.describe`). FlatGeobuf, FileGDB and MapInfo have the number in a header,
+which GDAL reports apart from the features.
+"""
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from typing import IO
+from xml.parsers import expat
+
+import numpy as np
+
+from cbmctl.errors import UserError, counted
+from cbmctl.parcels import formats
+from cbmctl.parcels.delivery import Dataset
+
+CHUNK = 1 << 22
+SHP_HEADER, SHX_RECORD = 100, 8
+SHP_MAGIC = 9994
+SQLITE_HEADER = 100
+DELETED = ord("*")
+# GML's and WFS's own elements around features; what INSPIRE puts features into
+MEMBERS = {"featureMember", "featureMembers", "member"}
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b"{}[]F"))
+
+
+def expect_complete(dataset: Dataset) -> None:
+    """Look at a file's own headers before GDAL opens it, which blames something else or nothing.
+
+    Raises:
+        UserError: the file breaks off, or is not what its name promises.
+    """
+    if dataset.format is formats.SHAPEFILE:
+        count_shapefile(dataset)
+    if dataset.format is formats.GEOPACKAGE:
+        _expect_all_pages(dataset)
+
+
+def count(dataset: Dataset, layer: str) -> int | None:
+    """The number of features in a layer; None if the format has no second way to count.
+
+    Raises:
+        UserError: the file breaks off, is damaged, or its parts do not belong together.
+    """
+    counters: dict[str, Callable[[Dataset, str], int | None]] = {
+        formats.SHAPEFILE.name: lambda shapefile, _: count_shapefile(shapefile),
+        formats.GEOPACKAGE.name: _count_geopackage,
+        formats.GML.name: _count_gml,
+        formats.GEOJSON.name: lambda geojson, _: _count_geojson(geojson),
+    }
+    counter = counters.get(dataset.format.name)
+    return counter(dataset, layer) if counter else None
+
+
+def count_shapefile(shapefile: Dataset) -> int:
+    """Records of a shapefile, without those that are marked as deleted in the .dbf.
+
+    The layouts are those of ESRI's white paper of July 1998 and of dBASE III.
+
+    Raises:
+        UserError: a part breaks off, or the parts have different numbers of records.
+    """
+    shapes = _count_shapes(shapefile)
+    records, deleted = _count_records(shapefile)
+    if records != shapes:
+        raise UserError(
+            f"{shapefile.shown} has {counted(shapes, 'shape')}, but its .dbf {counted(records, 'record')}:"
+            " they do not belong together. Deliver all parts again."
+        )
+    return records - deleted
+
+
+def deleted_records(shapefile: Dataset) -> int:
+    """How many records are marked as deleted; GDAL leaves them out."""
+    return _count_records(shapefile)[1]
+
+
+def _count_shapes(shapefile: Dataset) -> int:
+    for suffix in (".shp", ".shx"):
+        size = shapefile.parts[suffix].stat().st_size
+        with shapefile.parts[suffix].open("rb") as file:
+            header = file.read(SHP_HEADER)
+        if len(header) < SHP_HEADER or int.from_bytes(header[:4], "big") != SHP_MAGIC:
+            raise UserError(f"{shapefile.shown}: its {suffix} is not a {suffix} file. Deliver it again.")
+        promised = 2 * int.from_bytes(header[24:28], "big")
+        if size < promised:
+            raise _breaks_off(shapefile, suffix, f"it has {size} of {promised} bytes")
+    index = np.fromfile(shapefile.parts[".shx"], ">i4", offset=SHP_HEADER)
+    if len(index) % 2:
+        raise _breaks_off(shapefile, ".shx", "the last record is not whole")
+    ends = (index[0::2].astype(np.int64) + index[1::2]) * 2 + SHX_RECORD  # words to bytes; a record's header
+    size = shapefile.parts[".shp"].stat().st_size
+    if beyond := int(np.count_nonzero(ends > size)):
+        raise _breaks_off(shapefile, ".shp", f"{counted(beyond, 'shape')} of {len(ends)} lie beyond its end")
+    return len(ends)
+
+
+def _count_records(shapefile: Dataset) -> tuple[int, int]:
+    dbf = shapefile.parts[".dbf"]
+    with dbf.open("rb") as file:
+        header = file.read(32)
+    if len(header) < 32:
+        raise _breaks_off(shapefile, ".dbf", f"it has {len(header)} bytes")
+    records = int.from_bytes(header[4:8], "little")
+    start, length = int.from_bytes(header[8:10], "little"), int.from_bytes(header[10:12], "little")
+    room = max(dbf.stat().st_size - start, 0) // length if length else 0
+    if room < records:
+        raise _breaks_off(shapefile, ".dbf", f"it holds {room} of {counted(records, 'record')}")
+    if not records:
+        return 0, 0
+    flags = np.memmap(dbf, np.uint8, "r", offset=start, shape=(records, length))[:, 0]
+    return records, int(np.count_nonzero(flags == DELETED))
+
+
+def _breaks_off(dataset: Dataset, suffix: str, reason: str) -> UserError:
+    return UserError(
+        f"{dataset.shown} is not complete: its {suffix} breaks off ({reason}). Deliver it again."
+    )
+
+
+def _expect_all_pages(dataset: Dataset) -> None:
+    """Compare a database's size with the number of pages in its header (sqlite.org/fileformat.html)."""
+    with dataset.file.open("rb") as file:
+        header = file.read(SQLITE_HEADER)
+    if header[:15] != b"SQLite format 3":
+        raise UserError(f"{dataset.shown} is not a GeoPackage (no SQLite database). Deliver it again.")
+    size = dataset.file.stat().st_size
+    page = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    known = header[24:28] == header[92:96]  # otherwise the number is of a program that does not keep it
+    promised = (65536 if page == 1 else page) * pages
+    if known and size < promised:
+        raise UserError(
+            f"{dataset.shown} is not complete: it has {size} of {promised} bytes. Deliver it again."
+        )
+
+
+def _count_geopackage(dataset: Dataset, layer: str) -> int:
+    name = layer.replace('"', '""')
+    try:
+        with closing(sqlite3.connect(f"{dataset.file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            statement = f'SELECT count(*) FROM "{name}"'  # noqa: S608 - a name cannot be a parameter
+            found: int = database.execute(statement).fetchone()[0]
+    except sqlite3.Error as error:
+        raise UserError(f"{dataset.shown} is damaged ({error}). Deliver it again.") from error
+    return found
+
+
+def _count_gml(dataset: Dataset, layer: str) -> int | None:
+    """Elements of the layer's name that are members of a collection; None if its members have other names."""
+    return gml_members(dataset).get(layer)
+
+
+def gml_members(dataset: Dataset) -> Counter[str]:
+    """The features of a GML file, by local name.
+
+    Raises:
+        UserError: the file is not whole, or not XML.
+    """
+    found: Counter[str] = Counter()
+    path: list[str] = []
+
+    def start(name: str, _: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if path and path[-1] in MEMBERS:
+            found[local] += 1
+        path.append(local)
+
+    def end(_: str) -> None:
+        path.pop()
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    try:
+        with dataset.file.open("rb") as file:
+            parser.ParseFile(file)
+    except expat.ExpatError as error:
+        reason = expat.ErrorString(error.code)
+        raise UserError(
+            f"{dataset.shown} breaks off or is not XML at line {error.lineno} ({reason}). Deliver it again."
+        ) from error
+    return found
+
+
+def _count_geojson(dataset: Dataset) -> int | None:
+    """Members of the top level's "features"; None if there are none, because it is one feature or a list."""
+    with dataset.file.open("rb") as file:
+        found, depth = _scan_json(file)
+    if depth:
+        raise UserError(f"{dataset.shown} is not complete: a bracket is not closed. Deliver it again.")
+    return found
+
+
+def _scan_json(file: IO[bytes]) -> tuple[int | None, int]:
+    """Objects in the array "features" of the outermost object, and how many brackets stay open at the end."""
+    found: int | None = None
+    depth, last, inside = 0, 0, False
+    rest = b""
+    while chunk := file.read(CHUNK):
+        text = rest + chunk
+        # names and texts go, so that the brackets left are structure; F stands for "features"
+        bare = _STRINGS.sub(lambda m: b"F" if m[0] == b'"features"' else b"", text)
+        cut = bare.find(b'"')
+        rest = bare[cut:] if cut >= 0 else b""
+        kept = (bare[:cut] if cut >= 0 else bare).translate(None, _NOT_STRUCTURE)
+        tokens = np.frombuffer(kept, np.uint8)
+        if not len(tokens):
+            continue
+        opening = (tokens == ord("{")) | (tokens == ord("["))
+        step = opening.astype(np.int64) - ((tokens == ord("}")) | (tokens == ord("]")))
+        before = depth + np.cumsum(step) - step
+        previous = np.concatenate([[last], tokens[:-1]])
+        outer = opening & (before == 1)  # begins a value of the outermost object
+        features = outer & (tokens == ord("[")) & (previous == ord("F"))
+        begun = np.maximum.accumulate(np.where(outer, np.arange(len(tokens)), -1))
+        within = np.where(begun >= 0, features[begun], inside)
+        if found is not None or features.any():
+            found = (found or 0) + int(np.count_nonzero((tokens == ord("{")) & (before == 2) & within))
+        depth, last, inside = int(before[-1] + step[-1]), int(tokens[-1]), bool(within[-1])
+    return found, depth + bool(rest)

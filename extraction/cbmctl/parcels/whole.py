@@ -1,0 +1,24 @@
+"""What is read of a layer must be what its file holds."""
+
+from cbmctl.errors import UserError, counted
+from cbmctl.parcels.counting import count
+from cbmctl.parcels.layers import Layer
+
+
+def expected_features(layer: Layer) -> int:
+    """How many features must be read of a layer.
+
+    Raises:
+        UserError: the file breaks off or is damaged.
+    """
+    number = count(layer.dataset, layer.name)
+    return layer.features if number is None else number
+
+
+def expect_whole(layer: Layer, expected: int, read: int) -> None:
+    """Raise UserError if not every feature could be read."""
+    if read != expected:
+        raise UserError(
+            f"{layer.shown} holds {counted(expected, 'feature')}, but only {read} can be read."
+            " The file breaks off or is damaged. Deliver it again."
+        )

@@ -1,0 +1,64 @@
+"""Parcels files as programs of agencies write and damage them, made on the spot."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyogrio
+import shapely
+
+DRIVERS = {
+    "shp": "ESRI Shapefile",
+    "gpkg": "GPKG",
+    "gml": "GML",
+    "geojson": "GeoJSON",
+    "fgb": "FlatGeobuf",
+    "gdb": "OpenFileGDB",
+    "tab": "MapInfo File",
+}
+
+
+def squares(n: int, first: int = 0) -> list[Any]:
+    return [
+        shapely.box(500000 + 200 * i, 6000000, 500150 + 200 * i, 6000150) for i in range(first, first + n)
+    ]
+
+
+def write(path: Path, n: int = 3, *, first: int = 0, layer: str | None = None, **columns: Any) -> Path:
+    """A file of n squares with the columns given, else `number` and `crop`; its suffix says the format."""
+    numbers = range(first, first + n)
+    columns = columns or {"number": pa.array(numbers, pa.int32()), "crop": [f"crop {i}" for i in numbers]}
+    crs = columns.pop("crs", "EPSG:25832")
+    wkb = pa.array(shapely.to_wkb(squares(n, first)), pa.binary())
+    pyogrio.write_arrow(
+        pa.table({**columns, "geom": wkb}),
+        path,
+        layer=layer or path.stem,
+        driver=DRIVERS[path.suffix[1:].lower()],
+        geometry_name="geom",
+        geometry_type="Polygon",
+        crs=crs,
+    )
+    return path
+
+
+def parts(shapefile: Path) -> dict[str, Path]:
+    """The files of a shapefile by suffix."""
+    return {p.suffix: p for p in sorted(shapefile.parent.iterdir()) if p.stem == shapefile.stem}
+
+
+def zipped(path: Path, members: Mapping[str, Path | bytes]) -> Path:
+    """An archive of files, or of their content, under the names given, as they are written."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = name  # as it is: the constructor would turn backslashes
+            archive.writestr(info, content if isinstance(content, bytes) else content.read_bytes())
+    return path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder, to see that nothing was changed."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -1,0 +1,132 @@
+"""What is read from a parcels file is what the file holds; a file that is not whole is refused."""
+
+import sqlite3
+import struct
+from pathlib import Path
+
+import pytest
+
+from cbmctl.errors import UserError
+from cbmctl.parcels.counting import count
+from cbmctl.parcels.delivery import opened
+from cbmctl.parcels.source import read
+
+from .parcel_files import DRIVERS, parts, write, zipped
+
+CUT = {  # how a file of each format that ends early is refused
+    "shp": r"its \.shp breaks off \(it has \d+ of \d+ bytes\)",
+    "gpkg": r"is not complete: it has \d+ of \d+ bytes",
+    "gml": r"breaks off or is not XML at line \d+",
+    "geojson": "cannot be read .*GeoJSON",
+    "fgb": "holds 300 features, but only 2.. can be read|cannot be read",
+}
+
+
+@pytest.mark.parametrize("suffix", DRIVERS)
+def test_features_read_equal_features_counted(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"parcels.{suffix}", 300)
+    table = read(path)
+    assert (len(table), table.layers[0].features) == (300, 300)
+    assert sorted(table.attributes["number"].to_pylist()) == list(range(300))
+    assert len(read(path, where="number >= 290")) == 10
+    with opened(path) as datasets:
+        second = count(datasets[0], "parcels")
+    assert second == (300 if suffix in ("shp", "gpkg", "gml", "geojson") else None)
+
+
+@pytest.mark.parametrize("share", [0.99, 0.5])
+@pytest.mark.parametrize("suffix", CUT)
+def test_a_file_that_breaks_off_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = write(tmp_path / f"parcels.{suffix}", 300)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    for where in (None, "number < 3"):
+        with pytest.raises(UserError, match=CUT[suffix]):
+            read(path, where=where)
+
+
+@pytest.mark.parametrize("zip_it", [False, True])
+@pytest.mark.parametrize("where", [None, "number < 3"])
+@pytest.mark.parametrize(
+    ("suffix", "reason"),
+    [
+        (".dbf", r"\.dbf breaks off \(it holds 60 of 100 records\)"),
+        (".shx", r"\.shx breaks off \(it has \d+ of 900 bytes\)"),
+    ],
+)
+def test_a_part_of_a_shapefile_that_breaks_off_is_named(
+    tmp_path: Path, suffix: str, reason: str, where: str | None, zip_it: bool
+) -> None:
+    path = write(tmp_path / "parcels.shp", 100)
+    part = path.with_suffix(suffix)
+    part.write_bytes(part.read_bytes()[: int(part.stat().st_size * 0.605)])
+    if zip_it:
+        path = zipped(tmp_path / "parcels.zip", {p.name: p for p in parts(path).values()})
+    with pytest.raises(UserError, match=rf"parcels\.(shp|zip) is not complete: its {reason}"):
+        read(path, where=where)
+
+
+def test_shapes_beyond_the_end_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", 100)
+    cut = path.read_bytes()[:-136]
+    path.write_bytes(cut[:24] + struct.pack(">i", len(cut) // 2) + cut[28:])  # a header that agrees
+    with pytest.raises(UserError, match=r"its \.shp breaks off \(1 shape of 100 lie beyond its end\)"):
+        read(path)
+
+
+def test_the_dbf_of_another_delivery_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", 4)
+    write(tmp_path / "before.shp", 3).with_suffix(".dbf").rename(path.with_suffix(".dbf"))
+    with pytest.raises(
+        UserError, match=r"has 4 shapes, but its \.dbf 3 records: they do not belong together"
+    ):
+        read(path)
+    path.with_suffix(".shx").write_bytes(b"not an index")
+    with pytest.raises(UserError, match=r"its \.shx is not a \.shx file"):
+        read(path)
+
+
+def test_deleted_records_of_a_dbf_are_left_out_and_reported(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", 4)
+    dbf = path.with_suffix(".dbf")
+    data = bytearray(dbf.read_bytes())
+    start, length = struct.unpack("<HH", data[8:12])
+    data[start + length] = ord("*")
+    dbf.write_bytes(data)
+    table = read(path)
+    assert table.attributes["number"].to_pylist() == [0, 2, 3]
+    assert table.layers[0].features == 3
+    assert table.notes == (f"{path}: 1 record marked as deleted, not loaded",)
+
+
+def test_a_geopackage_is_counted_by_its_rows_not_by_a_number_that_another_program_left(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "parcels.gpkg", 3)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE gpkg_ogr_contents SET feature_count = 2")
+    assert (len(read(path)), read(path).layers[0].features) == (3, 3)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 22])
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        ('{"type":"FeatureCollection","features":[]}', 0),
+        ('{"a":"features","b":[[{}]],"features":[{"p":{"features":[{},{}]}},{"q":"]}{\\"{"}],"z":[{}]}', 2),
+        ('{"type":"Feature","properties":{"features":[{}]}}', None),
+        ('{"features": [{}, {}, {}]', "open"),
+        ('{"features": [{}, {"a": "', "open"),
+    ],
+)
+def test_features_of_geojson_are_the_members_of_its_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, features: int | str | None, chunk: int
+) -> None:
+    monkeypatch.setattr("cbmctl.parcels.counting.CHUNK", chunk)
+    path = tmp_path / "parcels.geojson"
+    path.write_text(text)
+    with opened(path) as datasets:
+        if features != "open":
+            assert count(datasets[0], "parcels") == features
+            return
+        with pytest.raises(UserError, match="is not complete: a bracket is not closed"):
+            count(datasets[0], "parcels")
