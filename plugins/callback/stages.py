@@ -8,12 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible import context
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.playbook import Playbook
 from ansible.playbook.play import Play
 from ansible.plugins.callback import CallbackBase
+
+MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
+# Ansible looks module_utils of a project up for modules only
+if MODULE_UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(MODULE_UTILS)
+
+from ansible.module_utils.inventory.formats import is_name  # noqa: E402
 
 DOCUMENTATION = r"""
 name: stages
@@ -93,8 +101,9 @@ class CallbackModule(CallbackBase):
         inventory = self._play.get_variable_manager()._inventory
         tenants = inventory.groups["tenants"].get_hosts() if "tenants" in inventory.groups else []
         for host in tenants:
-            if host.get_name() in stage.hosts:
-                tenant = host.get_vars().get("tenant_name", host.get_name())
+            tenant = host.get_vars().get("tenant_name", host.get_name())
+            # a name that is not valid could lead out of the directory; precheck reports it
+            if host.get_name() in stage.hosts and is_name(tenant):
                 keep(states / tenant, stage, stage.changed[host.get_name()])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from .cloud_findings import Findings, counted, listed
 from .cloud_model import Wish
 from .cloud_rules import unfit, wanted, words
+from .inventory.formats import PUBLIC_KEY, is_name
 
 # the manual's checklist for an account
 CONTACT = {
@@ -15,11 +16,7 @@ CONTACT = {
     "phone": ("telephone number", "write the contact person's there"),
     "credits": ("confirmed credits", "write there who confirmed the account's credits, and when"),
 }
-TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-PUBLIC_KEY = re.compile(
-    r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[\w.@-]+) [A-Za-z0-9+/]{40,}={0,3}( .*)?"
-)
 
 
 def contact(findings: Findings, given: Mapping[str, object]) -> None:
@@ -50,7 +47,7 @@ def elsewhere(findings: Findings, wish: Wish) -> None:
 def tenant(findings: Findings, wish: Wish) -> None:
     """The name, which names everything in the cloud."""
     rule = "a-z, 0-9, _ and -"
-    if TENANT.fullmatch(wish.tenant):
+    if is_name(wish.tenant):
         findings.ok("tenant", rule, wish.tenant)
     else:
         found = f"The tenant's name {wish.tenant!r} cannot name things in a cloud"

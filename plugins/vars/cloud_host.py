@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 import yaml
 from ansible.inventory.group import Group
 from ansible.inventory.helpers import sort_groups
@@ -11,6 +12,13 @@ from ansible.plugins.loader import vars_loader
 from ansible.plugins.vars import BaseVarsPlugin
 from ansible.template import is_trusted_as_template, trust_as_template
 from ansible.utils.display import Display
+
+MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
+# Ansible looks module_utils of a project up for modules only
+if MODULE_UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(MODULE_UTILS)
+
+from ansible.module_utils.inventory.formats import is_name  # noqa: E402
 
 DOCUMENTATION = r"""
 name: cloud_host
@@ -54,7 +62,8 @@ class VarsModule(BaseVarsPlugin):  # type: ignore[misc] # Ansible is not typed
             if isinstance(entity, Host):
                 written = self._written(loader, path, entity)
                 tenant = str(written.get("tenant_name", entity.name))
-                variables |= reconciled(host_variables(states / tenant, tenant), written)
+                known = host_variables(states / tenant, tenant) if is_name(tenant) else {}
+                variables |= reconciled(known, written)
         return variables
 
     def _written(self, loader: object, path: str, host: Host) -> dict[str, Any]:

@@ -36,10 +36,6 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"eodata_s3": {**BUCKET, "ca_file": "/absent"}},
         ["The certificate /absent does not exist on the control host; put it there or correct ca_file in"],
     ),
-    "a certificate by a relative path": (
-        {"eodata_s3": {**BUCKET, "ca_file": "ca.crt"}},
-        ["ca_file ca.crt in tenant_eodata_s3 is relative; write it from / or ~."],
-    ),
     "archive mounted by the image": ({"catalogue_source": "archive"}, []),
     "archive mounted by us": (
         {"catalogue_source": "archive", "eodata_s3": BUCKET, "eodata_access": "mount"},
@@ -72,10 +68,6 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "services of one's own that are none": (
         {"catalogue_urls": {"stacc": "https://a.example", "odata": {"url": "b"}}},
         ["odata in tenant_catalogue_urls ({'url': 'b'}) is no address; write it with https://."],
-    ),
-    "keys by a relative path": (
-        {"eodata_keys_file": "secrets/eodata.keys"},
-        ["tenant_eodata_keys_file secrets/eodata.keys is relative; write it from / or ~."],
     ),
     "keys that are not there": ({"eodata_keys_file": "/absent"}, ["the file /absent does not exist"]),
     "no keys": (

@@ -17,11 +17,11 @@ REQUIRED = {
     [
         (
             {"postgis_client_cidrs": ["300.1.1.1/24"]},
-            "postgis_client_cidrs has 300.1.1.1/24, which is no network; write it like 192.0.2.0/24,",
+            "postgis_client_cidrs: '300.1.1.1/24' is not a valid network. Use a form like 192.0.2.0/24,",
         ),
         (
             {"postgis_worker_cidrs": "192.0.2.0/24"},
-            "postgis_worker_cidrs (192.0.2.0/24) is no list; write it as [192.0.2.0/24]. Nothing",
+            "postgis_worker_cidrs: '192.0.2.0/24' is not a list. Use [192.0.2.0/24]. Nothing",
         ),
     ],
 )

@@ -1,0 +1,127 @@
+"""Formats that a value can have to have: names, ports, networks, dates. Each stands here once.
+
+A role's `meta/rules.yml` refers to them by name.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+# names a directory, a server, a container, a certificate's subject (64 characters with words of ours)
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+# PostgreSQL cuts names at 63 characters without an error; raster tables append `_32632_10_rast`
+TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+DAY = re.compile(r"20\d\d-\d\d-\d\d")
+PATH = re.compile(r"[/~][^\x00-\x1f\x7f]*")
+# these paths go into unit files, mount options and compose files
+HOST_PATH = re.compile(r"/[^\s'\"\\:,%$]*")
+SIZE = re.compile(r"[1-9]\d*[bkmgBKMG]?")
+DURATION = re.compile(r"\d+ ?(us|ms|s|min|h|d)?")
+PUBLIC_KEY = re.compile(
+    r"(?:[\w=\",.@*?/ -]+ )?"  # options of authorized_keys
+    r"(?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521)|sk-[\w.@-]+) [A-Za-z0-9+/]{40,}={0,3}(?: .*)?"
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a value must look like.
+
+    Attributes:
+        noun: completes "… is not".
+        hint: how to write it.
+        accepts: whether a value has the format.
+    """
+
+    noun: str
+    hint: str
+    accepts: Callable[[object], bool]
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[object], bool]:
+    return lambda value: pattern.fullmatch(str(value)) is not None
+
+
+def is_name(value: object) -> bool:
+    """Whether a value can name a tenant, and what belongs to it."""
+    return NAME.fullmatch(str(value)) is not None
+
+
+def is_day(value: object) -> bool:
+    """Whether a value is a day, as text or as what YAML makes of it."""
+    if isinstance(value, date):
+        return not isinstance(value, datetime)
+    if not DAY.fullmatch(str(value)):
+        return False
+    try:
+        date.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def is_network(value: object) -> bool:
+    """Whether a value is a network as PostgreSQL's access rules have it: IPv4 or IPv6, with its length."""
+    address, slash, length = str(value).partition("/")
+    try:
+        ipaddress.ip_network(str(value), strict=False)
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return bool(slash) and length.isdecimal()
+
+
+def is_pool(value: object) -> bool:
+    """Whether a value is an IPv4 network from which a container engine can take networks of its own."""
+    try:
+        return is_network(value) and ipaddress.IPv4Network(str(value)).prefixlen <= 28
+    except ValueError:
+        return False
+
+
+def is_address(value: object) -> bool:
+    """Whether a value is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+FORMATS = {
+    "name": Format(
+        "a valid name",
+        "Use lower-case letters, digits, _ and -, beginning with a letter or a digit, at most 40 characters.",
+        is_name,
+    ),
+    "table": Format(
+        "a valid table name",
+        "Use lower-case letters, digits and _, beginning with a letter or _, at most 48 characters.",
+        _matches(TABLE),
+    ),
+    "date": Format("a valid date", "Use YYYY-MM-DD.", is_day),
+    "path": Format("an absolute path", "Begin it with / or ~.", _matches(PATH)),
+    "host_path": Format(
+        "a valid path on the host",
+        "Begin it with /, and use no spaces, quotes or any of : , % $ \\ in it.",
+        _matches(HOST_PATH),
+    ),
+    "network": Format(
+        "a valid network", "Use a form like 192.0.2.0/24, with /32 for a single address.", is_network
+    ),
+    "pool": Format(
+        "a valid IPv4 range", "Use a form like 172.20.0.0/15 without host bits, at most /28.", is_pool
+    ),
+    "address": Format("a valid IP address", "Use a form like 192.0.2.11.", is_address),
+    "size": Format("a valid size", "Use a whole number with k, m or g, such as 512m.", _matches(SIZE)),
+    "duration": Format(
+        "a valid duration", "Use a number with us, ms, s, min, h or d, such as 15min.", _matches(DURATION)
+    ),
+    "public_key": Format(
+        "a public SSH key",
+        "Use the whole line of a .pub file, such as 'ssh-ed25519 AAAA…'.",
+        _matches(PUBLIC_KEY),
+    ),
+}

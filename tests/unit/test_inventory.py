@@ -1,0 +1,406 @@
+"""What an inventory says is judged by each role's specification, its rules, and its neighbours' names."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import pytest
+import yaml
+
+from cbmctl.bandsets import BANDSETS
+
+from ..conftest import REPOSITORY
+
+if str(REPOSITORY / "plugins/module_utils") not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(str(REPOSITORY / "plugins/module_utils"))
+
+from ansible.module_utils.inventory.judge import problems
+from ansible.module_utils.inventory.specification import read
+from ansible.module_utils.inventory.tenants import Tenant
+
+SPECIFICATION = read(REPOSITORY / "roles")
+NAME = "Use lower-case letters, digits, _ and -, beginning with a letter or a digit, at most 40 characters."
+PORT = "Use a whole number from 1 to 65535."
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Tl3d1pB2hY5Tn0d9U8Q4oVdF0sN6mY6e1pXQ7aBcD ane@example"
+
+
+def said(values: dict[str, Any], *further: str) -> list[str]:
+    names = [*values, *further]
+    return [one.sentence for one in problems("dk", values, SPECIFICATION, names=names)]
+
+
+# names that become a path, a table or a resource, and values that are refused
+NAMED = [
+    "tenant_name",
+    "postgis_container",
+    "postgis_volume",
+    "postgis_image",
+    "worker_image_name",
+    "extraction_stack",
+    "container_image_name",
+    "tenant_secrets_tenant",
+]
+
+
+@pytest.mark.parametrize("variable", NAMED)
+@pytest.mark.parametrize(
+    "name", ["../../evil", "de mo", "Demo", "", ".", "-x", "a/b", "dk.example", "a" * 41, "dk\n"]
+)
+def test_a_name_is_a_path_and_a_resource_and_refused_if_it_cannot_be_both(variable: str, name: str) -> None:
+    (sentence,) = said({variable: name})
+    assert sentence.startswith(f"{variable}: '{' '.join(name.split())}' is not a valid name. ")
+    assert sentence.endswith(NAME)
+
+
+@pytest.mark.parametrize("name", ["dk", "cbm-lab-debian12", "de_2", "1", "a" * 40, 2025])
+def test_names_as_they_are_used_are_valid(name: object) -> None:
+    assert not said(dict.fromkeys(NAMED, name))
+
+
+@pytest.mark.parametrize("table", ["parcels_2021; drop", "Parcels", "2021", "a.b", "a-b", "a" * 49, ""])
+@pytest.mark.parametrize("variable", ["tenant_parcels_table", "database_name", "worker_image_parcels_table"])
+def test_a_table_has_a_name_that_postgresql_does_not_cut_or_fold(variable: str, table: str) -> None:
+    (sentence,) = said({variable: table})
+    assert "is not a valid table name. Use lower-case letters, digits and _" in sentence
+
+
+@pytest.mark.parametrize(
+    "variable",
+    # raw: handed on from tenant_database_port
+    sorted({name for name in SPECIFICATION.options if name.endswith("_port")} - {"precheck_database_port"}),
+)
+def test_a_port_is_one_of_tcp(variable: str) -> None:
+    assert said({variable: 99999}) == [f"{variable}: 99999 is out of range. {PORT}"]
+    assert said({variable: 0}) == [f"{variable}: 0 is out of range. {PORT}"]
+    assert said({variable: "eleven"}) == [f"{variable}: 'eleven' is not a whole number. {PORT}"]
+    assert said({variable: True}) == [f"{variable}: True is not a whole number. {PORT}"]
+    assert not said({variable: 11039})
+    assert not said({variable: "11039"})
+
+
+def test_every_number_has_a_range() -> None:
+    def numbers(options: Any) -> list[str]:
+        return [
+            found
+            for option in options.values()
+            for found in (
+                [option.name]
+                if "int" in (option.type, option.elements) or "float" in (option.type, option.elements)
+                else numbers(option.options)
+            )
+        ]
+
+    def rule(name: str) -> Any:
+        outer, _, inner = name.partition(".")
+        option = SPECIFICATION.options[outer]
+        return (option.options[inner] if inner else option).rule
+
+    assert not [name for name in numbers(SPECIFICATION.options) if rule(name).minimum is None]
+
+
+VALUES: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, []),
+    (
+        {"extraction_workers": "many"},
+        ["extraction_workers: 'many' is not a whole number. Use a whole number from 1 to 1000."],
+    ),
+    (
+        {"extraction_workers": 0},
+        ["extraction_workers: 0 is out of range. Use a whole number from 1 to 1000."],
+    ),
+    (
+        {"extraction_workers": 2.5},
+        ["extraction_workers: 2.5 is not a whole number. Use a whole number from 1 to 1000."],
+    ),
+    ({"tenant_start": date(2024, 10, 1), "tenant_end": "2025-01-01"}, []),
+    ({"tenant_start": "2021-13-01"}, ["tenant_start: '2021-13-01' is not a valid date. Use YYYY-MM-DD."]),
+    ({"tenant_start": "2025-02-29"}, ["tenant_start: '2025-02-29' is not a valid date. Use YYYY-MM-DD."]),
+    ({"tenant_end": 20241001}, ["tenant_end: 20241001 is not a valid date. Use YYYY-MM-DD."]),
+    (
+        {"tenant_start": datetime(2024, 10, 1, 12)},
+        ["tenant_start: 2024-10-01 12:00:00 is not a valid date. Use YYYY-MM-DD."],
+    ),
+    ({"tenant_end": None}, ["tenant_end: the value is empty. Use YYYY-MM-DD."]),
+    ({"tenant_year": 25}, ["tenant_year: 25 is out of range. Use a whole number from 2015 to 2099."]),
+    (
+        {"tenant_year": "twenty"},
+        ["tenant_year: 'twenty' is not a whole number. Use a whole number from 2015 to 2099."],
+    ),
+    (
+        {"tenant_expected_parcels": 0},
+        ["tenant_expected_parcels: 0 is out of range. Use a whole number of 1 or more."],
+    ),
+    ({"tenant_overlap": "both"}, ["tenant_overlap: 'both' is not valid. It must be one of: first, all."]),
+    ({"tenant_overlap": None}, ["tenant_overlap: empty is not valid. It must be one of: first, all."]),
+    (
+        {"tenant_reflectance": "as_stored\nor so"},
+        ["tenant_reflectance: 'as_stored or so' is not valid. It must be one of: harmonised, as-stored."],
+    ),
+    ({"tenant_edge_s1": False}, ["tenant_edge_s1: False is not valid. It must be one of: drop, keep."]),
+    (
+        {"tenant_edge_s2": ["drop"]},
+        ["tenant_edge_s2: ['drop'] is not a single value. It must be one of: drop, keep."],
+    ),
+    ({"tenant_parcels_where": ["a"]}, ["tenant_parcels_where: ['a'] is not a single value. Use a text."]),
+    ({"tenant_scl": "ja"}, ["tenant_scl: 'ja' is neither true nor false. Use true or false."]),
+    (
+        {"tenant_cards": ["s1", "S2", "bs"]},
+        [
+            f"tenant_cards: '{card}' is not valid. It must be one of: s2, bs, c6, c12."
+            for card in ("s1", "S2")
+        ],
+    ),
+    ({"tenant_cards": "bs"}, ["tenant_cards: 'bs' is not a list. Use [s2], with any of: s2, bs, c6, c12."]),
+    (
+        {"tenant_cards": {"bs": True}},
+        ["tenant_cards: {'bs': True} is not a list. Use [s2], with any of: s2, bs, c6, c12."],
+    ),
+    (
+        {"tenant_bands_20": ["B5"]},
+        ["tenant_bands_20: 'B5' is not valid. It must be one of: B05, B06, B07, B8A, B11, B12."],
+    ),
+    (
+        {"tenant_cloud_classes": [8, "nine", 12]},
+        [
+            "tenant_cloud_classes: 'nine' is not a whole number. Use a whole number from 0 to 11.",
+            "tenant_cloud_classes: 12 is out of range. Use a whole number from 0 to 11.",
+        ],
+    ),
+    (
+        {"tenant_data_min_gb": "1.5 TB"},
+        ["tenant_data_min_gb: '1.5 TB' is not a number. Use a number of 0 or more."],
+    ),
+    (
+        {"tenant_data_min_gb": float("nan")},
+        ["tenant_data_min_gb: nan is not a number. Use a number of 0 or more."],
+    ),
+    ({"tenant_contact": "Ane"}, ["tenant_contact: 'Ane' is not a mapping. Use {…: …}."]),
+    ({"tenant_catalogue_urls": None}, ["tenant_catalogue_urls: empty is not a mapping. Use {stac: …}."]),
+    (
+        {"tenant_catalogue_urls": {"stacc": "https://a.example", "archive": 1}},
+        [
+            f"tenant_catalogue_urls: unknown key {key}. Known keys: stac, odata, opensearch."
+            for key in ("stacc (did you mean stac?)", "archive")
+        ],
+    ),
+    (
+        {"tenant_eodata_s3": {"endpoint": "https://a.example", "connections": "four", "ca_file": "ca.crt"}},
+        [
+            "tenant_eodata_s3.connections: 'four' is not a whole number. Use a whole number of 1 or more.",
+            "tenant_eodata_s3.ca_file: 'ca.crt' is not an absolute path. Begin it with / or ~.",
+        ],
+    ),
+    (
+        {"tenant_parcels_file": "gsaa/a.gpkg"},
+        ["tenant_parcels_file: 'gsaa/a.gpkg' is not an absolute path. Begin it with / or ~."],
+    ),
+    ({"tenant_parcels_file": "~/gsaa/Ž 2021 (a).gpkg", "tenant_aoi_file": "", "tenant_cloud": ""}, []),
+    (
+        {"tenant_eodata": "~/eodata", "postgis_directory": "/data/a b"},
+        [
+            f"{name}: '{path}' is not a valid path on the host. Begin it with /,"
+            " and use no spaces, quotes or any of : , % $ \\ in it."
+            for name, path in (("postgis_directory", "/data/a b"), ("tenant_eodata", "~/eodata"))
+        ],
+    ),
+    (
+        {"postgis_client_cidrs": ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7/32", "0.0.0.0/0"]},
+        [],
+    ),
+    (
+        {"postgis_client_cidrs": ["300.1.1.1/24", "192.0.2.7", "192.0.2.0/255.255.255.0"]},
+        [
+            f"postgis_client_cidrs: '{network}' is not a valid network."
+            " Use a form like 192.0.2.0/24, with /32 for a single address."
+            for network in ("300.1.1.1/24", "192.0.2.7", "192.0.2.0/255.255.255.0")
+        ],
+    ),
+    ({"postgis_worker_cidrs": "world"}, ["postgis_worker_cidrs: 'world' is not a list. Use [world]."]),
+    (
+        {"postgis_address": "world"},
+        ["postgis_address: 'world' is not a valid IP address. Use a form like 192.0.2.11."],
+    ),
+    (
+        {"docker_engine_address_pools": [{"base": "10.1.0.0/33", "size": 40}, {"base": "172.20.0.0/15"}, 5]},
+        [
+            "docker_engine_address_pools.base: '10.1.0.0/33' is not a valid IPv4 range."
+            " Use a form like 172.20.0.0/15 without host bits, at most /28.",
+            "docker_engine_address_pools.size: 40 is out of range. Use a whole number from 8 to 30.",
+            "docker_engine_address_pools: size is missing. Add it: Prefix length of each network in it.",
+            "docker_engine_address_pools: 5 is not a mapping. Use {base: …}.",
+        ],
+    ),
+    (
+        {"swarm_address_pool": ["10.0.0.1/8"]},
+        [
+            "swarm_address_pool: '10.0.0.1/8' is not a valid IPv4 range."
+            " Use a form like 172.20.0.0/15 without host bits, at most /28."
+        ],
+    ),
+    (
+        {"docker_engine_log_max_size": "ten"},
+        [
+            "docker_engine_log_max_size: 'ten' is not a valid size."
+            " Use a whole number with k, m or g, such as 512m."
+        ],
+    ),
+    ({"extraction_worker_memory": "4g", "docker_engine_log_max_size": "10m"}, []),
+    (
+        {"database_reader_statement_timeout": "a while"},
+        [
+            "database_reader_statement_timeout: 'a while' is not a valid duration."
+            " Use a number with us, ms, s, min, h or d, such as 15min."
+        ],
+    ),
+    ({"database_reader_statement_timeout": "15min"}, []),
+    ({"base_system_operator_keys": [KEY, f'from="192.0.2.0/24",no-pty {KEY}']}, []),
+    (
+        {"base_system_operator_keys": ["ane@example"]},
+        [
+            "base_system_operator_keys: 'ane@example' is not a public SSH key."
+            " Use the whole line of a .pub file, such as 'ssh-ed25519 AAAA…'."
+        ],
+    ),
+    # every run would make another certificate
+    (
+        {"tenant_secrets_renew_days": 400},
+        [
+            "tenant_secrets_renew_days: 400 is out of range."
+            " It must be less than tenant_secrets_certificate_days (397)."
+        ],
+    ),
+    ({"tenant_secrets_renew_days": 400, "tenant_secrets_certificate_days": 800}, []),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), VALUES, ids=lambda each: str(each)[:40])
+def test_types_choices_and_ranges_are_judged_in_words(values: dict[str, Any], expected: list[str]) -> None:
+    assert said(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("postgis_client_cidr", "postgis_client_cidrs"),
+        ("extraction_wokers", "extraction_workers"),
+        ("tenant_reflectence", "tenant_reflectance"),
+        ("tenant_cloud_flavour", "tenant_cloud_flavor"),
+        ("tenant_parcel_file", "tenant_parcels_file"),
+        ("base_system_held_package", "base_system_held_packages"),
+        # under another role's prefix
+        ("tenant_client_cidrs", "postgis_client_cidrs"),
+        ("worker_image_workers", "extraction_workers"),
+        ("tenant_port", "postgis_port"),
+        # the prefix itself
+        ("tennant_year", "tenant_year"),
+        ("postgres_client_cidrs", "postgis_client_cidrs"),
+        ("cbm_state_dri", "cbm_state_dir"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error_with_the_nearest_name(name: str, meant: str) -> None:
+    found = problems("dk", {}, SPECIFICATION, names=[name, "cbm_state_dir"], own=["cbm_state_dir"])
+    assert [one.sentence for one in found] == [f"Unknown variable {name} (did you mean {meant}?)."]
+    assert [(one.code, one.variable) for one in found] == [("inventory.unknown_variable", name)]
+
+
+def test_a_name_of_ones_own_does_not_begin_like_a_role() -> None:
+    (sentence,) = said({}, "tenant_iso")
+    assert sentence == (
+        "Unknown variable tenant_iso. Names that begin with tenant_ belong to this project;"
+        " give a variable of your own another name."
+    )
+    assert not said({}, "data", "lab_vms", "iso", "ansible_user", "my_tenant_year", "inventory_dir")
+
+
+def test_names_that_roles_note_during_a_run_are_not_an_operators_mistakes() -> None:
+    # registered, a fact, and one whose role has no other prefix
+    noted = ["precheck_inspected", "container_image_tag", "tenant_cloud_planned", "docker_engine_routes"]
+    assert not said({}, *noted)
+
+
+def test_a_required_variable_that_is_missing_is_named_with_its_meaning() -> None:
+    found = problems("dk", {}, SPECIFICATION, names=["tenant_year"], required_of=["tenant"])
+    assert [one.variable for one in found] == ["tenant_parcels_file", "tenant_expected_parcels"]
+    assert found[1].sentence == (
+        "tenant_expected_parcels is missing. Set it in the inventory:"
+        " How many parcels the Paying Agency says there are. Sizes the disk check."
+    )
+
+
+DK = Tenant("dk", "dk", address="192.0.2.11:22", machine="m1 10.0.0.2 fa:16:3e:00:00:01")
+NONE: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("other", "codes"),
+    [
+        (Tenant("lt", "lt", address="192.0.2.12:22", machine="m1 10.0.0.2 fa:16:3e:00:00:02"), NONE),
+        # behind one address, by another port
+        (Tenant("lt", "lt", address="192.0.2.11:2222"), NONE),
+        # no VM yet
+        (Tenant("lt", "lt"), NONE),
+        (Tenant("lt", "lt", address="192.0.2.11:22"), ["inventory.shared_host"]),
+        (Tenant("lt", "lt", address="lt.example:22", machine=DK.machine), ["inventory.shared_host"]),
+        (Tenant("lt", "dk", address="192.0.2.12:22"), ["inventory.shared_name"]),
+        (Tenant("lt", "dk", address="192.0.2.11:22"), ["inventory.shared_name", "inventory.shared_host"]),
+    ],
+)
+def test_each_tenant_has_a_name_and_a_host_of_its_own(other: Tenant, codes: list[str]) -> None:
+    found = problems("dk", {}, SPECIFICATION, names=[], tenants=[DK, other])
+    assert [one.code for one in found] == codes
+    found = problems("lt", {}, SPECIFICATION, names=[], tenants=[DK, other])
+    assert [one.code for one in found] == codes
+
+
+def test_two_tenants_on_one_host_are_named() -> None:
+    (found,) = problems("lt", {}, SPECIFICATION, names=[], tenants=[DK, Tenant("lt", "lt", "192.0.2.11:22")])
+    assert found.sentence == (
+        "ansible_host: lt and dk are the same host (192.0.2.11). Give each a host of its own, or remove one;"
+        " they would share the database and the data disk."
+    )
+
+
+def test_two_tenants_with_one_disk_are_named() -> None:
+    tenants = [Tenant("dk", "dk", volume="8c1f"), Tenant("lt", "lt", volume="8c1f")]
+    (found,) = problems("lt", {}, SPECIFICATION, names=[], tenants=tenants)
+    assert found.sentence.startswith("tenant_data_volume_id: lt and dk have the same disk '8c1f'.")
+
+
+@pytest.mark.parametrize("inventory", ["inventory", "molecule"])
+def test_our_own_inventories_pass(inventory: str) -> None:
+    """Their names are known, and their values as far as they are no expressions."""
+    wrong = {"gamma", "host"}
+    for file in sorted((REPOSITORY / inventory).rglob("hosts.yml")):
+        tenants = yaml.safe_load(file.read_text())["tenants"]
+        for host, lines in tenants["hosts"].items():
+            said_of = {**tenants.get("vars", {}), **(lines or {})}
+            plain = {name: value for name, value in said_of.items() if "{{" not in str(value)}
+            found = problems(host, plain, SPECIFICATION, names=said_of)
+            assert not found or host in wrong, (file, found)
+
+
+def test_a_rule_about_no_variable_is_a_defect(tmp_path: Path) -> None:
+    (tmp_path / "a/meta").mkdir(parents=True)
+    (tmp_path / "a/meta/argument_specs.yml").write_text(
+        "argument_specs: {main: {options: {a_b: {type: int}}}}"
+    )
+    (tmp_path / "a/meta/rules.yml").write_text("a_c: {min: 1}")
+    with pytest.raises(LookupError, match="a_c"):
+        read(tmp_path)
+    (tmp_path / "a/meta/rules.yml").write_text("a_b: {least: 1}")
+    with pytest.raises(LookupError, match="least"):
+        read(tmp_path)
+    (tmp_path / "a/meta/rules.yml").write_text("a_b: {format: colour}")
+    with pytest.raises(LookupError, match="colour"):
+        read(tmp_path)
+
+
+def test_choices_are_those_of_cbmctl_and_of_precheck() -> None:
+    options = SPECIFICATION.options
+    for name in ("10", "20"):
+        assert options[f"tenant_bands_{name}"].choices == BANDSETS[name].bands
+    precheck = yaml.safe_load((REPOSITORY / "roles/precheck/vars/main.yml").read_text())
+    assert precheck["precheck_catalogue_known"] == list(options["tenant_catalogue_urls"].options)
+    assert tuple(precheck["precheck_catalogue_uses"]) == options["tenant_catalogue_source"].choices
+    assert tuple(precheck["precheck_cards_taken"]) == options["tenant_cards"].choices
