@@ -1,4 +1,4 @@
-"""Where parcels lie: strays are kept out of the area, degrees are no metres."""
+"""Where parcels lie: strays are kept out of the area, degrees are no metres, swapped axes are found."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ import pyogrio
 import pytest
 import shapely
 from click.testing import CliRunner
+from pyproj import Transformer
 
 from cbmctl import aoi
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
@@ -20,6 +21,7 @@ from cbmctl.parcels.check import check
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.places import strays
 from cbmctl.parcels.source import read
+from cbmctl.parcels.table import parse
 
 from ..conftest import Database
 
@@ -174,3 +176,63 @@ def test_metres_are_not_taken_for_degrees(tmp_path: Path, crs: str) -> None:
 def test_real_metres_are_not_degrees(testdata: Path, name: str) -> None:
     with pytest.raises(UserError, match="these are not degrees"):
         read(testdata / "parcels" / name, crs="EPSG:4326")
+
+
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        *(
+            (crs, place)
+            for crs in (3035, 4258)
+            for place in ((9.5, 48.5), (2.4, 47.0), (20.0, 52.0), (-4, 40))
+        ),
+        (3346, (24.0, 55.0)),
+        (3301, (26.0, 58.5)),
+    ],
+)
+def test_swapped_axes_are_recognised_by_where_parcels_would_lie(
+    tmp_path: Path, crs: int, place: tuple[float, float]
+) -> None:
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(*place)
+    size = 0.001 if crs == 4258 else FIELD
+    right = write(tmp_path / "right.gpkg", squares((x, y), size=size), f"EPSG:{crs}")
+    read(right)
+    swapped = write(tmp_path / "swapped.gpkg", squares((y, x), size=size), f"EPSG:{crs}")
+    with pytest.raises(UserError, match="--axes swapped"):
+        read(swapped)
+    here, there = read(swapped, axes="swapped"), read(right)
+    assert shapely.equals(parse(here.geometry.to_pylist()), parse(there.geometry.to_pylist())).all()
+
+
+def test_swapping_right_axes_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "right.gpkg", squares(*block()))
+    with pytest.raises(UserError, match="Its axes are swapped: leave out --axes swapped"):
+        read(path, axes="swapped")
+
+
+def test_as_is_takes_coordinates_that_look_swapped(tmp_path: Path) -> None:
+    path = write(tmp_path / "iceland.gpkg", squares((2_800_000, 4_500_000)), "EPSG:3035")
+    with pytest.raises(UserError, match="outside the European Union"):
+        read(path)
+    assert read(path, axes="as-is").srid == 3035
+
+
+def test_inspect_says_where_parcels_lie(tmp_path: Path) -> None:
+    path = write(tmp_path / "poland.gpkg", squares((500_000, 400_000)), "EPSG:2180")
+    result = CliRunner().invoke(cbmctl, ["parcels", "inspect", str(path)])
+    assert "longitude 19.0000 to 19.0000, latitude 51.46" in result.stdout
+    assert "With --axes swapped they would lie around longitude 17.5" in result.stdout
+    right = write(tmp_path / "denmark.gpkg", squares(*block()))
+    result = CliRunner().invoke(cbmctl, ["--json", "parcels", "inspect", str(right)])
+    assert json.loads(result.stdout)["parcels"]["bounds"] == [9.0, 55.94531, 9.12489, 55.94538]
+    assert json.loads(result.stdout)["parcels"]["swapped_place"] is None
+
+
+def test_the_reported_gml_with_east_before_north(testdata: Path) -> None:
+    path = testdata / "reports/gml_3035_east_north/gsaa.gml"
+    with pytest.raises(UserError, match=r"outside the European Union.*latitude 4.*--axes swapped"):
+        read(path)
+    findings = check(read(path, axes="swapped"))
+    assert findings.parcels == 3
+    assert findings.bounds
+    assert findings.bounds[:2] == pytest.approx((12.4, 48.2), abs=0.5)

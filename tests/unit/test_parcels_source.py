@@ -233,7 +233,7 @@ def test_no_coordinate_system(tmp_path: Path) -> None:
 
 def test_swapped_axes(tmp_path: Path) -> None:
     path = write(tmp_path / "swapped.gpkg", [shapely.box(53.0, -8.0, 53.1, -7.9)], crs="EPSG:4258")
-    with pytest.raises(UserError, match=r"around x=53.* y=-.*Its axes are swapped: correct the file"):
+    with pytest.raises(UserError, match=r"around x=53.* y=-.*Its axes are swapped: add --axes swapped"):
         read(path)
 
 

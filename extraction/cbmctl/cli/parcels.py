@@ -15,12 +15,14 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import plan
+from cbmctl.parcels.crs import AS_IS, SWAPPED, swapped_place
 from cbmctl.parcels.delivery import Dataset, opened, shown
 from cbmctl.parcels.findings import KINDS, features, others
 from cbmctl.parcels.layers import choose, layers
 from cbmctl.parcels.load import Loaded, Options, load, names
 from cbmctl.parcels.rasterise import RasterTable, rasterise
 from cbmctl.parcels.source import read_layers
+from cbmctl.parcels.table import sample_points
 
 SHOWN = 5
 
@@ -39,6 +41,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
             "--attribute", "attributes", multiple=True, help="Keep only this column (repeat it for more)."
         ),
         click.option("--where", help="Take only features that meet this SQL condition."),
+        click.option(
+            "--axes",
+            type=click.Choice([SWAPPED, AS_IS]),
+            help="Exchange x and y, or take them as they are, if the axes of the file are in doubt.",
+        ),
         click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
         click.option("--encoding", help="Character set of a shapefile, where it is not found out right."),
         click.option(
@@ -79,6 +86,7 @@ def _inspect(
     layer: str | None,
     encoding: str | None,
     crs: str | None,
+    axes: str | None,
     where: str | None,
 ) -> None:
     name = shown(files)
@@ -98,7 +106,9 @@ def _inspect(
         "problem": None,
     }
     try:
-        parcels = read_layers(name, choose(found, name, layer), crs=crs, where=where, attributes=attributes)
+        parcels = read_layers(
+            name, choose(found, name, layer), crs=crs, axes=axes, where=where, attributes=attributes
+        )
     except UserError as error:
         # which layer, or which coordinate system, is what one inspects a file for
         data["problem"] = str(error)
@@ -108,6 +118,7 @@ def _inspect(
         findings = check(parcels, advance)
     columns = plan(parcels.attributes.schema)
     layer_names = ", ".join(x.label if several else x.name for x in parcels.layers)
+    other = None if axes else swapped_place(sample_points(parcels), parcels.srid)
     encodings = ", ".join(dict.fromkeys(x.encoding for x in parcels.layers))
     data["parcels"] = {
         "layer": layer_names,
@@ -115,6 +126,8 @@ def _inspect(
         "loadable": findings.parcels,
         "srid": parcels.srid,
         "crs": parcels.crs,
+        "bounds": findings.bounds,
+        "swapped_place": other,
         "encoding": encodings,
         "columns": [asdict(column) for column in columns],
         "findings": findings.as_json(),
@@ -125,6 +138,7 @@ def _inspect(
         *lines,
         f"{layer_names}: {counted(len(parcels), 'feature')}, {findings.parcels} to load",
         f"EPSG:{parcels.srid} ({parcels.crs}), characters in {encodings}",
+        *_places(findings.bounds, other),
         "",
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
@@ -236,6 +250,17 @@ def _findings(findings: Findings) -> list[str]:
             left = features(found[SHOWN:])
             more = f"; and {left} more" if left else ""
             lines.append(f"{features(found)} {meaning}: ogc_fid {some}{more}")
+    return lines
+
+
+def _places(bounds: tuple[float, ...] | None, other: str | None) -> list[str]:
+    """Where the parcels lie, for an eye that knows the country."""
+    lines = []
+    if bounds:
+        west, south, east, north = bounds
+        lines.append(f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}")
+    if other:
+        lines.append(f"With --axes swapped they would lie around {other}.")
     return lines
 
 

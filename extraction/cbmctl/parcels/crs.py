@@ -13,8 +13,40 @@ from cbmctl.errors import UserError
 SAME, SIMILAR = 70, 25
 # Coordinates so many degrees outside the area a code is made for are not in that system.
 MARGIN_DEGREES = 2.0
+# What --axes says of the order of x and y in a file; without it, the order is judged by where parcels lie.
+SWAPPED, AS_IS = "swapped", "as-is"
 # No longitude or latitude is larger.
 DEGREES = 360.0
+# West, south, east and north of the Member States' land in Europe, in degrees, to a tenth.
+MEMBER_STATES = (
+    (9.5, 46.3, 17.2, 49.1),  # Austria
+    (2.5, 49.4, 6.5, 51.6),  # Belgium
+    (22.3, 41.2, 28.7, 44.3),  # Bulgaria
+    (13.4, 42.3, 19.5, 46.6),  # Croatia
+    (32.2, 34.5, 34.7, 35.8),  # Cyprus
+    (12.0, 48.5, 18.9, 51.1),  # Czechia
+    (8.0, 54.5, 15.2, 57.8),  # Denmark
+    (21.7, 57.5, 28.3, 59.8),  # Estonia
+    (19.3, 59.7, 31.6, 70.1),  # Finland
+    (-5.2, 41.3, 9.6, 51.2),  # France
+    (5.8, 47.2, 15.1, 55.1),  # Germany
+    (19.3, 34.7, 29.7, 41.8),  # Greece
+    (16.1, 45.7, 22.9, 48.6),  # Hungary
+    (-10.6, 51.4, -5.9, 55.5),  # Ireland
+    (6.6, 35.4, 18.6, 47.1),  # Italy
+    (20.9, 55.6, 28.3, 58.1),  # Latvia
+    (20.9, 53.8, 26.9, 56.5),  # Lithuania
+    (5.7, 49.4, 6.6, 50.2),  # Luxembourg
+    (14.1, 35.7, 14.7, 36.1),  # Malta
+    (3.3, 50.7, 7.3, 53.6),  # Netherlands
+    (14.1, 49.0, 24.2, 54.9),  # Poland
+    (-9.6, 36.9, -6.1, 42.2),  # Portugal
+    (20.2, 43.6, 29.8, 48.3),  # Romania
+    (16.8, 47.7, 22.6, 49.7),  # Slovakia
+    (13.3, 45.4, 16.7, 46.9),  # Slovenia
+    (-9.4, 35.9, 4.4, 43.8),  # Spain
+    (10.9, 55.3, 24.2, 69.1),  # Sweden
+)
 # Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
 TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
@@ -84,17 +116,21 @@ def _horizontal(crs: CRS) -> CRS:
     return crs.to_2d()
 
 
-def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path | str) -> None:
+def expect_inside(
+    points: npt.NDArray[np.float64], srid: int, path: Path | str, *, axes: str | None = None
+) -> None:
     """Refuse coordinates that cannot be in their coordinate system: a wrong code, unit or order of axes.
 
     Args:
-        points: (n, 2) x and y of a sample of parcels; half of them may be strays.
+        points: (n, 2) x and y of a sample of parcels, as they are to be loaded; half of them may be strays.
         srid: the EPSG code they are said to be in.
         path: the file, for the message.
+        axes: SWAPPED if x and y were exchanged already, AS_IS if the file's order is right; None leaves the
+            question to this function.
 
     Raises:
-        UserError: most points are degrees in a system of metres or the reverse, or lie outside the area that
-            the code is made for.
+        UserError: most points are degrees in a system of metres or the reverse, lie outside the area that the
+            code is made for, or outside the European Union, into which the other order of axes puts them.
     """
     if len(points) == 0:
         return
@@ -113,12 +149,32 @@ def expect_inside(points: npt.NDArray[np.float64], srid: int, path: Path | str) 
         )
     swapped = points[:, ::-1]
     if not _most(within_area(points, crs)):
+        other = "leave out --axes swapped" if axes == SWAPPED else "add --axes swapped"
         hint = (
-            "Its axes are swapped: correct the file"
+            f"Its axes are swapped: {other}"
             if _most(within_area(swapped, crs))
             else "Correct the file, or name the code of the coordinates with --crs"
         )
         raise UserError(f"{there}, outside the area of {system}. {hint}")
+    if axes is None and not _most(_in_union(points, crs)) and _most(_in_union(swapped, crs)):
+        raise UserError(
+            f"{there} ({_place(points, crs)}), outside the European Union; with axes swapped they lie in it"
+            f" ({_place(swapped, crs)}). Choose one with --axes swapped or --axes as-is"
+        )
+
+
+def swapped_place(points: npt.NDArray[np.float64], srid: int) -> str | None:
+    """Where parcels would lie with their axes swapped; None where the order of axes leaves no doubt.
+
+    It leaves a doubt where EPSG puts north before east, as some programs do and others do not, and both
+    orders make sense.
+    """
+    crs = CRS.from_epsg(srid)
+    doubtful = bool(crs.axis_info) and crs.axis_info[0].direction == "north" and len(points) > 0
+    swapped = points[:, ::-1]
+    if doubtful and _most(within_area(swapped, crs)) and _most(_in_union(swapped, crs)):
+        return _place(swapped, crs)
+    return None
 
 
 def near_origin(points: npt.NDArray[np.float64], crs: CRS) -> npt.NDArray[np.bool_]:
@@ -136,6 +192,12 @@ def within_area(points: npt.NDArray[np.float64], crs: CRS) -> npt.NDArray[np.boo
     east = area.east if area.west <= area.east else area.east + 360  # an area across the date line
     lon = np.where(lon < area.west - MARGIN_DEGREES, lon + 360, lon) if east != area.east else lon
     return _in_box(lon, lat, (area.west, area.south, east, area.north), MARGIN_DEGREES)
+
+
+def _in_union(points: npt.NDArray[np.float64], crs: CRS) -> npt.NDArray[np.bool_]:
+    lon, lat = _degrees(points, crs)
+    inside: npt.NDArray[np.bool_] = np.any([_in_box(lon, lat, box) for box in MEMBER_STATES], axis=0)
+    return inside
 
 
 def _in_box(
@@ -156,6 +218,11 @@ def _degrees(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(points[:, 0], points[:, 1])
     return lon, lat
+
+
+def _place(points: npt.NDArray[np.float64], crs: CRS) -> str:
+    lon, lat = _degrees(np.median(points, axis=0)[np.newaxis], crs)
+    return f"longitude {lon[0]:.2f}, latitude {lat[0]:.2f}"
 
 
 def _most(flags: npt.NDArray[np.bool_]) -> bool:

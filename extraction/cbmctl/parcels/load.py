@@ -29,6 +29,7 @@ class Options:
     layer: str | None = None
     encoding: str | None = None
     crs: str | None = None
+    axes: str | None = None
     where: str | None = None
     attributes: tuple[str, ...] | None = None
 

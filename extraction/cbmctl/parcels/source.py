@@ -17,7 +17,7 @@ from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.counting import deleted_records
 from cbmctl.parcels.delivery import Paths, opened, shown
 from cbmctl.parcels.layers import Layer, choose, explained, layers, wkb_type
-from cbmctl.parcels.table import ParcelTable, sample_points
+from cbmctl.parcels.table import ParcelTable, sample_points, with_axes_swapped
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features
 
@@ -30,6 +30,7 @@ def read(
     layer: str | None = None,
     encoding: str | None = None,
     crs: str | None = None,
+    axes: str | None = None,
     where: str | None = None,
     attributes: Sequence[str] | None = None,
 ) -> ParcelTable:
@@ -41,6 +42,7 @@ def read(
             polygons in it of each file that was named.
         encoding: character set of a shapefile; None trusts .cpg and .dbf, else finds out.
         crs: the coordinate system, instead of what the file says.
+        axes: `crs.SWAPPED` exchanges x and y, `crs.AS_IS` says that they are right; None checks them.
         where: an SQL condition on the attributes (OGR SQL); None reads every feature.
         attributes: the columns to keep; None keeps all.
 
@@ -51,7 +53,12 @@ def read(
     with opened(paths) as datasets:
         found = layers(datasets, encoding)
         return read_layers(
-            shown(paths), choose(found, shown(paths), layer), crs=crs, where=where, attributes=attributes
+            shown(paths),
+            choose(found, shown(paths), layer),
+            crs=crs,
+            axes=axes,
+            where=where,
+            attributes=attributes,
         )
 
 
@@ -60,13 +67,16 @@ def read_layers(
     chosen: Sequence[Layer],
     *,
     crs: str | None = None,
+    axes: str | None = None,
     where: str | None = None,
     attributes: Sequence[str] | None = None,
 ) -> ParcelTable:
     """Read the chosen layers of an opened delivery; see `read`."""
     pieces = [_read_layer(layer, crs, where, attributes) for layer in chosen]
     table = pieces[0] if len(pieces) == 1 else together(path, pieces)
-    crs_codes.expect_inside(sample_points(table), table.srid, path)
+    if axes == crs_codes.SWAPPED:
+        table = with_axes_swapped(table)
+    crs_codes.expect_inside(sample_points(table), table.srid, path, axes=axes)
     return table
 
 

@@ -1,7 +1,7 @@
 """The parcels of a delivery in memory: attributes as Arrow, geometries as WKB."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,16 @@ class ParcelTable:
         for start in range(0, len(self), size):
             wkb = np.array(self.geometry.slice(start, size).to_pylist(), dtype=object)
             yield start + 1, self.attributes.slice(start, size), wkb
+
+
+def with_axes_swapped(table: ParcelTable) -> ParcelTable:
+    """The same parcels with x and y exchanged, in two dimensions; what cannot be read stays as it is."""
+    chunks = []
+    for chunk in table.geometry.chunks:
+        wkb = chunk.to_pylist()
+        swapped = shapely.to_wkb(shapely.transform(parse(wkb), lambda points: points[:, ::-1]))
+        chunks.append(pa.array([new or old for new, old in zip(swapped, wkb, strict=True)], pa.binary()))
+    return replace(table, geometry=pa.chunked_array(chunks, pa.binary()))
 
 
 def sample_points(table: ParcelTable) -> npt.NDArray[np.float64]:
