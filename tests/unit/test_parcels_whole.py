@@ -4,14 +4,17 @@ import sqlite3
 import struct
 from pathlib import Path
 
+import pyarrow as pa
+import pyogrio
 import pytest
+import shapely
 
 from cbmctl.errors import UserError
 from cbmctl.parcels.counting import count
 from cbmctl.parcels.delivery import opened
 from cbmctl.parcels.source import read
 
-from .parcel_files import DRIVERS, parts, write, zipped
+from .parcel_files import DRIVERS, parts, squares, write, zipped
 
 CUT = {  # how a file of each format that ends early is refused
     "shp": r"its \.shp breaks off \(it has \d+ of \d+ bytes\)",
@@ -130,3 +133,12 @@ def test_features_of_geojson_are_the_members_of_its_list(
             return
         with pytest.raises(UserError, match="is not complete: a bracket is not closed"):
             count(datasets[0], "parcels")
+
+
+def test_a_layer_whose_first_thousand_parcels_have_no_geometry_has_polygons(tmp_path: Path) -> None:
+    path = tmp_path / "late.gpkg"
+    wkb = pa.array([None] * 70_000 + list(shapely.to_wkb(squares(3))), pa.binary())
+    table = pa.table({"id": range(len(wkb)), "geom": wkb})
+    options = {"driver": "GPKG", "geometry_name": "geom", "geometry_type": "Unknown", "crs": "EPSG:25832"}
+    pyogrio.write_arrow(table, path, layer="declared", **options)
+    assert len(read(path)) == 70_003

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import shapely
 
 from cbmctl.parcels.crs import Metres
+from cbmctl.parcels.curves import wkb_type
 from cbmctl.parcels.findings import Finding, Findings
-from cbmctl.parcels.layers import wkb_type
 from cbmctl.parcels.places import bounds_in_degrees, strays
 from cbmctl.parcels.table import ParcelTable, parse, sample_points
 from cbmctl.parcels.values import values

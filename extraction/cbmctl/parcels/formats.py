@@ -86,7 +86,10 @@ def format_of(name: str) -> Format:
 
 def hidden(name: str) -> bool:
     """Whether a path leads to what a system keeps for itself: dot files, and what a Mac adds to archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any(
+        (part.startswith(".") and part not in (".", "..")) or part == "__MACOSX"
+        for part in PurePosixPath(name).parts
+    )
 
 
 def is_candidate(name: str) -> bool:

@@ -17,12 +17,14 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import formats, geoparquet
 from cbmctl.parcels.counting import count, expect_complete
+from cbmctl.parcels.curves import wkb_type
 from cbmctl.parcels.delivery import Dataset
 from cbmctl.parcels.encoding import check_encoding, shapefile_encoding
+from cbmctl.parcels.gml import without_stale_schema
 
 POLYGONAL = {"Polygon", "MultiPolygon", "CurvePolygon", "MultiSurface", "Surface"}
 ANYTHING = {"Unknown", "GeometryCollection"}
-CURVED = {10, 12}  # WKB: curve polygon, multi-surface
+POLYGON_CODES = {3, 6, 7, 10, 12}  # WKB: polygons of all kinds, and collections, which may hold some
 GDAL_ERRORS = (
     DataLayerError,
     DataSourceError,
@@ -136,14 +138,6 @@ def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
     return [layer for layer in fitting if layer.polygons]
 
 
-def wkb_type(wkb: bytes | None) -> int:
-    """The geometry type of WKB, without Z and M; 0 for none."""
-    if wkb is None or len(wkb) < 5:
-        return 0
-    code = int.from_bytes(wkb[1:5], "little" if wkb[0] else "big")
-    return (code & 0x1FFFFFFF) % 1000
-
-
 @contextmanager
 def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -> Iterator[None]:
     """GDAL's errors become one sentence; its warnings, which no person can act on here, stay silent.
@@ -185,6 +179,8 @@ def _layers(dataset: Dataset, encoding: str | None) -> list[Layer]:
     says, found = _characters(dataset) if dataset.format is formats.SHAPEFILE else ("UTF-8", None)
     recode = encoding or found
     with explained(dataset.shown):
+        if dataset.format is formats.GML:
+            dataset = without_stale_schema(dataset)
         return [
             _gdal_layer(dataset, str(name), kind and str(kind), (recode or says, recode))
             for name, kind in pyogrio.list_layers(dataset.file)
@@ -239,11 +235,7 @@ def _has_polygons(dataset: Dataset, name: str) -> bool:
     with pyogrio.raw.open_arrow(dataset.file, layer=name, columns=[], use_pyarrow=True, **options) as stream:
         meta, batches = stream
         column = meta["geometry_name"] or "wkb_geometry"
-        return any(
-            wkb_type(wkb) in (3, 6, 7) or wkb_type(wkb) in CURVED
-            for batch in batches
-            for wkb in batch[column].to_pylist()
-        )
+        return any(wkb_type(wkb) in POLYGON_CODES for batch in batches for wkb in batch[column].to_pylist())
 
 
 def _characters(dataset: Dataset) -> tuple[str, str | None]:

@@ -15,13 +15,12 @@ from cbmctl.parcels import crs as crs_codes
 from cbmctl.parcels import formats, geoparquet
 from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.counting import deleted_records
+from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
-from cbmctl.parcels.layers import Layer, choose, explained, layers, wkb_type
+from cbmctl.parcels.layers import Layer, choose, explained, layers
 from cbmctl.parcels.table import ParcelTable, sample_points, with_axes_swapped
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features
-
-CURVES = {8, 9, 10, 11, 12, 13, 14}  # WKB codes of ISO SQL/MM, without their Z and M
 
 
 def read(
@@ -135,10 +134,7 @@ def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArr
     # a field may have the name of the geometry, which comes last
     last = max(i for i, n in enumerate(table.column_names) if n == (meta["geometry_name"] or "wkb_geometry"))
     geometry, table = table.column(last).cast(pa.binary()), table.remove_column(last)
-    if any(wkb_type(wkb) in CURVES for chunk in geometry.chunks for wkb in chunk.to_pylist()):
-        # the Arrow interface hands over curves as they are; this one strokes them as GDAL does elsewhere
-        _, _, wkb, _ = pyogrio.raw.read(file, layer=layer.name, columns=[], where=where, **options)
-        geometry = pa.chunked_array([pa.array(wkb, pa.binary())])
+    geometry = straightened(geometry)
     fields = {name for name, _ in layer.fields}
     wanted = [i for i, n in enumerate(table.column_names) if n in fields]
     names = distinct([table.column_names[i] for i in wanted])

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from cbmctl.parcels.layers import Layer, wkb_type
+from cbmctl.parcels.curves import wkb_type
+from cbmctl.parcels.layers import Layer
 
 SAMPLE = 1000  # parcels to look at to see whether their coordinates can be right
 SOURCE_COLUMN = "source_layer"

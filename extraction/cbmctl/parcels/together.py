@@ -32,8 +32,8 @@ def together(path: str, pieces: Sequence[ParcelTable]) -> ParcelTable:
     tables = []
     for piece in pieces:
         label = pa.array([_label(piece)] * len(piece), pa.string())
-        same_order = piece.attributes.select(schema.names).cast(schema)
-        tables.append(same_order.append_column(_free(SOURCE_COLUMN, schema.names), label))
+        columns = [piece.attributes[field.name].cast(field.type) for field in schema]
+        tables.append(pa.table([*columns, label], names=[*schema.names, _free(SOURCE_COLUMN, schema.names)]))
     return ParcelTable(
         path,
         tuple(layer for piece in pieces for layer in piece.layers),

@@ -1,0 +1,304 @@
+"""Which files belong to a delivery, in whatever shape an agency sends it; what cannot be read is refused."""
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cbmctl.errors import UserError
+from cbmctl.parcels.formats import belonging
+from cbmctl.parcels.load import checksum
+from cbmctl.parcels.source import read
+
+from .parcel_files import content, parts, write, zipped
+
+
+def renamed(shapefile: Path, **names: str) -> Path:
+    """Give parts of a shapefile other names: `shp="A.SHP"`."""
+    for suffix, name in names.items():
+        shapefile.with_suffix(f".{suffix}").rename(shapefile.parent / name)
+    return shapefile.parent / names.get("shp", shapefile.name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"dbf": "GSAA.DBF"},
+        {"shp": "Gsaa.SHP", "shx": "gsaa.ShX", "dbf": "GSAA.dbf", "cpg": "gsaa.CPG", "prj": "GSAA.PRJ"},
+    ],
+)
+def test_parts_of_a_shapefile_belong_together_whatever_their_case(
+    tmp_path: Path, names: dict[str, str]
+) -> None:
+    path = renamed(write(tmp_path / "gsaa.shp"), **names)
+    before = checksum(path)
+    table = read(path)
+    assert table.attributes.to_pydict() == {"number": [0, 1, 2], "crop": ["crop 0", "crop 1", "crop 2"]}
+    assert table.srid == 25832
+    members = {f"A/{p.name}": p for p in tmp_path.iterdir()}
+    assert read(zipped(tmp_path / "a.zip", members)).attributes.equals(table.attributes)
+    dbf = tmp_path / names["dbf"]
+    dbf.write_bytes(dbf.read_bytes().replace(b"crop 1", b"crop 9"))
+    assert checksum(path) != before
+
+
+def test_the_part_that_is_spelt_like_the_file_counts(tmp_path: Path) -> None:
+    write(tmp_path / "gsaa.shp", 2)
+    write(tmp_path / "GSAA.shp", 3)
+    assert (len(read(tmp_path / "gsaa.shp")), len(read(tmp_path / "GSAA.shp"))) == (2, 3)
+    (tmp_path / "gsaa.dbf").rename(tmp_path / "Gsaa.dbf")
+    with pytest.raises(UserError, match=r"gsaa.shp: GSAA.dbf and Gsaa.dbf could both belong to it"):
+        read(tmp_path / "gsaa.shp")
+
+
+def test_only_known_suffixes_belong_to_a_file() -> None:
+    names = ["a.shp", "A.dbf", "a.shx", "a.shp.xml", "a.qix", "ab.dbf", "a.gpkg", "a.pdf", "b.shx"]
+    assert belonging("a.shp", names) == {".shp": "a.shp", ".dbf": "A.dbf", ".shx": "a.shx"}
+    assert belonging("a.gpkg", ["A.GPKG-WAL", "a.gpkg", "a.gpkg-shm"]) == {
+        ".gpkg": "a.gpkg",
+        ".gpkg-wal": "A.GPKG-WAL",
+    }
+    assert belonging("a.zip", ["a.zip", "a.dbf"]) == {".zip": "a.zip"}
+
+
+@pytest.fixture
+def regions(tmp_path: Path) -> tuple[Path, Path]:
+    """The shapefiles of two regions under one name, with a number that is wider in the second."""
+    found = []
+    for i, (region, n) in enumerate((("R11", 3), ("R24", 5))):
+        (tmp_path / "fr" / region).mkdir(parents=True)
+        found.append(write(tmp_path / "fr" / region / "PARCELLES.shp", n, first=10 * i))
+    return found[0], found[1]
+
+
+def test_several_files_and_a_folder_are_loaded_as_one_set(regions: tuple[Path, Path]) -> None:
+    folder = regions[0].parents[1]
+    members = {f"{p.parent.name}/{p.name}": p for r in regions for p in parts(r).values()}
+    archive = zipped(folder.parent / "regions.zip", members)
+    for table in (read(regions), read(folder), read(archive, layer="*PARCELLES")):
+        assert table.attributes["number"].to_pylist() == [0, 1, 2, 10, 11, 12, 13, 14]
+        assert table.attributes["source_layer"].to_pylist() == ["R11/PARCELLES"] * 3 + ["R24/PARCELLES"] * 5
+        assert [layer.features for layer in table.layers] == [3, 5]
+    assert len(read(archive, layer="R24/PARCELLES")) == 5
+    assert read(folder, where="number = 11", attributes=["crop"]).attributes.to_pydict() == {
+        "crop": ["crop 11"],
+        "source_layer": ["R24/PARCELLES"],
+    }
+    assert read(folder, attributes=[]).attributes.column_names == ["source_layer"]
+
+
+def test_layers_of_one_name_are_refused_until_one_is_named(
+    regions: tuple[Path, Path], tmp_path: Path
+) -> None:
+    members = {f"{p.parent.name}/{p.name}": p for r in regions for p in parts(r).values()}
+    archive = zipped(tmp_path / "regions.zip", members)
+    both = r"R11/PARCELLES \(Polygon, 3 features\), R24/PARCELLES \(Polygon, 5 features\)"
+    with pytest.raises(
+        UserError, match=rf"has several layers with polygons: {both}\. Choose one with --layer"
+    ):
+        read(archive)
+    with pytest.raises(UserError, match=rf"has 2 layers 'PARCELLES': {both}"):
+        read(archive, layer="PARCELLES")
+
+
+def test_a_pattern_takes_all_layers_that_it_fits(tmp_path: Path) -> None:
+    path = tmp_path / "pt.gpkg"
+    for i, name in enumerate(("Culturas_Aveiro", "Culturas_[Beja]", "Ocupacoes")):
+        write(path, 2 + i, first=10 * i, layer=name)
+    table = read(path, layer="Culturas_*")
+    assert (
+        table.attributes["source_layer"].to_pylist()
+        == ["pt.gpkg:Culturas_Aveiro"] * 2 + ["pt.gpkg:Culturas_[Beja]"] * 3
+    )
+    assert len(read(path, layer="Culturas_[Beja]")) == 3
+    with pytest.raises(UserError, match=r"has no layer 'Vinhas_\*'\. Use one of Culturas_Aveiro"):
+        read(path, layer="Vinhas_*")
+
+
+def test_layers_that_differ_are_refused_with_the_difference(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.gpkg", 2, code=[1, 2], crop=["x", "y"])
+    second = write(tmp_path / "b.gpkg", 2, code=[1, 2], kind=["x", "y"])
+    with pytest.raises(UserError, match=r"columns of a and b differ \(only a has crop; only b has kind\)"):
+        read([first, second])
+    assert read([first, second], attributes=["code"]).attributes["code"].to_pylist() == [1, 2, 1, 2]
+    third = write(tmp_path / "c.gpkg", 2, code=["1", "2"], crop=["x", "y"])
+    with pytest.raises(UserError, match="column code is int64 in a, but string in c"):
+        read([first, third])
+    fourth = write(tmp_path / "d.gpkg", 2, code=[1, 2], crop=["x", "y"], crs="EPSG:25833")
+    with pytest.raises(UserError, match="a is in EPSG:25832, d in EPSG:25833"):
+        read([first, fourth])
+
+
+def test_columns_are_matched_by_name_and_numbers_take_the_wider_type(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.gpkg", 2, code=pa.array([1, 2], pa.int32()), crop=["x", "y"])
+    second = write(tmp_path / "b.gpkg", 2, crop=["v", "w"], code=pa.array([3, 1 << 40], pa.int64()))
+    assert read([first, second]).attributes.to_pydict() == {
+        "code": [1, 2, 3, 1 << 40],
+        "crop": ["x", "y", "v", "w"],
+        "source_layer": ["a", "a", "b", "b"],
+    }
+
+
+@pytest.fixture
+def wal(tmp_path: Path) -> Iterator[Path]:
+    """A GeoPackage that a program has open: its fourth parcel is in the -wal still."""
+    folder = tmp_path / "wal"
+    folder.mkdir()
+    path = write(folder / "parcels.gpkg")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("DROP TRIGGER IF EXISTS rtree_parcels_geom_insert")
+        database.execute(
+            "INSERT INTO parcels (geom, number, crop) SELECT geom, 99, crop FROM parcels LIMIT 1"
+        )
+        database.commit()
+        yield path
+
+
+def test_changes_in_a_wal_are_read_and_nothing_is_written(wal: Path, tmp_path: Path) -> None:
+    before = content(wal.parent)
+    assert "parcels.gpkg-wal" in before
+    assert read(wal).attributes["number"].to_pylist() == [0, 1, 2, 99]
+    assert content(wal.parent) == before
+    archive = zipped(tmp_path / "a.zip", {n: c for n, c in before.items() if not n.endswith("-shm")})
+    assert len(read(archive)) == 4
+
+
+def test_a_geopackage_without_its_wal_is_read_and_says_so(wal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    path = folder / "parcels.gpkg"
+    path.write_bytes(wal.read_bytes())
+    table = read(path)
+    assert len(table) == 3
+    assert table.notes == (
+        f"{path} was written in WAL mode and has no file parcels.gpkg-wal beside it."
+        " If there was one, its changes are missing: deliver both.",
+    )
+    assert list(content(folder)) == ["parcels.gpkg"]
+
+
+def test_columns_of_one_name_are_all_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", 2, CROP_A=["w", "x"], CROP_B=["y", "z"], CROP_C=["1", "2"])
+    dbf = path.with_suffix(".dbf")
+    dbf.write_bytes(dbf.read_bytes().replace(b"CROP_C", b"CROP_A").replace(b"CROP_B", b"CROP_A"))
+    table = read(path)
+    assert table.attributes.to_pydict() == {
+        "CROP_A": ["w", "x"],
+        "CROP_A_2": ["y", "z"],
+        "CROP_A_3": ["1", "2"],
+    }
+    assert table.notes == (
+        f"{path} has columns of one name (CROP_A); the others are named CROP_A_2, CROP_A_3",
+    )
+    assert read(path, attributes=["CROP_A_2"]).attributes.to_pydict() == {"CROP_A_2": ["y", "z"]}
+
+
+def test_a_file_geodatabase_is_read_as_a_folder_and_zipped(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    path = write(tmp_path / "in" / "gsaa.gdb", 3, layer="gsaa_2025")
+    before = content(path)
+    members = {f"gsaa.gdb/{name}": data for name, data in before.items()}
+    for delivery in (path, tmp_path / "in", zipped(tmp_path / "gsaa.gdb.zip", members)):
+        table = read(delivery)
+        assert (len(table), table.layers[0].name, table.srid) == (3, "gsaa_2025", 25832)
+    assert content(path) == before
+    assert checksum(path) == checksum(tmp_path / "in")
+
+
+def test_what_a_mac_adds_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "Parcels.shp")
+    members: dict[str, Path | bytes] = {}
+    for p in parts(path).values():
+        members |= {p.name: p, f"._{p.name}": b"\0\5\x16\7", f"__MACOSX/._{p.name}": b"\0\5\x16\7"}
+    assert len(read(zipped(tmp_path / "mac.zip", members))) == 3
+    (tmp_path / "._Parcels.shp").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "mac.zip").unlink()
+    assert len(read(tmp_path)) == 3
+
+
+def test_backslashes_between_folders_of_an_archive_are_understood(tmp_path: Path) -> None:
+    path = write(tmp_path / "Parcels.shp")
+    members = {f"GSAA\\2025\\{p.name}": p for p in parts(path).values()}
+    assert len(read(zipped(tmp_path / "windows.zip", members))) == 3
+
+
+def test_brackets_and_other_signs_in_names_mean_nothing(tmp_path: Path) -> None:
+    name = "GSAA 2025 [final] {a} *?#%.shp"
+    path = write(tmp_path / "plain.shp")
+    for part in parts(path).values():
+        part.rename(tmp_path / Path(name).with_suffix(part.suffix))
+    path = tmp_path / name
+    before = checksum(path)
+    assert read(path).attributes["number"].to_pylist() == [0, 1, 2]
+    dbf = path.with_suffix(".dbf")
+    dbf.write_bytes(dbf.read_bytes().replace(b"crop 1", b"crop 9"))
+    assert checksum(path) != before
+
+
+def patched(archive: Path, method: int, flags: int = 0) -> Path:
+    """The same archive with another method and flags in its headers."""
+    data = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = data.find(signature)
+        while start >= 0:
+            struct.pack_into("<HH", data, start + offset, flags, method)
+            start = data.find(signature, start + 4)
+    archive.write_bytes(data)
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "reason"),
+    [
+        (9, 0, "is compressed with Deflate64, which Windows Explorer takes for files over 2 GB"),
+        (93, 0, "is compressed with Zstandard. This is not supported"),
+        (19, 0, "is compressed with method 19"),
+        (0, 1, "is encrypted. Unpack it with its password"),
+    ],
+)
+def test_an_archive_that_cannot_be_unpacked_says_why(
+    tmp_path: Path, method: int, flags: int, reason: str
+) -> None:
+    path = write(tmp_path / "parcels.fgb")
+    archive = patched(zipped(tmp_path / "a.zip", {"parcels.fgb": path}), method, flags)
+    with pytest.raises(UserError, match=rf"parcels.fgb in {archive} {reason}"):
+        read(archive)
+
+
+def test_an_archive_in_an_archive_is_unpacked_too(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", {p.name: p for p in parts(write(tmp_path / "p.shp")).values()})
+    outer = zipped(tmp_path / "outer.zip", {"2025/inner.zip": inner, "2025/readme.txt": b"read me"})
+    assert len(read(outer)) == 3
+
+
+@pytest.mark.parametrize("name", ["../parcels.fgb", "/parcels.fgb"])
+def test_a_path_out_of_an_archive_is_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "parcels.fgb")
+    with pytest.raises(UserError, match="holds a file outside its folder"):
+        read(zipped(tmp_path / "a.zip", {name: path}))
+
+
+def test_json_counts_only_where_nothing_else_can_hold_parcels(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.geojson")
+    json = path.rename(tmp_path / "parcels.json")
+    assert len(read(json)) == 3
+    assert len(read(zipped(tmp_path / "json.zip", {"parcels.json": json}))) == 3
+    shapefile = write(tmp_path / "other.shp", 2)
+    members = {p.name: p for p in (*parts(shapefile).values(), json)}
+    assert len(read(zipped(tmp_path / "both.zip", members | {"other.shp.xml": b"<metadata/>"}))) == 2
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {"parcels.fgb": write(tmp_path / "parcels.fgb")})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(UserError, match=r"cannot be unpacked .*No space left on device.*set TMPDIR"):
+        read(archive)
