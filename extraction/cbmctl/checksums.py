@@ -146,7 +146,7 @@ class Checksums:
         }
 
     @property
-    def has_manifest(self) -> bool:
+    def found(self) -> bool:
         """Whether the product has a manifest."""
         return self._manifest is not None
 
@@ -232,14 +232,18 @@ def digest_of(path: Path, algorithm: str, cancelled: Event) -> str:
     return digest.hexdigest()
 
 
-def known_checks(conn: psycopg.Connection, tables: Tables, obsid: int) -> dict[str, Checked]:
-    """Return what is known of a scene's files, by file."""
+def known_checks(
+    conn: psycopg.Connection, tables: Tables, obsid: int, max_age_days: int | None = None
+) -> dict[str, Checked]:
+    """Return what is known of a scene's files, by file; without files that matched too many days ago."""
     rows = conn.execute(
         query(
-            "SELECT file, outcome, detail, algorithm, digest, version FROM {checks} WHERE obsid = %s",
+            """SELECT file, outcome, detail, algorithm, digest, version FROM {checks}
+               WHERE obsid = %(obsid)s AND (outcome <> 'ok' OR %(days)s::integer IS NULL
+                   OR checked_at > now() - %(days)s::integer * interval '1 day')""",
             checks=tables.file_checks.sql,
         ),
-        [obsid],
+        {"obsid": obsid, "days": max_age_days},
     )
     return {row[0]: Checked(*row) for row in rows}
 

@@ -1,8 +1,10 @@
 """What several tests share: a small season for queue and worker, parcel files for loading."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, box
 
+from cbmctl import checksums
 from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect
@@ -219,3 +222,16 @@ def served(season: Season, tmp_path: Path) -> Iterator[Proxy]:
     with hadro(tmp_path, tmp_path / "hadro.log") as port, proxy(port) as known:
         s3(season.database, known.url)
         yield known
+
+
+@pytest.fixture
+def digests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file was read for its checksum."""
+    counted, digest_of = Counter[str](), checksums.digest_of
+
+    def counting(path: Path, algorithm: str, cancelled: Event) -> str:
+        counted[path.name] += 1
+        return digest_of(path, algorithm, cancelled)
+
+    monkeypatch.setattr(checksums, "digest_of", counting)
+    return counted

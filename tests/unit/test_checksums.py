@@ -9,61 +9,17 @@ from typing import Any
 
 import pytest
 
-from cbmctl import checksums
 from cbmctl.checksums import HEALED
 from cbmctl.eodata import mount
 
-from .conftest import BANDS_10, BANDS_20, Season
+from .checked import IMAGES, image, outcomes, scene_with_manifest
+from .conftest import Season
 from .manifests import overwrite, write_manifest
-from .products import image_file
 from .s3_season import extract, scratch
 from .s3_server import Proxy
 from .test_worker import expected_sigs, found_sigs
 
 pytestmark = pytest.mark.postgis
-
-IMAGES = {*(f"{band}_10m" for band in BANDS_10), *(f"{band}_20m" for band in (*BANDS_20, "SCL"))}
-
-
-def folder_of(season: Season, obsid: int) -> Path:
-    ((path,),) = season.rows("SELECT path FROM dias_catalogue WHERE id = %s", obsid)
-    root = season.config.eodata
-    assert isinstance(root, Path)
-    return root / path
-
-
-def scene_with_manifest(season: Season, day: int, algorithm: str = "SHA3-256") -> tuple[int, Path]:
-    scene = season.scene(day)
-    folder = folder_of(season, scene)
-    write_manifest(folder, algorithm)
-    return scene, folder
-
-
-def image(folder: Path, band: str) -> Path:
-    return image_file(folder.parent, folder.name, band)
-
-
-def outcomes(season: Season, obsid: int) -> dict[str, tuple[str, str | None]]:
-    """Outcome and detail by band; of other files by name."""
-    rows = season.rows("SELECT file, outcome, detail FROM file_checks WHERE obsid = %s", obsid)
-    names = {file: file.rpartition("/")[2].removesuffix(".jp2") for file, _, _ in rows}
-    return {
-        "_".join(names[file].split("_")[-2:]) if file.endswith(".jp2") else names[file]: (outcome, detail)
-        for file, outcome, detail in rows
-    }
-
-
-@pytest.fixture
-def digests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each file was read for its checksum."""
-    counted, digest_of = Counter[str](), checksums.digest_of
-
-    def counting(path: Path, algorithm: str, cancelled: Event) -> str:
-        counted[path.name] += 1
-        return digest_of(path, algorithm, cancelled)
-
-    monkeypatch.setattr(checksums, "digest_of", counting)
-    return counted
 
 
 def test_files_that_were_read_are_recorded(season: Season) -> None:
