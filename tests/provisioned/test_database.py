@@ -151,6 +151,13 @@ def test_no_role_but_the_superuser_is_mighty(superuser: Superuser) -> None:
     assert superuser(f"SELECT rolname FROM pg_roles WHERE {mighty}") == ["postgres"]
 
 
+def test_owner_may_add_coordinate_systems_and_change_none(superuser: Superuser) -> None:
+    may = ", ".join(
+        f"has_table_privilege('cbm_owner', 'spatial_ref_sys', '{p}')" for p in ("INSERT", "UPDATE")
+    )
+    assert superuser(f"SELECT {may}") == ["t|f"]
+
+
 def test_superuser_has_no_password_and_the_others_scram(superuser: Superuser) -> None:
     assert superuser("SELECT rolname, left(rolpassword, 13) FROM pg_authid WHERE rolcanlogin ORDER BY 1") == [
         "cbm_owner|SCRAM-SHA-256",

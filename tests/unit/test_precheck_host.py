@@ -87,9 +87,25 @@ def test_a_disk_without_room_for_what_is_fetched_is_a_warning(
     disk = {"data_volume_gb": gigabytes, "data_volume_min_gb": 33.4, "data_volume_is_disk": is_disk}
     command = {"stat": {"exists": True}}
     asked = {"min_vcpus": 8, "min_memory_gb": 16, "catalogue_unused": [], "command": command}
+    asked |= {"inspection": {}, "strays": []}
     sentence = (
         f"The data disk /dev/vdb has {gigabytes} GB; workers that read from S3 take up to"
         " 12 GB beside what the parcels need, and wait for each other where there is less."
     )
     said = about_host("precheck_warnings", eodata_s3=bucket, **asked, **disk)
     assert [one.strip() for one in said] == ([sentence] if warned else [])
+
+
+def test_what_inspection_notes_about_the_parcels_is_a_warning() -> None:
+    strays = [{"ogc_fid": 41, "reason": "x=0 y=0"}, {"ogc_fid": 52, "reason": "x=9 y=55"}]
+    note = "EPSG:10306 (LKS-2020 / Latvia TM) is unknown to PostGIS 3.5."
+    inspection = {"parcels": {"notes": [note], "findings": {"stray": strays}}}
+    asked = {"min_vcpus": 8, "min_memory_gb": 16, "catalogue_unused": [], "eodata_s3": {}}
+    command = {"stat": {"exists": True}}
+    found = about_host("precheck_strays", inspection=inspection)
+    assert found == strays
+    said = about_host("precheck_warnings", inspection=inspection, strays=found, command=command, **asked)
+    assert said == [
+        note,
+        "2 of the parcels lie far from all others and do not count for the area of interest: ogc_fid 41, 52.",
+    ]

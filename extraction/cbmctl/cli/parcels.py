@@ -13,6 +13,7 @@ from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
+from cbmctl.parcels import spatial_ref
 from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import plan
 from cbmctl.parcels.crs import AS_IS, SWAPPED, swapped_place
@@ -109,6 +110,7 @@ def _inspect(
         parcels = read_layers(
             name, choose(found, name, layer), crs=crs, axes=axes, where=where, attributes=attributes
         )
+        notes = [*parcels.notes, *spatial_ref.notes(parcels.srid)]
     except UserError as error:
         # which layer, or which coordinate system, is what one inspects a file for
         data["problem"] = str(error)
@@ -131,7 +133,7 @@ def _inspect(
         "encoding": encodings,
         "columns": [asdict(column) for column in columns],
         "findings": findings.as_json(),
-        "notes": list(parcels.notes),
+        "notes": notes,
     }
     context.output.result(
         data,
@@ -142,7 +144,7 @@ def _inspect(
         "",
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
-        *parcels.notes,
+        *notes,
         *(_findings(findings.as_json()) or ["Nothing is wrong with the geometries and values."]),
     )
 

@@ -11,8 +11,9 @@ import shapely
 from psycopg import sql
 
 from cbmctl.config import Tables
-from cbmctl.database import one, query
+from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.parcels import spatial_ref
 from cbmctl.parcels.check import check, cleaned
 from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.delivery import Paths, as_paths, files_of
@@ -87,7 +88,7 @@ def load(
             return same
         refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
         table = read(paths, **asdict(options))
-        _know_srid(conn, table)
+        entered = spatial_ref.enter(conn, table.srid, check_only=check_only)
         advance = progress(len(table))
         if check_only:
             findings = check(table, advance)
@@ -110,7 +111,7 @@ def load(
             findings.as_json(),
             columns,
             superseded,
-            table.notes,
+            (*table.notes, *([entered] if entered else [])),
         )
 
 
@@ -147,14 +148,6 @@ def _same(conn: psycopg.Connection, tables: Tables, content: str, options: Optio
         [str(tables.parcels), content, json.dumps(options.as_json())],
     ).fetchone()
     return Loaded(False, str(tables.parcels), *row) if row else None
-
-
-def _know_srid(conn: psycopg.Connection, table: ParcelTable) -> None:
-    if not one(conn, query("SELECT count(*) FROM spatial_ref_sys WHERE srid = %s"), [table.srid])[0]:
-        raise UserError(
-            f"PostGIS does not know EPSG:{table.srid} ({table.crs}), the coordinate system of {table.shown}:"
-            " reproject the file, or add the code to spatial_ref_sys"
-        )
 
 
 def expect_parcels(findings: Findings, table: ParcelTable) -> None:
