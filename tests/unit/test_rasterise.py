@@ -8,10 +8,12 @@ import numpy.typing as npt
 import psycopg
 import pytest
 import shapely
+from click.testing import CliRunner
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from cbmctl import aoi
+from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Config
 from cbmctl.errors import UserError
 from cbmctl.parcels.load import Options, load
@@ -228,6 +230,30 @@ def test_what_is_missing_is_said(conn: psycopg.Connection, config: Config, testd
         UserError, match=r"no Sentinel-2 scene over 'parcels_2021' from 2021-01-01 to 2022-01-01"
     ):
         rasterise(conn, config)
+
+
+def test_parcels_that_a_zone_cannot_hold_are_left_out_and_named(
+    database: Database, conn: psycopg.Connection, config: Config, tmp_path: Path
+) -> None:
+    fields = [shapely.box(500000 + 200 * i, 6000000, 500100 + 200 * i, 6000100) for i in range(40)]
+    path = write(tmp_path / "some.gpkg", fields, crs="EPSG:25832")
+    prepare(conn, config, path, "32UNF")
+    conn.execute(
+        "UPDATE parcels_2021 SET wkb_geometry = ST_Multi(ST_MakeEnvelope(x, y, x * 1.1, y * 1.1, 25832))"
+        " FROM (VALUES (7, 1e300, 1e300), (23, 400000, 1000)) AS bad (pid, x, y) WHERE ogc_fid = pid"
+    )
+    # half of Europe, because of one wrong corner
+    conn.execute(
+        "UPDATE parcels_2021 SET wkb_geometry = ST_Multi(ST_MakeEnvelope(0, 0, 500000, 6200000, 25832))"
+        " WHERE ogc_fid = 40"
+    )
+    for changed in (True, False):
+        made = rasterise(conn, config)
+        assert {(raster.changed, raster.left_out) for raster in made} == {(changed, (7, 40))}
+    assert conn.execute("SELECT count(*) FROM parcels_2021_32632_10_rast").fetchone() == (38,)
+    arguments = ["--config", str(database.config_path), "parcels", "rasterise"]
+    said = CliRunner().invoke(cbmctl, arguments).stdout
+    assert "Left out, because EPSG:32632 or a raster of 10 m cannot hold them: ogc_fid 7, 40." in said
 
 
 def test_nothing_is_made_for_sentinel_1(conn: psycopg.Connection, database: Database, three: Path) -> None:

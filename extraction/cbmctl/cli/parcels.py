@@ -218,12 +218,24 @@ def rasterise_command(context: Context, check_only: bool) -> None:
     with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
         made = rasterise(conn, config, check_only=check_only, progress=partial(_bar, output, bars))
     rows = [
-        [raster.table, raster.parcels, len(raster.without_pixel), _state(raster, check_only)]
+        [
+            raster.table,
+            raster.parcels,
+            len(raster.without_pixel),
+            len(raster.left_out),
+            _state(raster, check_only),
+        ]
         for raster in made
     ]
     output.result(
         {"changed": any(raster.changed for raster in made), "tables": [asdict(raster) for raster in made]},
-        table(["table", "parcels", "without a pixel centre", ""], rows),
+        table(["table", "parcels", "without a pixel centre", "left out", ""], rows),
+        *(
+            f"Left out, because EPSG:{raster.epsg} or a raster of {raster.resolution} m cannot hold them:"
+            f" {_numbers(raster.left_out)}. Check their coordinates"
+            for raster in made
+            if raster.left_out
+        ),
         *(
             f"No pixel centre at {raster.resolution} m, EPSG:{raster.epsg}: {_numbers(raster.without_pixel)}"
             for raster in made

@@ -35,6 +35,7 @@ class RasterTable:
     """A raster table after (or, when only checking, before) the run.
 
     `without_pixel` are the ogc_fid of parcels that contain no pixel centre; they can have no statistics.
+    `left_out` are those that cannot be projected into the zone, or are too large for a raster: without a row.
     """
 
     table: str
@@ -43,6 +44,7 @@ class RasterTable:
     changed: bool
     parcels: int
     without_pixel: tuple[int, ...]
+    left_out: tuple[int, ...]
 
 
 def rasterise(
@@ -61,7 +63,7 @@ def rasterise(
         progress: gets a label and the number of parcels, gives what to call with each number done.
 
     Raises:
-        UserError: no parcels, no such area, no scenes, or parcels that cannot be projected into a zone.
+        UserError: no parcels, no such area, no scenes.
     """
     parcels = config.tables.parcels
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
@@ -144,8 +146,10 @@ def _table(
                     stamp=psycopg.sql.Literal(stamp),
                 )
             )
-        without = () if check_only and not complete else _without_pixel(conn, raster)
-        return RasterTable(str(raster), epsg, resolution, not complete, count, without)
+        unknown = check_only and not complete
+        without = () if unknown else _without_pixel(conn, raster)
+        left_out = () if unknown else _left_out(conn, parcels, raster)
+        return RasterTable(str(raster), epsg, resolution, not complete, count, without, left_out)
 
 
 def _burn(
@@ -161,21 +165,41 @@ def _burn(
     conn.execute(query("CREATE TABLE {raster} (pid integer NOT NULL, rast raster NOT NULL)", **names))
     insert = query(
         f"INSERT INTO {{raster}} SELECT ogc_fid, {AS_RASTER} FROM {{parcels}}"  # noqa: S608  (no value in it)
-        " WHERE ogc_fid > %s ORDER BY ogc_fid LIMIT %s RETURNING pid",
+        " WHERE ogc_fid BETWEEN %s AND %s ORDER BY ogc_fid",
         **names,
     )
+    chunk = query("SELECT ogc_fid FROM {parcels} WHERE ogc_fid > %s ORDER BY ogc_fid LIMIT %s", **names)
     last = -(2**31)
-    try:
-        while pids := conn.execute(insert, [last, CHUNK]).fetchall():
-            last = pids[-1][0]
-            advance(len(pids))
-    except psycopg.errors.InternalError_ as error:
-        raise UserError(
-            f"PostGIS cannot project parcels of {parcels} into EPSG:{grid[0]} ({error.diag.message_primary}):"
-            f" check the coordinates of the parcels after ogc_fid {max(last, 0)}"
-        ) from error
+    while pids := [pid for (pid,) in conn.execute(chunk, [last, CHUNK])]:
+        _insert(conn, insert, pids)
+        last = pids[-1]
+        advance(len(pids))
     conn.execute(query("ALTER TABLE {raster} ADD PRIMARY KEY (pid)", **names))
     conn.execute(query("ANALYZE {raster}", **names))
+
+
+def _insert(conn: psycopg.Connection, insert: psycopg.sql.Composed, pids: list[int]) -> None:
+    """Insert the rasters of some parcels; what PostGIS cannot do is narrowed down and left out."""
+    try:
+        with conn.transaction():
+            conn.execute(insert, [pids[0], pids[-1]])
+    except psycopg.errors.InternalError_:  # PROJ's or the raster library's own: this parcel, not the server
+        if len(pids) > 1:
+            middle = len(pids) // 2
+            _insert(conn, insert, pids[:middle])
+            _insert(conn, insert, pids[middle:])
+
+
+def _left_out(conn: psycopg.Connection, parcels: TableName, raster: TableName) -> tuple[int, ...]:
+    rows = conn.execute(
+        query(
+            "SELECT ogc_fid FROM {parcels} WHERE NOT EXISTS (SELECT FROM {raster} WHERE pid = ogc_fid)"
+            " ORDER BY ogc_fid",
+            parcels=parcels.sql,
+            raster=raster.sql,
+        )
+    ).fetchall()
+    return tuple(pid for (pid,) in rows)
 
 
 def _without_pixel(conn: psycopg.Connection, raster: TableName) -> tuple[int, ...]:
