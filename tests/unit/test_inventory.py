@@ -195,6 +195,13 @@ VALUES: list[tuple[dict[str, Any], list[str]]] = [
         {"tenant_parcels_file": "gsaa/a.gpkg"},
         ["tenant_parcels_file: 'gsaa/a.gpkg' is not an absolute path. Begin it with / or ~."],
     ),
+    ({"tenant_parcels_file": ["/gsaa/R11.shp", "~/gsaa/R24, new.shp"]}, []),
+    (
+        {"tenant_parcels_file": ["/gsaa/R11.shp", "R24.shp"]},
+        ["tenant_parcels_file: 'R24.shp' is not an absolute path. Begin it with / or ~."],
+    ),
+    ({"tenant_parcels_file": []}, ["tenant_parcels_file: the value is empty. Begin it with / or ~."]),
+    ({"tenant_parcels_file": ""}, ["tenant_parcels_file: the value is empty. Begin it with / or ~."]),
     ({"tenant_parcels_file": "~/gsaa/Ž 2021 (a).gpkg", "tenant_aoi_file": "", "tenant_cloud": ""}, []),
     (
         {"tenant_eodata": "~/eodata", "postgis_directory": "/data/a b"},

@@ -1,7 +1,10 @@
 """Which files belong to a delivery, in whatever shape an agency sends it; what cannot be read is refused."""
 
+import os
 import sqlite3
 import struct
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -302,3 +305,16 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("shutil.copyfileobj", full)
     with pytest.raises(UserError, match=r"cannot be unpacked .*No space left on device.*set TMPDIR"):
         read(archive)
+
+
+def test_what_a_killed_run_left_is_removed_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    old, young = (tmp_path / "tmp" / f"cbmctl-parcels-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "parcels.gpkg").touch()
+    os.utime(old, (time.time() - 90_000, time.time() - 90_000))
+    read(write(tmp_path / "parcels.fgb"))
+    assert list((tmp_path / "tmp").iterdir()) == [young]

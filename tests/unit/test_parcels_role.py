@@ -1,36 +1,122 @@
-"""Which files the role `parcels` takes to a tenant: for a shapefile all of its parts."""
+"""Which files the role `parcels` takes to a tenant, and where to; tests of the filters that say so."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 
 from ..conftest import REPOSITORY
+from .parcel_files import content, write
 
-PARTS = ["a.cpg", "a.dbf", "a.prj", "a.SHP", "a.shx"]
+PARTS = ["a.CPG", "A.dbf", "a.prj", "a.SHP", "a.shx"]
 
 
-@pytest.mark.parametrize(("name", "expected"), [("a.SHP", PARTS), ("b.gpkg", ["b.gpkg"])])
-def test_files_of_the_parcels(tmp_path: Path, name: str, expected: list[str]) -> None:
-    for part in [*PARTS, "ab.dbf", "b.gpkg", "b.gpkg-wal"]:
-        (tmp_path / part).touch()
+def filters() -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location("parcels_filters", REPOSITORY / "plugins/filter/parcels.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Any] = module.FilterModule().filters()
+    return found
+
+
+def touched(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.SHP", PARTS),
+        ("b.gpkg", ["b.gpkg", "b.gpkg-wal"]),
+        ("GSAA 2025 [final].shp", ["GSAA 2025 [final].dbf", "GSAA 2025 [final].shp"]),
+        ("c.zip", ["c.zip"]),
+        ("d.gdb", ["d.gdb/a00000001.gdbtable", "d.gdb/gdb"]),
+    ],
+)
+def test_files_that_belong_to_a_parcels_file(tmp_path: Path, name: str, expected: list[str]) -> None:
+    touched(tmp_path, *PARTS, "ab.dbf", "b.gpkg", "b.gpkg-wal", "b.gpkg-shm", "c.zip", "c.dbf", "._a.SHP")
+    touched(tmp_path, "d.gdb/gdb", "d.gdb/a00000001.gdbtable", "GSAA 2025 f.dbf")
+    touched(tmp_path, "GSAA 2025 [final].shp", "GSAA 2025 [final].dbf")
+    found = filters()["parcels_files"](str(tmp_path / name))
+    assert sorted(file["dest"] for file in found) == sorted(expected)
+    assert all(file["src"] == str(tmp_path / file["dest"]) for file in found)
+    assert filters()["parcels_named"](str(tmp_path / name)) == [name]
+
+
+def test_several_files_and_folders_keep_their_places(tmp_path: Path) -> None:
+    touched(tmp_path, "fr/R11/p.shp", "fr/R11/p.dbf", "fr/R24/p.shp", "fr/R24/notes.pdf", "fr/.hidden.shp")
+    several = [str(tmp_path / "fr/R11/p.shp"), str(tmp_path / "fr/R24/p.shp")]
+    found = [file["dest"] for file in filters()["parcels_files"](several)]
+    assert found == ["R11/p.shp", "R11/p.dbf", "R24/p.shp"]
+    assert filters()["parcels_named"](several) == ["R11/p.shp", "R24/p.shp"]
+    found = [file["dest"] for file in filters()["parcels_files"](str(tmp_path / "fr/"))]
+    assert found == ["fr/R11/p.shp", "fr/R11/p.dbf", "fr/R24/p.shp"]
+    assert filters()["parcels_named"](str(tmp_path / "fr/")) == ["fr"]
+
+
+def test_what_is_wrong_with_the_files_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"none.shp does not exist\. Correct the name"):
+        filters()["parcels_files"](str(tmp_path / "none.shp"))
+
+
+def test_only_what_is_no_longer_wanted_is_removed() -> None:
+    found = [
+        "/in/a.shp",
+        "/in/a.gpkg-wal",
+        "/in/fr",
+        "/in/fr/R11",
+        "/in/fr/R11/p.shp",
+        "/in/x",
+        "/in/x/y",
+    ]
+    wanted = ["/in/a.shp", "/in/fr/R11/p.shp"]
+    assert filters()["parcels_outdated"](found, wanted) == ["/in/a.gpkg-wal", "/in/x"]
+    assert filters()["parcels_outdated"]([], wanted) == []
+
+
+def test_the_host_gets_what_cbmctl_reads(tmp_path: Path) -> None:
+    paths = []
+    for region in ("R11", "R24"):
+        (tmp_path / "fr" / region).mkdir(parents=True)
+        paths.append(write(tmp_path / "fr" / region / "p.fgb", 2))
+    incoming = tmp_path / "incoming"
+    touched(incoming, "p.fgb", "old/p.cpg")
+    role = REPOSITORY / "roles/parcels"
+    settings = {"file": [str(path) for path in paths], "aoi_file": "", "incoming": str(incoming)}
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {"parcels_file": str(tmp_path / name), "ansible_python_interpreter": sys.executable},
-        "vars_files": [str(REPOSITORY / "roles/parcels/vars/main.yml")],
+        "vars": {f"parcels_{name}": value for name, value in settings.items()}
+        | {"ansible_python_interpreter": sys.executable},
+        "vars_files": [str(role / "vars/main.yml")],
+        # the role up to what needs the host's cbmctl
         "tasks": [
-            {
-                "ansible.builtin.copy": {
-                    "content": "{{ parcels_files | to_json }}",
-                    "dest": str(tmp_path / "said"),
-                }
-            }
+            {"ansible.builtin.include_tasks": str(role / "tasks/files.yml")},
+            {"ansible.builtin.debug": {"msg": "arguments={{ parcels_arguments | join(':') }}"}},
         ],
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local"]
-    subprocess.run([*command, str(tmp_path / "play.yml")], check=True, capture_output=True, cwd=tmp_path)
-    assert sorted(Path(file).name for file in json.loads((tmp_path / "said").read_text())) == sorted(expected)
+    run = subprocess.run(
+        [*command, str(tmp_path / "play.yml")],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"ANSIBLE_FILTER_PLUGINS": str(REPOSITORY / "plugins/filter")},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert content(incoming) == content(tmp_path / "fr")
+    assert not (incoming / "old").exists()
+    assert f"arguments={incoming}/R11/p.fgb:{incoming}/R24/p.fgb" in run.stdout

@@ -9,8 +9,9 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from cbmctl.parcels.formats import ARCHIVES, Format
 
 Paths = Path | Sequence[Path]
 PREFIX = "cbmctl-parcels-"
+LEFTOVER_AGE_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def opened(paths: Paths) -> Iterator[list[Dataset]]:
     Raises:
         UserError: a path does not exist, is empty, damaged, or holds nothing that can be read.
     """
+    _remove_leftovers(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         named = as_paths(paths)
         above = Path(os.path.commonpath([path.absolute().parent for path in named]))
@@ -73,6 +76,14 @@ def opened(paths: Paths) -> Iterator[list[Dataset]]:
             alone = len(named) == 1
             view.add(path, "" if alone else str(path.absolute().relative_to(above)))
         yield view.datasets
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what runs left behind that were killed, after a day; those of other users stay."""
+    for left in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFTOVER_AGE_S:
+                shutil.rmtree(left)
 
 
 class _View:

@@ -68,9 +68,11 @@ def _role(name: str, roles: Collection[str]) -> str:
 
 def judge_value(option: Option, value: Any, default: Any = None) -> Iterator[Problem]:
     """Problems of one value; `default` is what the role takes if nothing is set."""
-    if option.type == "raw" or _is_not_given(option, value, default):
+    if (option.type == "raw" and not option.rule.format) or _is_not_given(option, value, default):
         return
-    if option.type == "list":
+    if option.type == "raw":
+        yield from _one_or_several(option, value)
+    elif option.type == "list":
         yield from _list(option, value)
     elif option.type == "dict":
         yield from _mapping(option, value)
@@ -131,6 +133,15 @@ def _list(option: Option, value: Any) -> Iterator[Problem]:
             yield from _mapping(option, each)
         else:
             yield from _single(option, option.elements, each)
+
+
+def _one_or_several(option: Option, value: Any) -> Iterator[Problem]:
+    """A raw option that has a format takes one such text or a list of them."""
+    if value in ("", [], None):
+        yield _problem(option, "type", "the value is empty.", _usage(option))
+        return
+    for each in value if _is_list(value) else [value]:
+        yield from _single(option, "str", each)
 
 
 def _mapping(option: Option, value: Any) -> Iterator[Problem]:
