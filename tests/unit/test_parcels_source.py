@@ -155,9 +155,9 @@ def test_character_sets_of_shapefiles(tmp_path: Path, encoding: str, cpg: bool, 
 
 
 def test_a_character_set_that_only_a_person_knows(tmp_path: Path) -> None:
-    path = shapefile_with_words(tmp_path / "parcels.shp", ["жито", "царевица"], "CP1251")
-    assert read(path).attributes.column("crop").to_pylist() != ["жито", "царевица"]
-    assert read(path, encoding="CP1251").attributes.column("crop").to_pylist() == ["жито", "царевица"]
+    path = shapefile_with_words(tmp_path / "parcels.shp", ["žito", "ř"], "MAC_LATIN2")
+    assert read(path).attributes.column("crop").to_pylist() != ["žito", "ř"]
+    assert read(path, encoding="mac_latin2").attributes.column("crop").to_pylist() == ["žito", "ř"]
     with pytest.raises(UserError, match="--encoding klingon is not a character set"):
         read(path, encoding="klingon")
     with pytest.raises(UserError, match="--encoding is for shapefiles"):

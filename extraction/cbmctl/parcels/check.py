@@ -60,6 +60,8 @@ def cleaned(
         findings: is filled on the way.
         advance: called with the number of features done.
     """
+    for found in table.found:
+        findings.value(found)
     metres = Metres(table.srid, sample_points(table))
     seen: dict[bytes, int] = {}
     numbers, boxes = [np.empty(0, np.int64)], [np.empty((0, 4))]

@@ -19,7 +19,7 @@ from cbmctl.parcels import formats, geoparquet
 from cbmctl.parcels.counting import count, expect_complete
 from cbmctl.parcels.curves import wkb_type
 from cbmctl.parcels.delivery import Dataset
-from cbmctl.parcels.encoding import check_encoding, shapefile_encoding
+from cbmctl.parcels.encoding import UTF8, CharacterSet, named, of_shapefile
 from cbmctl.parcels.gml import without_stale_schema
 
 POLYGONAL = {"Polygon", "MultiPolygon", "CurvePolygon", "MultiSurface", "Surface"}
@@ -40,7 +40,11 @@ _BYTES = re.compile(r"""\bb(['"])(.*?)\1""")  # pyogrio shows some arguments as 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a file, as the file describes it."""
+    """One layer of a file, as the file describes it.
+
+    `encoding` is the character set for people, `recode` for GDAL (None: the format settles it), `codec` for
+    Python; `doubt` says why it is a guess.
+    """
 
     name: str
     geometry: str
@@ -52,6 +56,8 @@ class Layer:
     fields: tuple[tuple[str, str], ...]
     polygons: bool
     dataset: Dataset
+    codec: str = UTF8
+    doubt: str | None = None
 
     @property
     def label(self) -> str:
@@ -71,11 +77,12 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
     Raises:
         UserError: a file cannot be read, or `encoding` is not a character set for any.
     """
-    if encoding and not check_encoding(encoding):
+    characters = named(encoding) if encoding else None
+    if encoding and not characters:
         raise UserError(
             f"--encoding {encoding} is not a character set: use UTF-8, ISO-8859-1, CP1252 or the like"
         )
-    found = [layer for dataset in datasets for layer in _layers(dataset, encoding)]
+    found = [layer for dataset in datasets for layer in _layers(dataset, characters)]
     if encoding and not any(dataset.format is formats.SHAPEFILE for dataset in datasets):
         raise UserError(
             f"--encoding is for shapefiles; {datasets[0].shown} carries its own character set:"
@@ -172,17 +179,19 @@ def _listed(found: Sequence[Layer]) -> str:
     )
 
 
-def _layers(dataset: Dataset, encoding: str | None) -> list[Layer]:
+def _layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
     if dataset.format is formats.GEOPARQUET:
         return [_parquet_layer(dataset, geoparquet.describe(dataset.file, dataset.shown))]
     expect_complete(dataset)
-    says, found = _characters(dataset) if dataset.format is formats.SHAPEFILE else ("UTF-8", None)
-    recode = encoding or found
+    if dataset.format is not formats.SHAPEFILE:
+        characters = None
+    elif characters is None:
+        characters = _characters(dataset)
     with explained(dataset.shown):
         if dataset.format is formats.GML:
             dataset = without_stale_schema(dataset)
         return [
-            _gdal_layer(dataset, str(name), kind and str(kind), (recode or says, recode))
+            _gdal_layer(dataset, str(name), kind and str(kind), characters)
             for name, kind in pyogrio.list_layers(dataset.file)
         ]
 
@@ -202,9 +211,10 @@ def _parquet_layer(dataset: Dataset, described: geoparquet.GeoParquet) -> Layer:
     )
 
 
-def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: tuple[str, str | None]) -> Layer:
-    encoding, recode = characters
-    info = pyogrio.read_info(dataset.file, layer=name, force_feature_count=True, **dataset.format.options)
+def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: CharacterSet | None) -> Layer:
+    recode, known = (characters.gdal if characters else None), characters or CharacterSet(UTF8)
+    options = dict(dataset.format.options)
+    info = pyogrio.read_info(dataset.file, layer=name, encoding=recode, force_feature_count=True, **options)
     # GDAL counts deleted records of a shapefile, and believes gpkg_ogr_contents, which not all programs keep
     cheap = dataset.format in (formats.SHAPEFILE, formats.GEOPACKAGE)
     own_count = count(dataset, name) if cheap else None
@@ -220,12 +230,14 @@ def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: tuple
         geometry=kind,
         features=own_count if own_count is not None else int(info["features"]),
         crs=info["crs"],
-        encoding=encoding,
+        encoding=known.shown,
         recode=recode,
         driver=info["driver"],
         fields=tuple((str(f), str(t)) for f, t in zip(info["fields"], info["dtypes"], strict=True)),
         polygons=kind in POLYGONAL or (kind in ANYTHING and _has_polygons(dataset, name)),
         dataset=dataset,
+        codec=known.codec,
+        doubt=known.doubt,
     )
 
 
@@ -238,10 +250,8 @@ def _has_polygons(dataset: Dataset, name: str) -> bool:
         return any(wkb_type(wkb) in POLYGON_CODES for batch in batches for wkb in batch[column].to_pylist())
 
 
-def _characters(dataset: Dataset) -> tuple[str, str | None]:
-    """What a shapefile says its character set is, and what GDAL has to be told."""
-    if cpg := dataset.parts.get(".cpg"):
-        return cpg.read_bytes()[:40].decode("ascii", "replace").strip(), None
+def _characters(dataset: Dataset) -> CharacterSet:
+    """The character set that a shapefile says, or that its words fit."""
+    cpg = dataset.parts.get(".cpg")
     with dataset.parts[".dbf"].open("rb") as dbf:
-        found = shapefile_encoding(dbf)
-    return found or "the code page of the .dbf", found
+        return of_shapefile(cpg.read_bytes() if cpg else None, dbf)

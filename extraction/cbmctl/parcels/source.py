@@ -17,10 +17,14 @@ from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.counting import deleted_records
 from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
+from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer, choose, explained, layers
+from cbmctl.parcels.raw import corrected
 from cbmctl.parcels.table import ParcelTable, sample_points, with_axes_swapped
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features
+
+Read = tuple[pa.Table, pa.ChunkedArray, tuple[Finding, ...]]  # attributes, geometries, what was found
 
 
 def read(
@@ -86,11 +90,12 @@ def _read_layer(
     expected = expected_features(layer)
     with explained(layer.shown, where, [name for name, _ in layer.fields]):
         reader = _read_parquet if layer.dataset.format is formats.GEOPARQUET else _read_gdal
-        table, geometry = reader(layer, where)
+        table, geometry, found = reader(layer, where, attributes)
         read = len(geometry) if where is None else _readable(layer)
     expect_whole(layer, expected, read)
-    table = _selected(table, attributes, layer.shown)
-    return ParcelTable(layer.shown, (layer,), srid, name, table, geometry, _notes(layer))
+    if attributes is not None:
+        table = table.select(list(attributes))
+    return ParcelTable(layer.shown, (layer,), srid, name, table, geometry, _notes(layer), found)
 
 
 def _readable(layer: Layer) -> int:
@@ -128,9 +133,13 @@ def distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
+def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:
     file, options = layer.dataset.file, dict(layer.dataset.format.options)
-    meta, table = pyogrio.read_arrow(file, layer=layer.name, encoding=layer.recode, where=where, **options)
+    meta, table = pyogrio.read_arrow(
+        file, layer=layer.name, encoding=layer.recode, where=where, return_fids=True, **options
+    )
+    fids = table.column(0).to_numpy()
+    table = table.remove_column(0)
     # a field may have the name of the geometry, which comes last
     last = max(i for i, n in enumerate(table.column_names) if n == (meta["geometry_name"] or "wkb_geometry"))
     geometry, table = table.column(last).cast(pa.binary()), table.remove_column(last)
@@ -138,7 +147,12 @@ def _read_gdal(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArr
     fields = {name for name, _ in layer.fields}
     wanted = [i for i, n in enumerate(table.column_names) if n in fields]
     names = distinct([table.column_names[i] for i in wanted])
-    return pa.table([_codes(table.column(i)) for i in wanted], names=names), geometry
+    table = pa.table([_codes(table.column(i)) for i in wanted], names=names)
+    fid = meta["fid_column"]
+    fix = corrected(layer, table, names, fid=fid, fids=fids, where=where, wanted=attributes)
+    if unknown := [name for name in attributes or () if name not in fix]:
+        raise _no_attribute(layer.shown, unknown, names)
+    return fix.table, geometry, tuple(fix.found)
 
 
 def _codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -149,20 +163,16 @@ def _codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([chunk.indices for chunk in column.chunks], column.type.index_type)
 
 
-def _read_parquet(layer: Layer, where: str | None) -> tuple[pa.Table, pa.ChunkedArray]:
+def _read_parquet(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:
     file, name = layer.dataset.file, layer.shown
     table, geometry = geoparquet.read(file, name, geoparquet.describe(file, name))
+    if unknown := [name for name in attributes or () if name not in table.column_names]:
+        raise _no_attribute(name, unknown, table.column_names)
     if where is None:
-        return table, geometry
+        return table, geometry, ()
     rows = matching(table, where)
-    return chosen(table, rows), geometry.take(rows)
+    return chosen(table, rows), geometry.take(rows), ()
 
 
-def _selected(table: pa.Table, attributes: Sequence[str] | None, path: str) -> pa.Table:
-    if attributes is None:
-        return table
-    if unknown := [name for name in attributes if name not in table.column_names]:
-        raise UserError(
-            f"{path} has no attribute {', '.join(unknown)}: use some of {', '.join(table.column_names)}"
-        )
-    return table.select(list(attributes))
+def _no_attribute(path: str, unknown: Sequence[str], known: Sequence[str]) -> UserError:
+    return UserError(f"{path} has no attribute {', '.join(unknown)}: use some of {', '.join(known)}")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import shapely
 
 from cbmctl.parcels.curves import wkb_type
+from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer
 
 SAMPLE = 1000  # parcels to look at to see whether their coordinates can be right
@@ -21,7 +22,8 @@ class ParcelTable:
 
     `geometry` holds WKB as the file has it (linear, maybe with Z, null where missing), `attributes` all the
     rest. With several layers, the last attribute (`SOURCE_COLUMN`) says which one a parcel is from.
-    `shown` is what messages call the delivery; `notes` are sentences for the operator about how it was read.
+    `shown` is what messages call the delivery; `notes` are sentences for the operator about how it was read,
+    `found` what is wrong with values, as far as only the file itself can tell.
     """
 
     shown: str
@@ -31,6 +33,7 @@ class ParcelTable:
     attributes: pa.Table
     geometry: pa.ChunkedArray
     notes: tuple[str, ...] = ()
+    found: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.geometry)

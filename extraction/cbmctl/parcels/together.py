@@ -1,6 +1,8 @@
 """Several layers of one schema become one table: a country's districts or regions, one layer or file each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 import pyarrow as pa
 
@@ -42,7 +44,17 @@ def together(path: str, pieces: Sequence[ParcelTable]) -> ParcelTable:
         pa.concat_tables(tables),
         pa.chunked_array([chunk for piece in pieces for chunk in piece.geometry.chunks], pa.binary()),
         tuple(dict.fromkeys(note for piece in pieces for note in piece.notes)),
+        tuple(
+            replace(found, ogc_fid=found.ogc_fid + start)
+            for start, piece in zip(_starts(pieces), pieces, strict=True)
+            for found in piece.found
+        ),
     )
+
+
+def _starts(pieces: Sequence[ParcelTable]) -> list[int]:
+    """The row at which each layer begins."""
+    return [0, *accumulate(len(piece) for piece in pieces)][: len(pieces)]
 
 
 def _label(piece: ParcelTable) -> str:

@@ -1,0 +1,71 @@
+"""What the file itself says, where GDAL would lose a digit or make a date or number of what is none.
+
+Each format has a module that goes to the file by another way, and puts right the attributes that GDAL read.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cbmctl.parcels import formats
+from cbmctl.parcels.encoding import CharacterSet
+from cbmctl.parcels.findings import Finding
+from cbmctl.parcels.layers import Layer
+from cbmctl.parcels.raw import dbf, gpkg
+from cbmctl.parcels.raw.corrections import Corrections, Rows
+
+
+def corrected(
+    layer: Layer,
+    table: pa.Table,
+    names: Sequence[str],
+    *,
+    fid: str,
+    fids: Rows,
+    where: str | None,
+    wanted: Sequence[str] | None,
+) -> Corrections:
+    """The attributes as the file has them.
+
+    Args:
+        layer: where they are from.
+        table: as GDAL read them.
+        names: of all attributes of the file, in its order.
+        fid: GDAL's name of the column of feature numbers; "" if the format has none.
+        fids: the feature number of each row.
+        where: the condition that the rows meet.
+        wanted: the names of those to look at; None: all.
+
+    Raises:
+        UserError: a column has a type that cannot be read.
+    """
+    looked_at = [name for name in table.column_names if wanted is None or name in wanted]
+    fix = Corrections(table.select(looked_at), wanted)
+    data = layer.dataset
+    if data.format is formats.SHAPEFILE:
+        characters = CharacterSet(layer.codec, layer.doubt)
+        dbf.correct(fix, data.parts[".dbf"], names, fids, characters=characters, shown=layer.shown)
+        _tell_guess(fix, characters)
+    elif data.format is formats.GEOPACKAGE:
+        gpkg.correct(fix, data.file, layer.name, fields=names, fid=fid, fids=fids, where=where)
+    return fix
+
+
+def _tell_guess(fix: Corrections, characters: CharacterSet) -> None:
+    """Show the first text with letters beyond ASCII, by which a person sees whether the guess is right."""
+    if not characters.doubt:
+        return
+    for name, column in zip(fix.table.column_names, fix.table.columns, strict=True):
+        if not pa.types.is_string(column.type):
+            continue
+        foreign = pc.not_equal(pc.utf8_length(column), pc.binary_length(column))
+        rows = np.flatnonzero(np.asarray(pc.fill_null(foreign, False)))
+        if len(rows):
+            raw = str(column[int(rows[0])].as_py())
+            reason = (
+                f"is read as {characters.shown}: {characters.doubt}."
+                " If letters are wrong, name the character set with --encoding"
+            )
+            fix.found.append(Finding(int(rows[0]) + 1, "guessed_encoding", reason, name, raw, len(rows)))

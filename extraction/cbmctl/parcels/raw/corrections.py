@@ -1,0 +1,66 @@
+"""A layer's attributes as GDAL read them, put right where the file says something else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cbmctl.parcels.findings import Finding
+
+Rows = npt.NDArray[np.int64]
+
+
+class Corrections:
+    """The table so far, and what was found. Rows are numbered from 0.
+
+    Args:
+        table: the attributes that are wanted.
+        wanted: the names of all that are, also of those that GDAL left out; None: every one.
+    """
+
+    def __init__(self, table: pa.Table, wanted: Sequence[str] | None = None) -> None:
+        self.table = table
+        self.wanted = wanted
+        self.found: list[Finding] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.table.column_names
+
+    def replace(self, name: str, column: pa.Array | pa.ChunkedArray) -> None:
+        """Take another column in the place of one."""
+        self.table = self.table.set_column(self.table.column_names.index(name), name, column)
+
+    def insert(self, position: int, name: str, column: pa.Array | pa.ChunkedArray) -> None:
+        """Add a column that GDAL left out."""
+        self.table = self.table.add_column(position, name, column)
+
+    def values(self, name: str, rows: Rows, new: Sequence[Any]) -> None:
+        """Set single values; the column's type must hold them."""
+        if not len(rows):
+            return
+        column = self.table[name]
+        mask = np.zeros(len(column), dtype=bool)
+        mask[rows] = True
+        order = np.argsort(rows, kind="stable")
+        values = pa.array([new[i] for i in order], column.type)
+        self.replace(name, pc.replace_with_mask(column.combine_chunks(), pa.array(mask), values))
+
+    def invalid(self, name: str, rows: Rows, raw: Sequence[str], reason: str) -> None:
+        """NULL in these rows, and a finding for each different value."""
+        if len(rows):
+            self.values(name, rows, [None] * len(rows))
+            self.tell(name, "invalid_value", rows, raw, reason)
+
+    def tell(self, name: str, kind: str, rows: Rows, raw: Sequence[str], reason: str) -> None:
+        """A finding for each different value of these rows."""
+        first: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for row, text in zip(rows.tolist(), raw, strict=True):
+            first[text] = min(row, first.get(text, row))
+            counts[text] = counts.get(text, 0) + 1
+        self.found += [
+            Finding(row + 1, kind, reason, name, text, counts[text]) for text, row in first.items()
+        ]

@@ -1,0 +1,197 @@
+"""The attributes of a GeoPackage as SQLite has them: any column may hold a value of any type there.
+
+GDAL makes 0 of a text in a column of numbers, 1970-01-01 of what is not a date, wraps numbers that are too
+large for the declared type, and leaves out columns whose type is not one of the standard.
+"""
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from cbmctl.parcels.raw.corrections import Corrections, Rows
+from cbmctl.parcels.raw.written import EXACT_BELOW, date_of, decimals, instant_of
+
+Value = int | float | str | bytes | None
+GEOMETRIES = ("GEOMETRY", "POINT", "LINESTRING", "POLYGON", "CURVE", "SURFACE", "TIN", "TRIANGLE")
+# what is not a value of the type as the standard writes it; {} is the column
+NOT_WHOLE = "typeof({}) NOT IN ('integer', 'null') OR {} NOT BETWEEN %d AND %d"
+NOT_TRUTH = "{} IS NOT NULL AND ({} NOT IN (0, 1) OR typeof({}) <> 'integer')"
+NOT_DOUBLE = "typeof({}) NOT IN ('real', 'integer', 'null') OR typeof({}) = 'integer' AND abs({}) > %d"
+NOT_DATE = "{} IS NOT NULL AND (typeof({}) <> 'text' OR date({}, '+0 days') IS NOT {} OR {} < '0001')"
+NOT_INSTANT = (
+    "{} IS NOT NULL AND (typeof({}) <> 'text' OR {} < '0001'"
+    " OR strftime('%Y-%m-%dT%H:%M:%S', {}, '+0 days') IS NOT substr({}, 1, 19)"
+    " OR NOT ({} GLOB '????-??-??T??:??:??Z' OR {} GLOB '????-??-??T??:??:??.???Z'))"
+)
+
+
+class Table:
+    """A layer's table or view in the file.
+
+    Args:
+        path: the file, which nobody changes meanwhile.
+        layer: its name.
+        fid: the column with the number of a feature; "" if there is none, as in some views.
+        fids: that number of each row.
+        where: the condition that the rows meet.
+    """
+
+    def __init__(self, path: Path, layer: str, fid: str, fids: Rows, where: str | None) -> None:
+        uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
+        self.db = sqlite3.connect(uri, uri=True)
+        self.db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+        self.layer = layer
+        self.columns = {
+            str(name): str(kind).upper()
+            for _, name, kind, *_ in self.db.execute(f"PRAGMA table_info({quoted(layer)})")
+        }
+        self.fid = fid if fid in self.columns else ""
+        self.rows = {int(number): row for row, number in enumerate(fids)} if self.fid else {}
+        self.count = len(fids)
+        self.source = f"{quoted(layer)} WHERE {where}" if where and not self.fid else quoted(layer)
+
+    def select(self, column: str, condition: str = "1") -> dict[int, Value]:
+        """The column's values by row, where a condition on it is met ({} is the column)."""
+        name = quoted(column)
+        key = quoted(self.fid) if self.fid else "row_number() OVER () - 1"
+        statement = f"SELECT k, c FROM (SELECT {key} AS k, {name} AS c FROM {self.source}) WHERE "  # noqa: S608
+        found = self.db.execute(statement + condition.replace("{}", "c"))
+        if not self.fid:
+            return dict(found)
+        return {self.rows[key]: value for key, value in found if key in self.rows}
+
+    def whole_column(self, column: str) -> list[Value]:
+        """All values of a column in the order of the rows."""
+        found = self.select(column)
+        return [found.get(row) for row in range(self.count)]
+
+
+def quoted(name: str) -> str:
+    """A name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def correct(
+    fix: Corrections,
+    path: Path,
+    layer: str,
+    *,
+    fields: Sequence[str],
+    fid: str,
+    fids: Rows,
+    where: str | None,
+) -> None:
+    """Put the attributes of a layer right, and add those that GDAL left out.
+
+    Args:
+        fix: the attributes as GDAL read them.
+        path: the file.
+        layer: its name.
+        fields: all attributes that GDAL knows.
+        fid: the column of feature numbers; "" if there is none.
+        fids: the number of each row.
+        where: the condition that the rows meet.
+    """
+    table = Table(path, layer, fid, fids, where)
+    with closing(table.db):
+        for name in fields:
+            if name in fix:
+                _column(fix, table, name)
+        _left_out(fix, table, fields)
+
+
+def _column(fix: Corrections, table: Table, name: str) -> None:
+    kind = fix.table[name].type
+    if pa.types.is_boolean(kind):
+        _invalid(fix, name, table.select(name, NOT_TRUTH), "is neither true nor false")
+    elif pa.types.is_integer(kind):
+        largest = 2 ** (kind.bit_width - 1) - 1
+        if table.select(name, NOT_WHOLE % (-largest - 1, largest)):
+            _numbers(fix, name, table.whole_column(name), "is not a whole number")
+    elif pa.types.is_float32(kind):
+        # SQLite keeps 64 bits whatever the declaration says
+        _numbers(fix, name, table.whole_column(name), "is not a number")
+    elif pa.types.is_float64(kind):
+        if table.select(name, NOT_DOUBLE % EXACT_BELOW):
+            _numbers(fix, name, table.whole_column(name), "is not a number")
+    elif pa.types.is_date(kind):
+        _parsed(fix, name, table.select(name, NOT_DATE), date_of, "is not a valid date")
+    elif pa.types.is_timestamp(kind) and (odd := table.select(name, NOT_INSTANT)):
+        fix.replace(name, fix.table[name].cast(pa.timestamp("us", "UTC")))
+        _parsed(fix, name, odd, _utc, "is not a valid date and time")
+
+
+def _numbers(fix: Corrections, name: str, values: list[Value], reason: str) -> None:
+    """The column in the type that holds all its numbers; NULL and a finding for what is none."""
+    bad = {row: value for row, value in enumerate(values) if isinstance(value, str | bytes)}
+    kept = [None if row in bad else value for row, value in enumerate(values)]
+    declared, column = fix.table[name].type, numeric([v for v in kept if not isinstance(v, str | bytes)])
+    if pa.types.is_integer(column.type) and pa.types.is_integer(declared):
+        largest = 2 ** (declared.bit_width - 1)
+        narrow = all(-largest <= value < largest for value in column.drop_null().to_pylist())
+        column = column.cast(declared) if narrow else column
+    fix.replace(name, column)
+    _invalid(fix, name, bad, reason)
+
+
+def numeric(values: Sequence[int | float | None]) -> pa.Array:
+    """Numbers as integers of 64 bits, doubles, or exact decimals if doubles would lose a digit."""
+    if all(value is None or isinstance(value, int) for value in values):
+        if all(value is None or abs(value) < 2**63 for value in values):
+            return pa.array(values, pa.int64())
+        return decimals([None if value is None else Decimal(value) for value in values])
+    if any(isinstance(value, int) and abs(value) > EXACT_BELOW for value in values) and all(
+        value is None or math.isfinite(value) for value in values
+    ):
+        return decimals([None if value is None else Decimal(repr(value)) for value in values])
+    return pa.array([None if value is None else float(value) for value in values], pa.float64())
+
+
+def _parsed(fix: Corrections, name: str, odd: dict[int, Value], parse: Any, reason: str) -> None:
+    found = {row: parse(str(value)) for row, value in odd.items()}
+    rows = [row for row, value in found.items() if value is not None]
+    fix.values(name, np.array(rows, np.int64), [found[row] for row in rows])
+    _invalid(fix, name, {row: odd[row] for row, value in found.items() if value is None}, reason)
+
+
+def _utc(text: str) -> Any:
+    """The standard says UTC where no zone is written."""
+    found = instant_of(text)
+    return found.replace(tzinfo=UTC) if found and not found.tzinfo else found
+
+
+def _invalid(fix: Corrections, name: str, bad: Mapping[int, Value], reason: str) -> None:
+    raw = [value.hex() if isinstance(value, bytes) else str(value) for value in bad.values()]
+    fix.invalid(name, np.array(list(bad), np.int64), raw, reason)
+
+
+def _left_out(fix: Corrections, table: Table, fields: Sequence[str]) -> None:
+    known = {*fields, table.fid}
+    statement = "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?"
+    known |= {name for (name,) in table.db.execute(statement, [table.layer])}
+    for name, kind in table.columns.items():
+        if name not in known and not kind.endswith(GEOMETRIES) and (fix.wanted is None or name in fix.wanted):
+            before = [
+                other for other in list(table.columns)[: list(table.columns).index(name)] if other in fix
+            ]
+            fix.insert(len(before), name, _any(table.whole_column(name)))
+
+
+def _any(values: list[Value]) -> pa.Array:
+    """A column without a declared type that GDAL knows: numbers, bytes, or else text."""
+    if all(value is None or isinstance(value, int | float) for value in values):
+        return numeric([value for value in values if not isinstance(value, str | bytes)])
+    if all(value is None or isinstance(value, bytes) for value in values):
+        return pa.array(values, pa.binary())
+    return pa.array(
+        [None if v is None else v.hex() if isinstance(v, bytes) else str(v) for v in values], pa.string()
+    )
