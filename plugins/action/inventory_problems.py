@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
             values,
             specification,
             names=raw,
-            own=[name for name in mapping if name not in specification.options],
+            mapped=mapping,
             required_of=self._task.args.get("required_of", ()),
             tenants=list(_tenants(variables)),
         )

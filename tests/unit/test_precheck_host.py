@@ -23,6 +23,8 @@ def about_host(what: str = PROBLEMS, /, **registered: Any) -> list[str]:
     seen |= {"catalogue_answers": {"results": []}, "eodata": "/eodata", "eodata_s3": {}}
     seen |= {
         "database_container": "ams_db",
+        "database_memory_mb": 0,
+        "workers": 0,
         "catalogue_urls": {},
         "catalogue_source": "archive",
         "cards": ["s2"],
@@ -109,3 +111,24 @@ def test_what_inspection_notes_about_the_parcels_is_a_warning() -> None:
         note,
         "2 of the parcels lie far from all others and do not count for the area of interest: ogc_fid 41, 52.",
     ]
+
+
+def test_more_memory_for_the_database_than_the_host_has_is_refused() -> None:
+    """The server would not start."""
+    assert about_host(database_memory_mb="16384") == []
+    assert about_host(database_memory_mb=20000) == [
+        "postgis_memory_mb: 20000 is more than cbm-dk has (16384 MB)."
+        " Use a smaller number, or remove the variable."
+    ]
+
+
+@pytest.mark.parametrize(("workers", "warned"), [(0, False), ("many", False), (5, False), (6, True)])
+def test_workers_without_memory_for_a_scene_are_a_warning(workers: object, warned: bool) -> None:
+    asked = {"min_vcpus": 8, "min_memory_gb": 16, "catalogue_unused": []}
+    disk = {"data_volume_gb": 100, "data_volume_min_gb": 10, "command": {"stat": {"exists": True}}}
+    said = about_host("precheck_warnings", workers=workers, **asked, **disk)
+    sentence = (
+        "extraction_workers: 6 workers have 1.7 GB of memory each on cbm-dk."
+        " A Sentinel-1 scene takes up to 2 GB. Use fewer workers, or remove the variable."
+    )
+    assert [one.strip() for one in said] == ([sentence] if warned else [])

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from . import pools
 from .names import unknown
 from .problem import Problem
 from .specification import Specification
@@ -17,7 +18,7 @@ def problems(
     specification: Specification,
     *,
     names: Collection[str],
-    own: Collection[str] = (),
+    mapped: Collection[str] = (),
     required_of: Collection[str] = (),
     tenants: Sequence[Tenant] = (),
 ) -> list[Problem]:
@@ -28,13 +29,14 @@ def problems(
         values: what the inventory says, evaluated; variables that cannot be evaluated yet are left out.
         specification: the roles.
         names: all variables of the host.
-        own: further variables of this project, of no role.
+        mapped: variables that this project sets itself.
         required_of: roles whose required variables must be there.
         tenants: all tenants of the inventory.
     """
     return [
-        *unknown(names, specification, own),
+        *unknown(names, specification, mapped),
         *missing(names, specification, required_of),
         *judge_values(values, specification),
+        *pools.judge(values, specification.defaults),
         *collisions(host, tenants),
     ]

@@ -7,20 +7,25 @@ from .problem import Problem
 from .specification import Specification
 
 
-def unknown(names: Collection[str], specification: Specification, own: Collection[str] = ()) -> list[Problem]:
+def unknown(
+    names: Collection[str], specification: Specification, mapped: Collection[str] = ()
+) -> list[Problem]:
     """Problems of names that look like a variable of a role and are none.
 
     Args:
         names: the variables of a host.
         specification: the roles.
-        own: further variables of this project, of no role (`cbm_state_dir`).
+        mapped: variables that this project sets itself, also some of no role (`cbm_state_dir`).
     """
+    own = set(mapped) - set(specification.options)
     known = {*specification.options, *own}
+    # an operator seldom means what we set
+    likely = known - set(mapped) | own
     prefixes = {f"{role}_" for role in specification.roles} | {f"{name.partition('_')[0]}_" for name in own}
     problems = []
     for name in sorted(set(names) - known - specification.noted):
         prefix = max((each for each in prefixes if name.startswith(each)), key=len, default="")
-        meant = _meant(name, prefix, known) if prefix else _similar(name, known, cutoff=0.9)
+        meant = _meant(name, prefix, known, likely) if prefix else _similar(name, likely, cutoff=0.9)
         if prefix or meant:
             problems.append(_problem(name, prefix, meant))
     return problems
@@ -34,7 +39,7 @@ def _problem(name: str, prefix: str, meant: str | None) -> Problem:
     return Problem(code, name, f"Unknown variable {name}.", hint)
 
 
-def _meant(name: str, prefix: str, known: Collection[str]) -> str | None:
+def _meant(name: str, prefix: str, known: Collection[str], likely: Collection[str]) -> str | None:
     """The known name that is most like a name, which begins like those of a role."""
     # without what they all begin with, which would make any two of them alike
     rest = name.removeprefix(prefix)
@@ -42,8 +47,8 @@ def _meant(name: str, prefix: str, known: Collection[str]) -> str | None:
     if close := get_close_matches(rest, rests, n=1, cutoff=0.75):
         return rests[close[0]]
     # of another role
-    others = [each for each in known if each.endswith(f"_{rest}")]
-    return min(others, key=len) if others else _similar(name, known, cutoff=0.85)
+    others = [each for each in likely if each.endswith(f"_{rest}")]
+    return min(others, key=lambda each: (len(each), each)) if others else _similar(name, likely, cutoff=0.85)
 
 
 def _similar(name: str, known: Collection[str], cutoff: float) -> str | None:
