@@ -20,8 +20,8 @@ METHODS = {
 }
 
 
-def unpack(archive: Path, folder: Path, shown: str) -> None:
-    """Unpack every file that a parcels file may consist of; each is compared with its checksum.
+def unpack(archive: Path, folder: Path, shown: str) -> list[str]:
+    """Unpack every file that a parcels file may consist of, each compared with its checksum; name the others.
 
     Args:
         archive: the archive.
@@ -32,14 +32,20 @@ def unpack(archive: Path, folder: Path, shown: str) -> None:
         UserError: the archive is damaged, encrypted, or packed by a method that cannot be unpacked.
         OSError: the disk is full.
     """
+    left_out: list[str] = []
     try:
         with zipfile.ZipFile(archive) as packed:
             for member in packed.infolist():
                 name = _plain_name(member.filename)
-                if not member.is_dir() and not member.filename.endswith("\\") and _wanted(name):
+                if member.is_dir() or name.endswith("/"):
+                    continue
+                if _wanted(name):
                     _unpack(packed, member, folder / _safe(name, shown), f"{name} in {shown}")
+                else:
+                    left_out.append(name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"{shown} is not a whole zip archive ({error}). Deliver it again.") from error
+    return left_out
 
 
 def _plain_name(name: str) -> str:

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ from cbmctl.parcels.formats import ARCHIVES, Format
 Paths = Path | Sequence[Path]
 PREFIX = "cbmctl-parcels-"
 LEFTOVER_AGE_S = 86_400
+DEEPEST = 4  # archives in archives; an archive may hold itself
+BEGINNING = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,17 @@ def _remove_leftovers(folder: Path) -> None:
                 shutil.rmtree(left)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a file was found: see `Dataset`; `depth` counts the archives around it."""
+
+    label: str
+    shown: str
+    group: int
+    notes: tuple[str, ...] = ()
+    depth: int = 0
+
+
 class _View:
     """The temporary folder, filled path by path."""
 
@@ -93,94 +106,152 @@ class _View:
         self.folder = folder
         self.datasets: list[Dataset] = []
         self._groups = 0
+        self._seen: set[Path] = set()
 
     def add(self, path: Path, label: str) -> None:
         """Add what a person named: a file, an archive or a folder."""
         if not path.exists():
             raise UserError(f"{path} does not exist. Correct the name of the parcels file.")
-        if path.is_dir() and not formats.format_of(path.name).folder:
-            found = candidates(path)
-            if not found:
-                raise UserError(f"{path} holds no parcels file. Put one of {formats.LISTED} into it.")
-            for file in found:
-                self._groups += 1
-                self._any(file, str(label / file.relative_to(path)), str(file), self._groups)
-        else:
+        if not path.is_dir() or formats.format_of(path.name).folder:
             self._groups += 1
-            self._any(path, label, str(path), self._groups)
+            self._add(path, _Place(label, str(path), self._groups))
+            return
+        found = candidates(path)
+        if others := unsupported(str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()):
+            raise UserError(
+                f"{path} holds {', '.join(others)}, which is not read from a folder."
+                " Unpack or convert it if it holds parcels, else put it elsewhere."
+            )
+        if not found:
+            raise UserError(f"{path} holds no parcels file. Put one of {formats.LISTED} into it.")
+        for file in found:
+            self._groups += 1
+            self._add(file, _Place(str(label / file.relative_to(path)), str(file), self._groups))
 
-    def _any(self, file: Path, label: str, shown: str, group: int) -> None:
+    def _add(self, file: Path, place: _Place) -> None:
         kind = formats.format_of(file.name)
-        if (kind.folder and not file.is_dir()) or (not kind.folder and not file.is_file()):
-            raise UserError(f"{shown} is not a {'folder' if kind.folder else 'file'}. Name the parcels file.")
+        if not (file.is_dir() if kind.folder else file.is_file()):
+            what = "folder" if kind.folder else "file"
+            raise UserError(f"{place.shown} is not a {what}. Name the parcels file.")
         if file.is_file() and not file.stat().st_size:
-            raise UserError(f"{shown} is empty. Deliver it again.")
+            raise UserError(f"{place.shown} is empty. Deliver it again.")
+        if file.resolve() in self._seen:
+            raise UserError(f"{place.shown} is named twice. Name each file once.")
+        self._seen.add(file.resolve())
         if formats.suffix_of(file.name) in ARCHIVES:
-            self._archive(file, label, shown, group)
+            self._add_archive(file, place)
         else:
-            self._dataset(file, label or file.name, shown, group)
+            self._add_dataset(file, place)
 
-    def _archive(self, file: Path, label: str, shown: str, group: int) -> None:
+    def _add_archive(self, file: Path, place: _Place) -> None:
+        if place.depth >= DEEPEST:
+            raise UserError(f"{place.shown}: too many archives lie in each other. Unpack them.")
+        _expect_readable(file, place.shown)
         folder = self._new_folder()
-        with disk_space(shown):
-            unpack(file, folder, shown)
+        with disk_space(place.shown):
+            left_out = unpack(file, folder, place.shown)
         found = candidates(folder)
         if not found:
             raise UserError(
-                f"{shown} holds no parcels file. Put one of {', '.join(formats.READABLE)} into it."
+                f"{place.shown} holds no parcels file. Put one of {', '.join(formats.READABLE)} into it."
             )
+        notes = tuple(f"{name} in {place.shown} is not read" for name in unsupported(left_out))
         for member in found:
             inner = str(member.relative_to(folder))
-            self._any(member, f"{label}/{inner}" if label else inner, f"{inner} in {shown}", group)
+            within = _Place(
+                f"{place.label}/{inner}" if place.label else inner,
+                f"{inner} in {place.shown}",
+                place.group,
+                (*place.notes, *notes),
+                place.depth + 1,
+            )
+            self._add(member, within)
 
-    def _dataset(self, file: Path, label: str, shown: str, group: int) -> None:
-        kind = formats.format_of(file.name)
-        if kind.folder:
-            parts = {formats.suffix_of(file.name): file}
-        else:
-            names = [other.name for other in file.parent.iterdir() if other.is_file()]
-            parts = {s: file.parent / n for s, n in formats.belonging(file.name, names).items()}
+    def _add_dataset(self, file: Path, place: _Place) -> None:
+        kind, own = formats.format_of(file.name), formats.suffix_of(file.name)
+        parts = parts_of(file)
         if missing := [suffix for suffix in kind.required if suffix not in parts]:
             raise UserError(
-                f"{shown} lacks its {' and '.join(missing)}. A {kind.name} needs"
+                f"{place.shown} lacks its {' and '.join(missing)}. A {kind.name} needs"
                 f" {', '.join((*kind.suffixes, *kind.required))}. Deliver all of them."
             )
-        folder, notes = self._new_folder(), []
-        stem = file.name[: len(file.name) - len(formats.suffix_of(file.name))]
+        for part in parts.values():
+            _expect_readable(part, place.shown)
+        folder, notes = self._new_folder(), place.notes
+        stem = file.name[: len(file.name) - len(own)]
         view = {suffix: folder / f"{stem}{suffix}" for suffix in parts}
-        first = view[formats.suffix_of(file.name)]
         if kind is formats.GEOPACKAGE and (len(parts) > 1 or in_wal_mode(file)):
-            with disk_space(shown):
-                _copy_database({view[suffix]: part for suffix, part in parts.items()}, first, shown)
-            view = {suffix: part for suffix, part in view.items() if part == first}
-            if f"{formats.suffix_of(file.name)}-wal" not in parts:
-                notes.append(
-                    f"{shown} was written in WAL mode and has no file {file.name}-wal beside it."
+            with disk_space(place.shown):
+                _copy_database({view[suffix]: part for suffix, part in parts.items()}, view[own], place.shown)
+            view = {own: view[own]}
+            if f"{own}-wal" not in parts:
+                note = (
+                    f"{place.shown} was written in WAL mode and has no file {file.name}-wal beside it."
                     " If there was one, its changes are missing: deliver both."
                 )
+                notes = (*notes, note)
         else:
             for suffix, part in parts.items():
                 view[suffix].symlink_to(part.resolve())
-        self.datasets.append(Dataset(shown, label, group, first, kind, view, tuple(notes)))
+        label = place.label or file.name
+        self.datasets.append(Dataset(place.shown, label, place.group, view[own], kind, view, notes))
 
     def _new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
 
+def parts_of(file: Path) -> dict[str, Path]:
+    """A file and those beside it that belong to it, by suffix in lower case."""
+    if formats.format_of(file.name).folder:
+        return {formats.suffix_of(file.name): file}
+    names = [other.name for other in file.parent.iterdir() if other.is_file()]
+    return {suffix: file.parent / name for suffix, name in formats.belonging(file.name, names).items()}
+
+
 def candidates(folder: Path) -> list[Path]:
     """The files of a folder and those below that may hold parcels, archives among them, sorted by path.
 
-    A file whose suffix other kinds of files have too (.xml, .json) counts only if there is nothing else.
+    Raises:
+        UserError: a folder cannot be read.
     """
     found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse_folder):
         databases = [name for name in folders if formats.format_of(name).folder]
         folders[:] = [n for n in folders if n not in databases and not formats.hidden(n)]
         wanted = [n for n in files if formats.is_candidate(n) and not formats.format_of(n).folder]
         archives = [n for n in files if formats.suffix_of(n) in ARCHIVES and not formats.hidden(n)]
         found += [Path(parent, name) for name in (*databases, *wanted, *archives)]
-    certain = [file for file in found if not formats.is_shared(file.name)]
+    certain = [file for file in found if not formats.is_shared(file.name) or _is_marked(file)]
     return sorted(certain or found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+
+def _is_marked(file: Path) -> bool:
+    """Whether the beginning of a file shows that it is of the format that its name may promise."""
+    _expect_readable(file, str(file))
+    with file.open("rb") as opened:
+        beginning = opened.read(BEGINNING)
+    return any(mark in beginning for mark in formats.format_of(file.name).marks)
+
+
+def unsupported(names: Iterable[str]) -> list[str]:
+    """The names, or paths in a folder, of files that may hold parcels, but cannot be read."""
+    kinds = formats.UNSUPPORTED
+    return sorted(n for n in names if formats.suffix_of(n) in kinds and not formats.hidden(n))
+
+
+def _expect_readable(file: Path, shown: str) -> None:
+    try:
+        if file.is_dir():
+            next(file.iterdir(), None)
+        else:
+            with file.open("rb") as opened:
+                opened.read(1)
+    except OSError as error:
+        raise UserError(f"{shown} cannot be read ({error.strerror}).") from error
 
 
 def files_of(path: Path) -> list[Path]:
@@ -197,9 +268,7 @@ def files_of(path: Path) -> list[Path]:
         if file.is_dir():
             found += sorted(part for part in file.rglob("*") if part.is_file())
         else:
-            names = [other.name for other in file.parent.iterdir() if other.is_file()]
-            parts = formats.belonging(file.name, names).values()
-            found += [file, *sorted(file.parent / name for name in parts if name != file.name)]
+            found += [file, *sorted(part for part in parts_of(file).values() if part != file)]
     return found
 
 

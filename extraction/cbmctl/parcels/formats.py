@@ -26,8 +26,9 @@ class Format:
             (`.gpkg-wal` has changes that SQLite has not written into the file itself yet).
         required: the companions without which the data are not whole.
         folder: whether the "file" is a folder.
-        shared: suffixes that other kinds of files have as well. Such a file counts only if it is named, or
-            if nothing else in a folder or an archive can hold parcels.
+        shared: suffixes that other kinds of files have as well. In a folder or an archive such a file counts
+            only if its beginning has one of the `marks`, or if nothing else there can hold parcels.
+        marks: words of the format itself.
         options: GDAL's open options.
     """
 
@@ -38,6 +39,7 @@ class Format:
     required: tuple[str, ...] = ()
     folder: bool = False
     shared: tuple[str, ...] = ()
+    marks: tuple[bytes, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,10 +58,17 @@ GML = Format(
     (".gml", ".xml"),
     companions=(".xsd",),
     shared=(".xml",),
+    marks=(b"FeatureCollection", b"featureMember", b"SpatialDataSet"),
     # with an .xsd GDAL takes the coordinate system from the collection only, unless it is told to search
     options={"FORCE_SRS_DETECTION": "YES", "DOWNLOAD_SCHEMA": "NO"},
 )
-GEOJSON = Format("GeoJSON", "GeoJSON", (".geojson", ".json"), shared=(".json",))
+GEOJSON = Format(
+    "GeoJSON",
+    "GeoJSON",
+    (".geojson", ".json"),
+    shared=(".json",),
+    marks=(b'"FeatureCollection"', b'"Feature"'),
+)
 FLATGEOBUF = Format("FlatGeobuf", "FlatGeobuf", (".fgb",))
 GEOPARQUET = Format("GeoParquet", PARQUET, (".parquet", ".geoparquet"))
 FILE_GDB = Format("FileGDB", "OpenFileGDB", (".gdb",), folder=True)
@@ -70,6 +79,8 @@ FORMATS = (SHAPEFILE, GEOPACKAGE, GML, GEOJSON, FLATGEOBUF, GEOPARQUET, FILE_GDB
 OTHER = Format("another format of GDAL", "", ())
 
 ARCHIVES = (".zip", ".shz")
+# what may hold parcels too, but cannot be read
+UNSUPPORTED = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".kml", ".kmz", ".sqlite", ".mdb")
 READABLE = tuple(s for f in FORMATS for s in f.suffixes if s not in f.shared)
 LISTED = f"{', '.join(READABLE)} or a .zip of them"
 
