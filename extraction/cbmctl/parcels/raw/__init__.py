@@ -13,7 +13,7 @@ from cbmctl.parcels import formats
 from cbmctl.parcels.encoding import CharacterSet
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer
-from cbmctl.parcels.raw import dbf, gpkg
+from cbmctl.parcels.raw import dbf, fgb, geojson, gml, gpkg, others
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 
 
@@ -50,6 +50,15 @@ def corrected(
         _tell_guess(fix, characters)
     elif data.format is formats.GEOPACKAGE:
         gpkg.correct(fix, data.file, layer.name, fields=names, fid=fid, fids=fids, where=where)
+    elif data.format is formats.GML:
+        gml.correct(fix, data.file, layer.name, fids=fids, options=data.format.options)
+    elif data.format is formats.GEOJSON:
+        geojson.correct(fix, data.file, layer.name, fids=fids, options=data.format.options)
+    elif data.format is formats.FLATGEOBUF:
+        fgb.correct(fix, data.file, fids=fids)
+    else:
+        exact, options = data.format is formats.FILE_GDB, data.format.options
+        others.correct(fix, data.file, layer.name, fids=fids, exact=exact, options=options)
     return fix
 
 

@@ -1,0 +1,75 @@
+"""The attributes of a GML file as text: GDAL guesses types, drops zones, and rounds or cuts long numbers."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyogrio
+
+from cbmctl.parcels.raw.corrections import Corrections, Rows
+from cbmctl.parcels.raw.written import dates, instants, numbers
+
+FOLDER = "as_written"  # beside the file in its view, so that no schema or list of types is found
+TRUTH = "^(true|false|0|1)$"
+CODE = "^[0-9]+[eE][0-9]+$|^[+-]?0[0-9]"  # 1E5 and 007 are codes, not numbers
+
+
+def correct(fix: Corrections, file: Path, layer: str, *, fids: Rows, options: Mapping[str, str]) -> None:
+    """Put the attributes of a layer right.
+
+    Args:
+        fix: the attributes as GDAL read them.
+        file: the file, in its view.
+        layer: the layer.
+        fids: the feature number of each row.
+        options: GDAL's open options.
+    """
+    typed = [
+        f.name for f in fix.table.schema if not (pa.types.is_string(f.type) or pa.types.is_nested(f.type))
+    ]
+    if not typed:
+        return
+    alone = file.parent / FOLDER / file.name
+    alone.parent.mkdir(exist_ok=True)
+    if not alone.exists():
+        alone.symlink_to(file.resolve())
+    with _config("GML_FIELDTYPES", "ALWAYS_STRING"):
+        _, text = pyogrio.read_arrow(
+            alone, layer=layer, columns=typed, return_fids=True, read_geometry=False, **options
+        )
+    rows = {int(fid): row for row, fid in enumerate(text.column(0).to_pylist())}
+    taken = pa.array([rows[int(fid)] for fid in fids], pa.int64())
+    for name in typed:
+        if name in text.column_names and pa.types.is_string(text[name].type):
+            written = pc.utf8_trim_whitespace(text[name].take(taken).combine_chunks())
+            _column(fix, name, pc.if_else(pc.equal(written, ""), pa.scalar(None, pa.string()), written))
+
+
+def _column(fix: Corrections, name: str, text: pa.Array) -> None:
+    kind = fix.table[name].type
+    if pa.types.is_boolean(kind):
+        wrong = pc.fill_null(pc.invert(pc.match_substring_regex(text, TRUTH)), False)
+        rows = np.flatnonzero(np.asarray(wrong))
+        fix.invalid(name, rows, pc.take(text, pa.array(rows)).to_pylist(), "is neither true nor false")
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        if pc.any(pc.match_substring_regex(text, CODE)).as_py():
+            fix.replace(name, text)
+        else:
+            numbers(fix, name, text)
+    elif pa.types.is_date(kind):
+        dates(fix, name, text)
+    elif pa.types.is_timestamp(kind):
+        instants(fix, name, text)
+
+
+@contextmanager
+def _config(option: str, value: str) -> Iterator[None]:
+    before = pyogrio.get_gdal_config_option(option)
+    pyogrio.set_gdal_config_options({option: value})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({option: before})

@@ -1,0 +1,51 @@
+"""Formats that only GDAL can read: it can be asked what a date was; lost digits can only be reported."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyogrio
+
+from cbmctl.parcels.raw.corrections import Corrections, Rows
+from cbmctl.parcels.raw.written import EXACT_BELOW, dates
+
+
+def correct(
+    fix: Corrections, file: Path, layer: str, *, fids: Rows, exact: bool, options: Mapping[str, str]
+) -> None:
+    """Put dates right that no calendar has, and report numbers that may have lost digits.
+
+    Args:
+        fix: the attributes as GDAL read them.
+        file: the file.
+        layer: the layer.
+        fids: the feature number of each row.
+        exact: whether the format itself stores numbers as doubles.
+        options: GDAL's open options.
+    """
+    typed = [f.name for f in fix.table.schema if pa.types.is_date(f.type)]
+    if typed:
+        texts = ", ".join(f'CAST("{name}" AS character(40))' for name in typed)
+        statement = f'SELECT FID, {texts} FROM "{layer}"'  # noqa: S608 - a name cannot be a parameter
+        _, text = pyogrio.read_arrow(
+            file, sql=statement, sql_dialect="OGRSQL", read_geometry=False, **options
+        )
+        rows = {int(fid): row for row, fid in enumerate(text.column(0).to_pylist())}
+        taken = pa.array([rows[int(fid)] for fid in fids], pa.int64())
+        for i, name in enumerate(typed, 1):
+            dates(fix, name, text.column(i).take(taken).combine_chunks())
+    if not exact:
+        for name in fix.table.column_names:
+            report_rounded(fix, name)
+
+
+def report_rounded(fix: Corrections, name: str) -> None:
+    """A finding for each number that has more digits than a double."""
+    column = fix.table[name]
+    if pa.types.is_floating(column.type):
+        large = pc.greater_equal(pc.abs(column), float(EXACT_BELOW))
+        rows = np.flatnonzero(np.asarray(pc.fill_null(large, False)))
+        raw = [f"{value:.0f}" for value in column.take(pa.array(rows)).to_pylist()]
+        fix.tell(name, "rounded", rows, raw, "may have had other digits: GDAL reads 16 of them")

@@ -1,0 +1,181 @@
+"""Identifiers and dates of GML, GeoJSON, FlatGeobuf and MapInfo: as written, or NULL and a finding."""
+
+import json
+import mmap
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyogrio
+import pytest
+import shapely
+
+from cbmctl.parcels.check import check
+from cbmctl.parcels.raw.fgb import COLUMNS, TYPE, _root
+from cbmctl.parcels.source import read
+
+from .loading import fields
+from .test_parcels_source import write
+
+BIG, HUGE = 2**53 + 1, 12345678901234567890
+RING = "500000 6000000 500100 6000000 500100 6000100 500000 6000000"
+
+
+def gml(path: Path, records: Sequence[dict[str, str]]) -> Path:
+    members = "".join(
+        f'<gml:featureMember><o:parcel gml:id="p{i}"><o:geom>'
+        f'<gml:Polygon srsName="urn:ogc:def:crs:EPSG::25832"><gml:exterior><gml:LinearRing>'
+        f"<gml:posList>{RING}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon></o:geom>"
+        f"{''.join(f'<o:{name}>{text}</o:{name}>' for name, text in record.items())}"
+        "</o:parcel></gml:featureMember>"
+        for i, record in enumerate(records)
+    )
+    path.write_text(
+        '<o:FeatureCollection xmlns:gml="http://www.opengis.net/gml/3.2" xmlns:o="http://ogr.maptools.org/">'
+        f"{members}</o:FeatureCollection>"
+    )
+    return path
+
+
+def geojson(path: Path, records: Sequence[str], ids: Sequence[Any] = ()) -> Path:
+    """Features with these properties, written as they are."""
+    shape = json.dumps(shapely.geometry.mapping(shapely.box(10, 54, 10.1, 54.1)))
+    features = [
+        f'{{"type": "Feature", {f"{chr(34)}id{chr(34)}: {ids[i]}, " if ids else ""}"properties": {record},'
+        f' "geometry": {shape}}}'
+        for i, record in enumerate(records)
+    ]
+    path.write_text(f'{{"type": "FeatureCollection", "features": [{", ".join(features)}]}}')
+    return path
+
+
+def values(path: Path, name: str, **options: Any) -> tuple[str, list[Any], list[str]]:
+    table = read(path, **options)
+    kinds = ("invalid_value", "rounded")
+    found = [f.reason for kind in kinds for f in check(table).of(kind) if f.column == name]
+    return str(table.attributes[name].type), table.attributes[name].to_pylist(), found
+
+
+UTC8, UTC10 = datetime(2021, 5, 1, 8, tzinfo=UTC), datetime(2021, 5, 1, 10, tzinfo=UTC)
+ZONES = ["2021-05-01T10:00:00+02:00", "2021-05-01T10:00:00Z"]
+MIXED = ["2021-05-01T10:00:00Z", "2021-05-01T10:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["9007199254740993", "1.5"], ("decimal128(38, 1)", [Decimal(BIG), Decimal("1.5")], [])),
+        ([str(HUGE), "5"], ("decimal128(38, 0)", [Decimal(HUGE), Decimal(5)], [])),
+        ([str(BIG), "5"], ("int64", [BIG, 5], [])),
+        (["0071", "12"], ("string", ["0071", "12"], [])),
+        (["1e5", "77"], ("string", ["1e5", "77"], [])),
+        (["1.5e-3", "77"], ("double", [0.0015, 77.0], [])),
+        (
+            ["2021-02-31", "2021-05-01"],
+            ("date32[day]", [None, date(2021, 5, 1)], ["a: '2021-02-31' is not a valid date"]),
+        ),
+        (ZONES, ("timestamp[us, tz=UTC]", [UTC8, UTC10], [])),
+        (MIXED, ("string", MIXED, [])),
+        (["true", "0"], ("bool", [True, False], [])),
+        (["", "7"], ("int32", [None, 7], [])),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+)
+def test_gml_is_read_as_written(
+    tmp_path: Path, texts: list[str], expected: tuple[str, list[Any], list[str]]
+) -> None:
+    path = gml(tmp_path / "parcels.gml", [{"a": text} for text in texts])
+    assert values(path, "a") == expected
+    assert pyogrio.get_gdal_config_option("GML_FIELDTYPES") is None
+
+
+def test_gml_with_a_condition_on_numbers(tmp_path: Path) -> None:
+    path = gml(tmp_path / "parcels.gml", [{"a": "9"}, {"a": "10"}, {"a": str(HUGE)}])
+    assert values(path, "a", where="a > 9.5")[1] == [Decimal(10), Decimal(HUGE)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([str(HUGE), "5"], ("decimal128(38, 0)", [Decimal(HUGE), Decimal(5)], [])),
+        ([str(BIG), "1.5"], ("decimal128(38, 1)", [Decimal(BIG), Decimal("1.5")], [])),
+        ([str(BIG), "5"], ("int64", [BIG, 5], [])),
+        ([f'{{"b": {HUGE}}}', '{"b": 0.5}'], ("string", [f'{{"b": {HUGE}}}', '{"b": 0.5}'], [])),
+        ([f"[{BIG}, 1.5]", "[1, 2]"], ("string", [f"[{BIG}, 1.5]", "[1, 2]"], [])),
+        (
+            ['"2021-02-31"', '"2021-05-01"'],
+            ("date32[day]", [None, date(2021, 5, 1)], ["a: '2021-02-31' is not a valid date"]),
+        ),
+        ([json.dumps(text) for text in ZONES], ("timestamp[us, tz=UTC]", [UTC8, UTC10], [])),
+        ([json.dumps(text) for text in MIXED], ("string", MIXED, [])),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, list) else "",
+)
+def test_geojson_is_read_as_written(
+    tmp_path: Path, texts: list[str], expected: tuple[str, list[Any], list[str]]
+) -> None:
+    path = geojson(tmp_path / "parcels.geojson", [f'{{"a": {text}}}' for text in texts])
+    assert values(path, "a") == expected
+
+
+def test_the_identifier_of_a_geojson_feature_is_an_attribute(tmp_path: Path) -> None:
+    records = ['{"crop": "a"}', '{"crop": "b"}']
+    path = geojson(tmp_path / "a.geojson", records, [BIG, 17])
+    assert read(path).attributes.to_pydict() == {"id": [BIG, 17], "crop": ["a", "b"]}
+    assert read(path, where="crop = 'b'").attributes.to_pydict() == {"id": [17], "crop": ["b"]}
+    assert read(path, attributes=["crop"]).attributes.column_names == ["crop"]
+    huge = geojson(tmp_path / "b.geojson", records, [HUGE, HUGE + 1])
+    assert read(huge).attributes["id"].to_pylist() == [Decimal(HUGE), Decimal(HUGE + 1)]
+    texts = geojson(tmp_path / "c.geojson", records, ['"0017"', '"x"'])
+    assert read(texts).attributes["id"].to_pylist() == ["0017", "x"]
+    none = geojson(tmp_path / "d.geojson", records)
+    assert read(none).attributes.column_names == ["crop"]
+
+
+def flatgeobuf(path: Path, n: int = 40) -> Path:
+    """Whole numbers without sign, which GDAL cannot write, and a 2 May that becomes a 31 February."""
+    columns = {
+        "name": pa.array([f"n{i}" for i in range(n)]),
+        "id": pa.array([BIG + i for i in range(n)], pa.int64()),
+        "seen": pa.array([datetime(2021, 5, 1 + i % 28, 10) for i in range(n)], pa.timestamp("ms")),
+    }
+    write(path, fields(n), driver="FlatGeobuf", attributes=columns)
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        data[_root(content, 12).tables(COLUMNS)[1].field(TYPE)] = 8  # ULong
+    at = data.find(b"2021-05-02")
+    data[at : at + 10] = b"2021-02-31"
+    path.write_bytes(data)
+    return path
+
+
+def test_flatgeobuf_is_read_as_written(tmp_path: Path) -> None:
+    path = flatgeobuf(tmp_path / "parcels.fgb")
+    assert str(pyogrio.read_arrow(path)[1]["id"].type) == "double", "GDAL rounds"
+    table = read(path).attributes.to_pylist()
+    assert {row["name"]: row["id"] for row in table} == {f"n{i}": BIG + i for i in range(40)}
+    assert {row["name"]: row["seen"] for row in table if row["name"] in ("n0", "n1", "n2")}.keys() == {
+        "n0",
+        "n1",
+        "n2",
+    }
+    assert sum(row["seen"] is None for row in table) == 1
+    assert values(path, "seen")[2] == ["seen: '2021-02-31T10:00:00' is not a valid date and time"]
+    assert values(path, "id", where="name = 'n7'") == ("uint64", [BIG + 7], [])
+
+
+def test_mapinfo_reports_what_only_gdal_can_know(tmp_path: Path) -> None:
+    columns = {"id": pa.array([float(2**60), 5.0]), "sown": pa.array([date(2021, 5, 1), date(2021, 5, 2)])}
+    path = write(tmp_path / "parcels.mif", fields(2), driver="MapInfo File", attributes=columns)
+    content = path.with_suffix(".mid")
+    content.write_text(content.read_text().replace("20210502", "20210231"))
+    assert values(path, "sown") == (
+        "date32[day]",
+        [date(2021, 5, 1), None],
+        ["sown: '2021/02/31' is not a valid date"],
+    )
+    (reason,) = values(path, "id")[2]
+    assert reason.endswith("' may have had other digits: GDAL reads 16 of them")
