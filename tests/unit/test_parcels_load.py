@@ -1,8 +1,10 @@
 """Parcel files in the database: names, types and characters right; everything or nothing; never unasked."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,44 @@ def test_nothing_happens_twice(conn: psycopg.Connection, tables: Tables, three: 
     assert everything(conn) == before
     assert load(conn, tables, three, Options(where="name = 'å'")).changed, "other options make other parcels"
     assert rows(conn, "SELECT ogc_fid, name FROM parcels_2021") == [(1, "å")]
+
+
+def test_several_files_are_one_set_of_parcels(
+    conn: psycopg.Connection, tables: Tables, tmp_path: Path
+) -> None:
+    for region, n in (("R11", 2), ("R24", 3)):
+        (tmp_path / "fr" / region).mkdir(parents=True)
+        write(tmp_path / "fr" / region / "p.gpkg", fields(n, shift=5000 * n), name=["é"] * n)
+    paths = sorted((tmp_path / "fr").rglob("*.gpkg"))
+    loaded = load(conn, tables, paths, Options(layer="par*"))
+    assert loaded.changed
+    assert rows(conn, "SELECT ogc_fid, name, source_layer FROM parcels_2021 ORDER BY 1") == [
+        (1, "é", "R11/p.gpkg:parcels"),
+        (2, "é", "R11/p.gpkg:parcels"),
+        (3, "é", "R24/p.gpkg:parcels"),
+        (4, "é", "R24/p.gpkg:parcels"),
+        (5, "é", "R24/p.gpkg:parcels"),
+    ]
+    assert not load(conn, tables, paths, Options(layer="par*")).changed
+    assert load(conn, tables, paths[:1], Options(layer="par*"), check_only=True).changed
+    assert load(conn, tables, tmp_path / "fr", Options()).changed
+    assert not load(conn, tables, tmp_path / "fr", Options()).changed
+    assert rows(conn, "SELECT source FROM parcel_sets") == [("fr",)]
+    paths[1].rename(paths[1].with_name("q.gpkg"))
+    assert load(conn, tables, tmp_path / "fr", Options()).changed, "its parcels are of another layer"
+
+
+@pytest.mark.usefixtures("conn")
+def test_what_the_reader_noticed_is_printed(database: Database, three: Path) -> None:
+    with closing(sqlite3.connect(three)) as package:
+        package.execute("PRAGMA journal_mode = WAL")
+    note = f"{three} was written in WAL mode and has no file {three.name}-wal beside it."
+    for command in ("inspect", "load"):
+        result = CliRunner().invoke(
+            cbmctl, ["--config", str(database.config_path), "parcels", command, str(three)]
+        )
+        assert result.exception is None
+        assert note in result.stdout + result.stderr
 
 
 def test_a_dropped_table_is_loaded_again(conn: psycopg.Connection, tables: Tables, three: Path) -> None:

@@ -103,7 +103,7 @@ def test_the_host_gets_what_cbmctl_reads(tmp_path: Path) -> None:
         # the role up to what needs the host's cbmctl
         "tasks": [
             {"ansible.builtin.include_tasks": str(role / "tasks/files.yml")},
-            {"ansible.builtin.debug": {"msg": "arguments={{ parcels_arguments | join(':') }}"}},
+            {"ansible.builtin.debug": {"msg": "{{ (['load'] + parcels_arguments + ['-a']) | join(':') }}"}},
         ],
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]))
@@ -119,4 +119,4 @@ def test_the_host_gets_what_cbmctl_reads(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert content(incoming) == content(tmp_path / "fr")
     assert not (incoming / "old").exists()
-    assert f"arguments={incoming}/R11/p.fgb:{incoming}/R24/p.fgb" in run.stdout
+    assert f"load:{incoming}/R11/p.fgb:{incoming}/R24/p.fgb:-a" in run.stdout

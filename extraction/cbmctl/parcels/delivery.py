@@ -56,6 +56,11 @@ def as_paths(paths: Paths) -> tuple[Path, ...]:
     return (paths,) if isinstance(paths, Path) else tuple(paths)
 
 
+def folder_above(paths: Paths) -> Path:
+    """The folder that holds everything that was named."""
+    return Path(os.path.commonpath([path.absolute().parent for path in as_paths(paths)]))
+
+
 def shown(paths: Paths) -> str:
     """What messages call the whole delivery."""
     return ", ".join(str(path) for path in as_paths(paths))
@@ -71,7 +76,7 @@ def opened(paths: Paths) -> Iterator[list[Dataset]]:
     _remove_leftovers(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         named = as_paths(paths)
-        above = Path(os.path.commonpath([path.absolute().parent for path in named]))
+        above = folder_above(paths)
         view = _View(Path(folder))
         for path in named:
             # an archive that is alone need not be named in the labels of its files

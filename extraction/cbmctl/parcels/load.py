@@ -16,7 +16,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels import spatial_ref
 from cbmctl.parcels.check import check, cleaned
 from cbmctl.parcels.columns import Column, plan
-from cbmctl.parcels.delivery import Paths, as_paths, files_of
+from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
@@ -118,18 +118,24 @@ def load(
 def checksum(paths: Paths) -> str:
     """SHA-256 over the bytes of a delivery's files; of a shapefile, over those of its parts.
 
+    Names count where several files or a folder are named: each parcel is loaded with that of its layer.
+
     Raises:
         UserError: a file does not exist or cannot be read.
     """
+    named, above = as_paths(paths), folder_above(paths)
     total = sha256()
-    for part in [part for path in as_paths(paths) for part in files_of(path)]:
-        try:
-            with part.open("rb") as file:
-                total.update(file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise UserError(
-                f"{part} cannot be read ({error.strerror}): check the name of the parcels file"
-            ) from error
+    for path in named:
+        for part in files_of(path):
+            if len(named) > 1 or path.is_dir():
+                total.update(str(part.absolute().relative_to(above)).encode())
+            try:
+                with part.open("rb") as file:
+                    total.update(file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise UserError(
+                    f"{part} cannot be read ({error.strerror}): check the name of the parcels file"
+                ) from error
     return total.hexdigest()
 
 
