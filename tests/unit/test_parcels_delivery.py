@@ -210,7 +210,10 @@ def test_a_file_geodatabase_is_read_as_a_folder_and_zipped(tmp_path: Path) -> No
         table = read(delivery)
         assert (len(table), table.layers[0].name, table.srid) == (3, "gsaa_2025", 25832)
     assert content(path) == before
-    assert checksum(path) == checksum(tmp_path / "in")
+    sums = checksum(path), checksum(tmp_path / "in")
+    (path / "timestamps").write_bytes(b"another")
+    assert checksum(path) != sums[0]
+    assert checksum(tmp_path / "in") != sums[1]
 
 
 def test_brackets_and_other_signs_in_names_mean_nothing(tmp_path: Path) -> None:
