@@ -4,14 +4,16 @@ A scene's tasks write rows of every parcel. With the last of them, in the same t
 other scenes of the datatake have too keeps its rows in the best of these scenes alone, in the order
 
 1. a scene that is extracted before one that failed;
-2. one with statistics before one with a histogram only, and of these the one that saw more pixels;
-3. one whose image holds the whole parcel before one that cuts it;
-4. more bands before fewer;
-5. the tile whose name comes first; of one tile, the newer product.
+2. an official product that saw something before a product of a user's own processing;
+3. one with statistics before one with a histogram only, and of these the one that saw more pixels;
+4. one whose image holds the whole parcel before one that cuts it;
+5. more bands before fewer;
+6. the tile whose name comes first; of one tile, the newer product.
 
-So all bands and the histogram of a parcel are of one scene. The order is total and a scene enters whole, so
-it makes no difference which is extracted first. A task remembers the parcels that it gave up; when the scene
-that has them gives way, it is done again. docs/decisions/overlap.md
+So all bands and the histogram of a parcel are of one scene. A task remembers the parcels that it gave up, and
+how many pixels it saw of each, so that they compete as if their rows were still there. Where such a parcel is
+the best one now, its tasks are done again. The order is total and every scene competes with all that it has:
+it makes no difference which is extracted first, nor what the settings were before. docs/decisions/overlap.md
 """
 
 from collections.abc import Sequence
@@ -23,14 +25,15 @@ from psycopg import sql
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.queue_sql import LOCK_SPACE
+from cbmctl.queue_sql import LOCK_SPACE, official
 
 # Beside the keys of tasks, which follow LOCK_SPACE.
 _DATATAKE_SPACE = LOCK_SPACE + 0xFF
 # Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
 FOOTPRINT_MARGIN_DEGREES = 0.02
-# What a scene is called that is not closed, or has no rows.
-_OPEN_WORDS = ["ingested", "inprogress", "superseded", "offered", "offline", "No parcels"]
+# What a scene is called that is not closed, and one that is closed without rows that count.
+_OPEN_WORDS = ["ingested", "inprogress", "offered", "offline"]
+_WITHOUT_ROWS = [*_OPEN_WORDS, "superseded", "No parcels"]
 _BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
 _SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BANDS]}
 
@@ -59,13 +62,14 @@ def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: S
     Rows of these would only be given up again, so they need not be read. Whether the others have them still
     is looked at when this scene is closed.
     """
-    better = conn.execute(query(_BETTER, **_names(tables)), {"obsid": obsid}).fetchall()
+    statement = query(_BETTER, official_n=official("n"), official_s=official("s"), **_names(tables))
+    better = conn.execute(statement, {"obsid": obsid}).fetchall()
     if not better or not pids:
         return []
     ids = [scene for (scene,) in better]
     near = sorted(set(pids) & set(_near(conn, tables, obsid, ids)))
-    rows = conn.execute(query(_HELD, **_names(tables)), {"ids": ids, "obsid": obsid, "pids": near})
-    return [pid for (pid,) in rows]
+    parameters = {"ids": ids, "obsid": obsid, "pids": near} | _SETS
+    return [pid for (pid,) in conn.execute(query(_HELD, **_names(tables)), parameters)]
 
 
 def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
@@ -74,18 +78,57 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
     Args:
         conn: a connection in a transaction that holds `lock`, or the table of tasks.
         tables: the tables.
-        obsids: scenes that may have come to be extracted, or to fail; others among them are left alone.
+        obsids: scenes that may have come to be extracted, or to fail; those still open are left alone.
     """
-    scenes = conn.execute(
-        query(_SCENES, **_names(tables)), {"obsids": list(obsids), "open": _OPEN_WORDS}
+    closed = conn.execute(
+        query(
+            "SELECT id FROM {catalogue} WHERE id = ANY(%s) AND card = 's2' AND status <> ALL(%s) ORDER BY id",
+            **_names(tables),
+        ),
+        [list(obsids), _OPEN_WORDS],
     ).fetchall()
-    for obsid, ids, extracted in scenes:
-        losers: list[tuple[int, list[int]]] = conn.execute(
-            query(_LOSERS, **_names(tables)),
-            {"ids": ids, "extracted": extracted, "pids": _near(conn, tables, obsid, ids)},
+    reopen(conn, tables, [obsid for (obsid,) in closed])
+
+
+def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Settle anew what scenes share with others, and open tasks again that gave up what is theirs now.
+
+    Args:
+        conn: as in `settle_overlaps`.
+        tables: the tables.
+        obsids: scenes that lost rows, or whose rows do not count any more.
+    """
+    for obsid in obsids:
+        (competing, extracted, own, busy) = one(
+            conn,
+            query(_SCENES, official=official("n"), **_names(tables)),
+            {"obsid": obsid, "without": _WITHOUT_ROWS},
+        )
+        if not extracted:
+            continue
+        pids = _given_up(conn, tables, competing if obsid not in competing else [obsid])
+        if obsid in competing:
+            pids = sorted({*pids, *_near(conn, tables, obsid, competing)})
+        if not pids:
+            continue
+        judged: list[tuple[int, list[int] | None, list[int] | None]] = conn.execute(
+            query(_JUDGED, seen=_SEEN, **_names(tables)),
+            {"ids": competing, "extracted": extracted, "official": own, "busy": busy, "pids": pids},
         ).fetchall()
-        for loser, pids in losers:
-            _give_up(conn, tables, loser, pids)
+        for scene, lost, wanted in judged:
+            if lost:
+                _give_up(conn, tables, scene, lost)
+            if wanted:
+                conn.execute(query(_OPEN, **_names(tables)), {"obsid": scene, "pids": wanted})
+
+
+def _given_up(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
+    """Return the parcels that tasks of scenes remember."""
+    rows = conn.execute(
+        query("SELECT DISTINCT unnest(elsewhere) FROM {tasks} WHERE obsid = ANY(%s)", **_names(tables)),
+        [list(obsids)],
+    )
+    return [pid for (pid,) in rows]
 
 
 def _near(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int]) -> list[int]:
@@ -100,33 +143,14 @@ def _near(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[in
 
 def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
     """Delete the rows of parcels in a scene, and have its tasks remember them."""
-    gone = conn.execute(query(_DELETE, **_names(tables)), {"obsid": obsid, "pids": pids} | _SETS).fetchall()
-    for bandset, rows, parcels in gone:
+    gone = conn.execute(
+        query(_DELETE, seen=_SEEN, **_names(tables)), {"obsid": obsid, "pids": pids} | _SETS
+    ).fetchall()
+    for bandset, rows, parcels, seen in gone:
         conn.execute(
-            query(
-                """UPDATE {tasks}
-                   SET rows = rows - %s, elsewhere = ARRAY(
-                       SELECT unnest(elsewhere) UNION SELECT unnest(%s::integer[]) ORDER BY 1)
-                   WHERE obsid = %s AND bandset = %s""",
-                **_names(tables),
-            ),
-            [rows, parcels, obsid, bandset],
+            query(_REMEMBER, **_names(tables)),
+            {"rows": rows, "pids": parcels, "seen": seen, "obsid": obsid, "bandset": bandset},
         )
-
-
-def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Open the tasks again that gave up parcels for scenes that do not have them any more.
-
-    Args:
-        conn: as in `settle_overlaps`.
-        tables: the tables.
-        obsids: scenes that lost rows, or whose rows do not count any more.
-    """
-    given = conn.execute(query(_GIVEN, **_names(tables)), {"obsids": list(obsids)}).fetchall()
-    for obsid, bandset, pids, others in given:
-        parameters = {"pids": pids, "others": others, "hists": bandset == "scl"}
-        if one(conn, query(_STILL_HELD, **_names(tables)), parameters)[0] < len(pids):
-            conn.execute(query(_OPEN, **_names(tables)), {"obsid": obsid, "bandset": bandset})
 
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
@@ -139,37 +163,47 @@ def _names(tables: Tables) -> dict[str, sql.Composable]:
     }
 
 
-# Each scene with its neighbours of the datatake that take part, in the order of preference.
+# A scene's neighbours of the datatake, and itself: those that compete, in the order of preference; of these
+# the extracted and the official ones; and those in progress, whose rows are looked at once they are done.
 _SCENES: LiteralString = """
-    WITH scene AS MATERIALIZED (
-        SELECT d.*
-        FROM {catalogue} d JOIN (
-            SELECT DISTINCT card, sensor, obstime FROM {catalogue}
-            WHERE id = ANY(%(obsids)s) AND card = 's2' AND status <> ALL(%(open)s)
-        ) asked USING (card, sensor, obstime)
-        WHERE d.status <> ALL(%(open)s) AND d.tile IS NOT NULL
-            AND (SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = d.id)
+    WITH near AS MATERIALIZED (
+        SELECT n.*, {official} AS official, n.status <> ALL(%(without)s) AND (
+            SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = n.id) AS competes
+        FROM {catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)
+        WHERE s.id = %(obsid)s AND card = 's2' AND n.tile IS NOT NULL AND n.footprint && s.footprint
     )
-    SELECT s.id, array_agg(n.id ORDER BY n.tile COLLATE "C", n.baseline COLLATE "C" DESC NULLS LAST,
-        n.processed DESC NULLS LAST, n.reference COLLATE "C"),
-        array_agg(n.id) FILTER (WHERE n.status = 'extracted')
-    FROM scene s JOIN scene n USING (card, sensor, obstime)
-    WHERE s.id = ANY(%(obsids)s) AND n.footprint && s.footprint
-    GROUP BY s.id HAVING count(*) > 1 AND bool_or(n.status = 'extracted') ORDER BY s.id
+    SELECT coalesce(array_agg(id ORDER BY tile COLLATE "C", official DESC,
+            baseline COLLATE "C" DESC NULLS LAST, processed DESC NULLS LAST, reference COLLATE "C")
+            FILTER (WHERE competes), '{{}}'),
+        coalesce(array_agg(id) FILTER (WHERE competes AND status = 'extracted'), '{{}}'),
+        coalesce(array_agg(id) FILTER (WHERE competes AND official), '{{}}'),
+        coalesce(array_agg(id) FILTER (WHERE status = 'inprogress'), '{{}}')
+    FROM near
 """
 _BETTER: LiteralString = """
     SELECT n.id
     FROM {catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)
     WHERE s.id = %(obsid)s AND n.status = 'extracted' AND n.tile COLLATE "C" < s.tile COLLATE "C"
-        AND n.footprint && s.footprint
+        AND n.footprint && s.footprint AND ({official_n} OR NOT {official_s})
         AND (SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = n.id)
 """
+# All the bands there are: of the scene's tasks, and of what is not to be extracted any more but is there.
 _HELD: LiteralString = """
+    WITH planned AS (
+        SELECT sum(cardinality(bands)) AS bands, array_agg(bandset) AS bandsets
+        FROM {tasks} WHERE obsid = %(obsid)s AND bandset <> 'scl' AND method IS NOT NULL
+    ), kept AS (
+        SELECT pid, count(*) AS bands
+        FROM {sigs} LEFT JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
+        WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s)
+            AND (bandset IS NULL OR bandset <> ALL (SELECT unnest(bandsets) FROM planned))
+        GROUP BY pid
+    )
     SELECT DISTINCT pid FROM (
-        SELECT pid, obsid FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
-        GROUP BY pid, obsid
-        HAVING count(*) >= (SELECT sum(cardinality(bands)) FROM {tasks}
-            WHERE obsid = %(obsid)s AND bandset <> 'scl')
+        SELECT pid, obsid FROM {sigs} LEFT JOIN kept USING (pid) CROSS JOIN planned
+        WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
+        GROUP BY pid, obsid, kept.bands, planned.bands
+        HAVING count(*) >= planned.bands + coalesce(kept.bands, 0)
         EXCEPT SELECT pid, obsid FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
     ) whole
 """
@@ -183,64 +217,86 @@ _NEAR: LiteralString = """
             both_show, Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))
     WHERE s.id = %(obsid)s
 """
-_LOSERS: LiteralString = """
-    WITH held AS (
+# Pixels of a histogram that were observed.
+_SEEN = sql.SQL(
+    """(SELECT coalesce(sum(pixels::integer), 0)::integer
+        FROM json_each_text(hist::json) AS classes (class, pixels) WHERE class <> '0')"""
+)
+# Of each scene the parcels that it is to give up, and those that it gave up and should have. Of a histogram
+# that was given up by an earlier version nobody knows what it saw: all there is, until it is read again.
+_JUDGED: LiteralString = """
+    WITH there AS (
         SELECT pid, obsid, count(band) AS bands FROM (
             SELECT pid, obsid, band FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
             UNION ALL SELECT pid, obsid, NULL FROM {hists} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
         ) row GROUP BY pid, obsid
+    ), gone AS (
+        SELECT pid, obsid, coalesce(sum(cardinality(bands)) FILTER (WHERE bandset <> 'scl'), 0) AS bands,
+            max(coalesce(saw, 2147483647)) FILTER (WHERE bandset = 'scl') AS saw
+        FROM {tasks} t, unnest(elsewhere, elsewhere_seen) AS parcel (pid, saw)
+        WHERE obsid = ANY(%(ids)s) AND state = 'done' AND method IS NOT NULL AND pid = ANY(%(pids)s)
+        GROUP BY pid, obsid
+    ), held AS (
+        SELECT pid, obsid, coalesce(t.bands, 0) + coalesce(g.bands, 0) AS bands, saw,
+            t.bands IS NOT NULL AS there, g.bands IS NOT NULL AS lacking
+        FROM there t FULL JOIN gone g USING (pid, obsid)
     ), judged AS (
-        SELECT *, CASE WHEN bands = 0 THEN (
-            SELECT coalesce(sum(pixels::integer), 0)
-            FROM {hists} h, json_each_text(h.hist::json) AS classes (class, pixels)
-            WHERE h.pid = held.pid AND h.obsid = held.obsid AND class <> '0'
-        ) END AS seen FROM held
+        SELECT *, obsid = ANY(%(extracted)s) AS counts, CASE WHEN bands = 0 THEN coalesce(saw, (
+            SELECT {seen} FROM {hists} h WHERE h.pid = held.pid AND h.obsid = held.obsid), 0) END AS seen
+        FROM held
     ), cut AS (
         SELECT DISTINCT pid, obsid, true AS cut FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
-    )
-    SELECT obsid, array_agg(pid ORDER BY pid) FROM (
-        SELECT pid, obsid, row_number() OVER ranking AS place, first_value(obsid) OVER ranking AS first
+    ), ranked AS (
+        SELECT *, row_number() OVER (PARTITION BY pid ORDER BY counts DESC,
+            obsid = ANY(%(official)s) AND (bands > 0 OR seen > 0) DESC,
+            bands = 0, seen DESC, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid)) AS place
         FROM judged LEFT JOIN cut USING (pid, obsid)
-        WINDOW ranking AS (PARTITION BY pid ORDER BY obsid <> ALL(%(extracted)s),
-            bands = 0, seen DESC, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid))
-    ) ranked WHERE place > 1 AND first = ANY(%(extracted)s) GROUP BY obsid ORDER BY obsid
+    ), busy AS (
+        SELECT pid FROM {sigs} WHERE obsid = ANY(%(busy)s) AND pid = ANY(%(pids)s)
+        UNION SELECT pid FROM {hists} WHERE obsid = ANY(%(busy)s) AND pid = ANY(%(pids)s)
+    ), opened AS (
+        SELECT *, place = 1 AND lacking AND counts AND pid NOT IN (SELECT pid FROM busy) AS wanted FROM ranked
+    ), kept AS (
+        SELECT *, first_value(obsid) OVER best AS keeper, first_value(counts AND there) OVER best AS keeps
+        FROM opened
+        WINDOW best AS (PARTITION BY pid ORDER BY wanted, counts DESC, there DESC, lacking, place)
+    )
+    SELECT obsid,
+        array_agg(pid ORDER BY pid) FILTER (WHERE there AND keeps AND obsid <> keeper AND NOT wanted),
+        array_agg(pid ORDER BY pid) FILTER (WHERE wanted)
+    FROM kept GROUP BY obsid ORDER BY obsid
 """
 _DELETE: LiteralString = """
     WITH gone AS (
         DELETE FROM {sigs} WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s) RETURNING pid, band
     ), hist AS (
-        DELETE FROM {hists} WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s) RETURNING pid
+        DELETE FROM {hists} WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s) RETURNING pid, hist
     )
-    SELECT bandset, count(*), array_agg(DISTINCT pid)
+    SELECT bandset, count(*), array_agg(DISTINCT pid), NULL::integer[]
     FROM gone JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
     GROUP BY bandset
-    UNION ALL SELECT 'scl', count(*), array_agg(pid) FROM hist HAVING count(*) > 0
+    UNION ALL SELECT 'scl', count(*), array_agg(pid), array_agg({seen}) FROM hist HAVING count(*) > 0
 """
-# A scene that is being extracted has its rows of before until they are replaced, and is looked at then.
-_GIVEN: LiteralString = """
-    SELECT d.id, t.bandset, t.elsewhere, ARRAY(
-        SELECT n.id FROM {catalogue} n
-        WHERE (n.card, n.sensor, n.obstime) = (d.card, d.sensor, d.obstime) AND n.id <> d.id
-            AND n.status IN ('extracted', 'inprogress'))
-    FROM {catalogue} d JOIN {tasks} t ON t.obsid = d.id
-    WHERE d.card = 's2' AND d.status IN ('extracted', 'inprogress')
-        AND t.state = 'done' AND t.elsewhere IS NOT NULL AND EXISTS (
-            SELECT FROM {catalogue} s
-            WHERE s.id = ANY(%(obsids)s) AND (s.card, s.sensor, s.obstime) = (d.card, d.sensor, d.obstime)
-                AND s.footprint && d.footprint)
-    ORDER BY d.id, t.bandset
-"""
-_STILL_HELD: LiteralString = """
-    SELECT count(*) FROM (
-        SELECT pid FROM {sigs} WHERE obsid = ANY(%(others)s) AND pid = ANY(%(pids)s)
-        UNION SELECT pid FROM {hists} WHERE %(hists)s AND obsid = ANY(%(others)s) AND pid = ANY(%(pids)s)
-    ) held
+_REMEMBER: LiteralString = """
+    UPDATE {tasks}
+    SET rows = rows - %(rows)s, (elsewhere, elsewhere_seen) = (
+        SELECT array_agg(pid ORDER BY pid),
+            CASE WHEN %(seen)s::integer[] IS NOT NULL THEN array_agg(saw ORDER BY pid) END
+        FROM (
+            SELECT pid, max(saw) AS saw FROM (
+                SELECT * FROM unnest(elsewhere, elsewhere_seen) AS before (pid, saw)
+                UNION ALL SELECT * FROM unnest(%(pids)s::integer[], %(seen)s::integer[]) AS given (pid, saw)
+            ) parcel WHERE pid IS NOT NULL GROUP BY pid
+        ) parcels)
+    WHERE obsid = %(obsid)s AND bandset = %(bandset)s
 """
 _OPEN: LiteralString = """
     WITH opened AS (
         UPDATE {tasks}
         SET state = 'ready', attempts = 0, reason = NULL, not_before = NULL, worker = NULL
-        WHERE obsid = %(obsid)s AND bandset = %(bandset)s RETURNING obsid
+        WHERE obsid = %(obsid)s AND state = 'done' AND method IS NOT NULL AND elsewhere && %(pids)s::integer[]
+        RETURNING obsid
     )
-    UPDATE {catalogue} d SET status = 'inprogress', reason = NULL FROM opened WHERE d.id = opened.obsid
+    UPDATE {catalogue} d SET status = 'inprogress', reason = NULL
+    FROM (SELECT DISTINCT obsid FROM opened) o WHERE d.id = o.obsid
 """

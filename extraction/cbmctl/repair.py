@@ -179,7 +179,7 @@ class _Repair:
                SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
                    not_before = NULL, worker = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL,
                    rows = CASE WHEN {touched} THEN NULL ELSE rows END, slivers = NULL, cut = NULL,
-                   elsewhere = NULL
+                   elsewhere = NULL, elsewhere_seen = NULL
                FROM ({wanted}) w
                WHERE obsid = ANY(%(ids)s) AND ({touched} OR elsewhere IS NOT NULL)
                  AND w.bandset = t.bandset RETURNING obsid""",

@@ -22,7 +22,6 @@ from cbmctl.bandsets import BANDSETS, Method
 from cbmctl.config import Config, Tables
 from cbmctl.database import NO_OUT_DB, one, query
 from cbmctl.overlap import lock as lock_datatake
-from cbmctl.overlap import reopen
 from cbmctl.queue_sql import ASKED, LIVE_PARAMETERS, LOCK_SPACE, names
 from cbmctl.settling import delete_rows, settle
 
@@ -187,7 +186,7 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
             query(
                 """UPDATE {tasks}
                    SET state = 'done', parcels = 0, rows = 0, reason = NULL, not_before = NULL,
-                       cut = NULL, elsewhere = NULL, finished_at = now()
+                       cut = NULL, elsewhere = NULL, elsewhere_seen = NULL, finished_at = now()
                    WHERE (obsid, bandset) IN (
                        SELECT obsid, bandset FROM {tasks} WHERE obsid = %s AND state = 'ready'
                        FOR UPDATE SKIP LOCKED)
@@ -300,7 +299,7 @@ def _close(
         "cut": cut,
         "elsewhere": elsewhere,
     }
-    closed = conn.execute(
+    conn.execute(
         query(
             # a task that fails keeps what is known of the rows of an earlier time, which it has not touched
             """UPDATE {tasks}
@@ -314,17 +313,14 @@ def _close(
                    slivers = coalesce(%(slivers)s::integer[], slivers),
                    cut = CASE WHEN %(rows)s IS NULL THEN cut ELSE %(cut)s::integer[] END,
                    elsewhere = CASE WHEN %(rows)s IS NULL THEN elsewhere ELSE %(elsewhere)s::integer[] END,
+                   elsewhere_seen = CASE WHEN %(rows)s IS NULL THEN elsewhere_seen END,
                    finished_at = now()
-               FROM (SELECT rows AS former FROM {tasks} WHERE obsid = %(obsid)s AND bandset = %(bandset)s) f
-               WHERE obsid = %(obsid)s AND bandset = %(bandset)s RETURNING former""",
+               WHERE obsid = %(obsid)s AND bandset = %(bandset)s""",
             **names(tables),
         ),
         parameters,
-    ).fetchone()
+    )
     settle(conn, tables, [task.obsid])
-    # rows of before may have been what another scene left parcels to; what was left out here may be gone
-    if elsewhere or (closed and closed[0] is not None):
-        reopen(conn, tables, [task.obsid])
 
 
 def _vanished(attempts: int, reason: str | None) -> str:

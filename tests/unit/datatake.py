@@ -1,6 +1,8 @@
 """Scenes of one datatake, whose tiles overlap, for tests."""
 
+from ast import literal_eval
 from collections import defaultdict
+from collections.abc import Iterable
 from shutil import rmtree
 from typing import Any
 
@@ -190,6 +192,23 @@ def both(datatake: Datatake, **changes: Any) -> Rows:
         7: {HERE: "stz"},
     }
     return found
+
+
+def best(candidates: Rows, cut: dict[str, set[int]], order: Iterable[str]) -> Rows:
+    """What the rule leaves of all rows of official products, worked out one parcel at a time."""
+    names, parcels = list(order), {pid for pid, _, _ in candidates}
+    kept = {}
+    for pid in parcels:
+
+        def rank(name: str, pid: int = pid) -> tuple[Any, ...]:
+            rows = {band: row for (p, n, band), row in candidates.items() if (p, n) == (pid, name)}
+            hist = literal_eval(rows.pop("SCL", ("{}",))[0])
+            seen = 0 if rows else sum(pixels for scl, pixels in hist.items() if scl != "0")
+            return not rows, -seen, pid in cut.get(name, set()), -len(rows), names.index(name)
+
+        chosen = min({name for p, name, _ in candidates if p == pid}, key=rank)
+        kept |= {key: row for key, row in candidates.items() if key[:2] == (pid, chosen)}
+    return kept
 
 
 def task_path(datatake: Datatake, name: str) -> str:

@@ -1,11 +1,10 @@
 """Parcels that several tiles of a datatake show: one observation, whichever is extracted first."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,7 +20,7 @@ from cbmctl.repair import repair
 from cbmctl.settling import settle
 
 from .conftest import Season
-from .datatake import HERE, S2, WEST, ZONE, Datatake, Rows, images, without
+from .datatake import HERE, S2, WEST, ZONE, Datatake, Rows, best, images, without
 
 pytestmark = pytest.mark.postgis
 
@@ -29,21 +28,6 @@ pytestmark = pytest.mark.postgis
 @pytest.fixture
 def datatake(season: Season) -> Datatake:
     return Datatake(season)
-
-
-def best(candidates: Rows, cut: dict[str, set[int]], order: Iterable[str]) -> Rows:
-    """What the rule leaves of all rows, worked out one parcel at a time."""
-    names, parcels = list(order), {pid for pid, _, _ in candidates}
-    kept = {}
-    for pid in parcels:
-
-        def rank(name: str, pid: int = pid) -> tuple[Any, ...]:
-            bands = {band for p, n, band in candidates if (p, n) == (pid, name)} - {"SCL"}
-            return not bands, pid in cut.get(name, set()), -len(bands), names.index(name)
-
-        chosen = min({name for p, name, _ in candidates if p == pid}, key=rank)
-        kept |= {key: row for key, row in candidates.items() if key[:2] == (pid, chosen)}
-    return kept
 
 
 @pytest.fixture
@@ -236,6 +220,31 @@ def test_a_half_that_shows_nothing_does_not_stand_for_one_that_saw_cloud(
     assert datatake.where()[1] == {"north": "s"}
     ((hist,),) = datatake.season.rows("SELECT hist FROM hists WHERE pid = 1")
     assert set(hist) == {"9"}
+
+
+@pytest.mark.parametrize("order", [(WEST, HERE), (HERE, WEST)])
+def test_a_users_own_processing_counts_where_no_official_product_saw_anything(
+    datatake: Datatake, order: tuple[str, str]
+) -> None:
+    """Also one whose tile comes first by name, and that has statistics where the official one saw cloud."""
+    official = without(HERE, 4)
+    official["SCL_20m"][:10] = 9
+    datatake.enter(WEST)
+    datatake.enter(HERE, **official)
+    with datatake.season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET baseline = '99.99' WHERE id = %s", [datatake.ids[WEST]])
+    datatake.plan()
+    for tile in order:
+        datatake.work(tile)
+    datatake.work()
+    assert datatake.where() == {
+        1: {HERE: "s"},
+        2: {HERE: "s"},
+        3: {WEST: "stz"},
+        4: {WEST: "st"},
+        5: {HERE: "stz"},
+        7: {HERE: "stz"},
+    }
 
 
 def test_a_parcel_is_cut_by_its_outline_at_every_resolution() -> None:

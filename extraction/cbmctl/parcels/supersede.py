@@ -107,7 +107,7 @@ def supersede(
         query(
             "UPDATE {tasks} SET state = 'ready', attempts = 0, reason = NULL, worker = NULL,"
             " not_before = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL, rows = NULL,"
-            " slivers = NULL, cut = NULL, elsewhere = NULL"
+            " slivers = NULL, cut = NULL, elsewhere = NULL, elsewhere_seen = NULL"
             " WHERE state <> 'ready' OR attempts > 0 OR rows IS NOT NULL",
             **names,
         )

@@ -1,0 +1,139 @@
+"""Parcels that several tiles show, when settings change: what counts is what the settings say now."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from shapely import box
+
+from cbmctl.cli import cbmctl
+from cbmctl.database import connect
+from cbmctl.planning import plan
+from cbmctl.stopping import Stop
+from cbmctl.worker import work
+
+from ..conftest import Database
+from .conftest import Season
+from .datatake import HERE, MORE, WEST, Datatake, Rows, best, without
+from .products import LEFT, TOP
+
+pytestmark = pytest.mark.postgis
+
+# Beside the others: one that both tiles cut, of which the tile in the west lacks bands.
+CUT_BY_BOTH = box(LEFT + 40, TOP - 430, LEFT + 190, TOP - 340)
+CUT = {WEST: {2, 5, 6}, HERE: {3, 6}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "edges kept": {"edge": "keep"},
+    "cloud counts": {"cloud_classes": []},
+    "all is cloud": {"cloud_classes": [3, 4, 5, 6, 7, 8, 9]},
+    "one band": {"10": ["B02"]},
+    "no 20 m": {"20": [], "edge": "keep"},
+    "every tile": {"overlap": "all", "edge": "keep"},
+}
+# How settings follow each other; 20 m is only ever added, because rows of what is not asked for stay.
+CHANGES = (
+    ("default", "edges kept", "default"),
+    ("no 20 m", "cloud counts", "default"),
+    ("every tile", "one band", "all is cloud", "edges kept"),
+    ("all is cloud", "cloud counts", "one band", "default"),
+)
+
+
+@pytest.fixture
+def datatake(season: Season, monkeypatch: pytest.MonkeyPatch) -> Datatake:
+    """Two tiles; the west sees parcel 1 through cloud, and lacks bands of parcels 4 and 6."""
+    monkeypatch.setitem(MORE, 6, CUT_BY_BOTH)
+    made = Datatake(season)
+    lacking = without(WEST, 6, "B02_10m", "B05_20m")
+    lacking["B02_10m"] = lacking["B02_10m"] * (without(WEST, 4, "B02_10m")["B02_10m"] > 0)
+    classes = without(WEST, 1, "SCL_20m")["SCL_20m"]
+    classes[classes == 0] = 9
+    made.enter(WEST, **lacking, SCL_20m=classes)
+    made.enter(HERE)
+    return made
+
+
+def anew(datatake: Datatake) -> None:
+    """As if nothing had been extracted."""
+    with datatake.season.database.connect() as conn:
+        conn.execute("TRUNCATE sigs, hists, tasks")
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested', applied_offset = NULL")
+
+
+def expected(datatake: Datatake, **s2: Any) -> Rows:
+    """What the rule leaves of all that both tiles have."""
+    anew(datatake)
+    datatake.plan(**s2 | {"overlap": "all"})
+    datatake.work()
+    everything = datatake.found()
+    return everything if s2.get("overlap") == "all" else best(everything, CUT, (WEST, HERE))
+
+
+def test_the_outcome_is_that_of_the_settings_now(datatake: Datatake) -> None:
+    wanted = {name: expected(datatake, **SETTINGS[name]) for name in SETTINGS}
+    holders = {(pid, name) for rows in wanted.values() for pid, name, _ in rows}
+    both = {pid for pid, name in holders if name == WEST} & {pid for pid, name in holders if name == HERE}
+    assert both >= {1, 6}, "parcels whose tile depends on the settings"
+    chance = random.Random(12)  # noqa: S311 - no secret
+    for changes in CHANGES:
+        anew(datatake)
+        for name in changes:
+            datatake.plan(**SETTINGS[name])
+            order = [WEST, HERE]
+            chance.shuffle(order)
+            for tile in order:
+                datatake.work(tile)
+            datatake.work()
+            assert datatake.found() == wanted[name], (changes, name, order)
+            assert not datatake.work()
+
+
+def test_only_the_classes_of_the_tile_that_is_best_now_are_read_again(datatake: Datatake) -> None:
+    """Both tiles cut a parcel: its histogram is in the west, its statistics with edges kept in the other."""
+    datatake.plan()
+    datatake.work()
+    before = datatake.found()
+    for edge, tile in (("keep", HERE), ("drop", WEST), ("keep", HERE)):
+        datatake.plan(edge=edge)
+        lines = sorted(line.split(":")[0].split("_T")[1] for line in datatake.work())
+        assert [line for line in lines if line.endswith("scl")] == [f"{tile}_20210305T135811.SAFE scl"]
+        assert len(lines) == 5, "and 10 m and 20 m of both"
+    with datatake.season.database.connect() as conn:
+        conn.execute("UPDATE tasks SET elsewhere_seen = NULL")  # as an earlier version left it
+    datatake.plan()
+    datatake.work()
+    assert datatake.found() == before
+
+
+def test_a_reported_histogram_comes_back_to_its_tile(database: Database, testdata: Path) -> None:
+    folder = testdata / "reports" / "overlap_after_change"
+    if not folder.is_dir():
+        pytest.skip(f"REPORTED FAULTS ABSENT: {folder} is not there; this test proves nothing here")
+    bands = {"10": ["B02", "B03", "B04", "B08"], "20": ["B05", "B06", "B11"]}
+    period = ("2022-01-01", "2023-01-01")
+    for edge in ("drop", "keep", "drop"):
+        config = database.configured(
+            args={"startdate": period[0], "enddate": period[1]},
+            eodata=str(folder / "eodata"),
+            extraction={"s2": bands | {"edge": edge}},
+        )
+        if edge == "drop" and not config.cache.exists():
+            for arguments in (
+                ("schema", "apply"),
+                ("parcels", "load", str(folder / "parcels" / "mini.gpkg")),
+                ("aoi", "set", "parcels_2021", "--from-parcels"),
+                ("catalogue", "sync", "parcels_2021", *period, "s2", "--source", "archive"),
+            ):
+                done = CliRunner().invoke(cbmctl, ["--config", str(database.config_path), *arguments])
+                assert done.exception is None, done.exception
+        with connect(config, autocommit=True) as conn:
+            plan(conn, config)
+            work(config, stop=Stop(), note=lambda _line: None)
+            hists = conn.execute(
+                "SELECT tile, hist FROM hists JOIN dias_catalogue d ON d.id = obsid"
+                " WHERE status = 'extracted'"
+            ).fetchall()
+        assert hists == [("32TLT", {"5": 4})] if edge == "keep" else [("31TGN", {"0": 4, "5": 5})]
