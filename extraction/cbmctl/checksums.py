@@ -7,9 +7,11 @@ per scene and file in the table `file_checks`; a file of a mount that is unchang
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
+from typing import BinaryIO
 
 import psycopg
 
@@ -75,6 +77,7 @@ class Checksums:
         self._folder, self._held, self._on = folder, held, on
         self._known = {} if known is None else known
         self._done: set[str] = set()
+        self._open: dict[Path, BinaryIO] = {}
         self._manifest = self._read_manifest() if on else None
 
     def require(self, path: Path, cancelled: Event | None = None) -> None:
@@ -88,7 +91,11 @@ class Checksums:
             SceneError: the file differs, or cannot be read (`Rio error`).
             ArchiveError: the archive is away.
         """
-        if not self._on or path.relative_to(self._folder).as_posix() in self._done:
+        if not self._on:
+            return
+        if self._manifest and not self._held.copied and path.suffix in _IMAGES:
+            self._keep_open(path)
+        if path.relative_to(self._folder).as_posix() in self._done:
             return
         checked = self.compare(path, cancelled)
         if checked.outcome == DIFFERS:
@@ -98,6 +105,16 @@ class Checksums:
                 f" Once the archive has a whole copy, run cbmctl repair",
                 lasting=True,
             )
+
+    def release(self, path: Path | None = None) -> None:
+        """Let go of an image that is read to its end; None means all.
+
+        `require` keeps a mount's images open until then: s3fs forgets what it has fetched of a file when
+        nobody has it open any more, and would fetch for the decoder what it has fetched for the checksum.
+        """
+        for kept in [path] if path else list(self._open):
+            if file := self._open.pop(kept, None):
+                file.close()
 
     def require_metadata(self, files: str) -> None:
         """Do the same for all that is not an image and of which the path matches a regular expression."""
@@ -180,10 +197,18 @@ class Checksums:
 
     def _fetch_again(self, path: Path, cancelled: Event) -> None:
         """Fetch the file and the manifest: either of them may have come damaged."""
-        manifest = self._folder / MANIFEST_FILE
+        manifest, kept = self._folder / MANIFEST_FILE, path in self._open
+        self.release(path)
         self._held.again(path, cancelled)
+        if kept:
+            self._keep_open(path)
         self._held.again(manifest, cancelled)
         self._manifest = self._read_manifest()
+
+    def _keep_open(self, path: Path) -> None:
+        if path not in self._open:
+            with suppress(OSError):  # whoever reads it will tell
+                self._open[path] = path.open("rb", buffering=0)
 
     def _read_manifest(self) -> Mapping[str, Checksum] | None:
         path = self._folder / MANIFEST_FILE

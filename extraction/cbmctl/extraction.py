@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,10 @@ class Job:
             self.checksums.require(band.path)
             strips = reader.strips(self.scene, band, self.index)
             self.statistics[band.name] = strip_statistics(self.index, strips, self.active, positive=positive)
+            self.checksums.release(band.path)
             return
         image = reading.result()
+        self.checksums.release(band.path)
         try:
             if self.task.bandset == "scl":
                 self.classes = class_counts(self.index, image)
@@ -126,6 +129,7 @@ def open_job(
     held = archive.hold(task.path, f"{files}|{re.escape(MANIFEST_FILE)}")
     try:
         checksums = _checksums(conn, config, task, held, held.root / task.path)
+        held = replace(held, close=partial(_close, checksums, held))
         checksums.require_metadata(files)
         scene = _opened(held.root, task.path, task, checksums, files)
         index = indexes.get(scene.grid, touching=task.bandset == "scl")
@@ -145,6 +149,11 @@ def _checksums(conn: psycopg.Connection, config: Config, task: Task, held: Held,
     on = config.extraction.checksums
     known = known_checks(conn, config.tables, task.obsid) if on and not held.copied else None
     return Checksums(folder, held, known, on=on)
+
+
+def _close(checksums: Checksums, held: Held) -> None:
+    checksums.release()
+    held.close()
 
 
 def _opened(root: Path, path: str, task: Task, checksums: Checksums, files: str) -> Scene:
@@ -190,9 +199,11 @@ def _cloudy(root: Path, path: str, task: Task, indexes: Indexes, checksums: Chec
     """Return the parcels whose SCL pixels are all of the method's cloud classes."""
     scene = sentinel2.open_product(root, path).scene(*CLASSES)
     checksums.require(scene.bands[0].path)
+    image = read_whole(scene, scene.bands[0])
+    checksums.release(scene.bands[0].path)
     index = indexes.get(scene.grid, touching=True)
     try:
-        counts = class_counts(index, read_whole(scene, scene.bands[0]))
+        counts = class_counts(index, image)
     except ValueError as error:
         raise _unusable(scene, scene.bands[0], error) from error
     others = np.delete(counts, task.method.cloud_classes, axis=1)

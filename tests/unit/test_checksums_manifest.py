@@ -1,6 +1,7 @@
 """manifest.safe, real ones and odd ones: what each says of a file, and what follows from it."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -178,3 +179,46 @@ def test_a_check_ends_early_when_nobody_waits_for_it(product: Path) -> None:
     cancelled.set()
     with pytest.raises(CancelledError):
         digest_of(product / FILE, "MD5", cancelled)
+
+
+def is_open(path: Path) -> bool:
+    return any(os.path.realpath(link) == str(path) for link in Path("/proc/self/fd").iterdir())
+
+
+def test_an_image_of_a_mount_stays_open_until_it_is_decoded(product: Path) -> None:
+    """s3fs fetches a file once while somebody has it open, and again for the next who opens it."""
+    write_manifest(product)
+    checks, image = checks_of(product), (product / FILE).resolve()
+    checks.require(product / FILE)
+    assert is_open(image)
+    checks.release(product / FILE)
+    assert not is_open(image)
+    checks.require(product / FILE)
+    assert is_open(image), "of two bands in one file the second, too"
+    checks.release()
+    assert not is_open(image)
+
+
+def test_a_file_that_is_read_again_is_closed_before(product: Path) -> None:
+    write_manifest(product)
+    image, whole = (product / FILE).resolve(), (product / FILE).read_bytes()
+    image.write_bytes(b"\1" + whole[1:])
+    open_then: list[bool] = []
+
+    def again(path: Path, _: Event) -> None:
+        if path == product / FILE:
+            open_then.append(is_open(image))
+            path.write_bytes(whole)
+
+    checks = Checksums(product, Held(product.parent, again=again))
+    checks.require(product / FILE)
+    assert open_then == [False]
+    assert is_open(image)
+    checks.release()
+
+
+def test_a_copy_is_not_kept_open(product: Path) -> None:
+    write_manifest(product)
+    checks = Checksums(product, Held(product.parent, copied=True))
+    checks.require(product / FILE)
+    assert not is_open((product / FILE).resolve())
