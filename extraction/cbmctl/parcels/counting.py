@@ -2,8 +2,8 @@
 
 GDAL ends some damaged files early without a word. So every format is counted a second time, by another way:
 a shapefile by the headers of its three parts, a GeoPackage by SQLite, GML and GeoJSON by a scan of the text,
-GeoParquet by its footer (`geoparquet.describe`). FlatGeobuf, FileGDB and MapInfo have the number in a header,
-which GDAL reports apart from the features.
+FileGDB by its tables' headers, GeoParquet by its footer (`geoparquet.describe`). FlatGeobuf and MapInfo have
+the number in a header, which GDAL reports apart from the features.
 """
 
 import re
@@ -19,6 +19,7 @@ import numpy as np
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import formats
 from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.geodatabase import count_rows, expect_all_tables
 
 CHUNK = 1 << 22
 SHP_HEADER, SHX_RECORD = 100, 8
@@ -41,6 +42,8 @@ def expect_complete(dataset: Dataset) -> None:
         count_shapefile(dataset)
     if dataset.format is formats.GEOPACKAGE:
         _expect_all_pages(dataset)
+    if dataset.format is formats.FILE_GDB:
+        expect_all_tables(dataset)
 
 
 def count(dataset: Dataset, layer: str) -> int | None:
@@ -52,6 +55,7 @@ def count(dataset: Dataset, layer: str) -> int | None:
     counters: dict[str, Callable[[Dataset, str], int | None]] = {
         formats.SHAPEFILE.name: lambda shapefile, _: count_shapefile(shapefile),
         formats.GEOPACKAGE.name: _count_geopackage,
+        formats.FILE_GDB.name: count_rows,
         formats.GML.name: _count_gml,
         formats.GEOJSON.name: lambda geojson, _: _count_geojson(geojson),
     }

@@ -18,7 +18,7 @@ from cbmctl.errors import UserError, counted
 from cbmctl.parcels import formats, geoparquet
 from cbmctl.parcels.counting import count, expect_complete
 from cbmctl.parcels.curves import wkb_type
-from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.delivery import PREFIX, Dataset
 from cbmctl.parcels.encoding import UTF8, CharacterSet, named, of_shapefile
 from cbmctl.parcels.gml import without_stale_schema
 
@@ -35,6 +35,8 @@ GDAL_ERRORS = (
     ValueError,
     OSError,
 )
+_SOURCE_LINE = re.compile(r"Error occurred in \S+ at line \d+")  # of GDAL's code
+_OURS = re.compile(rf"/\S*/{PREFIX}\w+/\w+/")  # the view that GDAL gets
 _BYTES = re.compile(r"""\bb(['"])(.*?)\1""")  # pyogrio shows some arguments as the bytes that GDAL gets
 
 
@@ -156,7 +158,8 @@ def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     except GDAL_ERRORS as error:
-        reason = " ".join(_BYTES.sub(r"\2", str(error)).split("It might help")[0].split()).rstrip(";. ")
+        said = _OURS.sub("", _SOURCE_LINE.sub("damaged", str(error)))
+        reason = " ".join(_BYTES.sub(r"\2", said).split("It might help")[0].split()).rstrip(";. ")
         if where is not None:
             raise UserError(
                 f"{path} cannot be read where {where} ({reason}): correct --where, an SQL condition on"
@@ -182,7 +185,8 @@ def _listed(found: Sequence[Layer]) -> str:
 def _layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
     if dataset.format is formats.GEOPARQUET:
         return [_parquet_layer(dataset, geoparquet.describe(dataset.file, dataset.shown))]
-    expect_complete(dataset)
+    with explained(dataset.shown):
+        expect_complete(dataset)
     if dataset.format is not formats.SHAPEFILE:
         characters = None
     elif characters is None:
