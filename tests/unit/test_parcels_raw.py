@@ -209,6 +209,24 @@ def test_columns_that_gdal_leaves_out_keep_their_place(tmp_path: Path) -> None:
         read(path, attributes=["size"])
 
 
+def test_a_primary_key_with_a_name_of_its_own_is_an_attribute(tmp_path: Path) -> None:
+    path = geopackage(tmp_path / "a.gpkg", {}, [[], []])
+    assert read(path).attributes.to_pydict() == {"number": [0, 1]}
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE parcels RENAME COLUMN fid TO parcel_id")
+        db.execute(f"UPDATE parcels SET parcel_id = parcel_id + {BIG}")
+    assert read(path).attributes.to_pydict() == {"parcel_id": [BIG + 1, BIG + 2], "number": [0, 1]}
+    assert read(path, where="number = 1", attributes=["parcel_id"]).attributes.to_pydict() == {
+        "parcel_id": [BIG + 2]
+    }
+
+
+def test_layers_of_which_one_has_long_numbers_are_one_table(tmp_path: Path) -> None:
+    one = shapefile(tmp_path / "a.shp", {"id": ("N", 20, 0)}, [[LONG], ["5"]])
+    two = shapefile(tmp_path / "b.shp", {"id": ("N", 9, 0)}, [["7"]])
+    assert read([one, two]).attributes["id"].to_pylist() == [Decimal(LONG), 5, 7]
+
+
 def test_values_of_a_view_are_its_own(tmp_path: Path) -> None:
     path = geopackage(tmp_path / "a.gpkg", {"a": "MEDIUMINT"}, [[1], [BIG], ["x"]])
     with closing(sqlite3.connect(path)) as db, db:

@@ -88,12 +88,20 @@ def _common(path: str, name: str, pieces: Sequence[ParcelTable]) -> pa.Field:
             widest = kind
         elif pa.types.is_signed_integer(kind) and pa.types.is_signed_integer(widest):
             widest = max(kind, widest, key=lambda k: k.bit_width)
+        elif all(pa.types.is_decimal(k) or pa.types.is_integer(k) for k in (kind, widest)):
+            widest = _decimal(kind, widest)  # long numbers in one layer only
         else:
             raise UserError(
                 f"{path}: column {name} is {widest} in {_label(pieces[0])}, but {kind} in {_label(piece)}."
                 " Load layers of one schema, or leave the column out with --attribute."
             )
     return pa.field(name, widest)
+
+
+def _decimal(*kinds: pa.DataType) -> pa.DataType:
+    scale = max((kind.scale for kind in kinds if pa.types.is_decimal(kind)), default=0)
+    whole = max(kind.precision - kind.scale if pa.types.is_decimal(kind) else 20 for kind in kinds)
+    return pa.decimal256(min(whole + scale, 76), scale)
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

@@ -49,7 +49,8 @@ def corrected(
         dbf.correct(fix, data.parts[".dbf"], names, fids, characters=characters, shown=layer.shown)
         _tell_guess(fix, characters)
     elif data.format is formats.GEOPACKAGE:
-        gpkg.correct(fix, data.file, layer.name, fields=names, fid=fid, fids=fids, where=where)
+        shown = layer.shown
+        gpkg.correct(fix, data.file, layer.name, fields=names, fid=fid, fids=fids, where=where, shown=shown)
     elif data.format is formats.GML:
         gml.correct(fix, data.file, layer.name, fids=fids, options=data.format.options)
     elif data.format is formats.GEOJSON:

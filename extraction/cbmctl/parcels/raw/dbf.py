@@ -145,7 +145,8 @@ def _text(fix: Corrections, name: str, raw: npt.NDArray[np.uint8], characters: C
         return
     rows = np.flatnonzero((raw >= ASCII_END).any(axis=1))
     words = [raw[row].tobytes().split(b"\0")[0].rstrip() for row in rows]
-    bad = [i for i, word in enumerate(words) if not _decodes(word, characters.codec)]
+    broken = {word for word in set(words) if not _decodes(word, characters.codec)}
+    bad = [i for i, word in enumerate(words) if word in broken]
     here = range(len(words)) if not characters.gdal_decodes else bad
     fix.values(name, rows[list(here)], [words[i].decode(characters.codec, "ignore") for i in here])
     shown = [words[i].decode(characters.codec, "backslashreplace") for i in bad]

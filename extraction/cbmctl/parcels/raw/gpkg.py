@@ -17,10 +17,12 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
+from cbmctl.errors import UserError
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 from cbmctl.parcels.raw.written import EXACT_BELOW, date_of, decimals, instant_of
 
 Value = int | float | str | bytes | None
+NUMBERS_ONLY = {"fid", "ogc_fid"}  # primary keys that GDAL makes up; by any other name it is the agency's own
 GEOMETRIES = ("GEOMETRY", "POINT", "LINESTRING", "POLYGON", "CURVE", "SURFACE", "TIN", "TRIANGLE")
 # what is not a value of the type as the standard writes it; {} is the column
 NOT_WHOLE = "typeof({}) NOT IN ('integer', 'null') OR {} NOT BETWEEN %d AND %d"
@@ -89,8 +91,9 @@ def correct(
     fid: str,
     fids: Rows,
     where: str | None,
+    shown: str,
 ) -> None:
-    """Put the attributes of a layer right, and add those that GDAL left out.
+    """Put the attributes of a layer right, and add those that GDAL left out: the primary key, other types.
 
     Args:
         fix: the attributes as GDAL read them.
@@ -100,13 +103,20 @@ def correct(
         fid: the column of feature numbers; "" if there is none.
         fids: the number of each row.
         where: the condition that the rows meet.
+        shown: what messages call the file.
+
+    Raises:
+        UserError: SQLite cannot read it.
     """
-    table = Table(path, layer, fid, fids, where)
-    with closing(table.db):
-        for name in fields:
-            if name in fix:
-                _column(fix, table, name)
-        _left_out(fix, table, fields)
+    try:
+        table = Table(path, layer, fid, fids, where)
+        with closing(table.db):
+            for name in fields:
+                if name in fix:
+                    _column(fix, table, name)
+            _left_out(fix, table, fields)
+    except sqlite3.Error as error:
+        raise UserError(f"{shown} cannot be read by SQLite ({error}). Deliver it again.") from error
 
 
 def _column(fix: Corrections, table: Table, name: str) -> None:
@@ -175,7 +185,9 @@ def _invalid(fix: Corrections, name: str, bad: Mapping[int, Value], reason: str)
 
 
 def _left_out(fix: Corrections, table: Table, fields: Sequence[str]) -> None:
-    known = {*fields, table.fid}
+    known = {*fields}
+    if table.fid.lower() in NUMBERS_ONLY:
+        known.add(table.fid)
     statement = "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?"
     known |= {name for (name,) in table.db.execute(statement, [table.layer])}
     for name, kind in table.columns.items():

@@ -27,10 +27,10 @@ def correct(
     """
     typed = [f.name for f in fix.table.schema if pa.types.is_date(f.type)]
     if typed:
-        texts = ", ".join(f'CAST("{name}" AS character(40))' for name in typed)
-        statement = f'SELECT FID, {texts} FROM "{layer}"'  # noqa: S608 - a name cannot be a parameter
+        texts = ", ".join(f"CAST({_quoted(name)} AS character(40))" for name in typed)
+        statement = f"SELECT {texts} FROM {_quoted(layer)}"  # noqa: S608 - a name cannot be a parameter
         _, text = pyogrio.read_arrow(
-            file, sql=statement, sql_dialect="OGRSQL", read_geometry=False, **options
+            file, sql=statement, sql_dialect="OGRSQL", read_geometry=False, return_fids=True, **options
         )
         rows = {int(fid): row for row, fid in enumerate(text.column(0).to_pylist())}
         taken = pa.array([rows[int(fid)] for fid in fids], pa.int64())
@@ -39,6 +39,11 @@ def correct(
     if not exact:
         for name in fix.table.column_names:
             report_rounded(fix, name)
+
+
+def _quoted(name: str) -> str:
+    """A name in OGR SQL."""
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def report_rounded(fix: Corrections, name: str) -> None:
