@@ -1,6 +1,5 @@
 """`cbmctl parcels`: declared parcels from the agency's file to tables and rasters."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -9,14 +8,15 @@ from typing import Any
 
 import click
 
-from cbmctl.cli import Context, cbmctl, pass_context
-from cbmctl.cli.output import Output, table
+from cbmctl.cli import Context, parcels_check, pass_context  # noqa: F401  (its command registers itself)
+from cbmctl.cli.output import table
+from cbmctl.cli.parcel_options import SHOWN, bar, group, numbers, reading_options
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref
 from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import plan
-from cbmctl.parcels.crs import AS_IS, SWAPPED, swapped_place
+from cbmctl.parcels.crs import swapped_place
 from cbmctl.parcels.delivery import Dataset, opened, shown
 from cbmctl.parcels.findings import KINDS, features, others
 from cbmctl.parcels.layers import choose, layers
@@ -25,38 +25,7 @@ from cbmctl.parcels.rasterise import RasterTable, rasterise
 from cbmctl.parcels.source import read_layers
 from cbmctl.parcels.table import sample_points
 
-SHOWN = 5
-
 Findings = dict[str, list[dict[str, Any]]]
-
-
-@cbmctl.group("parcels")
-def group() -> None:
-    """Load the declared parcels, look at them, rasterise them."""
-
-
-def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say how to read a parcels file."""
-    for option in (
-        click.option(
-            "--attribute", "attributes", multiple=True, help="Keep only this column (repeat it for more)."
-        ),
-        click.option("--where", help="Take only features that meet this SQL condition."),
-        click.option(
-            "--axes",
-            type=click.Choice([SWAPPED, AS_IS]),
-            help="Exchange x and y, or take them as they are, if the axes of the file are in doubt.",
-        ),
-        click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
-        click.option("--encoding", help="Character set of a shapefile, where it is not found out right."),
-        click.option(
-            "--layer",
-            help="The layer with the parcels if there are several; a pattern such as 'Culturas_*' takes all"
-            " that it fits.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @group.command(
@@ -161,6 +130,12 @@ def _inspect(
 @click.option(
     "--drop-statistics", is_flag=True, help="Give up statistics computed with the parcels of before."
 )
+@click.option(
+    "--keep-statistics",
+    is_flag=True,
+    help="Replace columns only: refused unless all parcels have the number and geometry that they had.",
+)
+@click.option("--again", is_flag=True, help="Read the file also if the table was made of the same content.")
 @click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
 @pass_context
 def load_command(
@@ -168,9 +143,8 @@ def load_command(
     /,
     files: tuple[Path, ...],
     attributes: tuple[str, ...],
-    drop_statistics: bool,
     check_only: bool,
-    **chosen: str | None,
+    **chosen: Any,
 ) -> None:
     """Load FILE into the parcel table of the configuration; the same file again changes nothing.
 
@@ -178,6 +152,9 @@ def load_command(
     Several files, or layers that --layer names by a pattern, are loaded as one set if they have the same
     columns. A changed file replaces the parcels in one transaction, but not while statistics refer to them.
     """
+    how = {name: chosen.pop(name) for name in ("drop_statistics", "keep_statistics", "again")}
+    if how["drop_statistics"] and how["keep_statistics"]:
+        raise click.UsageError("Give either --drop-statistics or --keep-statistics.")
     config, output = context.config, context.output
     options = Options(attributes=attributes or None, **chosen)
     with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
@@ -186,9 +163,9 @@ def load_command(
             config.tables,
             files,
             options,
-            drop_statistics=drop_statistics,
+            **how,
             check_only=check_only,
-            progress=partial(_bar, output, bars, "loading"),
+            progress=partial(bar, output, bars, "loading"),
         )
     told = [
         *done.notes,
@@ -216,7 +193,7 @@ def rasterise_command(context: Context, check_only: bool) -> None:
     """Make the raster tables for every UTM zone in the catalogue and every resolution of the bands."""
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
-        made = rasterise(conn, config, check_only=check_only, progress=partial(_bar, output, bars))
+        made = rasterise(conn, config, check_only=check_only, progress=partial(bar, output, bars))
     rows = [
         [
             raster.table,
@@ -232,12 +209,12 @@ def rasterise_command(context: Context, check_only: bool) -> None:
         table(["table", "parcels", "without a pixel centre", "left out", ""], rows),
         *(
             f"Left out, because EPSG:{raster.epsg} or a raster of {raster.resolution} m cannot hold them:"
-            f" {_numbers(raster.left_out)}. Check their coordinates"
+            f" {numbers(raster.left_out)}. Check their coordinates"
             for raster in made
             if raster.left_out
         ),
         *(
-            f"No pixel centre at {raster.resolution} m, EPSG:{raster.epsg}: {_numbers(raster.without_pixel)}"
+            f"No pixel centre at {raster.resolution} m, EPSG:{raster.epsg}: {numbers(raster.without_pixel)}"
             for raster in made
             if raster.without_pixel
         ),
@@ -246,13 +223,6 @@ def rasterise_command(context: Context, check_only: bool) -> None:
 
 def _state(raster: RasterTable, check_only: bool) -> str:
     return ("would be made" if check_only else "made") if raster.changed else "unchanged"
-
-
-def _bar(output: Output, bars: ExitStack, label: str, total: int) -> Callable[[int], None]:
-    """A bar in the place of the one before; it ends with the stack."""
-    bars.close()
-    bar: Callable[[int], None] = bars.enter_context(output.progress(label, total))
-    return bar
 
 
 def _findings(findings: Findings) -> list[str]:
@@ -281,8 +251,3 @@ def _places(bounds: tuple[float, ...] | None, other: str | None) -> list[str]:
 def _renamed(done: Loaded) -> list[str]:
     renamed = [f"{column.attribute} -> {column.name}" for column in done.columns if column.renamed]
     return [f"renamed columns: {', '.join(renamed)}"] if renamed else []
-
-
-def _numbers(pids: tuple[int, ...]) -> str:
-    some = ", ".join(str(pid) for pid in pids[: 2 * SHOWN])
-    return f"ogc_fid {some}" + (f" and {len(pids) - 2 * SHOWN} more" if len(pids) > 2 * SHOWN else "")

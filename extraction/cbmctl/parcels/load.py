@@ -7,20 +7,20 @@ from hashlib import file_digest, sha256
 from typing import Any
 
 import psycopg
-import shapely
 from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels import spatial_ref
-from cbmctl.parcels.check import check, cleaned
+from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import Column, plan
+from cbmctl.parcels.compare import expect_same_parcels
 from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
+from cbmctl.parcels.filling import expect_parcels, fill
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
-from cbmctl.parcels.table import ParcelTable
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def load(
     options: Options,
     *,
     drop_statistics: bool = False,
+    keep_statistics: bool = False,
+    again: bool = False,
     check_only: bool = False,
     progress: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Loaded:
@@ -72,7 +74,9 @@ def load(
         tables: the tables of the configuration; the parcels go to `tables.parcels`.
         paths: the files, archives and folders of the delivery.
         options: how to read them.
-        drop_statistics: give up the statistics that were computed with the parcels of before.
+        drop_statistics: delete the statistics that were computed with the former parcels.
+        keep_statistics: replace columns only; all parcels must have the number and geometry that they had.
+        again: read the file also if the table was made of the same content.
         check_only: find out everything, change nothing.
         progress: gets the number of features, gives what to call with each number done.
 
@@ -84,22 +88,30 @@ def load(
     with conn.transaction():
         # one load or rasterisation at a time; everyone may read meanwhile
         conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
-        if same := _same(conn, tables, content, options):
+        if not again and (same := _same(conn, tables, content, options)):
             return same
-        refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
+        refuse_if_in_use(conn, tables, drop_statistics=drop_statistics or keep_statistics)
         table = read(paths, **asdict(options))
         entered = spatial_ref.enter(conn, table.srid, check_only=check_only)
         advance = progress(len(table))
-        if check_only:
+        superseded = None
+        findings = Findings()
+        if check_only and not keep_statistics:
             findings = check(table, advance)
             expect_parcels(findings, table)
             superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=True)
             columns = plan(table.attributes.schema)
+        elif check_only:
+            with conn.transaction(force_rollback=True):
+                columns = fill(conn, _building(tables), table, findings=findings, advance=advance)
+                expect_same_parcels(conn, tables.parcels, _building(tables))
         else:
-            findings = Findings()
-            columns = _fill(conn, _building(tables), table, findings=findings, advance=advance)
+            columns = fill(conn, _building(tables), table, findings=findings, advance=advance)
             expect_parcels(findings, table)
-            superseded = supersede(conn, tables, drop_statistics=drop_statistics)
+            if keep_statistics:
+                expect_same_parcels(conn, tables.parcels, _building(tables))
+            else:
+                superseded = supersede(conn, tables, drop_statistics=drop_statistics)
             _swap(conn, tables)
             loaded = {"source": names(paths), "checksum": content, "options": json.dumps(options.as_json())}
             _record(conn, tables, loaded, table.srid, findings)
@@ -156,53 +168,8 @@ def _same(conn: psycopg.Connection, tables: Tables, content: str, options: Optio
     return Loaded(False, str(tables.parcels), *row) if row else None
 
 
-def expect_parcels(findings: Findings, table: ParcelTable) -> None:
-    """Raise UserError when a file gave nothing to load."""
-    if not findings.parcels:
-        reasons = {f.reason for f in findings.of("refused")}
-        why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "there are none"
-        raise UserError(f"{table.shown} has no parcel to load ({why}): check the layer and --where")
-
-
 def _building(tables: Tables) -> sql.Identifier:
     return tables.parcels.sibling(f"{tables.parcels.name}_new").sql
-
-
-def _fill(
-    conn: psycopg.Connection,
-    building: sql.Identifier,
-    table: ParcelTable,
-    *,
-    findings: Findings,
-    advance: Callable[[int], None],
-) -> list[Column]:
-    """Build the new table beside the old one, which stays readable until the very end."""
-    columns = plan(table.attributes.schema)
-    conn.execute(
-        query(
-            "CREATE TABLE {building}"
-            " (ogc_fid integer NOT NULL{columns}, wkb_geometry geometry(MultiPolygon, {srid}) NOT NULL)",
-            building=building,
-            columns=sql.Composed(
-                [sql.SQL(", {} {}").format(sql.Identifier(c.name), sql.Identifier(c.type)) for c in columns]
-            ),
-            srid=sql.Literal(table.srid),
-        )
-    )
-    names = sql.SQL(", ").join(
-        sql.Identifier(n) for n in ("ogc_fid", "wkb_geometry", *(c.name for c in columns))
-    )
-    statement = query("COPY {building} ({names}) FROM STDIN (FORMAT binary)", building=building, names=names)
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        # PostGIS reads EWKB, and bytea is sent as the bytes it is
-        copy.set_types(["int4", "bytea", *(c.type for c in columns)])
-        for rows, clean in cleaned(table, findings, advance):
-            ewkb = shapely.to_wkb(shapely.set_srid(clean.geometry, table.srid), include_srid=True)
-            for ogc_fid, geometry, others in zip(clean.ogc_fid.tolist(), ewkb, rows, strict=True):
-                copy.write_row((ogc_fid, geometry, *others))
-    conn.execute(query("ALTER TABLE {building} ADD PRIMARY KEY (ogc_fid)", building=building))
-    conn.execute(query("CREATE INDEX ON {building} USING gist (wkb_geometry)", building=building))
-    return columns
 
 
 def _swap(conn: psycopg.Connection, tables: Tables) -> None:

@@ -1,0 +1,54 @@
+"""What the commands of `cbmctl parcels` share: how a file is read, and how progress and numbers are shown."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import click
+
+from cbmctl.cli import cbmctl
+from cbmctl.cli.output import Output
+from cbmctl.parcels.crs import AS_IS, SWAPPED
+
+SHOWN = 5
+
+
+@cbmctl.group("parcels")
+def group() -> None:
+    """Load the declared parcels, look at them, rasterise them."""
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how to read a parcels file."""
+    for option in (
+        click.option(
+            "--attribute", "attributes", multiple=True, help="Keep only this column (repeat it for more)."
+        ),
+        click.option("--where", help="Take only features that meet this SQL condition."),
+        click.option(
+            "--axes",
+            type=click.Choice([SWAPPED, AS_IS]),
+            help="Exchange x and y, or take them as they are, if the axes of the file are in doubt.",
+        ),
+        click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
+        click.option("--encoding", help="Character set of a shapefile, where it is not found out right."),
+        click.option(
+            "--layer",
+            help="The layer with the parcels if there are several; a pattern such as 'Culturas_*' takes all"
+            " that it fits.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def bar(output: Output, bars: ExitStack, label: str, total: int) -> Callable[[int], None]:
+    """A bar in the place of the one before; it ends with the stack."""
+    bars.close()
+    bar: Callable[[int], None] = bars.enter_context(output.progress(label, total))
+    return bar
+
+
+def numbers(pids: tuple[int, ...]) -> str:
+    """The first of some parcels, and how many more there are."""
+    some = ", ".join(str(pid) for pid in pids[: 2 * SHOWN])
+    return f"ogc_fid {some}" + (f" and {len(pids) - 2 * SHOWN} more" if len(pids) > 2 * SHOWN else "")

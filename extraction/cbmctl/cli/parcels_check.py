@@ -1,0 +1,125 @@
+"""`cbmctl parcels check`: a loaded table beside its file."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from cbmctl.cli import Context, pass_context
+from cbmctl.cli.parcel_options import bar, group, reading_options
+from cbmctl.database import connect
+from cbmctl.errors import counted
+from cbmctl.parcels.compare import Comparison, Different, Rows, compare, read_as_loaded
+from cbmctl.parcels.load import Options, names
+
+# The check did its work, and found something.
+FOUND = 3
+
+
+@group.command(
+    "check",
+    short_help="Compare the parcel table with its file.",
+    epilog="\b\nExamples:\n  cbmctl parcels check gsaa_2021.zip\n  cbmctl --json parcels check gsaa_2021.zip",
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@reading_options
+@pass_context
+def check_command(
+    context: Context, /, files: tuple[Path, ...], attributes: tuple[str, ...], **chosen: str | None
+) -> None:
+    """Compare the parcel table with FILE, read as this version reads it; change nothing.
+
+    Finds what an earlier version lost or changed: parcels, their numbers and geometries, columns, values, and
+    an area of interest that reaches to stray parcels. The options are those of the load, unless given here.
+
+    \b
+    Exit code:
+      0  the table holds what the file holds
+      1  the file cannot be read, or the database not be used
+      3  they differ; what, and what to do, is printed
+    """  # noqa: D301 - for click the control character keeps the lines apart
+    config, output = context.config, context.output
+    options = Options(attributes=attributes or None, **chosen).as_json()
+    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
+        table = read_as_loaded(conn, config, files, options)
+        done = compare(conn, config, table, progress=partial(bar, output, bars, "comparing"))
+    advice = list(_advice(done, " ".join(str(file) for file in files), config.args.name))
+    output.result(
+        {"changed": False, "file": names(files), "same": done.same, **asdict(done), "advice": advice},
+        *_lines(done, names(files)),
+        *advice,
+    )
+    if not done.same:
+        sys.exit(FOUND)
+
+
+def _lines(done: Comparison, file: str) -> Iterator[str]:
+    if done.same:
+        yield f"{done.table} holds what {file} holds: {counted(done.in_table, 'parcel')}."
+        return
+    yield f"{done.table} and {file} differ."
+    if done.in_file != done.in_table:
+        yield f"Parcels: {done.in_file} in the file, {done.in_table} in the table."
+    if done.srid[0] != done.srid[1]:
+        yield f"Coordinate system: EPSG:{done.srid[0]} in the file, EPSG:{done.srid[1]} in the table."
+    for rows, what in (
+        (done.missing, "are missing in the table"),
+        (done.extra, "are not in the file"),
+        (done.geometry, "have another geometry"),
+        (done.strays, "are far from all others, but in the area of interest"),
+    ):
+        if rows.count:
+            yield f"Parcels that {what}: {_numbered(rows)}."
+    yield from (_column(different) for different in done.columns)
+
+
+def _numbered(rows: Rows) -> str:
+    more = rows.count - len(rows.ogc_fid)
+    return f"{rows.count} (ogc_fid {', '.join(map(str, rows.ogc_fid))}{f' and {more} more' if more else ''})"
+
+
+def _column(different: Different) -> str:
+    column = f"Column {different.column}"
+    if different.problem == "missing":
+        return (
+            f"{column}: missing in the table; {counted(different.rows, 'parcel')} of the file have a value."
+        )
+    if different.problem == "extra":
+        return f"{column}: not in the file."
+    kinds = f" {different.file_type} in the file, {different.table_type} in the table;" * (
+        different.problem == "type"
+    )
+    shown = "; ".join(
+        f"ogc_fid {one['ogc_fid']}: {_value(one['file'])} in the file, {_value(one['table'])} in the table"
+        for one in different.examples
+    )
+    return f"{column}:{kinds} values that differ: {different.rows}{f' ({shown})' if shown else ''}."
+
+
+def _value(text: str | None) -> str:
+    return "nothing" if text is None else f"'{text}'"
+
+
+def _advice(done: Comparison, files: str, area: str) -> Iterator[str]:
+    """What to do, one sentence or two each."""
+    load = f"cbmctl parcels load {files} --again"
+    if not done.same_parcels:
+        yield (
+            f"The statistics refer to other parcels than the file's. Delete them with the table: {load}"
+            " --drop-statistics. Then extract again."
+            if done.statistics
+            else f"Load the file again: {load}"
+        )
+    elif done.columns:
+        yield (
+            f"Statistics are right, because numbers and geometries are. Replace the columns: {load}"
+            " --keep-statistics"
+            if done.statistics
+            else f"Load the file again: {load}"
+        )
+    if done.strays.count:
+        yield f"Set the area again, then delete scenes outside of it: cbmctl aoi set {area} --from-parcels"
