@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from cbmctl.certificates import fault
 from cbmctl.config import Config, Connection
 from cbmctl.errors import UserError
 
@@ -95,6 +96,9 @@ def explain(error: psycopg.Error) -> UserError | None:
 def _explain(where: Connection, message: str) -> str:
     """Libpq's complaint as one sentence with the remedy."""
     server = f"{where.host}:{where.port}"
+    refused = "certificate verify failed" in message and where.sslrootcert
+    if refused and (sentence := fault(where.host, where.port, refused)):
+        return sentence
     for pattern, sentence in (
         (
             r"password authentication failed|no password supplied",

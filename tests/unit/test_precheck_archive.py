@@ -33,8 +33,11 @@ NONE = "holds none; write ACCESS_KEY:SECRET_KEY into it on one line, mode 0600, 
 SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "usual": ({}, []),
     "a certificate that is not there": (
-        {"eodata_s3": {**BUCKET, "ca_file": "/absent"}},
-        ["The certificate /absent does not exist on the control host; put it there or correct ca_file in"],
+        {"eodata_s3": BUCKET, "certificates": {"tenant_eodata_s3.ca_file": "/absent"}},
+        [
+            "tenant_eodata_s3.ca_file: the certificate '/absent' does not exist on the control host."
+            " Put it there or correct the path."
+        ],
     ),
     "archive mounted by the image": ({"catalogue_source": "archive"}, []),
     "archive mounted by us": (

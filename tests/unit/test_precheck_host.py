@@ -25,6 +25,7 @@ def about_host(what: str = PROBLEMS, /, **registered: Any) -> list[str]:
         "database_container": "ams_db",
         "database_memory_mb": 0,
         "workers": 0,
+        "certificate_problems": [],
         "catalogue_urls": {},
         "catalogue_source": "archive",
         "cards": ["s2"],
@@ -120,6 +121,20 @@ def test_more_memory_for_the_database_than_the_host_has_is_refused() -> None:
         "postgis_memory_mb: 20000 is more than cbm-dk has (16384 MB)."
         " Use a smaller number, or remove the variable."
     ]
+
+
+def test_a_certificate_that_the_run_renews_is_a_warning() -> None:
+    asked = {
+        "min_vcpus": 8,
+        "min_memory_gb": 16,
+        "catalogue_unused": [],
+        "command": {"stat": {"exists": True}},
+    }
+    found = [
+        {"code": "certificate.renewed", "sentence": "Expired."},
+        {"code": "certificate.expired", "sentence": "No."},
+    ]
+    assert about_host("precheck_warnings", certificate_problems=found, **asked) == ["Expired."]
 
 
 @pytest.mark.parametrize(("workers", "warned"), [(0, False), ("many", False), (5, False), (6, True)])

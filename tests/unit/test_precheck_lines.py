@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ..conftest import REPOSITORY
+from .certificates import make
 from .role_plays import OWN, match, play, precheck
 
 # what is said of an inventory; test_inventory.py has the values that are judged without it
@@ -71,7 +72,9 @@ def test_an_inventory_is_judged_as_it_is_written(tmp_path: Path) -> None:
     }
     # the groups' and hosts' variables of an inventory, and what the mapping makes of them
     mapping = yaml.safe_load((REPOSITORY / "playbooks/group_vars/all.yml").read_text())
-    hosts = {host: {**mapping, **lines} for host, lines in hosts.items()}
+    hosts = {host: {**mapping, **lines, "cbm_state_dir": str(tmp_path)} for host, lines in hosts.items()}
+    (tmp_path / "case0/pki").mkdir(parents=True)
+    ca = make(tmp_path / "case0/pki/ca", ends=-timedelta(days=1))
     said = play(
         tmp_path,
         hosts,
@@ -90,6 +93,9 @@ def test_an_inventory_is_judged_as_it_is_written(tmp_path: Path) -> None:
     assert all(file.exists() for file in files), said
     found = [json.loads(file.read_text()) for file in files]
     told = [[each for each in sentences if "/dev/null" not in each] for sentences, *_ in found]
+    (expired,) = told[0]
+    assert expired.startswith(f"worker_image_ca_certificate: the certificate '{ca.file}' expired on ")
+    told[0] = []
     for sentences, (_, expected) in zip(told, LINES, strict=True):
         assert match(sentences, expected), sentences
     # three months' share of 200 GB

@@ -130,6 +130,11 @@ class _Adapter(HTTPAdapter):
                 response = super().send(request, *args, **options)
                 _ = response.content  # here, so that an answer that breaks off is one more failure
             except (requests.RequestException, LocationParseError, OSError) as error:
+                if "certificate has expired" in str(error):
+                    raise ServiceError(
+                        f"the TLS certificate of {place} has expired: check the clock of this machine"
+                        " (timedatectl), or ask the operator of the service to renew it"
+                    ) from error
                 if re.search(_UNTRUSTED, str(error)):
                     raise ServiceError(
                         f"{place} has no TLS certificate that can be trusted here: check the URL, and that"

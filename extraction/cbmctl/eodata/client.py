@@ -106,6 +106,12 @@ def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
         ) from error
     # botocore's own text is about the URL; what happened is below it
     text = str(getattr(error, "kwargs", {}).get("error", error))
+    if isinstance(error, SSLError) and "certificate has expired" in text:
+        raise ArchiveError(
+            f"the TLS certificate of {settings.endpoint} has expired: check the clock of this machine"
+            " (timedatectl), or ask the operator of the service to renew it",
+            lasting=True,
+        ) from error
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
         raise ArchiveError(
             f"{settings.endpoint} has no TLS certificate that can be trusted ({_words(text)}): name the"
