@@ -1,5 +1,6 @@
 """Which files belong to a delivery, in whatever shape an agency sends it; what cannot be read is refused."""
 
+import json
 import os
 import sqlite3
 import tempfile
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import shapely
+from pyproj import CRS
 
 from cbmctl.errors import UserError
 from cbmctl.parcels.formats import belonging
 from cbmctl.parcels.load import checksum
 from cbmctl.parcels.source import read
 
-from .parcel_files import content, parts, write, zipped
+from .parcel_files import content, parts, squares, write, zipped
 
 
 def renamed(shapefile: Path, **names: str) -> Path:
@@ -122,30 +126,6 @@ def test_a_pattern_takes_all_layers_that_it_fits(tmp_path: Path) -> None:
         read(path, layer="Vinhas_*")
 
 
-def test_layers_that_differ_are_refused_with_the_difference(tmp_path: Path) -> None:
-    first = write(tmp_path / "a.gpkg", 2, code=[1, 2], crop=["x", "y"])
-    second = write(tmp_path / "b.gpkg", 2, code=[1, 2], kind=["x", "y"])
-    with pytest.raises(UserError, match=r"columns of a and b differ \(only a has crop; only b has kind\)"):
-        read([first, second])
-    assert read([first, second], attributes=["code"]).attributes["code"].to_pylist() == [1, 2, 1, 2]
-    third = write(tmp_path / "c.gpkg", 2, code=["1", "2"], crop=["x", "y"])
-    with pytest.raises(UserError, match="column code is int64 in a, but string in c"):
-        read([first, third])
-    fourth = write(tmp_path / "d.gpkg", 2, code=[1, 2], crop=["x", "y"], crs="EPSG:25833")
-    with pytest.raises(UserError, match="a is in EPSG:25832, d in EPSG:25833"):
-        read([first, fourth])
-
-
-def test_columns_are_matched_by_name_and_numbers_take_the_wider_type(tmp_path: Path) -> None:
-    first = write(tmp_path / "a.gpkg", 2, code=pa.array([1, 2], pa.int32()), crop=["x", "y"])
-    second = write(tmp_path / "b.gpkg", 2, crop=["v", "w"], code=pa.array([3, 1 << 40], pa.int64()))
-    assert read([first, second]).attributes.to_pydict() == {
-        "code": [1, 2, 3, 1 << 40],
-        "crop": ["x", "y", "v", "w"],
-        "source_layer": ["a", "a", "b", "b"],
-    }
-
-
 @pytest.fixture
 def wal(tmp_path: Path) -> Iterator[Path]:
     """A GeoPackage that a program has open: its fourth parcel is in the -wal still."""
@@ -199,6 +179,17 @@ def test_columns_of_one_name_are_all_read(tmp_path: Path) -> None:
         f"{path} has columns of one name (CROP_A); the others are named CROP_A_2, CROP_A_3",
     )
     assert read(path, attributes=["CROP_A_2"]).attributes.to_pydict() == {"CROP_A_2": ["y", "z"]}
+
+
+def test_columns_of_one_name_in_geoparquet_are_all_read(tmp_path: Path) -> None:
+    wkb = pa.array(shapely.to_wkb(squares(2)), pa.binary())
+    column = {"encoding": "WKB", "geometry_types": [], "crs": CRS.from_epsg(25832).to_json_dict()}
+    geo = {"version": "1.1.0", "primary_column": "g", "columns": {"g": column}}
+    table = pa.table([pa.array([1, 2]), wkb, pa.array(["a", "b"])], names=["x", "g", "x"])
+    path = tmp_path / "parcels.parquet"
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    assert read(path).attributes.to_pydict() == {"x": [1, 2], "x_2": ["a", "b"]}
+    assert read(path, where="x_2 = 'b'").attributes.to_pydict() == {"x": [2], "x_2": ["b"]}
 
 
 def test_a_file_geodatabase_is_read_as_a_folder_and_zipped(tmp_path: Path) -> None:

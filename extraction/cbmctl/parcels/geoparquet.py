@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cbmctl.errors import UserError
+from cbmctl.parcels.doubled import distinct
 
 POLYGONS = {"Polygon", "MultiPolygon", "Polygon Z", "MultiPolygon Z", "GeometryCollection"}
 
@@ -70,10 +71,12 @@ def read(file: Path, path: str, described: GeoParquet) -> tuple[pa.Table, pa.Chu
     columns = [name for name, _ in described.fields]
     try:
         with pq.ParquetFile(file) as parquet:
-            table = parquet.read(columns=[*columns, described.geometry])
+            table = parquet.read(columns=list(dict.fromkeys([*columns, described.geometry])))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} breaks off or is damaged ({error}): deliver it again") from error
-    return table.select(columns).replace_schema_metadata(), table[described.geometry].cast(pa.binary())
+    wanted = [i for i, name in enumerate(table.column_names) if name in columns]
+    attributes = table.select(wanted).rename_columns(distinct(columns)).replace_schema_metadata()
+    return attributes, table[described.geometry].cast(pa.binary())
 
 
 def _geo(schema: pa.Schema, path: str) -> dict[str, Any]:

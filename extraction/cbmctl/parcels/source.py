@@ -17,6 +17,7 @@ from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.counting import deleted_records
 from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
+from cbmctl.parcels.doubled import distinct
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer, choose, explained, layers
 from cbmctl.parcels.raw import corrected
@@ -119,18 +120,6 @@ def _notes(layer: Layer) -> tuple[str, ...]:
     if layer.dataset.format is formats.SHAPEFILE and (deleted := deleted_records(layer.dataset)):
         notes.append(f"{layer.shown}: {counted(deleted, 'record')} marked as deleted, not loaded")
     return tuple(notes)
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """Names of columns, each once: another column of the same name gets a number at its end."""
-    found: list[str] = []
-    for name in names:
-        number, free = 1, name
-        while free in found or (number > 1 and free in names):
-            number += 1
-            free = f"{name}_{number}"
-        found.append(free)
-    return found
 
 
 def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:

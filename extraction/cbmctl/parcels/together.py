@@ -13,7 +13,7 @@ from cbmctl.parcels.table import SOURCE_COLUMN, ParcelTable
 def together(path: str, pieces: Sequence[ParcelTable]) -> ParcelTable:
     """Layers of one schema as one table, in their order, with the layer of each parcel as last attribute.
 
-    Columns are matched by name; integers of different width become the widest.
+    Columns are matched by name, without regard to their order; numbers take the type that holds all of them.
 
     Args:
         path: what messages call the delivery.
@@ -82,26 +82,51 @@ def _common(path: str, name: str, pieces: Sequence[ParcelTable]) -> pa.Field:
     kinds = [piece.attributes.schema.field(name).type for piece in pieces]
     widest = kinds[0]
     for piece, kind in zip(pieces, kinds, strict=True):
-        if kind == widest or pa.types.is_null(kind):
-            continue
-        if pa.types.is_null(widest):
-            widest = kind
-        elif pa.types.is_signed_integer(kind) and pa.types.is_signed_integer(widest):
-            widest = max(kind, widest, key=lambda k: k.bit_width)
-        elif all(pa.types.is_decimal(k) or pa.types.is_integer(k) for k in (kind, widest)):
-            widest = _decimal(kind, widest)  # long numbers in one layer only
-        else:
+        wider = _wider(widest, kind)
+        if wider is None:
             raise UserError(
                 f"{path}: column {name} is {widest} in {_label(pieces[0])}, but {kind} in {_label(piece)}."
                 " Load layers of one schema, or leave the column out with --attribute."
             )
+        widest = wider
     return pa.field(name, widest)
 
 
-def _decimal(*kinds: pa.DataType) -> pa.DataType:
-    scale = max((kind.scale for kind in kinds if pa.types.is_decimal(kind)), default=0)
-    whole = max(kind.precision - kind.scale if pa.types.is_decimal(kind) else 20 for kind in kinds)
-    return pa.decimal256(min(whole + scale, 76), scale)
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """A type that holds every value of both exactly; None if there is none, or they mean different things."""
+    kinds = (one, other)
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if all(map(_is_text, kinds)):
+        return pa.large_string()
+    return _wider_number(kinds)
+
+
+def _wider_number(kinds: tuple[pa.DataType, ...]) -> pa.DataType | None:
+    if all(map(pa.types.is_signed_integer, kinds)) or all(map(pa.types.is_unsigned_integer, kinds)):
+        return max(kinds, key=lambda kind: kind.bit_width)
+    if all(pa.types.is_integer(k) or pa.types.is_decimal(k) for k in kinds):
+        scale = max(_digits(kind)[1] for kind in kinds)
+        precision = max(_digits(kind)[0] for kind in kinds) + scale
+        if precision <= 38:
+            return pa.decimal128(precision, scale)
+        return pa.decimal256(precision, scale) if precision <= 76 else None
+    if all(pa.types.is_floating(k) or (pa.types.is_signed_integer(k) and k.bit_width <= 32) for k in kinds):
+        return pa.float64()
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _digits(kind: pa.DataType) -> tuple[int, int]:
+    """Digits before and after the point."""
+    if pa.types.is_decimal(kind):
+        return kind.precision - kind.scale, kind.scale
+    return (20 if kind == pa.uint64() else 19), 0
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
