@@ -145,6 +145,14 @@ def test_what_a_shapefile_says_and_what_it_holds(
     assert of_shapefile(None, dbf(b"only ascii")) == CharacterSet("utf-8")
 
 
+def test_a_cst_names_the_character_set_too(tmp_path: Path) -> None:
+    path = shapefile_with_words(tmp_path / "parcels.shp", ["Łąka"], "cp852", cpg=True)
+    path.with_suffix(".cpg").rename(path.with_suffix(".cst"))
+    table = read(path)
+    assert table.attributes["crop"].to_pylist() == ["Łąka"]
+    assert check(table).of("guessed_encoding") == []
+
+
 @pytest.mark.postgis
 def test_a_guess_is_a_finding_of_inspect_and_load(
     conn: psycopg.Connection, tables: Tables, tmp_path: Path

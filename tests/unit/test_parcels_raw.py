@@ -105,6 +105,16 @@ def test_a_type_that_only_its_program_knows_is_refused(tmp_path: Path) -> None:
     assert read(path, attributes=["b"]).attributes.to_pydict() == {"b": [5]}
 
 
+def test_where_compares_every_digit(tmp_path: Path) -> None:
+    layout = {"id": ("N", 20, 0), "crop": ("C", 5, 0), "memo": ("M", 10, 0)}
+    records = [[LONG, "a", ""], [LONG[:-1] + "2", "b", ""], [LONG[:-1] + "3", "c", ""]]
+    path = shapefile(tmp_path / "parcels.shp", layout, records)
+    assert read(path, where=f"ID = {LONG}", attributes=["crop"]).attributes.to_pydict() == {"crop": ["a"]}
+    assert read(path, where=f"id > {LONG}", attributes=["crop"]).attributes.to_pydict() == {
+        "crop": ["b", "c"]
+    }
+
+
 def test_where_finds_the_right_records(tmp_path: Path) -> None:
     layout = {"id": ("N", 20, 0), "crop": ("C", 5, 0), "sown": ("D", 8, 0)}
     records = [[LONG, "a", "20210501"], ["2", "b", "20210231"], ["3", "b", "20210502"]]

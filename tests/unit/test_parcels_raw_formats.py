@@ -167,6 +167,17 @@ def test_flatgeobuf_is_read_as_written(tmp_path: Path) -> None:
     assert values(path, "id", where="name = 'n7'") == ("uint64", [BIG + 7], [])
 
 
+@pytest.mark.parametrize(
+    ("suffix", "driver"),
+    [("shp", "ESRI Shapefile"), ("geojson", "GeoJSON"), ("gml", "GML"), ("fgb", "FlatGeobuf")],
+)
+def test_where_on_an_attribute_called_fid(tmp_path: Path, suffix: str, driver: str) -> None:
+    columns = {"fid": pa.array([7, 7, 9]), "crop": pa.array(["a", "b", "c"])}
+    path = write(tmp_path / f"parcels.{suffix}", fields(3), driver=driver, attributes=columns)
+    assert sorted(read(path, where="fid = 7").attributes["crop"].to_pylist()) == ["a", "b"]
+    assert sorted(read(path).attributes["fid"].to_pylist()) == [7, 7, 9]
+
+
 def test_mapinfo_reports_what_only_gdal_can_know(tmp_path: Path) -> None:
     columns = {"id": pa.array([float(2**60), 5.0]), "sown": pa.array([date(2021, 5, 1), date(2021, 5, 2)])}
     path = write(tmp_path / "parcels.mif", fields(2), driver="MapInfo File", attributes=columns)

@@ -17,8 +17,8 @@ CYRILLIC, GREEK = "абвгдежзийклмнопрстуфхцчшщъьюя�
 # language: letters beyond a to z, and the character sets that agencies there have used
 LANGUAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "Danish or Norwegian": ("æøåéò", WEST),
-    "Swedish or Finnish": ("åäöéüšž", WEST),
     "German": ("äöüßéèà", WEST),
+    "Swedish or Finnish": ("åäöéüšž", WEST),
     "Dutch": ("éèëïóöüáàç", WEST),
     "French": ("àâæçéèêëîïôœùûüÿ", WEST),
     "Spanish, Catalan or Basque": ("áéíñóúüçàèïò·ºª", WEST),
@@ -49,7 +49,7 @@ FITS, LEAD = 0.9, 0.05
 
 @dataclass(frozen=True)
 class Guess:
-    """A character set (Python's name), the language that its words fit, and whether no other fits as well."""
+    """A character set (Python's name), the languages that it fits, and whether no other fits as well."""
 
     codec: str
     language: str
@@ -74,7 +74,8 @@ def guess(words: Mapping[bytes, int]) -> Guess | None:
                 scores.append((score, Guess(codec, language, sure=False), texts))
     best, found, texts = max(scores, key=lambda one: one[0])
     rival = max((score for score, _, others in scores if others != texts), default=0.0)
-    return Guess(found.codec, found.language, sure=best >= FITS and best - rival >= LEAD)
+    languages = [other.language for score, other, _ in scores if score == best and other.codec == found.codec]
+    return Guess(found.codec, " or ".join(languages), sure=best >= FITS and best - rival >= LEAD)
 
 
 def _decoded(word: bytes, codec: str) -> str:

@@ -48,7 +48,7 @@ SHAPEFILE = Format(
     "ESRI Shapefile",
     (".shp",),
     # indexes (.qix, .sbn, .ind …) are left out on purpose: GDAL would believe one that is out of date
-    companions=(".shx", ".dbf", ".prj", ".cpg"),
+    companions=(".shx", ".dbf", ".prj", ".cpg", ".cst"),
     required=(".shx", ".dbf"),
 )
 GEOPACKAGE = Format("GeoPackage", "GPKG", (".gpkg",), companions=(".gpkg-wal", ".gpkg-journal"))

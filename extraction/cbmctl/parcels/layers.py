@@ -256,6 +256,6 @@ def _has_polygons(dataset: Dataset, name: str) -> bool:
 
 def _characters(dataset: Dataset) -> CharacterSet:
     """The character set that a shapefile says, or that its words fit."""
-    cpg = dataset.parts.get(".cpg")
+    cpg = dataset.parts.get(".cpg") or dataset.parts.get(".cst")  # GeoServer writes the second
     with dataset.parts[".dbf"].open("rb") as dbf:
         return of_shapefile(cpg.read_bytes() if cpg else None, dbf)

@@ -4,8 +4,12 @@ GeoParquet goes through pyarrow, every other format through GDAL (`formats`); ea
 a folder (`delivery`). Several layers of one schema become one table (`together`).
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyogrio
 import pyogrio.raw
@@ -123,6 +127,27 @@ def _notes(layer: Layer) -> tuple[str, ...]:
 
 
 def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:
+    read = _as_gdal_reads(layer, where)
+    if where is not None and (exact := _exactly(layer, where)):
+        read = exact
+    names = read.table.column_names
+    fix = corrected(layer, read.table, names, fid=read.fid, fids=read.fids, where=where, wanted=attributes)
+    if unknown := [name for name in attributes or () if name not in fix]:
+        raise _no_attribute(layer.shown, unknown, names)
+    return fix.table, read.geometry, tuple(fix.found)
+
+
+@dataclass(frozen=True)
+class _Gdal:
+    """What GDAL reads: attributes, geometries, feature numbers, and the name of their column, or ""."""
+
+    table: pa.Table
+    geometry: pa.ChunkedArray
+    fids: npt.NDArray[np.int64]
+    fid: str
+
+
+def _as_gdal_reads(layer: Layer, where: str | None) -> _Gdal:
     file, options = layer.dataset.file, dict(layer.dataset.format.options)
     meta, table = pyogrio.read_arrow(
         file, layer=layer.name, encoding=layer.recode, where=where, return_fids=True, **options
@@ -132,16 +157,32 @@ def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None
     # a field may have the name of the geometry, which comes last
     last = max(i for i, n in enumerate(table.column_names) if n == (meta["geometry_name"] or "wkb_geometry"))
     geometry, table = table.column(last).cast(pa.binary()), table.remove_column(last)
-    geometry = straightened(geometry)
     fields = {name for name, _ in layer.fields}
     wanted = [i for i, n in enumerate(table.column_names) if n in fields]
     names = distinct([table.column_names[i] for i in wanted])
     table = pa.table([_codes(table.column(i)) for i in wanted], names=names)
-    fid = meta["fid_column"]
-    fix = corrected(layer, table, names, fid=fid, fids=fids, where=where, wanted=attributes)
-    if unknown := [name for name in attributes or () if name not in fix]:
-        raise _no_attribute(layer.shown, unknown, names)
-    return fix.table, geometry, tuple(fix.found)
+    return _Gdal(table, straightened(geometry), fids, meta["fid_column"])
+
+
+def _exactly(layer: Layer, where: str) -> _Gdal | None:
+    """The features that meet a condition on numbers of more than 16 digits, which GDAL compares rounded.
+
+    None if the condition is on no such numbers.
+    """
+    doubles = [name for name, kind in layer.fields if kind == "float64"]
+    named = [n for n in doubles if re.search(rf"\b{re.escape(n)}\b", where, re.IGNORECASE)]
+    if layer.dataset.format is formats.GEOPACKAGE or not named:
+        return None  # SQLite compares them as they are
+    read = _as_gdal_reads(layer, None)
+    table, names = read.table, read.table.column_names
+    exact = corrected(layer, table, names, fid="", fids=read.fids, where=None, wanted=named).table
+    changed = [name for name in named if not pa.types.is_floating(exact[name].type)]
+    if not changed:
+        return None
+    for name in changed:
+        table = table.set_column(names.index(name), name, exact[name])
+    rows = matching(table, where)
+    return _Gdal(read.table.take(rows), read.geometry.take(rows), read.fids[rows.to_numpy()], read.fid)
 
 
 def _codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
