@@ -214,6 +214,13 @@ def test_without_a_table_the_check_says_so(database: Database, config: Config, f
 
 
 @pytest.mark.usefixtures("loaded")
+def test_of_a_damaged_file_the_table_is_counted(database: Database, five: Path) -> None:
+    five.write_bytes(five.read_bytes()[:5000])
+    result = run(database, "parcels", "check", str(five))
+    assert str(result.exception).startswith("public.parcels_2021, with 5 parcels, cannot be compared: ")
+
+
+@pytest.mark.usefixtures("loaded")
 def test_what_differs_is_printed_for_people(database: Database, conn: psycopg.Connection, five: Path) -> None:
     conn.execute("DELETE FROM parcels_2021 WHERE ogc_fid = 5")
     conn.execute("UPDATE parcels_2021 SET name = NULL WHERE ogc_fid = 1")

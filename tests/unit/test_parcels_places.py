@@ -172,6 +172,24 @@ def test_metres_are_not_taken_for_degrees(tmp_path: Path, crs: str) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("crs", "middle", "size"),
+    [
+        ("EPSG:32632", (500.0, 6200.0), 0.1),  # kilometres, near 4.5° E 0° N
+        ("EPSG:4326", (100.0, 50.0), 50.0),  # metres of a local system
+        ("EPSG:2169", (80_000.0, 100_000.0), 0.001),
+    ],
+)
+def test_another_unit_is_seen_from_the_size_of_parcels(
+    tmp_path: Path, crs: str, middle: tuple[float, float], size: float
+) -> None:
+    path = write(tmp_path / "unit.gpkg", squares(*[middle] * 3, size=size), crs)
+    with pytest.raises(
+        UserError, match=r"would be \S+ m wide in EPSG:\d+ .*in another unit\. Correct the file"
+    ):
+        read(path)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_real_metres_are_not_degrees(testdata: Path, name: str) -> None:
     with pytest.raises(UserError, match="these are not degrees"):

@@ -122,4 +122,4 @@ def _advice(done: Comparison, files: str, area: str) -> Iterator[str]:
             else f"Load the file again: {load}"
         )
     if done.strays.count:
-        yield f"Set the area again, then delete scenes outside of it: cbmctl aoi set {area} --from-parcels"
+        yield f"Set the area again: cbmctl aoi set {area} --from-parcels"

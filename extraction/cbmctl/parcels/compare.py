@@ -15,7 +15,7 @@ from pyproj import Transformer
 
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.parcels.columns import Column
 from cbmctl.parcels.delivery import Paths
 from cbmctl.parcels.filling import expect_parcels, fill
@@ -158,7 +158,13 @@ def read_as_loaded(
         query("SELECT options FROM {sets} WHERE table_name = %s", sets=config.tables.parcel_sets.sql),
         [str(config.tables.parcels)],
     ).fetchone()
-    return read(paths, **((row[0] if row else {}) | options))
+    try:
+        return read(paths, **((row[0] if row else {}) | options))
+    except UserError as error:
+        count = one(conn, query("SELECT count(*) FROM {parcels}", parcels=config.tables.parcels.sql))[0]
+        raise UserError(
+            f"{config.tables.parcels}, with {counted(count, 'parcel')}, cannot be compared: {error}"
+        ) from error
 
 
 def expect_same_parcels(conn: psycopg.Connection, parcels: TableName, building: sql.Composable) -> None:

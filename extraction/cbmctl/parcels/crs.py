@@ -15,6 +15,9 @@ SAME, SIMILAR = 70, 25
 MARGIN_DEGREES = 2.0
 # What --axes says of the order of x and y in a file; without it, the order is judged by where parcels lie.
 SWAPPED, AS_IS = "swapped", "as-is"
+METRES_PER_DEGREE = 111_320.0
+# No parcel is smaller or wider from corner to corner.
+SMALLEST_M, WIDEST_M = 0.5, 200_000.0
 # No longitude or latitude is larger.
 DEGREES = 360.0
 # West, south, east and north of the Member States' land in Europe, in degrees, to a tenth.
@@ -163,6 +166,30 @@ def expect_inside(
         )
 
 
+def expect_sizes(boxes: npt.NDArray[np.float64], srid: int, path: Path | str) -> None:
+    """Refuse coordinates in another unit than that of their system, such as kilometres for metres.
+
+    Args:
+        boxes: (n, 4) west, south, east and north of a sample of parcels.
+        srid: the EPSG code they are said to be in.
+        path: the file, for the message.
+
+    Raises:
+        UserError: most parcels are too small or too large for any parcel.
+    """
+    if len(boxes) == 0:
+        return
+    crs = CRS.from_epsg(srid)
+    sizes = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    size = float(np.median(sizes)) * (METRES_PER_DEGREE if crs.is_geographic else unit_in_metres(crs))
+    if not SMALLEST_M <= size <= WIDEST_M:
+        raise UserError(
+            f"{path} has parcels that would be {size:.3g} m wide in EPSG:{srid} ({crs.name}):"
+            " the coordinates are in another unit. Correct the file, or name the code of the coordinates with"
+            " --crs"
+        )
+
+
 def swapped_place(points: npt.NDArray[np.float64], srid: int) -> str | None:
     """Where parcels would lie with their axes swapped; None where the order of axes leaves no doubt.
 
@@ -225,6 +252,11 @@ def _place(points: npt.NDArray[np.float64], crs: CRS) -> str:
     return f"longitude {lon[0]:.2f}, latitude {lat[0]:.2f}"
 
 
+def unit_in_metres(crs: CRS) -> float:
+    """Metres in a unit of a projected system."""
+    return float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
+
+
 def _most(flags: npt.NDArray[np.bool_]) -> bool:
     return bool(np.mean(flags) >= 0.5)
 
@@ -242,7 +274,7 @@ class Metres:
             local = CRS.from_user_input(f"+proj=laea +lon_0={lon} +lat_0={lat} +units=m")
             self._transformer = Transformer.from_crs(crs, local, always_xy=True)
         else:
-            self._factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+            self._factor = unit_in_metres(crs)
 
     def __call__(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """(n, 2) coordinates of the system to (n, 2) metres."""

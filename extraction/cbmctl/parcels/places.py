@@ -22,13 +22,11 @@ from pyproj.exceptions import CRSError
 
 from cbmctl.config import TableName
 from cbmctl.database import query
-from cbmctl.parcels.crs import near_origin, within_area
+from cbmctl.parcels.crs import METRES_PER_DEGREE, WIDEST_M, near_origin, unit_in_metres, within_area
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-METRES_PER_DEGREE = 111_320.0
-WIDEST_M = 200_000.0
 # The largest gaps that a chain of parcels may have. National systems reach beyond the area of use of their
 # code (Bornholm is 9 degrees east of the middle of EPSG:25832), but never with so wide a gap.
 GAP_NEAR_ORIGIN_M, GAP_OUTSIDE_M, GAP_M = 10_000.0, 200_000.0, 200_000.0
@@ -123,7 +121,7 @@ def _metres(crs: CRS, points: Floats) -> Floats:
     """(2,) factors that make metres of coordinates, true enough to tell near from far."""
     if crs.is_geographic:
         return METRES_PER_DEGREE * np.array([np.cos(np.radians(np.median(points[:, 1]))), 1.0])
-    unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+    unit = unit_in_metres(crs)
     return np.array([unit, unit])
 
 

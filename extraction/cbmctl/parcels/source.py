@@ -25,7 +25,7 @@ from cbmctl.parcels.doubled import distinct
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer, choose, explained, layers
 from cbmctl.parcels.raw import corrected
-from cbmctl.parcels.table import ParcelTable, sample_points, with_axes_swapped
+from cbmctl.parcels.table import ParcelTable, sample_boxes, sample_points, with_axes_swapped
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features
 
@@ -85,6 +85,7 @@ def read_layers(
     if axes == crs_codes.SWAPPED:
         table = with_axes_swapped(table)
     crs_codes.expect_inside(sample_points(table), table.srid, path, axes=axes)
+    crs_codes.expect_sizes(sample_boxes(table), table.srid, path)
     return table
 
 

@@ -64,6 +64,14 @@ def sample_points(table: ParcelTable) -> npt.NDArray[np.float64]:
     return points[np.isfinite(points).all(axis=1)]
 
 
+def sample_boxes(table: ParcelTable) -> npt.NDArray[np.float64]:
+    """(n, 4) west, south, east and north of some parcels, spread over the file."""
+    step = max(1, len(table) // SAMPLE)
+    some = table.geometry.take(pa.array(range(0, len(table), step), pa.int64())).to_pylist()
+    boxes: npt.NDArray[np.float64] = shapely.bounds(parse(some))
+    return boxes[np.isfinite(boxes).all(axis=1)]
+
+
 def parse(wkb: Iterable[bytes | None]) -> npt.NDArray[np.object_]:
     """(n,) shapely geometries in two dimensions; None for what is missing, broken, or no simple feature."""
     simple = [geometry if 1 <= wkb_type(geometry) <= 7 else None for geometry in wkb]
