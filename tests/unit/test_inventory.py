@@ -1,5 +1,6 @@
 """What an inventory says is judged by each role's specification, its rules, and its neighbours' names."""
 
+import json
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 import yaml
 
 from cbmctl.bandsets import BANDSETS
+from cbmctl.config import load_config
+from cbmctl.errors import UserError
 
 from ..conftest import REPOSITORY
 
@@ -402,6 +405,20 @@ def test_a_rule_about_no_variable_is_a_defect(tmp_path: Path) -> None:
     (tmp_path / "a/meta/rules.yml").write_text("a_b: {format: colour}")
     with pytest.raises(LookupError, match="colour"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["parcels_2021", "_a", "a" * 48, "a" * 49, "A", "2021", "a-b", ""])
+def test_a_table_that_is_accepted_is_one_to_cbmctl(tmp_path: Path, table: str) -> None:
+    tables = {"parcel_table": f"public.{table}"}
+    connection = {"host": "h", "dbname": "d", "dbuser": "u", "sslmode": "disable"}
+    args = {"name": "a", "startdate": "2021-01-01", "enddate": "2022-01-01"}
+    file = tmp_path / "db_config.json"
+    file.write_text(json.dumps({"database": {"connection": connection, "tables": tables, "args": args}}))
+    if said({"tenant_parcels_table": table}):
+        with pytest.raises(UserError, match="parcel_table"):
+            load_config(file)
+    else:
+        assert load_config(file).tables.parcels.name == table
 
 
 def test_choices_are_those_of_cbmctl_and_of_precheck() -> None:
