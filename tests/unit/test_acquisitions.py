@@ -30,6 +30,7 @@ def version(
         reference=name,
         baseline=baseline,
         processed=datetime(2023, 1, day),
+        official=True,
         strip=strip,
         span=None,
         footprint=place or PLACES[strip or "S3"],
