@@ -122,6 +122,16 @@ def test_the_engine_gets_back_what_only_the_cache_has(machine: Machine) -> None:
     assert machine.calls("load") == [f"load --quiet --input {built['archive']}"]
 
 
+def test_an_image_of_this_machine_alone_has_no_archive(machine: Machine) -> None:
+    assert machine.build("--local")["changed"] is True
+    assert machine.build("--local")["changed"] is False
+    assert len(machine.calls("build")) == 1
+    assert not list((machine.cache / "images").glob("*.tar.gz"))
+    for image in (machine.engine / "images").iterdir():
+        image.unlink()
+    assert machine.build("--local", "--check")["changed"] is True
+
+
 def test_the_cache_keeps_what_was_asked_for_last(machine: Machine) -> None:
     releases = ["2026-01", "2026-02", "2026-03"]
     archives = {release: Path(machine.build("--release", release)["archive"]) for release in releases}
