@@ -16,22 +16,31 @@ import pytest
 from psycopg import conninfo, sql
 
 from cbmctl.config import Config, load_config
+from cbmctl.schema import apply
 
 REPOSITORY = Path(__file__).parents[1]
 OWN_IMAGE = "cbm-postgis"
+NEED_SCHEMA = {"season", "config", "area"}
 TEST_PASSWORD = "only-for-tests"  # the container lives as long as the session
 
 
 @dataclass(frozen=True)
 class Database:
-    """An empty database with postgis and postgis_raster, and the configuration that points there."""
+    """A database with postgis and postgis_raster, and the configuration that points there."""
 
     dsn: str
     config: Config
     config_path: Path
+    has_schema: bool
 
     def connect(self, **options: Any) -> psycopg.Connection:
         return psycopg.connect(self.dsn, **options)
+
+    def migrated(self) -> "Database":
+        """Itself, with the schema."""
+        if not self.has_schema:
+            apply(self.config)
+        return self
 
     def configured(self, **changes: Any) -> Config:
         """The configuration with some sections replaced (also in the file)."""
@@ -64,8 +73,24 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _docker("rm", "--force", "--volumes", name)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        default=os.environ.get("CBM_THOROUGH") == "1",
+        help="run the tests marked thorough as well, as ./run test-all does",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--thorough"):
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="only in ./run test-all, or with --thorough"))
+
+
 @pytest.fixture(scope="session")
-def template(dsn: str) -> Iterator[str]:
+def bare_template(dsn: str) -> Iterator[str]:
     """A database with both extensions: copying it is ten times as fast as creating them."""
     name = f"cbm_test_{uuid.uuid4().hex[:12]}"
     with _created(dsn, name, "template0") as own:
@@ -76,14 +101,24 @@ def template(dsn: str) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def template(dsn: str, bare_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with the schema, too."""
+    with _database(dsn, bare_template, tmp_path_factory.mktemp("template"), has_schema=False) as made:
+        yield str(conninfo.conninfo_to_dict(made.migrated().dsn)["dbname"])
+
+
 @pytest.fixture
-def database(dsn: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """One database per test, created and dropped."""
+def database(
+    request: pytest.FixtureRequest, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Database]:
+    """One database per test, created and dropped; with the schema if another fixture of the test needs it."""
     monkeypatch.delenv("CBM_DBPASSWD", raising=False)
-    with _created(dsn, f"cbm_test_{uuid.uuid4().hex[:12]}", template) as own:
-        path = tmp_path / "db_config.json"
-        path.write_text(json.dumps(_config(conninfo.conninfo_to_dict(own), tmp_path / "eodata")))
-        yield Database(own, load_config(path), path)
+    # the schema gives privileges to roles that are there before it
+    has_schema = bool(NEED_SCHEMA & set(request.fixturenames)) and "roles" not in request.fixturenames
+    template: str = request.getfixturevalue("template" if has_schema else "bare_template")
+    with _database(dsn, template, tmp_path, has_schema=has_schema) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +155,14 @@ def _created(dsn: str, name: str, template: str) -> Iterator[str]:
     finally:
         with psycopg.connect(dsn, autocommit=True) as admin:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _database(dsn: str, template: str, directory: Path, *, has_schema: bool) -> Iterator[Database]:
+    with _created(dsn, f"cbm_test_{uuid.uuid4().hex[:12]}", template) as own:
+        path = directory / "db_config.json"
+        path.write_text(json.dumps(_config(conninfo.conninfo_to_dict(own), directory / "eodata")))
+        yield Database(own, load_config(path), path, has_schema)
 
 
 def _config(where: dict[str, Any], eodata: Path) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect
 from cbmctl.planning import plan
-from cbmctl.schema import apply
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
@@ -117,7 +116,7 @@ def season(database: Database, tmp_path: Path) -> Season:
     """The schema, three parcels and their area; scenes are for the tests to add."""
     (tmp_path / "eodata").mkdir()
     config = database.configured(extraction={"s2": {"10": list(BANDS_10), "20": list(BANDS_20)}})
-    apply(config)
+    database.migrated()
     with database.connect() as conn:
         conn.execute(
             "CREATE TABLE parcels_2021"
@@ -138,8 +137,7 @@ def season(database: Database, tmp_path: Path) -> Season:
 
 @pytest.fixture
 def config(database: Database) -> Config:
-    apply(database.config)
-    return database.config
+    return database.migrated().config
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from click.testing import CliRunner, Result
 from shapely import to_wkb
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl import schema
 from cbmctl.catalogue.polite import Manners
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
@@ -24,7 +23,7 @@ HASTY = Manners(per_second=1e6, attempts=3, pause_s=0.01)
 
 def with_areas(database: Database, **areas: BaseGeometry) -> Database:
     """Give a database the schema and areas of interest."""
-    schema.apply(database.config)
+    database.migrated()
     with database.connect() as conn:
         for name, area in areas.items():
             conn.execute("INSERT INTO aois VALUES (%s, ST_GeomFromWKB(%s, 4326))", [name, to_wkb(area)])

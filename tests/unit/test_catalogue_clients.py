@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from shapely import box
 
 from cbmctl.catalogue import polite
@@ -55,6 +56,7 @@ def ours(url: str, card: str) -> list[str]:
     return sorted(str(product["Name"]) for product in complete(odata, question))
 
 
+@pytest.mark.thorough
 def test_eodag(testdata: Path, tmp_path: Path) -> None:
     known = Catalogue(
         [*(sentinel2(testdata, number) for number in range(-10, 40)), *many(testdata, range(5))]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon, box
 
@@ -18,6 +18,8 @@ from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.remote import months
 from cbmctl.catalogue.service import Page, Product, Question
 from cbmctl.catalogue.slicing import complete
+
+from .examples import examples
 
 START = datetime(2021, 1, 1)
 AREA = box(0, 0, 1, 1)
@@ -88,7 +90,7 @@ def everything(service: Paged, seconds: int) -> list[str]:
     return told
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50)
 @given(
     number=st.integers(0, 600),
     seed=st.integers(0, 1000),
@@ -122,7 +124,7 @@ def test_an_answer_that_was_cut_off_without_a_word(number: int, page_size: int, 
     everything(service, seconds=3 * number)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50)
 @given(
     number=st.integers(0, 300),
     seed=st.integers(0, 1000),
@@ -202,7 +204,7 @@ def test_months() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(20)
 @given(
     centres=st.lists(st.tuples(st.floats(-170, 170), st.floats(-60, 70)), min_size=1, max_size=40),
     radius=st.floats(0.001, 3),

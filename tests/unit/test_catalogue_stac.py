@@ -1,4 +1,4 @@
-"""STAC against the real server: 10,000 items of the service's shape, every one once."""
+"""STAC against the real server: thousands of items of the service's shape, every one once."""
 
 import json
 import time
@@ -18,12 +18,14 @@ from cbmctl.errors import UserError
 
 from ..conftest import Database
 from . import searching
+from .examples import THOROUGH
 from .recorded import recorded
 from .searching import HASTY, S2, with_areas
 from .stac_server import AREA, TILES, Maker, collection, stac_server
 
 pytestmark = pytest.mark.postgis
-DAYS = 335
+# a year of it in `./run test-all`
+DAYS = 335 if THOROUGH else 65
 NUMBER = DAYS * len(TILES)
 ODD_DAY = 400  # another year: hard cases
 YEAR = ("2021-01-01", "2022-01-01")
@@ -32,7 +34,7 @@ run, sync = partial(searching.run, card=S2, period=YEAR), partial(searching.sync
 
 @pytest.fixture(scope="module")
 def server(dsn: str, testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """10,050 items of a season, and some hard ones of the year after."""
+    """The items of a season, and some hard ones of the year after."""
     make = Maker(testdata)
 
     def items() -> Iterator[dict[str, Any]]:
@@ -76,7 +78,7 @@ def area(database: Database) -> Database:
     return with_areas(database, there=AREA)
 
 
-def test_ten_thousand_items_each_once(
+def test_thousands_of_items_each_once(
     server: str, area: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the manners that the real service gets: the time below has the pauses in it."""
@@ -86,13 +88,13 @@ def test_ten_thousand_items_each_once(
     start = time.monotonic()
     answer = sync(area, server)
     spent = time.monotonic() - start
-    assert len(answer["added"]) == len(set(answer["added"])) == NUMBER == 10_050
+    assert len(answer["added"]) == len(set(answer["added"])) == NUMBER
     with area.connect() as conn:
         (counted,) = conn.execute("SELECT count(DISTINCT (obstime, tile)) FROM dias_catalogue").fetchall()
     assert counted == (NUMBER,)
     assert Stac.page_size == 100
     assert len(asked) >= NUMBER / 100
-    assert [line["count"] for line in answer["summary"]] == [DAYS // 2 * 30 + 30, DAYS // 2 * 30]
+    assert [line["count"] for line in answer["summary"]] == [(DAYS + 1) // 2 * 30, DAYS // 2 * 30]
     assert answer["epsg"] == [32632]
     requests = len(asked)
     monkeypatch.setattr(polite, "MANNERS", HASTY)

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from .examples import examples
 from .test_cloud_plan import GROUP, WISH, planned, rule
 
 # after the import above, which tells Python where Ansible finds our modules' parts
@@ -237,7 +238,7 @@ BY_HAND = st.builds(
 )
 
 
-@settings(deadline=None)
+@examples(25)
 @given(WISHES, st.lists(BY_HAND, max_size=6))
 def test_doing_what_the_plan_says_leaves_nothing_to_do(wish: Wish, by_hand: list[Rule]) -> None:
     rules = [*{each.id: each for each in by_hand}.values()]

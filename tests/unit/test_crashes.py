@@ -18,12 +18,13 @@ from cbmctl.planning import plan
 from cbmctl.repair import repair
 
 from .conftest import Season, pixels
+from .examples import THOROUGH
 from .products import image_file, write_image
 
 pytestmark = pytest.mark.postgis
 
 WORKERS = 4
-KILLS = int(os.environ.get("CBM_KILLS", "12"))
+KILLS = int(os.environ.get("CBM_KILLS", "60" if THOROUGH else "6"))
 DAYS = range(3, 15)
 COPYING = (
     "SELECT pid FROM pg_stat_activity"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import assume, given, reject, settings
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.features import rasterize
@@ -20,6 +20,8 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.pixels.index import STRIP_ROWS
+
+from .examples import examples
 
 HEIGHT, WIDTH = 24, 30
 EMPTY: list[int] = []
@@ -135,7 +137,7 @@ def of(index: PixelIndex, pid: int) -> list[int]:
     return index.of(pid).tolist() if pid in index.pids else EMPTY
 
 
-@settings(deadline=None, max_examples=400)
+@examples(100)
 @given(st.data())
 def test_pixel_sets_are_rasterios(data: st.DataObject) -> None:
     grid = data.draw(grids)
@@ -145,7 +147,7 @@ def test_pixel_sets_are_rasterios(data: st.DataObject) -> None:
         assert of(index, pid) == by_rasterio(shape, grid)
 
 
-@settings(deadline=None, max_examples=100)
+@examples(25)
 @given(st.data())
 def test_parts_that_overlap_are_one_set(data: st.DataObject) -> None:
     """Invalid as they are, GDAL burns them one over the other; so must be counted once."""
@@ -156,7 +158,7 @@ def test_parts_that_overlap_are_one_set(data: st.DataObject) -> None:
     assert of(built([joint], grid), 100) == sorted(apart)
 
 
-@settings(deadline=None)
+@examples(25)
 @given(st.data())
 def test_lists_agree_with_an_image_that_holds_everything(data: st.DataObject) -> None:
     grid = data.draw(grids)
@@ -174,7 +176,7 @@ def test_lists_agree_with_an_image_that_holds_everything(data: st.DataObject) ->
             assert index.beyond[index.pids == pid].item() == (total > len(of(index, pid)))
 
 
-@settings(deadline=None, max_examples=100)
+@examples(25)
 @given(st.data())
 def test_slivers_get_the_pixels_of_their_quarters(data: st.DataObject) -> None:
     grid = data.draw(grids)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from cbmctl.pixels.statistics import (
 )
 from cbmctl.scenes import Band, RawLayout, Scene
 from cbmctl.scenes.reading import Reader
+
+from .examples import examples
 
 HEIGHT, WIDTH = 6, 8
 GRID = Grid(32632, Affine(10, 0, 500000, 0, -10, 6000000), HEIGHT, WIDTH)
@@ -112,7 +114,7 @@ def assert_floats(found: NDArray[np.float32], pixels: NDArray[Any]) -> None:
     np.testing.assert_allclose(found[1:3], wanted[1:3], rtol=1e-6, atol=1e-6 * scale)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50)
 @given(st.data(), integers, parcel_lists, st.sampled_from([0, -1, -1000, -70000, 700]))
 def test_every_row_of_digital_numbers_is_numpys(
     data: st.DataObject, dtype: Any, parcels: list[Polygon], offset: int
@@ -135,7 +137,7 @@ def test_every_row_of_digital_numbers_is_numpys(
                 assert_integers(table[row], moved)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(50)
 @given(st.lists(float_images, min_size=2, max_size=2), floats, parcel_lists, st.booleans())
 def test_every_row_of_floats_is_numpys(
     bands: list[NDArray[Any]], order: str, parcels: list[Polygon], positive: bool
@@ -200,7 +202,7 @@ def test_parcels_of_every_size(size: int) -> None:
         assert_floats(table[row], reals[pid])
 
 
-@settings(deadline=None, max_examples=100)
+@examples(25)
 @given(st.data())
 def test_selection_meets_numpys_percentiles(data: st.DataObject) -> None:
     """Few different values, many of them: where partitions go wrong, they do with equal values."""
@@ -333,7 +335,7 @@ def test_wrong_shapes_are_refused() -> None:
         class_counts(index, np.ones((HEIGHT, WIDTH), np.uint16))
 
 
-@settings(deadline=None)
+@examples(25)
 @given(arrays.arrays(np.uint8, (HEIGHT, WIDTH), elements=st.integers(0, 11)), parcel_lists)
 def test_class_counts_are_numpys(scl: NDArray[np.uint8], parcels: list[Polygon]) -> None:
     index = built(parcels)
@@ -352,7 +354,7 @@ def test_values_that_are_no_class(value: int) -> None:
     assert class_counts(built([field(0, 0, 2, 2)]), scl)[0, 11] == 4
 
 
-@settings(deadline=None)
+@examples(25)
 @given(parcel_lists, st.data(), st.integers(1, 9), st.integers(1, 9))
 def test_needed_blocks_are_those_with_pixels_of_active_parcels(
     parcels: list[Polygon], data: st.DataObject, height: int, width: int
