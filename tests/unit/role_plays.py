@@ -52,20 +52,37 @@ def precheck(
         f"case{number}": {f"precheck_{name}": value for name, value in lines.items()}
         for number, lines in enumerate(cases)
     }
+    return answers(
+        directory,
+        hosts,
+        {"ansible.builtin.import_role": {"name": "precheck", "tasks_from": part}, "when": run},
+        result=result,
+    )
+
+
+def answers(
+    directory: Path, hosts: Mapping[str, Mapping[str, Any]], *tasks: Mapping[str, Any], result: str
+) -> tuple[list[Any], str]:
+    """Run tasks for many hosts; return the value of an expression for each, and what was said."""
+    file = directory / "answers.json"
+    # all hosts' in one file: a file of each would cost more than most roles
+    kept = {"answer": f"{{{{ {result} }}}}"}
     written = {
-        "content": f"{{{{ {result} | to_json }}}}",
-        "dest": f"{directory}/{{{{ inventory_hostname }}}}.json",
+        "content": "{{ ansible_play_hosts_all | map('extract', hostvars, 'answer') | to_json }}",
+        "dest": str(file),
         "mode": "0600",
     }
     said = play(
         directory,
         hosts,
-        {"ansible.builtin.import_role": {"name": "precheck", "tasks_from": part}, "when": run},
-        {"ansible.builtin.copy": written},
+        *tasks,
+        {"ansible.builtin.set_fact": kept},
+        {"ansible.builtin.copy": written, "run_once": True},
     )
-    files = [directory / f"{host}.json" for host in hosts]
-    assert all(file.exists() for file in files), said
-    return [json.loads(file.read_text()) for file in files], said
+    assert file.exists(), said
+    found: list[Any] = json.loads(file.read_text())
+    assert len(found) == len(hosts), said
+    return found, said
 
 
 def match(told: list[str], expected: list[str]) -> bool:

@@ -1,6 +1,5 @@
 """The role `precheck` on lines of the inventory: dates, choices, and services that are named for nothing."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import yaml
 
 from ..conftest import REPOSITORY
 from .certificates import make
-from .role_plays import OWN, match, play, precheck
+from .role_plays import OWN, answers, match, precheck
 
 # what is said of an inventory; test_inventory.py has the values that are judged without it
 LINES: list[tuple[dict[str, Any], list[str]]] = [
@@ -75,23 +74,14 @@ def test_an_inventory_is_judged_as_it_is_written(tmp_path: Path) -> None:
     hosts = {host: {**mapping, **lines, "cbm_state_dir": str(tmp_path)} for host, lines in hosts.items()}
     (tmp_path / "case0/pki").mkdir(parents=True)
     ca = make(tmp_path / "case0/pki/ca", ends=-timedelta(days=1))
-    said = play(
+    found, _ = answers(
         tmp_path,
         hosts,
         {"ansible.builtin.import_role": {"name": "tenant"}, "when": False},
         {"ansible.builtin.import_role": {"name": "precheck", "tasks_from": "control"}},
-        {
-            "ansible.builtin.copy": {
-                "content": "{{ ([precheck_problems_control] + ([tenant_data_min_gb, catalogue_start,"
-                " worker_image_end] if inventory_hostname == 'case0' else [])) | to_json }}",
-                "dest": f"{tmp_path}/{{{{ inventory_hostname }}}}.json",
-                "mode": "0600",
-            },
-        },
+        result="[precheck_problems_control] + ([tenant_data_min_gb, catalogue_start, worker_image_end]"
+        " if inventory_hostname == 'case0' else [])",
     )
-    files = [tmp_path / f"{host}.json" for host in hosts]
-    assert all(file.exists() for file in files), said
-    found = [json.loads(file.read_text()) for file in files]
     told = [[each for each in sentences if "/dev/null" not in each] for sentences, *_ in found]
     (expired,) = told[0]
     assert expired.startswith(f"worker_image_ca_certificate: the certificate '{ca.file}' expired on ")
