@@ -16,6 +16,7 @@ from cbmctl.parcels.source import read
 
 from .parcel_files import content, write
 
+XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 BLOCKS = ["12345678901234567890", "00123", "7"]
 
 
@@ -47,6 +48,17 @@ def test_a_schema_that_lacks_an_attribute_is_not_used(gml: Path) -> None:
     table = read(gml)
     assert table.attributes["crop"].to_pylist() == ["a", "b", "c"]
     assert table.notes == (f"{gml}: its .xsd does not know parcels/crop. It is read without the .xsd.",)
+
+
+def test_what_inspire_puts_into_links_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.gml", 2, crop=["a", "b"])
+    href = "http://inspire.ec.europa.eu/codelist/HILUCSValue/1_1_Agriculture"
+    text = path.read_text().replace("<ogr:FeatureCollection", f"<ogr:FeatureCollection {XLINK}", 1)
+    text = text.replace("<ogr:crop>a</ogr:crop>", f'<ogr:use xlink:href="{href}" xlink:title="Pasture"/>')
+    path.write_text(text.replace("<ogr:crop>b</ogr:crop>", f'<ogr:use xlink:href="{href}"/>'))
+    table = read(path).attributes
+    assert table["use_title"].to_pylist() == ["Pasture", None]
+    assert table["use_href"].to_pylist() == [href, href]
 
 
 @pytest.mark.parametrize("suffix", ["gml", "GML", "xml"])

@@ -81,6 +81,7 @@ def test_national_files(testdata: Path, name: str, features: int, srid: int, lay
     [
         ("dk_gsaa2016/marker2016_small.shp", "Afgroede", "Vårbyg"),
         ("gsaa_by_country/de_bb/antrag.zip", "egs_name", "Förderfähig, mit EGS-Beantragung"),
+        ("gsaa_by_country/ie/GSAA_2024.zip", "specificLandUse_title", "Permanent Pasture"),
         (
             "gsaa_by_country/at/inspire_schlaege_2025-1_polygon.gpkg.zip",
             "SNAR_BEZEICHNUNG",

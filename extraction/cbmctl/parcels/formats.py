@@ -30,6 +30,7 @@ class Format:
             only if its beginning has one of the `marks`, or if nothing else there can hold parcels.
         marks: words of the format itself.
         options: GDAL's open options.
+        config: GDAL's options of the whole process, where there is no open option.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Format:
     shared: tuple[str, ...] = ()
     marks: tuple[bytes, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
 
 
 SHAPEFILE = Format(
@@ -61,6 +63,8 @@ GML = Format(
     marks=(b"FeatureCollection", b"featureMember", b"SpatialDataSet"),
     # with an .xsd GDAL takes the coordinate system from the collection only, unless it is told to search
     options={"FORCE_SRS_DETECTION": "YES", "DOWNLOAD_SCHEMA": "NO"},
+    # INSPIRE's land use is a link with a title: <specificLandUse xlink:title="Permanent Pasture" …/>
+    config={"GML_ATTRIBUTES_TO_OGR_FIELDS": "YES"},
 )
 GEOJSON = Format(
     "GeoJSON",

@@ -35,6 +35,9 @@ GDAL_ERRORS = (
     ValueError,
     OSError,
 )
+for _format in formats.FORMATS:
+    pyogrio.set_gdal_config_options(dict(_format.config))
+
 _SOURCE_LINE = re.compile(r"Error occurred in \S+ at line \d+")  # of GDAL's code
 _OURS = re.compile(rf"/\S*/{PREFIX}\w+/\w+/")  # the view that GDAL gets
 _BYTES = re.compile(r"""\bb(['"])(.*?)\1""")  # pyogrio shows some arguments as the bytes that GDAL gets
