@@ -364,6 +364,16 @@ def test_each_tenant_has_a_name_and_a_host_of_its_own(other: Tenant, codes: list
     assert [one.code for one in found] == codes
 
 
+@pytest.mark.parametrize("host", ["Demo", "dk.example.org", "a" * 41])
+def test_a_host_whose_name_cannot_be_a_tenants_needs_a_tenant_name(host: str) -> None:
+    (found,) = problems(host, {}, SPECIFICATION, names=[], tenants=[Tenant(host, host), DK])
+    assert found.sentence == (
+        f"tenant_name: the name of the host, '{host}', is not a valid name of a tenant."
+        f" Set tenant_name. {NAME}"
+    )
+    assert not problems(host, {}, SPECIFICATION, names=[], tenants=[Tenant(host, "lt"), DK])
+
+
 def test_two_tenants_on_one_host_are_named() -> None:
     (found,) = problems("lt", {}, SPECIFICATION, names=[], tenants=[DK, Tenant("lt", "lt", "192.0.2.11:22")])
     assert found.sentence == (

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .problem import Problem
+from .formats import FORMATS, is_name
+from .problem import Problem, shown
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ def collisions(host: str, tenants: Sequence[Tenant]) -> Iterator[Problem]:
     mine = next((tenant for tenant in tenants if tenant.host == host), None)
     if mine is None:
         return
+    # what is set as tenant_name is judged like every value
+    if mine.name == host and not is_name(host):
+        name = FORMATS["name"]
+        yield Problem(
+            "inventory.format",
+            "tenant_name",
+            f"tenant_name: the name of the host, {shown(host)}, is not {name.noun} of a tenant.",
+            f"Set tenant_name. {name.hint}",
+        )
     for other in tenants:
         if other is mine:
             continue
