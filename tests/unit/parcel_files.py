@@ -17,6 +17,7 @@ DRIVERS = {
     "fgb": "FlatGeobuf",
     "gdb": "OpenFileGDB",
     "tab": "MapInfo File",
+    "mif": "MapInfo File",
 }
 
 

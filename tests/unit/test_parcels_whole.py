@@ -34,7 +34,7 @@ def test_features_read_equal_features_counted(tmp_path: Path, suffix: str) -> No
     assert len(read(path, where="number >= 290")) == 10
     with opened(path) as datasets:
         second = count(datasets[0], "parcels")
-    assert second == (None if suffix in ("fgb", "tab") else 300)
+    assert second == (None if suffix == "fgb" else 300)
 
 
 @pytest.mark.parametrize("share", [0.99, 0.5])
@@ -66,6 +66,38 @@ def test_a_part_of_a_shapefile_that_breaks_off_is_named(
         path = zipped(tmp_path / "parcels.zip", {p.name: p for p in parts(path).values()})
     with pytest.raises(UserError, match=rf"parcels\.(shp|zip) is not complete: its {reason}"):
         read(path, where=where)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("parcels.dat", r"its \.dat breaks off \(it holds \d+ of 300 records\)"),
+        ("parcels.id", r"its \.id breaks off \(it holds 270 of 300 objects\)"),
+        ("parcels.map", r"holds 300 features, but only \d+ can be read"),
+        ("parcels.mif", r"has 270 objects, but its \.mid 300 lines"),
+        ("parcels.mid", r"has 300 objects, but its \.mid \d+ lines"),
+    ],
+)
+def test_a_part_of_mapinfo_that_breaks_off_or_is_missing_is_named(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    path = write(tmp_path / ("parcels.mif" if ".mi" in name else "parcels.tab"), 300)
+    part = tmp_path / name
+    data = part.read_bytes()
+    part.write_bytes(data[: len(data) * 9 // 10])
+    with pytest.raises(UserError, match=reason):
+        read(path)
+    if part != path:
+        part.unlink()
+        with pytest.raises(UserError, match=rf"lacks its \{part.suffix}|cannot be read .*parcels.dat"):
+            read(path)
+
+
+def test_what_lies_behind_the_end_of_an_index_does_not_count(tmp_path: Path) -> None:
+    path = write(tmp_path / "parcels.shp", 4)
+    with path.with_suffix(".shx").open("ab") as index:
+        index.write(b"more than the header says")
+    assert len(read(path)) == 4
 
 
 def test_shapes_beyond_the_end_are_counted(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 GDAL ends some damaged files early without a word. So every format is counted a second time, by another way:
 a shapefile by the headers of its three parts, a GeoPackage by SQLite, GML and GeoJSON by a scan of the text,
-FileGDB by its tables' headers, GeoParquet by its footer (`geoparquet.describe`). FlatGeobuf and MapInfo have
-the number in a header, which GDAL reports apart from the features.
+FileGDB by its tables' headers, MapInfo by its table of attributes, GeoParquet by its footer
+(`geoparquet.describe`). FlatGeobuf has the number in a header, which GDAL reports apart from the features.
 """
 
 import re
@@ -16,16 +16,14 @@ from xml.parsers import expat
 
 import numpy as np
 
-from cbmctl.errors import UserError, counted
+from cbmctl.errors import UserError
 from cbmctl.parcels import formats
 from cbmctl.parcels.delivery import Dataset
 from cbmctl.parcels.geodatabase import count_rows, expect_all_tables
+from cbmctl.parcels.records import count_mapinfo, count_mapinfo_text, count_shapefile
 
 CHUNK = 1 << 22
-SHP_HEADER, SHX_RECORD = 100, 8
-SHP_MAGIC = 9994
 SQLITE_HEADER = 100
-DELETED = ord("*")
 # GML's and WFS's own elements around features; what INSPIRE puts features into
 MEMBERS = {"featureMember", "featureMembers", "member"}
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -54,6 +52,8 @@ def count(dataset: Dataset, layer: str) -> int | None:
     """
     counters: dict[str, Callable[[Dataset, str], int | None]] = {
         formats.SHAPEFILE.name: lambda shapefile, _: count_shapefile(shapefile),
+        formats.MAPINFO.name: lambda tab, _: count_mapinfo(tab),
+        formats.MAPINFO_TEXT.name: lambda mif, _: count_mapinfo_text(mif),
         formats.GEOPACKAGE.name: _count_geopackage,
         formats.FILE_GDB.name: count_rows,
         formats.GML.name: _count_gml,
@@ -61,72 +61,6 @@ def count(dataset: Dataset, layer: str) -> int | None:
     }
     counter = counters.get(dataset.format.name)
     return counter(dataset, layer) if counter else None
-
-
-def count_shapefile(shapefile: Dataset) -> int:
-    """Records of a shapefile, without those that are marked as deleted in the .dbf.
-
-    The layouts are those of ESRI's white paper of July 1998 and of dBASE III.
-
-    Raises:
-        UserError: a part breaks off, or the parts have different numbers of records.
-    """
-    shapes = _count_shapes(shapefile)
-    records, deleted = _count_records(shapefile)
-    if records != shapes:
-        raise UserError(
-            f"{shapefile.shown} has {counted(shapes, 'shape')}, but its .dbf {counted(records, 'record')}:"
-            " they do not belong together. Deliver all parts again."
-        )
-    return records - deleted
-
-
-def deleted_records(shapefile: Dataset) -> int:
-    """How many records are marked as deleted; GDAL leaves them out."""
-    return _count_records(shapefile)[1]
-
-
-def _count_shapes(shapefile: Dataset) -> int:
-    for suffix in (".shp", ".shx"):
-        size = shapefile.parts[suffix].stat().st_size
-        with shapefile.parts[suffix].open("rb") as file:
-            header = file.read(SHP_HEADER)
-        if len(header) < SHP_HEADER or int.from_bytes(header[:4], "big") != SHP_MAGIC:
-            raise UserError(f"{shapefile.shown}: its {suffix} is not a {suffix} file. Deliver it again.")
-        promised = 2 * int.from_bytes(header[24:28], "big")
-        if size < promised:
-            raise _breaks_off(shapefile, suffix, f"it has {size} of {promised} bytes")
-    index = np.fromfile(shapefile.parts[".shx"], ">i4", offset=SHP_HEADER)
-    if len(index) % 2:
-        raise _breaks_off(shapefile, ".shx", "the last record is not whole")
-    ends = (index[0::2].astype(np.int64) + index[1::2]) * 2 + SHX_RECORD  # words to bytes; a record's header
-    size = shapefile.parts[".shp"].stat().st_size
-    if beyond := int(np.count_nonzero(ends > size)):
-        raise _breaks_off(shapefile, ".shp", f"{counted(beyond, 'shape')} of {len(ends)} lie beyond its end")
-    return len(ends)
-
-
-def _count_records(shapefile: Dataset) -> tuple[int, int]:
-    dbf = shapefile.parts[".dbf"]
-    with dbf.open("rb") as file:
-        header = file.read(32)
-    if len(header) < 32:
-        raise _breaks_off(shapefile, ".dbf", f"it has {len(header)} bytes")
-    records = int.from_bytes(header[4:8], "little")
-    start, length = int.from_bytes(header[8:10], "little"), int.from_bytes(header[10:12], "little")
-    room = max(dbf.stat().st_size - start, 0) // length if length else 0
-    if room < records:
-        raise _breaks_off(shapefile, ".dbf", f"it holds {room} of {counted(records, 'record')}")
-    if not records:
-        return 0, 0
-    flags = np.memmap(dbf, np.uint8, "r", offset=start, shape=(records, length))[:, 0]
-    return records, int(np.count_nonzero(flags == DELETED))
-
-
-def _breaks_off(dataset: Dataset, suffix: str, reason: str) -> UserError:
-    return UserError(
-        f"{dataset.shown} is not complete: its {suffix} breaks off ({reason}). Deliver it again."
-    )
 
 
 def _expect_all_pages(dataset: Dataset) -> None:

@@ -77,9 +77,14 @@ FLATGEOBUF = Format("FlatGeobuf", "FlatGeobuf", (".fgb",))
 GEOPARQUET = Format("GeoParquet", PARQUET, (".parquet", ".geoparquet"))
 FILE_GDB = Format("FileGDB", "OpenFileGDB", (".gdb",), folder=True)
 MAPINFO = Format(
-    "MapInfo", "MapInfo File", (".tab", ".mif"), companions=(".dat", ".map", ".id", ".ind", ".mid", ".cpg")
+    "MapInfo table",
+    "MapInfo File",
+    (".tab",),
+    companions=(".map", ".id", ".dat", ".dbf", ".ind", ".cpg"),
+    required=(".map", ".id"),
 )
-FORMATS = (SHAPEFILE, GEOPACKAGE, GML, GEOJSON, FLATGEOBUF, GEOPARQUET, FILE_GDB, MAPINFO)
+MAPINFO_TEXT = Format("MapInfo text", "MapInfo File", (".mif",), companions=(".mid",), required=(".mid",))
+FORMATS = (SHAPEFILE, GEOPACKAGE, GML, GEOJSON, FLATGEOBUF, GEOPARQUET, FILE_GDB, MAPINFO, MAPINFO_TEXT)
 OTHER = Format("another format of GDAL", "", ())
 
 ARCHIVES = (".zip", ".shz")

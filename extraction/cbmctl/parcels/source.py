@@ -18,13 +18,13 @@ from cbmctl.errors import UserError, counted
 from cbmctl.parcels import crs as crs_codes
 from cbmctl.parcels import formats, geoparquet
 from cbmctl.parcels.condition import chosen, matching
-from cbmctl.parcels.counting import deleted_records
 from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
 from cbmctl.parcels.doubled import distinct
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer, choose, explained, layers
 from cbmctl.parcels.raw import corrected
+from cbmctl.parcels.records import deleted_records
 from cbmctl.parcels.table import ParcelTable, sample_boxes, sample_points, with_axes_swapped
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features

@@ -1,6 +1,7 @@
 """What is read of a layer must be what its file holds."""
 
 from cbmctl.errors import UserError, counted
+from cbmctl.parcels import formats
 from cbmctl.parcels.counting import count
 from cbmctl.parcels.layers import Layer
 
@@ -12,7 +13,14 @@ def expected_features(layer: Layer) -> int:
         UserError: the file breaks off or is damaged.
     """
     number = count(layer.dataset, layer.name)
-    return layer.features if number is None else number
+    if number is None:
+        return layer.features
+    if layer.dataset.format is formats.MAPINFO_TEXT and number != layer.features:
+        raise UserError(
+            f"{layer.shown} has {counted(layer.features, 'object')}, but its .mid {counted(number, 'line')}."
+            " One of them breaks off. Deliver both again."
+        )
+    return number
 
 
 def expect_whole(layer: Layer, expected: int, read: int) -> None:
