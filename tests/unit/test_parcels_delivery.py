@@ -281,3 +281,21 @@ def test_what_a_killed_run_left_is_removed_after_a_day(
     os.utime(old, (time.time() - 90_000, time.time() - 90_000))
     read(write(tmp_path / "parcels.fgb"))
     assert list((tmp_path / "tmp").iterdir()) == [young]
+
+
+def test_a_transaction_that_was_cut_off_is_undone_in_the_copy_only(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    path = write(tmp_path / "open.gpkg", 2000)
+    with closing(sqlite3.connect(path)) as database:
+        # triggers call functions that only GDAL has
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        database.executescript("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN")
+        database.execute("UPDATE open SET crop = 'not to be seen' || hex(randomblob(200))")
+        for name in ("open.gpkg", "open.gpkg-journal"):  # as a copy in that moment has them
+            (tmp_path / "in" / name).write_bytes((tmp_path / name).read_bytes())
+    before = content(tmp_path / "in")
+    assert b"not to be seen" in before["open.gpkg"]
+    table = read(tmp_path / "in/open.gpkg")
+    assert sorted(table.attributes["crop"].to_pylist()) == sorted(f"crop {i}" for i in range(2000))
+    assert content(tmp_path / "in") == before

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cbmctl.errors import UserError
+from cbmctl.parcels.check import check
 from cbmctl.parcels.delivery import candidates
 from cbmctl.parcels.source import read
 
@@ -69,6 +70,13 @@ def test_reported_files_are_read(testdata: Path, name: str) -> None:
 def test_reported_files_are_refused_with_the_reason(testdata: Path, name: str) -> None:
     with pytest.raises(UserError, match=REFUSED[name]):
         read(testdata / "reports" / name)
+
+
+def test_no_parcel_of_a_reported_curve_or_late_geometry_is_lost(testdata: Path) -> None:
+    curves = check(read(testdata / "reports/curve_in_collection.gpkg"))
+    assert (curves.parcels, curves.of("refused")) == (3, [])
+    late = check(read(testdata / "reports/late_geometry.gpkg"))
+    assert (late.parcels, {finding.reason for finding in late.of("refused")}) == (5, {"no geometry"})
 
 
 def test_every_reported_file_is_tested(testdata: Path) -> None:
