@@ -87,10 +87,10 @@ def test_numbers_that_are_none_are_null_and_findings(tmp_path: Path) -> None:
 
 
 def test_dates_that_are_none_are_null_and_findings(tmp_path: Path) -> None:
-    texts = ["20210501", "20210231", "00000000", "99999999", "", "01052021", "00010101"]
+    texts = ["20210501", "20210231", "00000000", "99999999", "", "01052021", "00010101", "2021-5-1"]
     assert one(tmp_path, "D", 8, 0, texts)[1:] == (
-        [date(2021, 5, 1), None, None, None, None, None, date(1, 1, 1)],
-        [f"{i}x1 a: '{texts[i - 1]}' is not a valid date" for i in (2, 4, 6)],
+        [date(2021, 5, 1), None, None, None, None, None, date(1, 1, 1), None],
+        [f"{i}x1 a: '{texts[i - 1]}' is not a valid date" for i in (2, 4, 6, 8)],
     )
     assert one(tmp_path, "L", 1, 0, ["T", "n", "?", "", "x"])[1:] == (
         [True, False, None, None, None],
@@ -165,7 +165,8 @@ PRECISE = datetime(2021, 5, 1, 10, 0, 0, 123456, UTC)
         ("NUMERIC(20,2)", [BIG, 0.25], "decimal128(38, 2)", [Decimal(BIG), Decimal("0.25")]),
         ("VARCHAR(20)", ["a", None], "string", ["a", None]),
         ("DATE", [20210501], "date32[day]", [date(2021, 5, 1)]),
-        ("DATE", ["2021/05/01"], "date32[day]", [date(2021, 5, 1)]),
+        ("BOOLEAN", ["true", "False", 1], "bool", [True, False, True]),
+        ("DATE", ["2021/05/01", "2021-5-1"], "date32[day]", [date(2021, 5, 1)] * 2),
         (
             "DATETIME",
             ["2021-05-01T00:00:00+02:00", "2021-05-01 10:00:00", "2021-05-01T10:00:00.123456Z"],

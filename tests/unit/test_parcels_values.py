@@ -19,7 +19,7 @@ from pyproj import CRS
 
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Tables
-from cbmctl.parcels.check import check
+from cbmctl.parcels.check import check, cleaned
 from cbmctl.parcels.columns import stored_as
 from cbmctl.parcels.findings import DISTINCT, Finding, Findings
 from cbmctl.parcels.load import Options, load
@@ -166,22 +166,31 @@ def test_no_file_passes_inspect_and_fails_load(
         assert "1 (late: '10183-09-21' is outside the years 1 to 9999)" in result.output
 
 
-@pytest.mark.postgis
-@pytest.mark.parametrize(
-    "name",
-    [
+REPORTED = (
+    *(
         "sentinel_dates3.parquet",
         "date_big.parquet",
         "views.parquet",
         "nested_nan.parquet",
         "nested_nul.parquet",
-    ],
+    ),
+    *("dates.gpkg", "text_in_number.gpkg", "domain.gpkg", "domain_hole.gpkg"),
+    *("dbf_values/parcels.shp", "wide_ids/parcels.shp", "cpg_oem852/parcels.shp", "nocpg_1253/parcels.shp"),
 )
+
+
+@pytest.mark.postgis
 def test_reported_files_load_as_they_are_inspected(
-    conn: psycopg.Connection, tables: Tables, testdata: Path, name: str
+    conn: psycopg.Connection, tables: Tables, testdata: Path
 ) -> None:
-    path = testdata / "reports" / name
-    assert load(conn, tables, path, Options()).findings == check(read(path)).as_json()
+    conn.execute("SET TimeZone = 'UTC'")
+    for name in REPORTED:
+        path = testdata / "reports" / name
+        table, findings = read(path), Findings()
+        expected = [row for piece, _ in cleaned(table, findings) for row in piece]
+        assert load(conn, tables, path, Options()).findings == findings.as_json(), name
+        stored = rows(conn, "SELECT * FROM parcels_2021 ORDER BY ogc_fid")
+        assert [row[1:-1] for row in stored] == expected, name
 
 
 def domain_geopackage(path: Path, codes: list[int | None]) -> Path:

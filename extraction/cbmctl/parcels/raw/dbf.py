@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cbmctl.errors import UserError
 from cbmctl.parcels.encoding import UTF8, CharacterSet
 from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import dates, numbers
+from cbmctl.parcels.raw.written import compact_date_of, dates, numbers
 
 HEADER, DESCRIPTOR, END_OF_FIELDS = 32, 32, 0x0D
 BLANK, NUL, ASCII_END, QUESTION = 0x20, 0x00, 0x80, 0x3F
@@ -118,9 +118,8 @@ def correct(
 
 def _value(fix: Corrections, name: str, field: Field, text: pa.Array) -> None:
     if field.kind == "D":
-        dates(
-            fix, name, pc.if_else(pc.match_substring_regex(text, "^0*$"), pa.scalar(None, pa.string()), text)
-        )
+        none = pc.match_substring_regex(text, "^0*$")
+        dates(fix, name, pc.if_else(none, pa.scalar(None, pa.string()), text), compact_date_of)
     elif field.kind == "L":
         blank = np.flatnonzero(np.asarray(text.is_null()))
         fix.values(name, blank, [None] * len(blank))  # which GDAL takes for false

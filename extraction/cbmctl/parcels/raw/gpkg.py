@@ -122,7 +122,7 @@ def correct(
 def _column(fix: Corrections, table: Table, name: str) -> None:
     kind = fix.table[name].type
     if pa.types.is_boolean(kind):
-        _invalid(fix, name, table.select(name, NOT_TRUTH), "is neither true nor false")
+        _parsed(fix, name, table.select(name, NOT_TRUTH), _truth, "is neither true nor false")
     elif pa.types.is_integer(kind):
         largest = 2 ** (kind.bit_width - 1) - 1
         if table.select(name, NOT_WHOLE % (-largest - 1, largest)):
@@ -171,6 +171,10 @@ def _parsed(fix: Corrections, name: str, odd: dict[int, Value], parse: Any, reas
     rows = [row for row, value in found.items() if value is not None]
     fix.values(name, np.array(rows, np.int64), [found[row] for row in rows])
     _invalid(fix, name, {row: odd[row] for row, value in found.items() if value is None}, reason)
+
+
+def _truth(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
 
 
 def _utc(text: str) -> Any:

@@ -17,7 +17,9 @@ PLAIN = r"[+-]?[0-9]+(\.[0-9]*)?"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 EXACT_BELOW = 2**53  # whole numbers that a double holds without loss
 DIGITS = 76  # of Arrow's widest decimal
-DATE = re.compile(r"([0-9]{4})[-/]?([0-9]{2})[-/]?([0-9]{2})(?:[T ].*|Z|[+-][0-9]{2}:?[0-9]{2})?")
+AFTER_DATE = r"(?:[T ].*|Z|[+-][0-9]{2}:?[0-9]{2})?"
+DATE = re.compile(rf"([0-9]{{4}})[-/]([0-9]{{1,2}})[-/]([0-9]{{1,2}}){AFTER_DATE}")
+COMPACT_DATE = re.compile(rf"([0-9]{{4}})([0-9]{{2}})([0-9]{{2}}){AFTER_DATE}")
 INSTANT = re.compile(r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
 
 
@@ -100,9 +102,11 @@ def _places(value: Decimal) -> int:
     return len(digits.rstrip("0"))
 
 
-def dates(fix: Corrections, name: str, text: pa.Array) -> None:
-    """Put a column of dates right, from the values as written."""
-    found, bad = _parsed(text, date_of)
+def dates(
+    fix: Corrections, name: str, text: pa.Array, parse: Callable[[str], date | None] | None = None
+) -> None:
+    """Put a column of dates right, from the values as written; `parse` gives None for what is no date."""
+    found, bad = _parsed(text, parse or date_of)
     fix.replace(name, pa.array(found, pa.date32()))
     fix.invalid(name, bad, pc.take(text, pa.array(bad)).to_pylist(), "is not a valid date")
 
@@ -149,8 +153,16 @@ def _parsed(text: pa.Array, parse: Callable[[str], Any]) -> tuple[list[Any], Row
 
 
 def date_of(text: str) -> date | None:
-    """A date as YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD, maybe with a time or a zone behind it."""
-    match = DATE.fullmatch(text.strip())
+    """A date with the year first: YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD; a time or a zone may follow."""
+    return _calendar_day(DATE.fullmatch(text.strip())) or compact_date_of(text)
+
+
+def compact_date_of(text: str) -> date | None:
+    """A date as YYYYMMDD."""
+    return _calendar_day(COMPACT_DATE.fullmatch(text.strip()))
+
+
+def _calendar_day(match: re.Match[str] | None) -> date | None:
     try:
         return date(*(int(part) for part in match.groups())) if match else None
     except ValueError:
