@@ -12,6 +12,7 @@ import yaml
 
 from ..conftest import REPOSITORY
 from .certificates import make
+from .parcel_files import write
 from .role_plays import OWN, answers, match, precheck
 
 # what is said of an inventory; test_inventory.py has the values that are judged without it
@@ -125,6 +126,15 @@ def test_a_condition_may_be_why_parcels_are_missing(tmp_path: Path) -> None:
     cases = [{}, {"parcels_options": ["--layer=a"]}, {"parcels_options": ["--where=area_ha < 0"]}]
     found, _ = precheck(tmp_path, "control", "precheck_parcels_counted", cases, run=False)
     assert found == [*["tenant_expected_parcels"] * 2, "tenant_expected_parcels or tenant_parcels_where"]
+
+
+def test_several_parcels_files_are_inspected_as_one_set(tmp_path: Path) -> None:
+    files = [str(write(tmp_path / f"{region}.fgb", n)) for region, n in (("R11", 2), ("R24", 3))]
+    gone = str(tmp_path / "R32.fgb")
+    cases = [{"parcels_file": files}, {"parcels_file": [*files, gone], "expected_parcels": 7}]
+    result = "[precheck_found_parcels, precheck_parcels_absent, precheck_inspection_problem]"
+    found, _ = precheck(tmp_path, "control", result, cases)
+    assert found == [[5, [], ""], [7, [gone], ""]]
 
 
 def test_services_that_are_not_used_are_told(tmp_path: Path) -> None:
