@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from .test_inventory import said
+from .judging import said
 from .test_plugins import load
 
 pool_problems = load("filter", "address_pools").pool_problems
