@@ -18,6 +18,7 @@ ROUTES = """[{"dst":"default","gateway":"10.0.0.1","dev":"eth0","protocol":"dhcp
 {"dst":"172.20.1.0/24","dev":"br-d013e81fd59d","protocol":"kernel","scope":"link","flags":[]},
 {"dst":"172.30.0.0/16","dev":"br-d013e81fd59e","protocol":"kernel","scope":"link","flags":[]}]"""
 ENGINE, SWARM = "docker_engine_address_pools", "swarm_address_pool"
+OWN = ["10.0.0.7", "fd00::7", "lo", "eth0"]
 REMEDY = "Choose a range that no network of the tenant uses."
 
 
@@ -113,4 +114,24 @@ def test_pools_fit_each_other_and_the_clients(values: dict[str, Any], expected: 
     ],
 )
 def test_a_host_that_cannot_be_a_manager_is_named(swarm: dict[str, Any], said_of_it: str | None) -> None:
-    assert swarm_problems(swarm, "dk") == ([said_of_it] if said_of_it else [])
+    assert swarm_problems(swarm, "dk", "10.0.0.7", OWN) == ([said_of_it] if said_of_it else [])
+
+
+@pytest.mark.parametrize(
+    ("address", "is_own"),
+    [
+        ("10.0.0.7", True),
+        ("10.0.0.7:2377", True),
+        ("fd00::7", True),
+        ("eth0", True),
+        ("10.0.0.8", False),
+        ("eth1", False),
+        ("", False),
+    ],
+)
+def test_the_swarms_address_is_the_hosts_own(address: str, is_own: bool) -> None:
+    sentence = (
+        f"swarm_address: dk has neither an address nor an interface '{address}'."
+        " Use one that the host has, or remove the variable."
+    )
+    assert swarm_problems({}, "dk", address, OWN) == ([] if is_own else [sentence])

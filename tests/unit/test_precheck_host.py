@@ -10,10 +10,21 @@ from ansible.template import Templar, trust_as_template
 from .role_plays import precheck, role_variables
 
 SKIPPED = {"skipped": True}
+DOCKER_VERSION = """Client:
+ Version:           29.1.0
+ OS/Arch:           linux/arm64
+
+Server: Docker Engine - Community
+ Engine:
+  Version:          29.1.0
+  OS/Arch:          linux/amd64
+"""
 PROBLEMS = "precheck_checks_host | selectattr('wrong') | map(attribute='say') | list"
 
 
-def about_host(what: str = PROBLEMS, /, **registered: Any) -> list[str]:
+def about_host(
+    what: str = PROBLEMS, /, *, facts: dict[str, Any] | None = None, **registered: Any
+) -> list[str]:
     """What is said of a host, by what the tasks have registered."""
     lines = {
         name: trust_as_template(line) if isinstance(line, str) else trusted(line)
@@ -23,6 +34,8 @@ def about_host(what: str = PROBLEMS, /, **registered: Any) -> list[str]:
     seen |= {"catalogue_answers": {"results": []}, "eodata": "/eodata", "eodata_s3": {}}
     seen |= {
         "database_container": "ams_db",
+        "database_address": "0.0.0.0",  # noqa: S104 # PostgreSQL is for clients elsewhere
+        "control_engine": {"rc": 0, "stdout": DOCKER_VERSION},
         "database_memory_mb": 0,
         "workers": 0,
         "certificate_problems": [],
@@ -37,7 +50,9 @@ def about_host(what: str = PROBLEMS, /, **registered: Any) -> list[str]:
         "distribution_major_version": "12",
         "python_version": "3.11.2",
     }
-    lines["ansible_facts"] |= {"processor_vcpus": 8, "memtotal_mb": 16384}
+    lines["ansible_facts"] |= {"processor_vcpus": 8, "memtotal_mb": 16384, "architecture": "x86_64"}
+    lines["ansible_facts"] |= {"all_ipv4_addresses": ["10.0.0.7"], "all_ipv6_addresses": ["fd00::7"]}
+    lines["ansible_facts"] |= facts or {}
     lines |= {"inventory_hostname": "cbm-dk", "data_volume_path": "/dev/vdb", "data_volume_is_disk": True}
     lines |= {name: registered[name] for name in registered if name.startswith("data_volume")}
     found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(trust_as_template(what))
@@ -135,6 +150,24 @@ def test_a_certificate_that_the_run_renews_is_a_warning() -> None:
         {"code": "certificate.expired", "sentence": "No."},
     ]
     assert about_host("precheck_warnings", certificate_problems=found, **asked) == ["Expired."]
+
+
+def test_the_database_is_published_on_an_address_that_the_host_has() -> None:
+    assert about_host(database_address="10.0.0.7") == []
+    assert about_host(database_address="fd00::7") == []
+    assert about_host(database_address="192.0.2.11") == [
+        "postgis_address: cbm-dk has no address '192.0.2.11'."
+        " Use one of 0.0.0.0, 127.0.0.1, 10.0.0.7, fd00::7, or remove the variable."
+    ]
+
+
+def test_images_for_another_processor_are_refused() -> None:
+    assert about_host(facts={"architecture": "aarch64"}) == [
+        "cbm-dk has a processor of arm64, and the control host builds images for amd64."
+        " Use a host or a control host of the other architecture."
+    ]
+    # an engine that does not answer is reported as such
+    assert about_host(control_engine={"rc": 1, "stdout": ""}, facts={"architecture": "aarch64"}) == []
 
 
 @pytest.mark.parametrize(("workers", "warned"), [(0, False), ("many", False), (5, False), (6, True)])
