@@ -39,7 +39,7 @@ def main() -> None:
 
     figures: list[Figure] = []
     try:
-        archive = scenes.make(options.cache / "eodata", note)
+        archive = scenes.make(options.cache / "eodata", note, only_clear=chosen == ["checksums"])
         with started() as server:
             run = Run(server, archive, options.cache, note)
             for name in SECTIONS:

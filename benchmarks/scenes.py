@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from pyproj import Transformer
 from rasterio.windows import Window
 from shapely import Polygon
 
-from cbmctl.demo.safe_metadata import product_xml
+from cbmctl.checksums import digest_of
+from cbmctl.demo.safe_metadata import manifest_xml, product_xml
 from cbmctl.demo.safe_writer import BASELINE, BOA_ADD_OFFSET, QUANTIFICATION, Product, Tile
+from cbmctl.scenes.manifest import MANIFEST_FILE
 
 Array = NDArray[Any]
 
@@ -92,8 +95,14 @@ class Archive:
         return [next(path for path in found if f"_{band}" in path.name) for band in bands]
 
 
-def make(root: Path, note: Callable[[str], None]) -> Archive:
-    """Make what is not there yet; a product gets its name when it is whole."""
+def make(root: Path, note: Callable[[str], None], *, only_clear: bool = False) -> Archive:
+    """Make what is not there yet; a product gets its name when it is whole.
+
+    Args:
+        root: of the archive.
+        note: told of each product.
+        only_clear: no other product than the clear tile is needed.
+    """
     clear, cloudy, plain = (_product(SENSED + timedelta(days=days)) for days in (0, 10, 20))
     products: dict[Path, Callable[[Path], None]] = {
         clear.folder: partial(_clear, product=clear),
@@ -103,7 +112,7 @@ def make(root: Path, note: Callable[[str], None]) -> Archive:
         Path("Sentinel-1/SAR/CARD-COH6/2021/06/03") / COH_NAME: _coherence,
     }
     for path, write in products.items():
-        if not (root / path).exists():
+        if not (root / path).exists() and not (only_clear and path != clear.folder):
             start = time.monotonic()
             part = (root / path).with_name(f"{path.name}.part")
             shutil.rmtree(part, ignore_errors=True)
@@ -112,7 +121,23 @@ def make(root: Path, note: Callable[[str], None]) -> Archive:
                 write(part)
             part.rename(root / path)
             note(f"made {path.name}: {time.monotonic() - start:.0f} s")
+    # those that are read as they are in an archive bring their checksums along
+    for product in (clear, cloudy):
+        folder = root / product.folder
+        if folder.exists() and not (folder / MANIFEST_FILE).exists():
+            _write_manifest(folder, product.name)
     return Archive(root, *products)
+
+
+def _write_manifest(folder: Path, name: str) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = [
+        (path.relative_to(folder), path.stat().st_size, digest_of(path, "SHA3-256", Event()))
+        for path in files
+    ]
+    part = folder.with_name(f"{folder.name}.{MANIFEST_FILE}")
+    part.write_text(manifest_xml(name, listed), encoding="utf-8")
+    part.rename(folder / MANIFEST_FILE)
 
 
 def _product(sensed: datetime) -> Product:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import access, overlap, peers, table
+from benchmarks import access, checking, overlap, peers, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -226,9 +226,16 @@ def archive(run: Run) -> list[Figure]:
     return list(access.measure(run.server, run.archive, run.cache, run.note))
 
 
+def checksums(run: Run) -> list[Figure]:
+    """The check of a granule's files."""
+    run.note("decoding a granule, and comparing its files with their checksums")
+    return [checking.measure(run.archive)]
+
+
 SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "s2": granule,
     "clouds": clouds,
+    "checksums": checksums,
     "bs": backscatter,
     "coh": coherence,
     "startup": startup,
