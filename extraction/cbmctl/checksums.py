@@ -102,7 +102,7 @@ class Checksums:
             raise SceneError(
                 "Rio error",
                 f"{path.name} of {self._folder.name} is damaged: {checked.detail}, also when fetched again."
-                f" Once the archive has a whole copy, run cbmctl repair",
+                " Once the archive has a whole copy, run cbmctl repair",
                 lasting=True,
             )
 
@@ -151,7 +151,7 @@ class Checksums:
                     checked = replace(checked, detail=HEALED)
         except OSError as error:
             raise _unreadable(path, self._folder, error) from error
-        if checked is not self._known.get(file):
+        if checked != self._known.get(file):
             self.new[file] = checked
         self._done.add(file)
         return checked

@@ -171,6 +171,15 @@ def test_a_failed_scene_has_a_reason(reader: Connection) -> None:
     assert silent == []
 
 
+def test_no_damaged_file_is_behind_the_statistics(reader: Connection) -> None:
+    """As far as it was checked: the docs say what to do with a scene that is named here."""
+    damaged = reader.execute(
+        """SELECT reference, file, detail FROM file_checks JOIN dias_catalogue ON id = obsid
+           WHERE outcome = 'differs' AND status = 'extracted'"""
+    ).fetchall()
+    assert damaged == []
+
+
 def test_a_parcel_is_counted_once_in_a_datatake(reader: Connection, tenant: Tenant) -> None:
     """Of a thousand parcels by chance; unless the inventory asks for every tile's rows."""
     twice = reader.execute(

@@ -2,11 +2,15 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
+import rasterio
+from numpy.typing import NDArray
 
 from cbmctl import checksums
 from cbmctl.checksums import DIFFERS, HEALED, NO_CHECKSUM, OK, Checksums, digest_of
@@ -16,7 +20,7 @@ from cbmctl.eodata.mount import Mount
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.manifest import Checksum, read_manifest
 
-from .manifests import entry, manifest, write_manifest
+from .manifests import entry, manifest, overwrite, write_manifest
 
 FILE = "GRANULE/L2A/IMG_DATA/R10m/T32TMT_B02_10m.jp2"
 
@@ -222,3 +226,24 @@ def test_a_copy_is_not_kept_open(product: Path) -> None:
     checks = Checksums(product, Held(product.parent, copied=True))
     checks.require(product / FILE)
     assert not is_open((product / FILE).resolve())
+
+
+def test_overwritten_bytes_of_a_real_image_are_noticed(testdata: Path, tmp_path: Path) -> None:
+    """The decoder says nothing, and gives other pixels."""
+    archive = testdata / "eodata" / "Sentinel-2" / "MSI" / "L2A" / "2016" / "07" / "20"
+    (source,) = archive.glob("*.SAFE")
+    folder = tmp_path / source.name
+    shutil.copytree(source, folder, copy_function=shutil.copyfile)
+    (image,) = folder.glob("GRANULE/*/IMG_DATA/R10m/*_B04_10m.jp2")
+    write_manifest(folder)
+    right = read_band(image)
+    overwrite(image, 400)
+    assert np.count_nonzero(read_band(image) != right) > 1000
+    with pytest.raises(SceneError, match=rf"{image.name} of {folder.name} is damaged: its SHA3-256 is"):
+        checks_of(folder).require(image)
+
+
+def read_band(path: Path) -> NDArray[np.uint16]:
+    with rasterio.open(path) as dataset:
+        values: NDArray[np.uint16] = dataset.read(1)
+    return values

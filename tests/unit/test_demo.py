@@ -15,11 +15,14 @@ from click.testing import CliRunner
 from defusedxml import ElementTree
 from pyproj import Transformer
 
+from cbmctl.checksums import OK, Checksums
 from cbmctl.cli import cbmctl, commands  # noqa: F401
 from cbmctl.demo import is_synthetic
 from cbmctl.demo.make import STAMP, make_demo
 from cbmctl.demo.season import passes
+from cbmctl.eodata.mount import Mount
 from cbmctl.errors import UserError
+from cbmctl.scenes.manifest import MANIFEST_FILE
 
 # Naming convention since December 2016 (Sentinel-2 Products Specification Document, "compact naming")
 PRODUCT = re.compile(
@@ -141,6 +144,14 @@ def test_every_image_opens_on_the_tiles_grid(made: Path) -> None:
                     assert opened.shape == (4000 // pixel, 4000 // pixel)
     # the whole tile's corner is (499980, 5200020): the piece lies on its 20 m grid
     assert (587000 - 499980) % 20 == (5200020 - 5170020) % 20 == 0
+
+
+def test_every_file_matches_its_checksum(made: Path) -> None:
+    for product in products(made):
+        checks = Checksums(product, Mount(product.parent).hold(product.name, ".*"))
+        files = [path for path in product.rglob("*") if path.is_file() and path.name != MANIFEST_FILE]
+        assert {checks.compare(path).outcome for path in files} == {OK}
+        assert len(files) == 9
 
 
 def test_metadata_say_offset_footprint_and_clouds(made: Path) -> None:
