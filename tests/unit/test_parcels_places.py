@@ -22,6 +22,7 @@ from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.places import strays
 from cbmctl.parcels.source import read
 from cbmctl.parcels.table import parse
+from cbmctl.report.observations import Observations, read_map
 
 from ..conftest import Database
 
@@ -131,6 +132,18 @@ def test_strays_are_loaded_and_reported_but_not_in_the_area(
     west, south, east, north = extent.area.bounds
     assert 8.9 < west < east < 9.3
     assert 55.9 < south < north < 56.0
+
+
+@pytest.mark.postgis
+def test_the_map_of_the_report_leaves_strays_out(
+    conn: psycopg.Connection, config: Config, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "stray.gpkg", [*squares(*block()), *squares((0, 0))])
+    load(conn, config.tables, path, Options())
+    none, no = np.empty(0), np.empty(0, bool)
+    seen = Observations(none.astype(np.int64), none.astype("datetime64[s]"), none, none, no, no)
+    drawn = read_map(conn, config, seen)
+    assert drawn.pid.tolist() == list(range(1, 41))
 
 
 @pytest.mark.parametrize("name", ["stray.gpkg", "stray_degrees.gpkg"])

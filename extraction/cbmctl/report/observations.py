@@ -13,6 +13,7 @@ from psycopg import sql
 
 from cbmctl.config import Config
 from cbmctl.database import one, query
+from cbmctl.parcels.places import stray_pids
 from cbmctl.queue_sql import official
 
 # Clients of the database take an observation with any such pixel for cloudy: shadow, clouds, cirrus, snow.
@@ -146,15 +147,21 @@ def choose_parcel(seen: Observations) -> int | None:
 def read_map(
     conn: psycopg.Connection, config: Config, values: Observations, *, detail: int = 1500
 ) -> ParcelMap:
-    """All parcels' outlines in the UTM zone of their middle, simplified to what `detail` pixels can show."""
+    """The parcels' outlines in the UTM zone of their middle, simplified to what `detail` pixels can show.
+
+    Stray parcels are left out, because all others would become a dot.
+    """
+    strays = list(stray_pids(conn, config.tables.parcels))
     names = {"parcels": config.tables.parcels.sql}
     west, south, east, north = one(
         conn,
         query(
             "SELECT ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box) FROM (SELECT ST_Extent("
-            "ST_Transform(ST_Envelope(wkb_geometry), 4326)) AS box FROM {parcels}) AS extent",
+            "ST_Transform(ST_Envelope(wkb_geometry), 4326)) AS box FROM {parcels}"
+            " WHERE ogc_fid <> ALL(%s)) AS extent",
             **names,
         ),
+        [strays],
     )
     zone = int((west + east) / 2 // 6 + 31)
     srid = (32600 if south + north >= 0 else 32700) + zone
@@ -162,10 +169,10 @@ def read_map(
     rows = conn.execute(
         query(
             "SELECT ogc_fid, ST_AsBinary(ST_SimplifyPreserveTopology(ST_Transform(wkb_geometry, %s), %s))"
-            " FROM {parcels} ORDER BY ogc_fid",
+            " FROM {parcels} WHERE ogc_fid <> ALL(%s) ORDER BY ogc_fid",
             **names,
         ),
-        [srid, tolerance],
+        [srid, tolerance, strays],
     ).fetchall()
     pid = np.array([row[0] for row in rows], np.int64)
     clear = values.where(values.clear)
