@@ -63,14 +63,12 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("CBM_TEST_DSN"):
         yield given
         return
-    image = os.environ.get("CBM_TEST_IMAGE") or _newest_image()
-    if image is None:
-        _missing(f"no PostGIS: set CBM_TEST_DSN, or build the image {OWN_IMAGE}")
+    image = image_to_test()
     name = f"cbm-test-{uuid.uuid4().hex[:8]}"
     try:
         yield _start_server(name, image, tmp_path_factory.mktemp("postgis"))
     finally:
-        _docker("rm", "--force", "--volumes", name)
+        docker("rm", "--force", "--volumes", name)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -145,6 +143,14 @@ def eventually() -> Callable[[Callable[[], bool]], None]:
     return wait
 
 
+def image_to_test() -> str:
+    """The image of PostGIS: $CBM_TEST_IMAGE, else the newest of the project's on this machine."""
+    image = os.environ.get("CBM_TEST_IMAGE") or _newest_image()
+    if image is None:
+        _missing(f"no PostGIS: build the image {OWN_IMAGE}, or set CBM_TEST_DSN")
+    return image
+
+
 @contextmanager
 def _created(dsn: str, name: str, template: str) -> Iterator[str]:
     with psycopg.connect(dsn, autocommit=True) as admin:
@@ -161,11 +167,11 @@ def _created(dsn: str, name: str, template: str) -> Iterator[str]:
 def _database(dsn: str, template: str, directory: Path, *, has_schema: bool) -> Iterator[Database]:
     with _created(dsn, f"cbm_test_{uuid.uuid4().hex[:12]}", template) as own:
         path = directory / "db_config.json"
-        path.write_text(json.dumps(_config(conninfo.conninfo_to_dict(own), directory / "eodata")))
+        path.write_text(json.dumps(config_of(conninfo.conninfo_to_dict(own), directory / "eodata")))
         yield Database(own, load_config(path), path, has_schema)
 
 
-def _config(where: dict[str, Any], eodata: Path) -> dict[str, Any]:
+def config_of(where: dict[str, Any], eodata: Path) -> dict[str, Any]:
     return {
         "database": {
             "connection": {
@@ -194,7 +200,7 @@ def _missing(what: str) -> NoReturn:
 
 def _newest_image() -> str | None:
     try:
-        images = _docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", OWN_IMAGE).split()
+        images = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", OWN_IMAGE).split()
     except (OSError, subprocess.CalledProcessError):
         return None
     return images[0] if images else None
@@ -208,13 +214,13 @@ def _start_server(name: str, image: str, folder: Path) -> str:
     settings = ["listen_addresses=*", "hba_file=/tmp/pg_hba.conf", "max_connections=50", "fsync=off"]
     options = [argument for setting in settings for argument in ("-c", setting)]
     publish = ["--publish", "127.0.0.1::5432", "--shm-size", "256m"]
-    _docker("create", "--name", name, *publish, image, *options)
+    docker("create", "--name", name, *publish, image, *options)
     # copied, not mounted: the engine may see another file system than this one
-    _docker("cp", str(hba), f"{name}:/tmp/pg_hba.conf")
-    _docker("start", name)
+    docker("cp", str(hba), f"{name}:/tmp/pg_hba.conf")
+    docker("start", name)
     set_password = f"ALTER ROLE postgres PASSWORD '{TEST_PASSWORD}'"
-    _until_it_works(lambda: _docker("exec", name, "psql", "--no-psqlrc", "--command", set_password))
-    port = _docker("port", name, "5432/tcp").splitlines()[0].rpartition(":")[2]
+    _until_it_works(lambda: docker("exec", name, "psql", "--no-psqlrc", "--command", set_password))
+    port = docker("port", name, "5432/tcp").splitlines()[0].rpartition(":")[2]
     return conninfo.make_conninfo(
         host="127.0.0.1", port=port, user="postgres", password=TEST_PASSWORD, dbname="postgres"
     )
@@ -233,5 +239,5 @@ def _until_it_works(attempt: Callable[[], object]) -> None:
             return
 
 
-def _docker(*arguments: str) -> str:
+def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout

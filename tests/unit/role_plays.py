@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from ..conftest import REPOSITORY
 
@@ -87,3 +89,21 @@ def answers(
 
 def match(told: list[str], expected: list[str]) -> bool:
     return len(told) == len(expected) and all(any(part in one for one in told) for part in expected)
+
+
+def rendered(role: str, text: str, **given: Any) -> Any:
+    """What Ansible makes of a template or an expression with a role's variables, and with what is given."""
+    defaults = yaml.safe_load((REPOSITORY / "roles" / role / "defaults/main.yml").read_text())
+    lines = {**defaults, **role_variables(role), "ansible_managed": "by a test", **given}
+    return Templar(DataLoader(), variables=_trusted(lines)).template(trust_as_template(text))
+
+
+def _trusted(value: Any) -> Any:
+    """Templates inside of lists and mappings are templates, too."""
+    if isinstance(value, str):
+        return trust_as_template(value)
+    if isinstance(value, Mapping):
+        return {name: _trusted(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_trusted(one) for one in value]
+    return value

@@ -1,0 +1,132 @@
+"""A database container that is killed or out of disk space keeps what is committed, and comes back."""
+
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ..conftest import REPOSITORY, docker, image_to_test
+
+SUPERVISOR = REPOSITORY / "roles/postgis/files/database-supervisor"
+Eventually = Callable[[Callable[[], bool]], None]
+DATA = "/var/lib/postgresql/data"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A server on a volume of its own, which another container keeps mounted."""
+
+    container: str
+    keeper: str
+
+    def run(self, statement: str) -> str | None:
+        """What psql prints, or None where the statement or the server fails."""
+        psql = ["docker", "exec", self.container, "psql", "--no-psqlrc", "-Atqc", statement]
+        run = subprocess.run(psql, capture_output=True, text=True, check=False)
+        return run.stdout.strip() if run.returncode == 0 else None
+
+    def state(self) -> str:
+        return docker("inspect", "--format", "{{.State.Status}}", self.container).strip()
+
+    def damaged_pages(self) -> str:
+        """What pg_checksums finds in the stopped cluster."""
+        command = ["docker", "exec", self.keeper, "pg_checksums", "--check", f"--pgdata={DATA}/17"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        [line] = [line for line in run.stdout.splitlines() if line.startswith("Bad checksums:")]
+        return line.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    name = f"cbm-test-{uuid.uuid4().hex[:8]}"
+    keeper = f"{name}-keeper"
+    size = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=250m,uid=999,gid=999,mode=0700"]
+    volume = ["--volume", f"{name}:{DATA}"]
+    try:
+        docker("volume", "create", *size, name)
+        docker(
+            "run", "--detach", "--name", keeper, *volume, "--entrypoint", "sleep", image_to_test(), "infinity"
+        )
+        docker("run", "--detach", "--restart=always", "--name", name, *volume, image_to_test())
+        yield Database(name, keeper)
+    finally:
+        docker("rm", "--force", name, keeper)
+        docker("volume", "rm", name)
+
+
+@contextmanager
+def supervised(database: Database, directory: Path) -> Iterator[Callable[[], int]]:
+    """The supervisor as systemd runs it, ten times as hasty. Gives the number of its looks."""
+    looks = directory / "looks"
+    looks.write_text("")
+    sleep = directory / "bin" / "sleep"
+    sleep.parent.mkdir()
+    sleep.write_text(f"#!/bin/sh\necho look >> {looks}\nexec /bin/sleep 0.5\n")
+    sleep.chmod(0o755)
+    path = f"{sleep.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    command = ["env", f"PATH={path}", "sh", SUPERVISOR, database.container]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield lambda: looks.read_text().count("look")
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_a_killed_database_comes_back_and_a_stopped_one_stays_down(
+    database: Database, tmp_path: Path, eventually: Eventually
+) -> None:
+    eventually(lambda: database.run("CREATE TABLE IF NOT EXISTS kept (a int)") is not None)
+    with supervised(database, tmp_path) as looks:
+        for number in range(2):
+            assert database.run(f"INSERT INTO kept VALUES ({number})") is not None
+            docker("kill", database.container)
+            eventually(lambda: database.run("SELECT 1") == "1")
+        assert database.run("SELECT count(*) FROM kept") == "2"
+        docker("stop", database.container)
+        seen = looks()
+        eventually(lambda: looks() >= seen + 5)
+        assert database.state() == "exited"
+    assert database.damaged_pages() == "0"
+    docker("start", database.container)
+
+
+def test_data_checksums_are_right_after_a_killed_process_and_a_full_disk(
+    database: Database, eventually: Eventually
+) -> None:
+    eventually(lambda: database.run("CREATE TABLE IF NOT EXISTS filled (a text)") is not None)
+    assert (
+        database.run("INSERT INTO filled SELECT repeat('x', 900) FROM generate_series(1, 5000)") is not None
+    )
+    # kill -9 of a process in the middle of a write takes all others with it
+    subprocess.Popen(
+        [
+            "docker",
+            "exec",
+            database.container,
+            "psql",
+            "-c",
+            """SET application_name = 'victim';
+               INSERT INTO filled SELECT repeat('y', 900) FROM generate_series(1, 100000000)""",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    victim = "SELECT pid FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'"
+    eventually(lambda: bool(database.run(victim)))
+    docker("exec", database.container, "sh", "-c", f"kill -9 {database.run(victim)}")
+    eventually(lambda: database.run("SELECT count(*) FROM filled WHERE a LIKE 'x%'") == "5000")
+    ballast = f"{DATA}/ballast"
+    fill = ["docker", "exec", "--user=999", database.keeper, "dd", "if=/dev/zero", f"of={ballast}", "bs=1M"]
+    assert subprocess.run(fill, capture_output=True, check=False).returncode != 0, "the disk is not full"
+    assert database.run("INSERT INTO filled SELECT repeat('z', 900) FROM generate_series(1, 100000)") is None
+    docker("exec", database.keeper, "rm", ballast)
+    eventually(
+        lambda: database.run("CHECKPOINT; SELECT count(*) FROM filled WHERE a NOT LIKE 'y%'") == "5000"
+    )
+    docker("stop", database.container)
+    assert database.damaged_pages() == "0"

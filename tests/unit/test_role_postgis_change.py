@@ -1,0 +1,112 @@
+"""The role `postgis` on a running database: a change that does not work puts the previous one back."""
+
+import os
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ..conftest import docker, image_to_test
+from .reader_server import certificate
+from .role_plays import play
+
+# name of the case: what is wrong, and a part of the reason that is reported
+CASES: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "port": ({"postgis_port": 99999}, "99999"),
+    "image": ({"container_image_tag": "cbm-test-broken:1"}, "PostgreSQL does not start"),
+    "mount source": ({"postgis_socket": "/absent/socket"}, "/absent/socket"),
+    "memory size": ({"postgis_container_memory_mb": 1}, "emory"),
+    "setting": ({"postgis_settings": {"shared_buffers": "100TB"}}, "shared_buffers"),
+    "setting at start": ({"postgis_settings": {"max_connections": 250_000}}, "PostgreSQL does not start"),
+}
+
+
+@pytest.fixture
+def broken_image() -> Iterator[None]:
+    """An image that is there, but whose program ends at once."""
+    container = docker("create", "--entrypoint", "/bin/false", image_to_test()).strip()
+    docker("commit", container, "cbm-test-broken:1")
+    docker("rm", container)
+    yield
+    docker("rmi", "cbm-test-broken:1")
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """The variables of the role for a small database of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("ROOT NEEDED: the role gives files to the account of PostgreSQL; run as root")
+    name = f"cbm-test-{uuid.uuid4().hex[:8]}"
+    directory = tmp_path / "postgis"
+    probe = ["docker", "run", "--rm", "--mount", f"type=bind,source={tmp_path},target=/seen"]
+    seen = subprocess.run([*probe, "--entrypoint", "true", image_to_test()], check=False, capture_output=True)
+    if seen.returncode:
+        pytest.skip("THE ENGINE SEES ANOTHER FILE SYSTEM: bind mounts of this machine do not work there")
+    for file, content in certificate().items():
+        (tmp_path / file).write_bytes(content)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    yield {
+        "postgis_container": name,
+        "postgis_volume": name,
+        "postgis_directory": str(directory),
+        "postgis_address": "127.0.0.1",
+        "postgis_port": port,
+        "postgis_memory_mb": 1024,
+        "postgis_cores": 2,
+        "postgis_server_key": str(tmp_path / "server.key"),
+        "postgis_server_certificate": str(tmp_path / "server.crt"),
+        "container_image_tag": image_to_test(),
+        "container_image_engine": {"stat": {"exists": True}},
+        "container_image_present": {"images": [1]},
+    }
+    for container in (name, f"{name}.previous"):
+        subprocess.run(["docker", "rm", "--force", container], check=False, capture_output=True)
+    docker("volume", "rm", "--force", name)
+
+
+def change(**variables: Any) -> dict[str, Any]:
+    return {
+        "ansible.builtin.include_role": {"name": "postgis", "tasks_from": "change"},
+        "vars": variables,
+    }
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("broken_image")
+def test_a_change_that_does_not_work_puts_the_previous_database_back(
+    tmp_path: Path, lines: dict[str, Any]
+) -> None:
+    facts = {"ansible.builtin.setup": {"gather_subset": ["!all", "network"]}}
+    attempts = []
+    for case, (wrong, _) in CASES.items():
+        answers = {"argv": ["docker", "exec", lines["postgis_container"], "psql", "-Atc", "SELECT 1"]}
+        said = {"content": "{{ ansible_failed_result.msg }}", "dest": f"{tmp_path}/{case}", "mode": "0600"}
+        attempts.append(
+            {
+                "block": [change(**wrong), {"ansible.builtin.fail": {"msg": "no failure"}}],
+                "rescue": [{"ansible.builtin.copy": said}, {"ansible.builtin.command": answers}],
+            }
+        )
+    told = play(tmp_path, {"one": lines}, facts, change(), *attempts, change())
+    recap = told[told.rindex("PLAY RECAP") :]
+    assert "failed=0" in recap, told[-6000:]
+    for case, (_, reason) in CASES.items():
+        text = (tmp_path / case).read_text()
+        assert reason in text, case
+        assert "The database serves again as before." in text, case
+    [container] = docker(
+        "ps", "--all", "--format", "{{.Names}}", "--filter", f"name={lines['postgis_container']}"
+    ).split()
+    assert container == lines["postgis_container"], "nothing of the attempts is left"
+    policy = docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", container).strip()
+    assert policy == "always"
+    login = {"host": "127.0.0.1", "port": lines["postgis_port"], "user": "cbm_reader", "dbname": "cbm"}
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(**login)
