@@ -122,6 +122,8 @@ def test_network_lines_of_the_access_rules_ask_for_tls_and_scram(superuser: Supe
         "CREATE TEMP TABLE mine (a int)",
         "DROP TABLE sigs",
         "SET ROLE cbm_owner",
+        "SELECT lo_create(0)",
+        "DROP OWNED BY CURRENT_USER",
     ],
 )
 def test_reader_cannot_write_even_when_it_asks_to(tenant: Tenant, statement: str) -> None:
@@ -138,9 +140,10 @@ def test_reader_cannot_write_even_when_it_asks_to(tenant: Tenant, statement: str
 def test_reader_has_limits(reader: Connection) -> None:
     row = reader.execute(
         "SELECT current_setting('statement_timeout'), current_setting('default_transaction_read_only'),"
-        " rolconnlimit FROM pg_roles WHERE rolname = current_user"
+        " rolconnlimit, current_setting('temp_file_limit') FROM pg_roles WHERE rolname = current_user"
     ).fetchone()
     assert row is not None
+    assert row[3] != "-1"
     assert row[0] != "0"
     assert row[1] == "on"
     assert row[2] > 0
@@ -185,6 +188,18 @@ def test_container_is_healthy_and_may_do_little(container: dict[str, Any]) -> No
     assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"])
     assert host["RestartPolicy"]["Name"] == "always"
     assert container["Config"]["StopTimeout"] >= 120
+    assert host["Memory"] > 0
+    assert host["PidsLimit"] > 0
+
+
+def test_supervisor_runs_and_its_guard_looks(root: Host, superuser: Superuser) -> None:
+    service = root.service("cbm-database")
+    assert service.is_running
+    assert service.is_enabled
+    assert superuser(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT cbm_guard.watch()%'"
+    ) == ["1"]
+    assert superuser("SELECT setting FROM pg_settings WHERE name = 'max_notify_queue_pages'") == ["64"]
 
 
 def test_port_is_the_tenants(container: dict[str, Any], tenant: Tenant) -> None:

@@ -26,4 +26,9 @@ if [ ! -d "$cluster" ]; then
   sync -f "$volume"
 fi
 
+# What one process may take of memory, in MB, beside the shared buffers: more is an error of its statement. Every backend
+# starts with the reader's limit, and guard.sh lifts that of the others. Not an option of docker run: runc itself needs more.
+# shellcheck disable=SC3045 # dash has -S
+[ -z "${POSTGIS_READER_MEMORY_MB:-}" ] || ulimit -S -d $((POSTGIS_READER_MEMORY_MB * 1024))
+
 exec postgres -D "$cluster" -c config_file=/etc/postgresql/postgresql.conf "$@"
