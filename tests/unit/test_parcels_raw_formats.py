@@ -103,6 +103,7 @@ def test_gml_with_a_condition_on_numbers(tmp_path: Path) -> None:
         ([str(HUGE), "5"], ("decimal128(38, 0)", [Decimal(HUGE), Decimal(5)], [])),
         ([str(BIG), "1.5"], ("decimal128(38, 1)", [Decimal(BIG), Decimal("1.5")], [])),
         ([str(BIG), "5"], ("int64", [BIG, 5], [])),
+        ([str(HUGE), str(HUGE + 1)], ("decimal128(38, 0)", [Decimal(HUGE), Decimal(HUGE + 1)], [])),
         ([f'{{"b": {HUGE}}}', '{"b": 0.5}'], ("string", [f'{{"b": {HUGE}}}', '{"b": 0.5}'], [])),
         ([f"[{BIG}, 1.5]", "[1, 2]"], ("string", [f"[{BIG}, 1.5]", "[1, 2]"], [])),
         (
@@ -119,6 +120,39 @@ def test_geojson_is_read_as_written(
 ) -> None:
     path = geojson(tmp_path / "parcels.geojson", [f'{{"a": {text}}}' for text in texts])
     assert values(path, "a") == expected
+
+
+def test_where_compares_every_digit_of_geojson(tmp_path: Path) -> None:
+    records = [f'{{"a": {HUGE}, "crop": "a"}}', f'{{"a": {HUGE + 1}, "crop": "b"}}']
+    path = geojson(tmp_path / "parcels.geojson", records)
+    assert read(path, where=f"a = {HUGE + 1}", attributes=["crop"]).attributes.to_pydict() == {"crop": ["b"]}
+
+
+def test_features_in_lines_and_other_json(tmp_path: Path) -> None:
+    shape = shapely.geometry.mapping(shapely.box(10, 54, 10.1, 54.1))
+    lines = [
+        json.dumps({"type": "Feature", "id": 7 + i, "properties": {"a": HUGE, "d": text}, "geometry": shape})
+        for i, text in enumerate(["2021-02-31", "2021-05-01"])
+    ]
+    (tmp_path / "lines.geojson").write_text("\n".join(lines))
+    assert read(tmp_path / "lines.geojson").attributes.to_pydict() == {
+        "id": [7, 8],
+        "a": [Decimal(HUGE)] * 2,
+        "d": [None, date(2021, 5, 1)],
+    }
+    (tmp_path / "one.geojson").write_text(lines[0])
+    assert read(tmp_path / "one.geojson").attributes.to_pylist() == [{"id": 7, "a": Decimal(HUGE), "d": None}]
+    ring = [[500000, 6000000], [500000, 6000100], [500100, 6000100], [500000, 6000000]]
+    esri = {
+        "geometryType": "esriGeometryPolygon",
+        "spatialReference": {"wkid": 25832},
+        "fields": [{"name": "id", "type": "esriFieldTypeDouble"}, {"name": "d", "type": "esriFieldTypeDate"}],
+        "features": [{"attributes": {"id": BIG, "d": 1619863200000}, "geometry": {"rings": [ring]}}],
+    }
+    (tmp_path / "esri.json").write_text(json.dumps(esri))
+    assert values(tmp_path / "esri.json", "d")[1] == [datetime(2021, 5, 1, 10)]
+    (reason,) = values(tmp_path / "esri.json", "id")[2]
+    assert reason == f"id: '{BIG - 1}' may have had other digits: GDAL reads 16 of them"
 
 
 def test_the_identifier_of_a_geojson_feature_is_an_attribute(tmp_path: Path) -> None:

@@ -170,14 +170,19 @@ def _exactly(layer: Layer, where: str) -> _Gdal | None:
 
     None if the condition is on no such numbers.
     """
-    doubles = [name for name, kind in layer.fields if kind == "float64"]
-    named = [n for n in doubles if re.search(rf"\b{re.escape(n)}\b", where, re.IGNORECASE)]
-    if layer.dataset.format is formats.GEOPACKAGE or not named:
+    if layer.dataset.format is formats.GEOPACKAGE:
         return None  # SQLite compares them as they are
+    short = (
+        {"float64"} if layer.dataset.format not in (formats.GML, formats.GEOJSON) else {"float64", "int64"}
+    )
+    numbers = [name for name, kind in layer.fields if kind in short]
+    named = [n for n in numbers if re.search(rf"\b{re.escape(n)}\b", where, re.IGNORECASE)]
+    if not named:
+        return None
     read = _as_gdal_reads(layer, None)
     table, names = read.table, read.table.column_names
     exact = corrected(layer, table, names, fid="", fids=read.fids, where=None, wanted=named).table
-    changed = [name for name in named if not pa.types.is_floating(exact[name].type)]
+    changed = [name for name in named if exact[name].type not in (table[name].type, pa.float64())]
     if not changed:
         return None
     for name in changed:

@@ -43,23 +43,29 @@ def corrected(
     """
     looked_at = [name for name in table.column_names if wanted is None or name in wanted]
     fix = Corrections(table.select(looked_at), wanted)
-    data = layer.dataset
-    if data.format is formats.SHAPEFILE:
-        characters = CharacterSet(layer.codec, layer.doubt)
-        dbf.correct(fix, data.parts[".dbf"], names, fids, characters=characters, shown=layer.shown)
-        _tell_guess(fix, characters)
-    elif data.format is formats.GEOPACKAGE:
-        shown = layer.shown
-        gpkg.correct(fix, data.file, layer.name, fields=names, fid=fid, fids=fids, where=where, shown=shown)
-    elif data.format is formats.GML:
-        gml.correct(fix, data.file, layer.name, fids=fids, options=data.format.options)
-    elif data.format is formats.GEOJSON:
-        geojson.correct(fix, data.file, layer.name, fids=fids, options=data.format.options)
-    elif data.format is formats.FLATGEOBUF:
-        fgb.correct(fix, data.file, fids=fids)
-    else:
-        exact, options = data.format is formats.FILE_GDB, data.format.options
-        others.correct(fix, data.file, layer.name, fids=fids, exact=exact, options=options)
+    data, options = layer.dataset, layer.dataset.format.options
+    match layer.driver:  # the suffix may promise another
+        case "ESRI Shapefile":
+            characters = CharacterSet(layer.codec, layer.doubt)
+            dbf.correct(fix, data.parts[".dbf"], names, fids, characters=characters, shown=layer.shown)
+            _tell_guess(fix, characters)
+        case "GPKG":
+            shown = layer.shown
+            gpkg.correct(
+                fix, data.file, layer.name, fields=names, fid=fid, fids=fids, where=where, shown=shown
+            )
+        case "GML":
+            gml.correct(fix, data.file, layer.name, fids=fids, options=options)
+        case "GeoJSONSeq":
+            others.correct(fix, data.file, layer.name, fids=fids, exact=True, options=options)
+            geojson.correct(fix, data.file, layer.name, fids=fids, options=options)
+        case "GeoJSON":
+            geojson.correct(fix, data.file, layer.name, fids=fids, options=options)
+        case "FlatGeobuf":
+            fgb.correct(fix, data.file, fids=fids)
+        case driver:
+            exact = driver == formats.FILE_GDB.driver
+            others.correct(fix, data.file, layer.name, fids=fids, exact=exact, options=options)
     return fix
 
 

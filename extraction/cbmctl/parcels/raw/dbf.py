@@ -102,7 +102,7 @@ def correct(
     """
     dbf = Dbf(path)
     for name, field in zip(names, dbf.fields, strict=True):
-        if name not in fix:
+        if name not in fix or not field.width:
             continue
         if field.kind not in KNOWN:
             what = UNREADABLE.get(field.kind, "of a type that only its own program knows")

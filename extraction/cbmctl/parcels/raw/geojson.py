@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyogrio
 
 from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.others import report_rounded
-from cbmctl.parcels.raw.written import EXACT_BELOW, dates, decimals, instants
+from cbmctl.parcels.raw.others import report_rounded, rounded
+from cbmctl.parcels.raw.written import dates, decimals, instants
 
 ID = "id"  # RFC 7946: the identifier of a feature
-LONG_IN_TEXT = r"[0-9][eE]\+?[0-9]"
+LONG_IN_TEXT = r"[0-9][eE]\+?[0-9]|9223372036854775807"
 LONG_AS_TEXT = r"^-?[0-9](\.[0-9]+)?[eE]\+?[0-9]+$"
 
 
@@ -66,8 +66,9 @@ def _dates(
     as_text = {**options, "DATE_AS_STRING": "YES"}
     _, text = pyogrio.read_arrow(file, layer=layer, columns=typed, read_geometry=False, **as_text)
     for name in typed:
-        put_right = dates if pa.types.is_date(fix.table[name].type) else instants
-        put_right(fix, name, text[name].take(pa.array(taken, pa.int64())).combine_chunks())
+        if pa.types.is_string(text[name].type):
+            put_right = dates if pa.types.is_date(fix.table[name].type) else instants
+            put_right(fix, name, text[name].take(pa.array(taken, pa.int64())).combine_chunks())
 
 
 def _may_lose_digits(column: pa.ChunkedArray) -> bool:
@@ -79,14 +80,17 @@ def _may_lose_digits(column: pa.ChunkedArray) -> bool:
         return bool(pc.any(pc.match_substring_regex(column, LONG_AS_TEXT)).as_py())
     if pa.types.is_list(kind):
         return any(_may_lose_digits(pa.chunked_array([chunk.flatten()])) for chunk in column.chunks)
-    return pa.types.is_floating(kind) and bool(
-        pc.any(pc.greater_equal(pc.abs(column), float(EXACT_BELOW))).as_py()
-    )
+    return len(rounded(column)) > 0
 
 
 def _features(file: Path) -> list[dict[str, Any]]:
-    with file.open("rb") as source:
-        content = json.loads(source.read().decode("utf-8-sig"), parse_float=Decimal)
+    """The features of a collection, a single one, or one in each line."""
+    text = file.read_bytes().decode("utf-8-sig")
+    try:
+        content = json.loads(text, parse_float=Decimal)
+    except json.JSONDecodeError:
+        lines = (line.strip(" \t\r\x1e") for line in text.split("\n"))
+        return [json.loads(line, parse_float=Decimal) for line in lines if line]
     features = content.get("features", [content]) if isinstance(content, dict) else None
     return features if isinstance(features, list) else []
 

@@ -47,10 +47,20 @@ def _quoted(name: str) -> str:
 
 
 def report_rounded(fix: Corrections, name: str) -> None:
-    """A finding for each number that has more digits than a double."""
-    column = fix.table[name]
-    if pa.types.is_floating(column.type):
+    """A finding for each number that has more digits than can be read."""
+    rows = rounded(fix.table[name])
+    raw = [f"{value:.0f}" for value in fix.table[name].take(pa.array(rows)).to_pylist()]
+    fix.tell(name, "rounded", rows, raw, "may have had other digits: GDAL reads 16 of them")
+
+
+def rounded(column: pa.ChunkedArray) -> Rows:
+    """The rows of numbers at the limits of what GDAL reads: it rounds doubles, and cuts whole numbers."""
+    kind = column.type
+    if pa.types.is_floating(kind):
         large = pc.greater_equal(pc.abs(column), float(EXACT_BELOW))
-        rows = np.flatnonzero(np.asarray(pc.fill_null(large, False)))
-        raw = [f"{value:.0f}" for value in column.take(pa.array(rows)).to_pylist()]
-        fix.tell(name, "rounded", rows, raw, "may have had other digits: GDAL reads 16 of them")
+    elif pa.types.is_signed_integer(kind) and kind.bit_width >= 32:
+        limit = 2 ** (kind.bit_width - 1)
+        large = pc.is_in(column, value_set=pa.array([-limit, limit - 1], kind))
+    else:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.asarray(pc.fill_null(large, False)))
