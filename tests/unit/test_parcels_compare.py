@@ -187,7 +187,10 @@ def test_the_options_of_the_load_are_used(
 ) -> None:
     load(conn, config.tables, five, Options(where="crop = 7", attributes=("name",)))
     assert checked(database, five, differs=False)["in_file"] == 2
-    assert checked(database, five, "--where", "crop = 5")["geometry"]["count"] == 2
+    said = checked(database, five, "--where", "crop = 5")
+    assert said["geometry"]["count"] == 2
+    load_again = f"cbmctl parcels load {five} --again --where 'crop = 5' --attribute name"
+    assert said["advice"] == [f"Load the file again: {load_again}"]
 
 
 def test_an_area_that_reaches_to_a_stray_parcel_is_found(

@@ -1,11 +1,13 @@
 """`cbmctl parcels check`: a loaded table beside its file."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +15,7 @@ from cbmctl.cli import Context, pass_context
 from cbmctl.cli.parcel_options import bar, group, reading_options
 from cbmctl.database import connect
 from cbmctl.errors import counted
-from cbmctl.parcels.compare import Comparison, Different, Rows, compare, read_as_loaded
+from cbmctl.parcels.compare import Comparison, Different, Rows, compare, options_of_load, read_again
 from cbmctl.parcels.load import Options, names
 
 # The check did its work, and found something.
@@ -43,11 +45,12 @@ def check_command(
       3  they differ; what, and what to do, is printed
     """  # noqa: D301 - for click the control character keeps the lines apart
     config, output = context.config, context.output
-    options = Options(attributes=attributes or None, **chosen).as_json()
+    given = Options(attributes=attributes or None, **chosen).as_json()
     with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
-        table = read_as_loaded(conn, config, files, options)
+        options = options_of_load(conn, config) | given
+        table = read_again(conn, config, files, options)
         done = compare(conn, config, table, progress=partial(bar, output, bars, "comparing"))
-    advice = list(_advice(done, " ".join(str(file) for file in files), config.args.name))
+    advice = list(_advice(done, _load(files, options), config.args.name))
     output.result(
         {"changed": False, "file": names(files), "same": done.same, **asdict(done), "advice": advice},
         *_lines(done, names(files)),
@@ -104,9 +107,18 @@ def _value(text: str | None) -> str:
     return "nothing" if text is None else f"'{text}'"
 
 
-def _advice(done: Comparison, files: str, area: str) -> Iterator[str]:
+def _load(files: tuple[Path, ...], options: dict[str, Any]) -> str:
+    """The command that reads the file again, with the options of this comparison."""
+    words = ["cbmctl", "parcels", "load", *map(str, files), "--again"]
+    for name, value in options.items():
+        several = name == "attributes"
+        for one in value if several else [value]:
+            words += ["--attribute" if several else f"--{name}", str(one)]
+    return shlex.join(words)
+
+
+def _advice(done: Comparison, load: str, area: str) -> Iterator[str]:
     """What to do, one sentence or two each."""
-    load = f"cbmctl parcels load {files} --again"
     if not done.same_parcels:
         yield (
             f"The statistics refer to other parcels than the file's. Delete them with the table: {load}"

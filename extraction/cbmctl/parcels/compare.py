@@ -145,21 +145,30 @@ def compare(
         )
 
 
-def read_as_loaded(
-    conn: psycopg.Connection, config: Config, paths: Paths, options: dict[str, Any]
-) -> ParcelTable:
-    """Read a file with the options of the load that made the table; `options` go before them.
+def options_of_load(conn: psycopg.Connection, config: Config) -> dict[str, Any]:
+    """How the file of the parcel table was read, as arguments of `source.read`; nothing if it is not known.
 
     Raises:
-        UserError: there is no parcel table, or the file cannot be read.
+        UserError: there is no parcel table.
     """
     _expect_table(conn, config.tables.parcels)
     row = conn.execute(
         query("SELECT options FROM {sets} WHERE table_name = %s", sets=config.tables.parcel_sets.sql),
         [str(config.tables.parcels)],
     ).fetchone()
+    return dict(row[0]) if row else {}
+
+
+def read_again(
+    conn: psycopg.Connection, config: Config, paths: Paths, options: dict[str, Any]
+) -> ParcelTable:
+    """Read the file of the parcel table.
+
+    Raises:
+        UserError: it cannot be read; the sentence also says how many parcels the table has.
+    """
     try:
-        return read(paths, **((row[0] if row else {}) | options))
+        return read(paths, **options)
     except UserError as error:
         count = one(conn, query("SELECT count(*) FROM {parcels}", parcels=config.tables.parcels.sql))[0]
         raise UserError(
