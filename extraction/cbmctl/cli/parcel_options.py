@@ -30,7 +30,9 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Exchange x and y, or take them as they are, if the axes of the file are in doubt.",
         ),
         click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
-        click.option("--encoding", help="Character set of a shapefile, where it is not found out right."),
+        click.option(
+            "--encoding", help="Character set of a shapefile, if the file names none or a wrong one."
+        ),
         click.option(
             "--layer",
             help="The layer with the parcels if there are several; a pattern such as 'Culturas_*' takes all"

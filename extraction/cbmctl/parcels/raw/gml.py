@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyogrio
 
 from cbmctl.parcels.raw.corrections import Corrections, Rows
+from cbmctl.parcels.raw.others import correct as correct_others
 from cbmctl.parcels.raw.written import dates, instants, numbers
 
 FOLDER = "as_written"  # beside the file in its view, so that no schema or list of types is found
@@ -41,11 +42,20 @@ def correct(fix: Corrections, file: Path, layer: str, *, fids: Rows, options: Ma
             alone, layer=layer, columns=typed, return_fids=True, read_geometry=False, **options
         )
     rows = {int(fid): row for row, fid in enumerate(text.column(0).to_pylist())}
-    taken = pa.array([rows[int(fid)] for fid in fids], pa.int64())
-    for name in typed:
-        if name in text.column_names and pa.types.is_string(text[name].type):
-            written = pc.utf8_trim_whitespace(text[name].take(taken).combine_chunks())
-            _column(fix, name, pc.if_else(pc.equal(written, ""), pa.scalar(None, pa.string()), written))
+    known = [
+        name
+        for name in typed
+        if name in text.column_names
+        and pa.types.is_string(text[name].type)
+        and rows.keys() >= set(fids.tolist())
+    ]
+    taken = pa.array([rows[int(fid)] for fid in fids] if known else [], pa.int64())
+    for name in known:
+        written = pc.utf8_trim_whitespace(text[name].take(taken).combine_chunks())
+        _column(fix, name, pc.if_else(pc.equal(written, ""), pa.scalar(None, pa.string()), written))
+    # a schema may give other names to what lies within elements
+    others = [name for name in typed if name not in known]
+    correct_others(fix, file, layer, fids=fids, exact=False, options=options, names=others)
 
 
 def _column(fix: Corrections, name: str, text: pa.Array) -> None:

@@ -1,6 +1,6 @@
 """Formats that only GDAL can read: it can be asked what a date was; lost digits can only be reported."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,14 @@ from cbmctl.parcels.raw.written import EXACT_BELOW, dates
 
 
 def correct(
-    fix: Corrections, file: Path, layer: str, *, fids: Rows, exact: bool, options: Mapping[str, str]
+    fix: Corrections,
+    file: Path,
+    layer: str,
+    *,
+    fids: Rows,
+    exact: bool,
+    options: Mapping[str, str],
+    names: Sequence[str] | None = None,
 ) -> None:
     """Put dates right that no calendar has, and report numbers that may have lost digits.
 
@@ -24,8 +31,10 @@ def correct(
         fids: the feature number of each row.
         exact: whether the format itself stores numbers as doubles.
         options: GDAL's open options.
+        names: the columns to look at; None: all.
     """
-    typed = [f.name for f in fix.table.schema if pa.types.is_date(f.type)]
+    looked_at = fix.table.column_names if names is None else names
+    typed = [name for name in looked_at if pa.types.is_date(fix.table[name].type)]
     if typed:
         texts = ", ".join(f"CAST({_quoted(name)} AS character(40))" for name in typed)
         statement = f"SELECT {texts} FROM {_quoted(layer)}"  # noqa: S608 - a name cannot be a parameter
@@ -37,7 +46,7 @@ def correct(
         for i, name in enumerate(typed, 1):
             dates(fix, name, text.column(i).take(taken).combine_chunks())
     if not exact:
-        for name in fix.table.column_names:
+        for name in looked_at:
             report_rounded(fix, name)
 
 
