@@ -43,7 +43,6 @@ def patched(archive: Path, method: int, flags: int = 0) -> Path:
 @pytest.mark.parametrize(
     ("method", "flags", "reason"),
     [
-        (9, 0, "is compressed with Deflate64, which Windows Explorer takes for files over 2 GB"),
         (93, 0, "is compressed with Zstandard. This is not supported"),
         (19, 0, "is compressed with method 19"),
         (0, 1, "is encrypted. Unpack it with its password"),

@@ -24,6 +24,7 @@ READ = {
     "date_big.parquet": (3, ["id", "until"]),
     "dates.gpkg": (4, ["d", "t"]),
     "dbf_values/parcels.shp": (8, ["D", "L", "N9", "N18", "F"]),
+    "deflate64.zip": (2, ["id"]),
     "domain.gpkg": (4, ["crop", "name"]),
     "domain_hole.gpkg": (4, ["crop", "name"]),
     "dup_columns/parcels.shp": (2, ["CROP_DECLA", "CROP_DECLA_2"]),
@@ -54,7 +55,6 @@ READ = {
 REFUSED = {
     "cut.gml": r"breaks off or is not XML at line 4",
     "cut_dbf/parcels.shp": r"\.dbf breaks off \(it holds 58 of 100 records\)",
-    "deflate64.zip": "is compressed with Deflate64",
     "gml_3035_east_north/gsaa.gml": "swapped",
     "regions.zip": "has several layers with polygons: R11/PARCELLES_GRAPHIQUES",
 }

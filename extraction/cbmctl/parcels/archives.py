@@ -9,11 +9,11 @@ from cbmctl.errors import UserError
 from cbmctl.parcels import formats
 
 ENCRYPTED = 0x1
+DEFLATE64 = 9  # of Windows Explorer, for files over 2 GB
 # zip's numbers of methods that Python cannot unpack, as their programs call them
 METHODS = {
     1: "Shrink",
     6: "Implode",
-    9: "Deflate64, which Windows Explorer takes for files over 2 GB",
     93: "Zstandard",
     95: "XZ",
     98: "PPMd",
@@ -74,6 +74,12 @@ def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, show
     if target.exists():
         raise UserError(f"{shown} occurs twice. Pack the archive again.")
     target.parent.mkdir(parents=True, exist_ok=True)
+    if member.compress_type == DEFLATE64:
+        # not for every archive: it brings a compiler with it
+        from cbmctl.parcels import inflate64  # noqa: PLC0415
+
+        inflate64.unpack(Path(str(packed.filename)), member, target)
+        return
     try:
         with packed.open(member) as source, target.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
