@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import SSLError
 
+from cbmctl.catalogue.polite import ServiceError, polite_session
 from cbmctl.config import Config, Connection
 from cbmctl.database import DatabaseError, connect
 from cbmctl.eodata.client import explain
@@ -32,8 +33,8 @@ def ended(days: int = 1) -> str:
 
 
 @contextmanager
-def postgresql(shown: Made) -> Iterator[int]:
-    """A server that begins TLS as PostgreSQL does and shows a certificate; its port."""
+def showing(shown: Made, *, as_postgresql: bool = True) -> Iterator[int]:
+    """A server that shows a certificate, beginning TLS as PostgreSQL does or as a web server; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(shown.file, shown.key_file)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -45,8 +46,9 @@ def postgresql(shown: Made) -> Iterator[int]:
                 except OSError:
                     return
                 with plain, suppress(OSError):
-                    plain.recv(8)
-                    plain.sendall(b"S")
+                    if as_postgresql:
+                        plain.recv(8)
+                        plain.sendall(b"S")
                     context.wrap_socket(plain, server_side=True).close()
 
         threading.Thread(target=serve, daemon=True).start()
@@ -64,7 +66,7 @@ def refusal(port: int, ca: Path) -> str:
 
 def test_an_expired_certificate_of_the_server_is_said_to_be_expired(tmp_path: Path) -> None:
     ca = make(tmp_path / "ca")
-    with postgresql(make(tmp_path / "server", ca, ends=-DAY)) as port:
+    with showing(make(tmp_path / "server", ca, ends=-DAY)) as port:
         said = refusal(port, ca.file)
     assert said.startswith(
         f"No in db: the certificate of 127.0.0.1:{port} has expired (this machine's clock says {TODAY}"
@@ -74,7 +76,7 @@ def test_an_expired_certificate_of_the_server_is_said_to_be_expired(tmp_path: Pa
 
 def test_an_expired_certificate_of_the_ca_is_said_to_be_expired(tmp_path: Path) -> None:
     ca = make(tmp_path / "ca", ends=-DAY)
-    with postgresql(make(tmp_path / "server", ca)) as port:
+    with showing(make(tmp_path / "server", ca)) as port:
         said = refusal(port, ca.file)
     assert said.startswith(
         f"No in db: the CA certificate {ca.file} expired on {ended()} (this machine's clock"
@@ -84,13 +86,13 @@ def test_an_expired_certificate_of_the_ca_is_said_to_be_expired(tmp_path: Path) 
 
 def test_a_certificate_of_the_future_is_a_clock_that_is_wrong(tmp_path: Path) -> None:
     ca = make(tmp_path / "ca")
-    with postgresql(make(tmp_path / "server", ca, begun=DAY)) as port:
+    with showing(make(tmp_path / "server", ca, begun=DAY)) as port:
         assert "is not valid yet (this machine's clock says" in refusal(port, ca.file)
 
 
 def test_a_certificate_of_another_ca_is_not_said_to_be_expired(tmp_path: Path) -> None:
     ca, other = make(tmp_path / "ca"), make(tmp_path / "other")
-    with postgresql(make(tmp_path / "server", other)) as port:
+    with showing(make(tmp_path / "server", other)) as port:
         said = refusal(port, ca.file)
     assert f"does not show a certificate of the CA in {ca.file}: check sslrootcert" in said
 
@@ -102,6 +104,17 @@ def test_an_expired_certificate_of_the_archive_is_said_to_be_expired() -> None:
         UserError, match=r"the TLS certificate of https://s\.example has expired: check the clock"
     ):
         explain(error, cast(S3, SimpleNamespace(endpoint="https://s.example")), last=True)
+
+
+def test_an_expired_certificate_of_a_catalogue_is_said_to_be_expired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = make(tmp_path / "ca")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ca.file))
+    with showing(make(tmp_path / "server", ca, ends=-DAY), as_postgresql=False) as port:
+        expected = rf"the TLS certificate of https://127\.0\.0\.1:{port}.* has expired: check the clock"
+        with pytest.raises(ServiceError, match=expected):
+            polite_session(print).get(f"https://127.0.0.1:{port}/v1")
 
 
 def judged(folder: Path, **certificates: Path | str) -> list[tuple[str, str]]:

@@ -140,6 +140,12 @@ def test_a_rule_about_no_variable_is_a_defect(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_every_default_of_a_role_is_specified_and_valid() -> None:
+    assert not set(SPECIFICATION.defaults) - set(SPECIFICATION.options)
+    plain = {name: value for name, value in SPECIFICATION.defaults.items() if "{{" not in str(value)}
+    assert said(plain) == []
+
+
 def test_choices_are_those_of_cbmctl_and_of_precheck() -> None:
     options = SPECIFICATION.options
     for name in ("10", "20"):
