@@ -8,13 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
 
+from cbmctl.parcels import formats
 from cbmctl.parcels.check import check
+from cbmctl.parcels.raw.corrections import Corrections
 from cbmctl.parcels.raw.fgb import COLUMNS, TYPE, _root
+from cbmctl.parcels.raw.gml import correct
 from cbmctl.parcels.source import read
 
 from .loading import fields
@@ -224,3 +228,12 @@ def test_mapinfo_reports_what_only_gdal_can_know(tmp_path: Path) -> None:
     )
     (reason,) = values(path, "id")[2]
     assert reason.endswith("' may have had other digits: GDAL reads 16 of them")
+
+
+def test_what_has_another_name_in_the_text_of_gml_is_reported(tmp_path: Path) -> None:
+    path = gml(tmp_path / "parcels.gml", [{"a": str(BIG)}, {"a": "1"}])
+    fix = Corrections(pa.table({"renamed": [float(BIG), 1.0]}))
+    correct(fix, path, "parcel", fids=np.array([0, 1]), options=formats.GML.options)
+    assert [(f.kind, f.column, f.raw, f.ogc_fid) for f in fix.found] == [
+        ("rounded", "renamed", str(BIG - 1), 1)
+    ]
