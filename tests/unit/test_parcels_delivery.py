@@ -245,6 +245,18 @@ def test_a_folder_with_something_that_is_not_read_is_refused(tmp_path: Path) -> 
     assert read(archive).notes == (f"R24.7z in {archive} is not read",)
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    for name in ("R11", "elsewhere"):
+        (tmp_path / "fr" / name).mkdir(parents=True)
+    write(tmp_path / "fr/R11/p.fgb", 2)
+    (tmp_path / "fr/elsewhere").rename(tmp_path / "elsewhere")
+    write(tmp_path / "elsewhere/q.fgb", 3)
+    (tmp_path / "fr/R24").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "fr/R11/up").symlink_to(tmp_path / "fr")
+    labels = read(tmp_path / "fr").attributes["source_layer"].to_pylist()
+    assert labels == ["R11/p"] * 2 + ["R24/q"] * 3
+
+
 def test_a_file_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "parcels.fgb")
     for named in ([path, path], [tmp_path, path]):

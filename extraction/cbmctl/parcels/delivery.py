@@ -220,9 +220,13 @@ def candidates(folder: Path) -> list[Path]:
         UserError: a folder cannot be read.
     """
     found: list[Path] = []
-    for parent, folders, files in os.walk(folder, onerror=_refuse_folder):
+    seen = {folder.resolve()}
+    for parent, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         databases = [name for name in folders if formats.format_of(name).folder]
         folders[:] = [n for n in folders if n not in databases and not formats.hidden(n)]
+        # a link may lead to a folder above it
+        folders[:] = [n for n in folders if Path(parent, n).resolve() not in seen]
+        seen.update(Path(parent, name).resolve() for name in folders)
         wanted = [n for n in files if formats.is_candidate(n) and not formats.format_of(n).folder]
         archives = [n for n in files if formats.suffix_of(n) in ARCHIVES and not formats.hidden(n)]
         found += [Path(parent, name) for name in (*databases, *wanted, *archives)]
