@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,9 +197,11 @@ def test_supervisor_runs_and_its_guard_looks(root: Host, superuser: Superuser) -
     service = root.service("cbm-database")
     assert service.is_running
     assert service.is_enabled
-    assert superuser(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT cbm_guard.watch()%'"
-    ) == ["1"]
+    looking = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT cbm_guard.watch()%'"
+    end = time.monotonic() + 60  # it starts a few seconds after the database
+    while superuser(looking) != ["1"]:
+        assert time.monotonic() < end, "the guard does not run"
+        time.sleep(1)
     assert superuser("SELECT setting FROM pg_settings WHERE name = 'max_notify_queue_pages'") == ["64"]
 
 
