@@ -216,11 +216,11 @@ def domain_geopackage(path: Path, codes: list[int | None]) -> Path:
 
 
 def test_codes_of_a_domain_stay_codes(tmp_path: Path, testdata: Path) -> None:
-    codes = [1, 2, 7, 5, 99, None, 0]
+    codes = [1, 2, 7, 5, 99, None, 0, -5, 100_000]
     path = domain_geopackage(tmp_path / "domain.gpkg", codes)
     assert "dictionary" in str(pyogrio.read_arrow(path)[1].schema.field("crop").type), "GDAL gives texts"
     assert read(path).attributes["crop"].to_pylist() == codes
-    assert read(path, where="crop > 6").attributes["crop"].to_pylist() == [7, 99]
+    assert read(path, where="crop > 6").attributes["crop"].to_pylist() == [7, 99, 100_000]
     assert stored_as(read(path).attributes.schema.field("crop").type) == "int4"
     for name, code in (("domain.gpkg", 99), ("domain_hole.gpkg", 5)):
         assert read(testdata / "reports" / name).attributes["crop"].to_pylist() == [1, 2, 7, code]
