@@ -16,8 +16,9 @@ import shapely
 
 from cbmctl.parcels import formats
 from cbmctl.parcels.check import check
+from cbmctl.parcels.flatgeobuf import header_of
 from cbmctl.parcels.raw.corrections import Corrections
-from cbmctl.parcels.raw.fgb import COLUMNS, TYPE, _root
+from cbmctl.parcels.raw.fgb import COLUMNS, TYPE
 from cbmctl.parcels.raw.gml import correct
 from cbmctl.parcels.source import read
 
@@ -183,7 +184,7 @@ def flatgeobuf(path: Path, n: int = 40) -> Path:
     write(path, fields(n), driver="FlatGeobuf", attributes=columns)
     data = bytearray(path.read_bytes())
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        data[_root(content, 12).tables(COLUMNS)[1].field(TYPE)] = 8  # ULong
+        data[header_of(content).tables(COLUMNS)[1].field(TYPE)] = 8  # ULong
     at = data.find(b"2021-05-02")
     data[at : at + 10] = b"2021-02-31"
     path.write_bytes(data)

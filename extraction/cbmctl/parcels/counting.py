@@ -2,8 +2,8 @@
 
 GDAL ends some damaged files early without a word. So every format is counted a second time, by another way:
 a shapefile by the headers of its three parts, a GeoPackage by SQLite, GML and GeoJSON by a scan of the text,
-FileGDB by its tables' headers, MapInfo by its table of attributes, GeoParquet by its footer
-(`geoparquet.describe`). FlatGeobuf has the number in a header, which GDAL reports apart from the features.
+FileGDB by its tables' headers, MapInfo by its table of attributes, FlatGeobuf one by one, GeoParquet by its
+footer (`geoparquet.describe`).
 """
 
 import re
@@ -19,6 +19,7 @@ import numpy as np
 from cbmctl.errors import UserError
 from cbmctl.parcels import formats
 from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.flatgeobuf import count_features
 from cbmctl.parcels.geodatabase import count_rows, expect_all_tables
 from cbmctl.parcels.records import count_mapinfo, count_mapinfo_text, count_shapefile
 
@@ -56,6 +57,7 @@ def count(dataset: Dataset, layer: str) -> int | None:
         formats.MAPINFO_TEXT.name: lambda mif, _: count_mapinfo_text(mif),
         formats.GEOPACKAGE.name: _count_geopackage,
         formats.FILE_GDB.name: count_rows,
+        formats.FLATGEOBUF.name: lambda fgb, _: count_features(fgb),
         formats.GML.name: _count_gml,
         formats.GEOJSON.name: lambda geojson, _: _count_geojson(geojson),
     }
