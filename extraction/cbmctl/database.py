@@ -19,9 +19,10 @@ CONNECT_TIMEOUT_S = 10
 # A peer that vanished (power cut, cut cable) is given up after 30 + 3 × 10 s. The server is asked to do so
 # too: its backend holds the locks of a task, and they must go when the task's worker is gone.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 30, 10, 3
-# Compiling our short queries costs ten times what it saves.
+# Compiling our short queries costs ten times what it saves. A notice, such as that a table to drop does not
+# exist, would be printed between our sentences.
 SERVER_OPTIONS = (
-    "-c jit=off"
+    "-c jit=off -c client_min_messages=warning"
     f" -c tcp_keepalives_idle={KEEPALIVE_IDLE_S} -c tcp_keepalives_interval={KEEPALIVE_INTERVAL_S}"
     f" -c tcp_keepalives_count={KEEPALIVE_COUNT}"
 )

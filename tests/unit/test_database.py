@@ -19,6 +19,14 @@ def changed(config: Config, **connection: object) -> Config:
     return replace(config, connection=replace(config.connection, **connection))  # type: ignore[arg-type]
 
 
+def test_the_server_sends_no_notices(database: Database) -> None:
+    with connect(database.config) as conn:
+        heard: list[object] = []
+        conn.add_notice_handler(heard.append)
+        conn.execute("DROP TABLE IF EXISTS absent")
+    assert heard == []
+
+
 def test_both_ends_notice_a_broken_line(database: Database) -> None:
     with connect(database.config, purpose="cbmctl test") as conn:
         shown = [

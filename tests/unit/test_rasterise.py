@@ -252,8 +252,8 @@ def test_parcels_that_a_zone_cannot_hold_are_left_out_and_named(
         assert {(raster.changed, raster.left_out) for raster in made} == {(changed, (7, 40))}
     assert conn.execute("SELECT count(*) FROM parcels_2021_32632_10_rast").fetchone() == (38,)
     arguments = ["--config", str(database.config_path), "parcels", "rasterise"]
-    said = CliRunner().invoke(cbmctl, arguments).stdout
-    assert "Left out, because EPSG:32632 or a raster of 10 m cannot hold them: ogc_fid 7, 40." in said
+    said = CliRunner().invoke(cbmctl, arguments).stderr
+    assert "because EPSG:32632 or a raster of 10 m cannot hold them: ogc_fid 7, 40. Check" in said
 
 
 def test_nothing_is_made_for_sentinel_1(conn: psycopg.Connection, database: Database, three: Path) -> None:

@@ -194,6 +194,12 @@ def rasterise_command(context: Context, check_only: bool) -> None:
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
         made = rasterise(conn, config, check_only=check_only, progress=partial(bar, output, bars))
+    for raster in made:
+        if raster.left_out:
+            output.note(
+                f"Left out of {raster.table}, because EPSG:{raster.epsg} or a raster of {raster.resolution} m"
+                f" cannot hold them: {numbers(raster.left_out)}. Check their coordinates."
+            )
     rows = [
         [
             raster.table,
@@ -207,12 +213,6 @@ def rasterise_command(context: Context, check_only: bool) -> None:
     output.result(
         {"changed": any(raster.changed for raster in made), "tables": [asdict(raster) for raster in made]},
         table(["table", "parcels", "without a pixel centre", "left out", ""], rows),
-        *(
-            f"Left out, because EPSG:{raster.epsg} or a raster of {raster.resolution} m cannot hold them:"
-            f" {numbers(raster.left_out)}. Check their coordinates"
-            for raster in made
-            if raster.left_out
-        ),
         *(
             f"No pixel centre at {raster.resolution} m, EPSG:{raster.epsg}: {numbers(raster.without_pixel)}"
             for raster in made
