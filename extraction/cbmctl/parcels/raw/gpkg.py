@@ -21,6 +21,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 from cbmctl.parcels.raw.written import EXACT_BELOW, date_of, decimals, instant_of
 
+INFINITE = (math.inf, -math.inf)
 Value = int | float | str | bytes | None
 NUMBERS_ONLY = {"fid", "ogc_fid"}  # primary keys that GDAL makes up; by any other name it is the agency's own
 GEOMETRIES = ("GEOMETRY", "POINT", "LINESTRING", "POLYGON", "CURVE", "SURFACE", "TIN", "TRIANGLE")
@@ -142,9 +143,14 @@ def _column(fix: Corrections, table: Table, name: str) -> None:
 
 def _numbers(fix: Corrections, name: str, values: list[Value], reason: str) -> None:
     """The column in the type that holds all its numbers; NULL and a finding for what is none."""
-    bad = {row: value for row, value in enumerate(values) if isinstance(value, str | bytes)}
+    declared = fix.table[name].type
+    bad = {
+        row: value
+        for row, value in enumerate(values)
+        if isinstance(value, str | bytes) or (pa.types.is_integer(declared) and value in INFINITE)
+    }
     kept = [None if row in bad else value for row, value in enumerate(values)]
-    declared, column = fix.table[name].type, numeric([v for v in kept if not isinstance(v, str | bytes)])
+    column = numeric([v for v in kept if not isinstance(v, str | bytes)])
     if pa.types.is_integer(column.type) and pa.types.is_integer(declared):
         largest = 2 ** (declared.bit_width - 1)
         narrow = all(-largest <= value < largest for value in column.drop_null().to_pylist())
