@@ -29,14 +29,14 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     # as an expression, and as -e gives it
     (
-        {"start": "{{ 2024 }}-13-01", "database_port": "{{ 99998 + 1 }}", "expected_parcels": "1000000"}
+        {"start": "{{ 2026 }}-13-01", "database_port": "{{ 99998 + 1 }}", "expected_parcels": "1000000"}
         | {"catalogue_source": "stac", "cards": ["s1", "bs"], "catalogue_urls": "https://a.example"}
         # variables that Ansible would not miss
         | {"reflectence": "as-stored", "workers": 2},
         [
             "Unknown variable tenant_reflectence (did you mean tenant_reflectance?).",
             "Unknown variable tenant_workers (did you mean extraction_workers?).",
-            "tenant_start: '2024-13-01' is not a valid date. Use YYYY-MM-DD.",
+            "tenant_start: '2026-13-01' is not a valid date. Use YYYY-MM-DD.",
             "tenant_cards: 's1' is not valid. It must be one of: s2, bs, c6, c12.",
             "tenant_catalogue_urls: 'https://a.example' is not a mapping. Use {stac: …}.",
             "tenant_database_port: 99999 is out of range. Use a whole number from 1 to 65535.",
