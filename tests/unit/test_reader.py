@@ -105,6 +105,27 @@ def test_all_the_readers_connections_together_leave_the_server_its_memory(
         list(pool.map(ask, connections))
 
 
+@pytest.mark.usefixtures("unharmed")
+def test_a_parallel_query_that_asks_for_too_much_shared_memory_gets_an_error(
+    server: Server, reader: psycopg.Connection
+) -> None:
+    with server.connect("owner") as owner:
+        owner.execute(
+            """CREATE TABLE many AS
+               SELECT i AS a, repeat(md5(i::text), 30) AS text FROM generate_series(1, 90000) i"""
+        )
+        owner.execute("ANALYZE many; GRANT SELECT ON many TO cbm_reader")
+    reader.execute(
+        """SET work_mem = '2GB'; SET hash_mem_multiplier = 100; SET parallel_setup_cost = 0;
+           SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET enable_mergejoin = off"""
+    )
+    join = "SELECT count(one.text || other.text) FROM many one JOIN many other USING (a)"
+    plan = "\n".join(line for (line,) in reader.execute(f"EXPLAIN {join}"))
+    assert "Parallel Hash" in plan, plan
+    with pytest.raises((errors.DiskFull, errors.OutOfMemory)):
+        reader.execute(join)
+
+
 def test_processes_of_others_get_more_memory_than_the_readers(
     server: Server, reader: psycopg.Connection, eventually: Eventually
 ) -> None:

@@ -71,6 +71,11 @@ def lines(tmp_path: Path) -> Iterator[dict[str, Any]]:
     docker("volume", "rm", "--force", name)
 
 
+def containers(lines: dict[str, Any]) -> list[str]:
+    names = ["ps", "--all", "--format", "{{.Names}}", "--filter", f"name={lines['postgis_container']}"]
+    return docker(*names).split()
+
+
 def change(**variables: Any) -> dict[str, Any]:
     return {
         "ansible.builtin.include_role": {"name": "postgis", "tasks_from": "change"},
@@ -101,12 +106,29 @@ def test_a_change_that_does_not_work_puts_the_previous_database_back(
         text = (tmp_path / case).read_text()
         assert reason in text, case
         assert "The database serves again as before." in text, case
-    [container] = docker(
-        "ps", "--all", "--format", "{{.Names}}", "--filter", f"name={lines['postgis_container']}"
-    ).split()
+    [container] = containers(lines)
     assert container == lines["postgis_container"], "nothing of the attempts is left"
     policy = docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", container).strip()
     assert policy == "always"
     login = {"host": "127.0.0.1", "port": lines["postgis_port"], "user": "cbm_reader", "dbname": "cbm"}
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(**login)
+
+
+@pytest.mark.thorough
+def test_a_change_that_works_leaves_nothing_behind_and_an_interrupted_one_is_completed(
+    tmp_path: Path, lines: dict[str, Any]
+) -> None:
+    facts = {"ansible.builtin.setup": {"gather_subset": ["!all", "network"]}}
+    name = lines["postgis_container"]
+    told = play(tmp_path, {"one": lines}, facts, change(), change(postgis_container_pids=300))
+    assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    assert containers(lines) == [name]
+    told = play(tmp_path, {"one": lines | {"postgis_container_pids": 300}}, facts, change())
+    assert "changed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    docker("stop", name)
+    docker("rename", name, f"{name}.previous")
+    told = play(tmp_path, {"one": lines | {"postgis_container_pids": 300}}, facts, change())
+    assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    assert containers(lines) == [name]
+    assert docker("exec", name, "psql", "-Atc", "SELECT 1").strip() == "1"
