@@ -91,6 +91,11 @@ class Tables:
         return self.catalogue.sibling("file_checks")
 
     @property
+    def vanished(self) -> TableName:
+        """Which workers vanished from which tasks, and whether that counts."""
+        return self.catalogue.sibling("vanished_workers")
+
+    @property
     def syncs(self) -> TableName:
         """How far each search of a catalogue has come."""
         return self.catalogue.sibling("catalogue_syncs")

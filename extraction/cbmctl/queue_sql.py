@@ -8,20 +8,47 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 
 LOCK_SPACE = 0x43424D00
-# The manual's words for what failed, beside '!S3 …'.
-ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error")
+# Of a scene that killed its workers: the manual has no word for that.
+VANISHED = "Worker vanished"
+# The words for what failed, beside '!S3 …': the manual's, and two of our own.
+ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error", VANISHED)
 
-# Whether somebody works on the task t; takes LIVE_PARAMETERS.
-LIVE = sql.SQL(
-    """EXISTS (
-           SELECT FROM pg_locks l
-           WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = t.obsid::oid
-             AND l.classid = (%(space)s + array_position(%(order)s, t.bandset))::oid
-             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
-)
+
+def live(task: str) -> sql.Composed:
+    """Return whether somebody works on a task, as a condition that takes LIVE_PARAMETERS.
+
+    Args:
+        task: alias of a row of the tasks in the statement.
+    """
+    return sql.SQL(
+        """EXISTS (
+               SELECT FROM pg_locks l
+               WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = {task}.obsid::oid
+                 AND l.classid = (%(space)s + array_position(%(order)s, {task}.bandset))::oid
+                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+    ).format(task=sql.Identifier(task))
+
+
 LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 # Whether the task t is of the scenes that the caller asks about: %(obsids)s, or NULL for all.
 ASKED = sql.SQL("(%(obsids)s::integer[] IS NULL OR t.obsid = ANY(%(obsids)s::integer[]))")
+
+# Whether the task t may be begun now: after a failure when it says, after a worker's death at once. It is
+# parked only when it is known whether other workers died with its own.
+DUE = sql.SQL(
+    """t.state IN ('ready', 'running') AND {asked}
+       AND (t.state = 'running' OR coalesce(t.not_before, now()) <= now())
+       AND (NOT %(fresh)s OR (t.state = 'ready' AND t.attempts = 0))
+       AND (t.obsid, t.bandset) NOT IN (SELECT * FROM unnest(%(held)s::integer[], %(held_sets)s::text[]))
+       AND (t.state = 'ready' OR EXISTS (
+           SELECT FROM {vanished} v
+           WHERE (v.obsid, v.bandset) = (t.obsid, t.bandset)
+               AND v.noticed_at > coalesce(t.claimed_at, '-infinity')
+               AND (t.attempts < %(attempts)s
+                   OR v.noticed_at < clock_timestamp() - %(together)s * interval '1 s')))"""
+)
+# In which order tasks are begun; takes LIVE_PARAMETERS, of a task t and its scene d.
+ORDER = sql.SQL("array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid")
 
 
 def official(scene: str) -> sql.Composed:
@@ -44,6 +71,6 @@ def names(tables: Tables) -> dict[str, sql.Composable]:
         "tasks": tables.tasks.sql,
         "catalogue": tables.catalogue.sql,
         "aois": tables.aois.sql,
-        "live": LIVE,
+        "live": live("t"),
         "asked": ASKED,
     }

@@ -4,6 +4,8 @@ Whoever works on a task holds an advisory lock on its connection for as long as 
 lock is gone with its connection, so its task is free again at once: no leases, no clean-up. The lock's key is
 LOCK_SPACE plus the band set's place in BANDSETS, and the scene's id. A connection may hold several.
 
+An attempt whose worker vanished counts only where the scene may be to blame [cbmctl.vanished].
+
 A task carries its bands and its method, so that a worker needs no opinion of its own: `cbmctl.planning`
 writes them.
 
@@ -15,24 +17,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from cbmctl import vanished
 from cbmctl.bandsets import BANDSETS, Method
 from cbmctl.config import Config, Tables
-from cbmctl.database import NO_OUT_DB, one, query
+from cbmctl.database import one, query
 from cbmctl.overlap import lock as lock_datatake
-from cbmctl.queue_sql import ASKED, LIVE_PARAMETERS, LOCK_SPACE, names
+from cbmctl.queue_sql import ASKED, DUE, LIVE_PARAMETERS, LOCK_SPACE, ORDER, names
 from cbmctl.settling import delete_rows, settle
 
 STATES = ("ready", "running", "done", "failed")
-# Whether the task t may be begun now: after a failure when it says, after a worker's death at once.
-_DUE = sql.SQL(
-    """t.state IN ('ready', 'running') AND {asked}
-       AND (t.state = 'running' OR coalesce(t.not_before, now()) <= now())
-       AND (NOT %(fresh)s OR (t.state = 'ready' AND t.attempts = 0))"""
-)
-_ORDER = sql.SQL("array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid")
 _FEW = 100  # more than there are workers that claim at the same instant
 
 
@@ -89,9 +84,18 @@ def claim(
         None when there is nothing to do now: others work on what is open, or it waits for its next attempt.
     """
     tables = config.tables
-    parameters = LIVE_PARAMETERS | {"fresh": fresh_only, "obsids": _array(obsids), "few": _FEW}
+    most = len(config.extraction.retry_seconds) + 1
+    parameters = LIVE_PARAMETERS | {
+        "fresh": fresh_only,
+        "obsids": _array(obsids),
+        "few": _FEW,
+        "attempts": most,
+        "together": vanished.TOGETHER_S,
+    }
     while True:
         task: Task | None = None
+        held = vanished.notice(conn, tables, worker)
+        parameters |= {"held": [obsid for obsid, _ in held], "held_sets": [bandset for _, bandset in held]}
         try:
             with conn.transaction():
                 row = conn.execute(
@@ -104,8 +108,8 @@ def claim(
                                SELECT t.obsid, t.bandset FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
                                WHERE {due} AND NOT {live} ORDER BY {order} LIMIT %(few)s)
                            ORDER BY {order} LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
-                        due=_DUE.format(asked=ASKED),
-                        order=_ORDER,
+                        due=DUE.format(asked=ASKED, vanished=tables.vanished.sql),
+                        order=ORDER,
                         **names(tables),
                     ),
                     parameters,
@@ -119,12 +123,12 @@ def claim(
                 if not one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _lock(found))[0]:
                     continue  # its worker came between the look and the lock: look again
                 task = found
-                if state == "ready" or attempts <= len(config.extraction.retry_seconds):
+                if state == "ready" or attempts < most:
                     _start(conn, tables, task, worker)
                     return task
             with conn.transaction():  # another one, because the datatake is locked before the task
                 lock_datatake(conn, tables, task.obsid)
-                _close(conn, tables, task, state="failed", reason=_vanished(attempts, reason))
+                _close(conn, tables, task, state="failed", reason=vanished.parked(attempts, reason))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
@@ -225,10 +229,17 @@ def fail(
         Whether that was the last attempt.
     """
     pauses = config.extraction.retry_seconds
-    last = lasting or task.attempt > len(pauses)
-    state, pause = ("failed", None) if last else ("ready", pauses[task.attempt - 1])
     with conn.transaction():
         lock_datatake(conn, config.tables, task.obsid)
+        # an earlier attempt may have turned out not to count meanwhile
+        counted = one(
+            conn,
+            query("SELECT attempts FROM {tasks} WHERE obsid = %s AND bandset = %s", **names(config.tables)),
+            [task.obsid, task.bandset],
+        )
+        attempt = max(min(task.attempt, *counted), 1)
+        last = lasting or attempt > len(pauses)
+        state, pause = ("failed", None) if last else ("ready", pauses[attempt - 1])
         _close(conn, config.tables, task, state=state, reason=f"{status}: {reason}", pause=pause)
     return last
 
@@ -257,12 +268,13 @@ def unlock(conn: psycopg.Connection, task: Task) -> None:
 def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str) -> None:
     conn.execute(
         query(
-            """UPDATE {tasks} SET state = 'running', attempts = %s, worker = %s, claimed_at = now(),
-                   finished_at = NULL, not_before = NULL
+            """UPDATE {tasks} SET state = 'running', attempts = %s, worker = %s,
+                   claimed_at = clock_timestamp(), finished_at = NULL, not_before = NULL, host_boot = %s,
+                   server_start = pg_postmaster_start_time()
                WHERE obsid = %s AND bandset = %s""",
             **names(tables),
         ),
-        [task.attempt, worker, task.obsid, task.bandset],
+        [task.attempt, worker, vanished.boot_id(), task.obsid, task.bandset],
     )
     conn.execute(
         query(
@@ -321,13 +333,6 @@ def _close(
         parameters,
     )
     settle(conn, tables, [task.obsid])
-
-
-def _vanished(attempts: int, reason: str | None) -> str:
-    before = f"; before that, {reason}" if reason else ""
-    return (
-        f"{NO_OUT_DB}: the worker vanished in attempt {attempts}, the last (memory, power or network){before}"
-    )
 
 
 def _method(stored: dict[str, Any]) -> Method:

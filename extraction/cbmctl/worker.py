@@ -5,6 +5,7 @@ decoder never waits for statistics, and statistics cost no time of their own.
 """
 
 import os
+import secrets
 import socket
 import time
 import traceback
@@ -79,7 +80,8 @@ def _work(
     obsids: Sequence[int] | None,
     threads: int | None,
 ) -> None:
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    # on the host's network all containers have the host's name, and the same numbers of processes
+    name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lost: float | None = None
     conn: psycopg.Connection | None = None
     while True:

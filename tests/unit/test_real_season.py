@@ -51,7 +51,7 @@ ZURICH = Country(
     -1000,
     37,
     1,  # of three versions that are there twice; the newer clips of the others show half of the older ones
-    234,  # rows of parcels that both of two such versions show
+    246,  # rows of parcels that both of two such versions show; official products keep theirs
 )
 DENMARK = Country(
     "dk_gsaa2016/marker2016_small.shp",
@@ -73,7 +73,7 @@ def test_every_row_is_what_numpy_says(database: Database, testdata: Path, countr
     with database.connect() as conn:
         scenes = conn.execute(
             """SELECT id, path, status, applied_offset, obstime FROM dias_catalogue
-               ORDER BY obstime, tile, baseline DESC, processed DESC, reference"""
+               ORDER BY obstime, tile, baseline LIKE '99.%', baseline DESC, processed DESC, reference"""
         ).fetchall()
         figures = ", ".join(f'"{figure}"::float8' for figure in FIGURES)
         sigs = keyed(conn, f"SELECT obsid, pid, band, {figures} FROM sigs", keys=3)
@@ -98,7 +98,8 @@ def test_every_row_is_what_numpy_says(database: Database, testdata: Path, countr
         cut = reaching_out(testdata, path, parcels)
         for pid in bands.keys() | classes.keys():
             seen = sum(pixels for name, pixels in classes.get(pid, {}).items() if name != "0")
-            rank = not bands[pid], 0 if bands[pid] else -seen, pid in cut, -bands[pid], number
+            unofficial = "_N99" in path or not (bands[pid] or seen)
+            rank = unofficial, not bands[pid], 0 if bands[pid] else -seen, pid in cut, -bands[pid], number
             ranks.setdefault((obstime, pid), []).append((rank, obsid))
         expected |= rows
         expected_hists |= {(obsid, pid): found for pid, found in classes.items()}

@@ -25,8 +25,8 @@ def conn(season: Season) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def claim(season: Season, conn: psycopg.Connection) -> tasks.Task:
-    task = tasks.claim(conn, season.config, "host:1")
+def claim(season: Season, conn: psycopg.Connection, worker: str = "host:1") -> tasks.Task:
+    task = tasks.claim(conn, season.config, worker)
     assert task is not None
     return task
 
@@ -57,7 +57,7 @@ def test_what_goes_on(season: Season, conn: psycopg.Connection) -> None:
     waiting, dead = claim(season, conn), connect(config, autocommit=True)
     tasks.fail(conn, config, waiting, status="Rio error", reason="line 1\nit is torn")
     tasks.unlock(conn, waiting)
-    claim(season, dead)
+    claim(season, dead, "host:2")
     conn.execute("SELECT pg_terminate_backend(%s, 5000)", [dead.info.backend_pid])
     claim(season, conn)
     claim(season, conn)

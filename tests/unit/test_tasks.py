@@ -14,6 +14,7 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.queue_sql import LOCK_SPACE
+from cbmctl.repair import repair
 
 from .conftest import BANDS_10, BANDS_20, Season
 
@@ -32,7 +33,7 @@ def plan(season: Season, *, check: bool = False) -> planning.Planned:
 
 
 def claim(season: Season, conn: psycopg.Connection, **options: Any) -> tasks.Task:
-    task = tasks.claim(conn, season.config, "test", **options)
+    task = tasks.claim(conn, season.config, f"worker {conn.info.backend_pid}", **options)
     assert task is not None
     return task
 
@@ -193,7 +194,7 @@ def test_a_dead_workers_task_is_free_at_once(season: Season) -> None:
     assert season.tasks()[scene, "scl"] == "done"
 
 
-def test_a_task_that_kills_its_workers_is_parked(season: Season) -> None:
+def test_a_task_that_alone_kills_its_workers_is_parked(season: Season) -> None:
     scene = season.scene(5, product=False)
     season = impatient(season, **{"10": [], "20": []})
     plan(season)
@@ -205,15 +206,23 @@ def test_a_task_that_kills_its_workers_is_parked(season: Season) -> None:
         kill(season, victim)
     with line(season) as conn:
         assert tasks.claim(conn, season.config, "survivor") is None
+        assert not tasks.all_closed(conn, season.config.tables), "others may turn out to have died as well"
+        conn.execute("UPDATE vanished_workers SET noticed_at = noticed_at - interval '10 s'")
+        conn.execute("UPDATE tasks SET claimed_at = claimed_at - interval '10 s'")
+        assert tasks.claim(conn, season.config, "survivor") is None
         assert tasks.all_closed(conn, season.config.tables)
         assert conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone() is None
     assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
         (
-            "No out db",
-            "No out db: the worker vanished in attempt 3, the last (memory, power or network);"
-            " before that, Rio error: it is torn",
+            "Worker vanished",
+            "Worker vanished: the worker of this task alone vanished in attempt 3, the last; memory may be"
+            " too small for this scene (journalctl -k); before that, Rio error: it is torn",
         )
     ]
+    with line(season) as conn:
+        (repaired,) = repair(conn, season.config).scenes
+        assert (repaired.before, repaired.after) == ("Worker vanished", "ingested")
+        assert claim(season, conn).attempt == 1
 
 
 def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> None:

@@ -17,7 +17,14 @@ def grant_roles(conn: psycopg.Connection, tables: Tables) -> Iterator[str]:
     existing = conn.execute(
         "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [[WRITER, READER]]
     ).fetchall()
-    written = (tables.catalogue, tables.sigs, tables.hists, tables.tasks, tables.file_checks)
+    written = (
+        tables.catalogue,
+        tables.sigs,
+        tables.hists,
+        tables.tasks,
+        tables.file_checks,
+        tables.vanished,
+    )
     for (role,) in sorted(existing):
         yield from _schemas(conn, role, {table.schema for table in (*written, tables.parcels)})
         yield from _read_everything(conn, role)
