@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from cbmctl.errors import UserError
-from cbmctl.parcels import formats
+from cbmctl.parcels import deflate64, formats
 
 ENCRYPTED = 0x1
 DEFLATE64 = 9  # of Windows Explorer, for files over 2 GB
@@ -75,10 +75,7 @@ def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, show
         raise UserError(f"{shown} occurs twice. Pack the archive again.")
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.compress_type == DEFLATE64:
-        # not for every archive: it brings a compiler with it
-        from cbmctl.parcels import inflate64  # noqa: PLC0415
-
-        inflate64.unpack(Path(str(packed.filename)), member, target)
+        deflate64.unpack(Path(str(packed.filename)), member, target)
         return
     try:
         with packed.open(member) as source, target.open("wb") as file:
