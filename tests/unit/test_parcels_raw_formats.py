@@ -29,12 +29,13 @@ BIG, HUGE = 2**53 + 1, 12345678901234567890
 RING = "500000 6000000 500100 6000000 500100 6000100 500000 6000000"
 
 
-def gml(path: Path, records: Sequence[dict[str, str]]) -> Path:
+def gml(path: Path, records: Sequence[dict[str, str | list[str]]]) -> Path:
+    """Features with these elements; a list repeats one."""
     members = "".join(
         f'<gml:featureMember><o:parcel gml:id="p{i}"><o:geom>'
         f'<gml:Polygon srsName="urn:ogc:def:crs:EPSG::25832"><gml:exterior><gml:LinearRing>'
         f"<gml:posList>{RING}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon></o:geom>"
-        f"{''.join(f'<o:{name}>{text}</o:{name}>' for name, text in record.items())}"
+        f"{''.join(f'<o:{name}>{t}</o:{name}>' for name, ts in record.items() for t in np.atleast_1d(ts))}"
         "</o:parcel></gml:featureMember>"
         for i, record in enumerate(records)
     )
@@ -95,6 +96,47 @@ def test_gml_is_read_as_written(
     path = gml(tmp_path / "parcels.gml", [{"a": text} for text in texts])
     assert values(path, "a") == expected
     assert pyogrio.get_gdal_config_option("GML_FIELDTYPES") is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([["1", "2"], "5"], [[1, 2], [5]]),
+        ([["1.50", "-2"], "5e-1"], [[1.5, -2.0], [0.5]]),
+        ([["true", "0"], "1"], [[True, False], [True]]),
+        ([["900719925474099301", str(HUGE)], "5"], [["900719925474099301", str(HUGE)], ["5"]]),
+        ([[str(BIG), "1.5"], "5"], [[str(BIG), "1.5"], ["5"]]),
+        ([["2021-05-01", "2021-06-01"], "2021-02-31"], [["2021-05-01", "2021-06-01"], ["2021-02-31"]]),
+        ([ZONES, ZONES[0]], [ZONES, ZONES[:1]]),
+        ([["10:00:00", "11:00:00"], "12:00:00"], [["10:00:00", "11:00:00"], ["12:00:00"]]),
+        ([["2021-05-01", "x"], "y"], [["2021-05-01", "x"], ["y"]]),
+        ([["1e5", "77"], "007"], [["1e5", "77"], ["007"]]),
+        ([["a", "b"], "c"], [["a", "b"], ["c"]]),
+    ],
+    ids=lambda value: str(value[0]),
+)
+def test_repeated_elements_of_gml_keep_every_value(
+    tmp_path: Path, texts: list[str | list[str]], expected: list[list[Any]]
+) -> None:
+    path = gml(tmp_path / "parcels.gml", [{"a": text} for text in texts])
+    assert values(path, "a")[1:] == (expected, [])
+
+
+def test_elements_that_repeat_although_the_schema_says_once_keep_every_value(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "parcels.gml", fields(2), driver="GML", attributes={"block": pa.array(["00123", "7"])}
+    )
+    assert path.with_suffix(".xsd").exists()
+    text = path.read_text()
+    path.write_text(text.replace("</ogr:block>", "</ogr:block><ogr:block>0456</ogr:block>", 1))
+    assert values(path, "block")[1] == [["00123", "0456"], ["7"]]
+
+
+def test_long_numbers_in_lists_under_another_name_are_reported(tmp_path: Path) -> None:
+    path = gml(tmp_path / "parcels.gml", [{"a": "1"}, {"a": "1"}])
+    fix = Corrections(pa.table({"renamed": [[1.0], [2.0, float(BIG)]]}))
+    correct(fix, path, "parcel", fids=np.array([0, 1]), options=formats.GML.options)
+    assert [(f.kind, f.raw, f.ogc_fid) for f in fix.found] == [("rounded", str(BIG - 1), 2)]
 
 
 def test_gml_with_a_condition_on_numbers(tmp_path: Path) -> None:

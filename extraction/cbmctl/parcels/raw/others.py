@@ -57,8 +57,13 @@ def _quoted(name: str) -> str:
 
 def report_rounded(fix: Corrections, name: str) -> None:
     """A finding for each number that has more digits than can be read."""
-    rows = rounded(fix.table[name])
-    raw = [f"{value:.0f}" for value in fix.table[name].take(pa.array(rows)).to_pylist()]
+    column, parents = fix.table[name], None
+    if pa.types.is_list(column.type):
+        lists = column.combine_chunks()
+        column, parents = pa.chunked_array([lists.flatten()]), np.asarray(pc.list_parent_indices(lists))
+    items = rounded(column)
+    raw = [f"{value:.0f}" for value in column.take(pa.array(items)).to_pylist()]
+    rows = items if parents is None else parents[items]
     fix.tell(name, "rounded", rows, raw, "may have had other digits: GDAL reads 16 of them")
 
 
