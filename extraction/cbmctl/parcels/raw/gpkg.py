@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from cbmctl.errors import UserError
 from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import EXACT_BELOW, date_of, decimals, instant_of
+from cbmctl.parcels.raw.written import EXACT_BELOW, date_of, decimals, instant_of, tell_times
 
 INFINITE = (math.inf, -math.inf)
 Value = int | float | str | bytes | None
@@ -135,10 +135,18 @@ def _column(fix: Corrections, table: Table, name: str) -> None:
         if table.select(name, NOT_DOUBLE % EXACT_BELOW):
             _numbers(fix, name, table.whole_column(name), "is not a number")
     elif pa.types.is_date(kind):
-        _parsed(fix, name, table.select(name, NOT_DATE), date_of, "is not a valid date")
+        _dates(fix, table, name)
     elif pa.types.is_timestamp(kind) and (odd := table.select(name, NOT_INSTANT)):
         fix.replace(name, fix.table[name].cast(pa.timestamp("us", "UTC")))
         _parsed(fix, name, odd, _utc, "is not a valid date and time")
+
+
+def _dates(fix: Corrections, table: Table, name: str) -> None:
+    odd = table.select(name, NOT_DATE)
+    _parsed(fix, name, odd, date_of, "is not a valid date")
+    text = pa.array([str(odd[row]) if row in odd else None for row in range(table.count)], pa.string())
+    dated = [row for row, value in odd.items() if date_of(str(value))]
+    tell_times(fix, name, np.array(dated, np.int64), text)
 
 
 def _numbers(fix: Corrections, name: str, values: list[Value], reason: str) -> None:

@@ -17,9 +17,13 @@ PLAIN = r"[+-]?[0-9]+(\.[0-9]*)?"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 EXACT_BELOW = 2**53  # whole numbers that a double holds without loss
 DIGITS = 76  # of Arrow's widest decimal
-AFTER_DATE = r"(?:[T ].*|Z|[+-][0-9]{2}:?[0-9]{2})?"
+HOUR, MINUTE = r"(?:[01][0-9]|2[0-3])", r"[0-5][0-9]"
+TIME = rf"(?:[T ]{HOUR}:{MINUTE}(?::{MINUTE}(?:[.,][0-9]+)?)?|T{HOUR}{MINUTE}(?:{MINUTE})?)"
+ZONE = r"(?:Z|[+-][0-9]{2}:?[0-9]{2})"
+AFTER_DATE = rf"(?:{TIME}(?:{ZONE}|[+-][0-9]{{2}})?|{ZONE})?"  # any other text may be a second date
 DATE = re.compile(rf"([0-9]{{4}})[-/]([0-9]{{1,2}})[-/]([0-9]{{1,2}}){AFTER_DATE}")
 COMPACT_DATE = re.compile(rf"([0-9]{{4}})([0-9]{{2}})([0-9]{{2}}){AFTER_DATE}")
+NOT_MIDNIGHT = r"[0-9][T ][0-9:.,]*[1-9]"
 INSTANT = re.compile(r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
 
 
@@ -105,10 +109,22 @@ def _places(value: Decimal) -> int:
 def dates(
     fix: Corrections, name: str, text: pa.Array, parse: Callable[[str], date | None] | None = None
 ) -> None:
-    """Put a column of dates right, from the values as written; `parse` gives None for what is no date."""
+    """Put a column of dates right, from the values as written; `parse` gives None for an invalid date.
+
+    Of a date with a time other than midnight the date is kept, with a finding.
+    """
     found, bad = _parsed(text, parse or date_of)
     fix.replace(name, pa.array(found, pa.date32()))
     fix.invalid(name, bad, pc.take(text, pa.array(bad)).to_pylist(), "is not a valid date")
+    tell_times(fix, name, np.setdiff1d(np.arange(len(text)), bad), text)
+
+
+def tell_times(fix: Corrections, name: str, rows: Rows, text: pa.Array) -> None:
+    """A finding for each date among these rows whose text has a time other than midnight."""
+    timed = np.asarray(pc.fill_null(pc.match_substring_regex(text, NOT_MIDNIGHT), False))
+    lost = rows[timed[rows]]
+    raw = pc.take(text, pa.array(lost)).to_pylist()
+    fix.tell(name, "changed_text", lost, raw, "has a time, which a column of dates cannot hold")
 
 
 def instants(fix: Corrections, name: str, text: pa.Array, *, utc: bool = False) -> None:
@@ -153,7 +169,7 @@ def _parsed(text: pa.Array, parse: Callable[[str], Any]) -> tuple[list[Any], Row
 
 
 def date_of(text: str) -> date | None:
-    """A date with the year first: YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD; a time or a zone may follow."""
+    """A date with the year first: YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD; a valid time or zone may follow."""
     return _calendar_day(DATE.fullmatch(text.strip())) or compact_date_of(text)
 
 
