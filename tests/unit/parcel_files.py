@@ -14,6 +14,7 @@ DRIVERS = {
     "gpkg": "GPKG",
     "gml": "GML",
     "geojson": "GeoJSON",
+    "geojsonl": "GeoJSONSeq",
     "fgb": "FlatGeobuf",
     "gdb": "OpenFileGDB",
     "tab": "MapInfo File",
@@ -32,7 +33,13 @@ def write(path: Path, n: int = 3, *, first: int = 0, layer: str | None = None, *
     numbers = range(first, first + n)
     columns = columns or {"number": pa.array(numbers, pa.int32()), "crop": [f"crop {i}" for i in numbers]}
     crs = columns.pop("crs", "EPSG:25832")
-    wkb = pa.array(shapely.to_wkb(squares(n, first)), pa.binary())
+    shapes = squares(n, first)
+    if path.suffix == ".geojsonl":  # always in longitude and latitude
+        shapes, crs = (
+            [shapely.box(9 + i / 1000, 55, 9.0005 + i / 1000, 55.0005) for i in numbers],
+            "EPSG:4326",
+        )
+    wkb = pa.array(shapely.to_wkb(shapes), pa.binary())
     pyogrio.write_arrow(
         pa.table({**columns, "geom": wkb}),
         path,

@@ -21,6 +21,7 @@ CUT = {  # how a file of each format that ends early is refused
     "gpkg": r"is not complete: it has \d+ of \d+ bytes",
     "gml": r"breaks off or is not XML at line \d+",
     "geojson": "cannot be read .*GeoJSON",
+    "geojsonl": "is not complete: a bracket is not closed",
     "fgb": r"is not complete: it holds \d+ of 300 features",
 }
 
@@ -45,6 +46,30 @@ def test_a_file_that_breaks_off_is_refused(tmp_path: Path, suffix: str, share: f
     for where in (None, "number < 3"):
         with pytest.raises(UserError, match=CUT[suffix]):
             read(path, where=where)
+
+
+@pytest.mark.parametrize(
+    ("name", "driver"),
+    [("a.gmt", "OGR_GMT"), ("a.jml", "JML"), ("a.kml", "KML"), ("a", ""), ("a.7z", "")],
+)
+def test_a_format_that_cannot_be_counted_a_second_time_is_refused(
+    tmp_path: Path, name: str, driver: str
+) -> None:
+    path = tmp_path / name
+    if driver:
+        wkb = pa.array(shapely.to_wkb([shapely.box(9, 55, 9.1, 55.1)]), pa.binary())
+        options = {"driver": driver, "geometry_name": "geom", "geometry_type": "Polygon", "crs": "EPSG:4326"}
+        pyogrio.write_arrow(pa.table({"Name": ["a"], "geom": wkb}), path, **options)
+    else:
+        path.write_bytes(b"7z")
+    with pytest.raises(
+        UserError, match=r"is not supported\. (Use .*convert the file to GeoPackage|Unpack it)"
+    ):
+        read(path)
+    if driver:
+        other = path.rename(tmp_path / "other.json")
+        with pytest.raises(UserError, match=rf"other.json is not GeoJSON, but of the format \w*{driver}"):
+            read(other)
 
 
 @pytest.mark.parametrize("zip_it", [False, True])
@@ -149,6 +174,10 @@ def test_a_geopackage_is_counted_by_its_rows_not_by_a_number_that_another_progra
         ('{"type":"FeatureCollection","features":[]}', 0),
         ('{"a":"features","b":[[{}]],"features":[{"p":{"features":[{},{}]}},{"q":"]}{\\"{"}],"z":[{}]}', 2),
         ('{"type":"Feature","properties":{"features":[{}]}}', None),
+        # a value "features" is no key, and a list behind another value of the key is not its list
+        ('{"name":"features","links":[{},{}],"features" :\n [{}]}', 1),
+        ('{"features":null,"links":[{},{}]}', None),
+        ('{"type":"Feature"}\n{"type":"Feature","features":[{}]}\n\x1e{"type":"Feature"}', 3),
         ('{"features": [{}, {}, {}]', "open"),
         ('{"features": [{}, {"a": "', "open"),
     ],

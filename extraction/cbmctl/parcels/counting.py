@@ -28,7 +28,9 @@ SQLITE_HEADER = 100
 # GML's and WFS's own elements around features; what INSPIRE puts features into
 MEMBERS = {"featureMember", "featureMembers", "member"}
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NOT_STRUCTURE = bytes(set(range(256)) - set(b"{}[]F"))
+_LIST = re.compile(rb"F\s*:\s*\[")
+_UNFINISHED = re.compile(rb"F(\s*:?\s*)\Z")
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b"{}[]K"))
 
 
 def expect_complete(dataset: Dataset) -> None:
@@ -46,7 +48,7 @@ def expect_complete(dataset: Dataset) -> None:
 
 
 def count(dataset: Dataset, layer: str) -> int | None:
-    """The number of features in a layer; None if the format has no second way to count.
+    """The number of features in a layer; None if the file is whole, but is no list of features.
 
     Raises:
         UserError: the file breaks off, is damaged, or its parts do not belong together.
@@ -131,7 +133,7 @@ def gml_members(dataset: Dataset) -> Counter[str]:
 
 
 def _count_geojson(dataset: Dataset) -> int | None:
-    """Members of the top level's "features"; None if there are none, because it is one feature or a list."""
+    """Members of the list "features", or objects in a sequence; None if it is one feature or a list."""
     with dataset.file.open("rb") as file:
         found, depth = _scan_json(file)
     if depth:
@@ -140,29 +142,39 @@ def _count_geojson(dataset: Dataset) -> int | None:
 
 
 def _scan_json(file: IO[bytes]) -> tuple[int | None, int]:
-    """Objects in the array "features" of the outermost object, and how many brackets stay open at the end."""
+    """Features, and how many brackets stay open at the end.
+
+    Features are the objects in the array "features" of the outermost object, or the outermost objects
+    themselves if there are several (GeoJSON text sequences, one feature in a line).
+    """
     found: int | None = None
-    depth, last, inside = 0, 0, False
+    outermost = 0
+    depth, inside = 0, False
     rest = b""
     while chunk := file.read(CHUNK):
         text = rest + chunk
-        # names and texts go, so that the brackets left are structure; F stands for "features"
+        # names and texts go, so that the brackets left are structure; F stands for the text "features", K for
+        # the key of this name before a list
         bare = _STRINGS.sub(lambda m: b"F" if m[0] == b'"features"' else b"", text)
         cut = bare.find(b'"')
         rest = bare[cut:] if cut >= 0 else b""
-        kept = (bare[:cut] if cut >= 0 else bare).translate(None, _NOT_STRUCTURE)
-        tokens = np.frombuffer(kept, np.uint8)
+        bare = bare[:cut] if cut >= 0 else bare
+        if unfinished := _UNFINISHED.search(bare):  # the next chunk says whether it is the key
+            rest = b'"features"' + unfinished[1] + rest
+            bare = bare[: unfinished.start()]
+        tokens = np.frombuffer(_LIST.sub(b"K[", bare).translate(None, _NOT_STRUCTURE), np.uint8)
         if not len(tokens):
             continue
         opening = (tokens == ord("{")) | (tokens == ord("["))
         step = opening.astype(np.int64) - ((tokens == ord("}")) | (tokens == ord("]")))
         before = depth + np.cumsum(step) - step
-        previous = np.concatenate([[last], tokens[:-1]])
+        previous = np.concatenate([[0], tokens[:-1]])
         outer = opening & (before == 1)  # begins a value of the outermost object
-        features = outer & (tokens == ord("[")) & (previous == ord("F"))
+        features = outer & (tokens == ord("[")) & (previous == ord("K"))
+        outermost += int(np.count_nonzero((tokens == ord("{")) & (before == 0)))
         begun = np.maximum.accumulate(np.where(outer, np.arange(len(tokens)), -1))
         within = np.where(begun >= 0, features[begun], inside)
         if found is not None or features.any():
             found = (found or 0) + int(np.count_nonzero((tokens == ord("{")) & (before == 2) & within))
-        depth, last, inside = int(before[-1] + step[-1]), int(tokens[-1]), bool(within[-1])
-    return found, depth + bool(rest)
+        depth, inside = int(before[-1] + step[-1]), bool(within[-1])
+    return outermost if outermost > 1 else found, depth + bool(rest)

@@ -135,6 +135,8 @@ class _View:
 
     def _add(self, file: Path, place: _Place) -> None:
         kind = formats.format_of(file.name)
+        if reason := formats.refusal(file.name):
+            raise UserError(f"{place.shown}: {reason}")
         if not (file.is_dir() if kind.folder else file.is_file()):
             what = "folder" if kind.folder else "file"
             raise UserError(f"{place.shown} is not a {what}. Name the parcels file.")

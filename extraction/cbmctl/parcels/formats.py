@@ -20,7 +20,8 @@ class Format:
 
     Attributes:
         name: for messages.
-        driver: GDAL's name of it; "" lets GDAL decide.
+        driver: GDAL's name of it.
+        kin: GDAL's names of other formats that have the same suffixes and are counted in the same way.
         suffixes: of the file that a person names.
         companions: suffixes of the files beside it that have the same stem and hold part of the data
             (`.gpkg-wal` has changes that SQLite has not written into the file itself yet).
@@ -38,6 +39,7 @@ class Format:
     suffixes: tuple[str, ...]
     companions: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    kin: tuple[str, ...] = ()
     folder: bool = False
     shared: tuple[str, ...] = ()
     marks: tuple[bytes, ...] = ()
@@ -69,7 +71,8 @@ GML = Format(
 GEOJSON = Format(
     "GeoJSON",
     "GeoJSON",
-    (".geojson", ".json"),
+    (".geojson", ".json", ".geojsonl", ".geojsons"),
+    kin=("GeoJSONSeq", "ESRIJSON", "TopoJSON", "JSONFG"),
     shared=(".json",),
     marks=(b'"FeatureCollection"', b'"Feature"'),
 )
@@ -85,11 +88,13 @@ MAPINFO = Format(
 )
 MAPINFO_TEXT = Format("MapInfo text", "MapInfo File", (".mif",), companions=(".mid",), required=(".mid",))
 FORMATS = (SHAPEFILE, GEOPACKAGE, GML, GEOJSON, FLATGEOBUF, GEOPARQUET, FILE_GDB, MAPINFO, MAPINFO_TEXT)
-OTHER = Format("another format of GDAL", "", ())
+OTHER = Format("an unknown format", "", ())
 
 ARCHIVES = (".zip", ".shz")
-# what may hold parcels too, but cannot be read
-UNSUPPORTED = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".kml", ".kmz", ".sqlite", ".mdb")
+# what may hold parcels too, but is not read: what is in other archives, and formats that GDAL may read in
+# part without a word, because there is no second way to count their features
+OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+UNSUPPORTED = (*OTHER_ARCHIVES, ".kml", ".kmz", ".sqlite", ".mdb", ".gmt", ".jml")
 READABLE = tuple(s for f in FORMATS for s in f.suffixes if s not in f.shared)
 LISTED = f"{', '.join(READABLE)} or a .zip of them"
 
@@ -110,6 +115,17 @@ def hidden(name: str) -> bool:
         (part.startswith(".") and part not in (".", "..")) or part == "__MACOSX"
         for part in PurePosixPath(name).parts
     )
+
+
+def refusal(name: str) -> str:
+    """Why a file of this name is refused, and what to do; "" if its format is read."""
+    suffix = suffix_of(name)
+    if suffix in ARCHIVES or format_of(name) is not OTHER:
+        return ""
+    what = f"the format '{suffix}' is not supported" if suffix else "a name without a suffix is not supported"
+    if suffix in OTHER_ARCHIVES:
+        return f"{what}. Unpack it, and name the unpacked file or its folder."
+    return f"{what}. Use {LISTED}: convert the file to GeoPackage with ogr2ogr, for example."
 
 
 def is_candidate(name: str) -> bool:
@@ -143,13 +159,11 @@ def belonging(name: str, names: Iterable[str]) -> dict[str, str]:
     kind = format_of(name)
     own, stem = suffix_of(name), name[: len(name) - len(suffix_of(name))]
     found: dict[str, list[str]] = defaultdict(list)
-    # a format that we do not know may need any file of its stem
-    wanted = None if kind is OTHER and own not in ARCHIVES else kind.companions
     for other in names:
         suffix = suffix_of(other)
         if other == name or not suffix or suffix in kind.suffixes:
             continue  # itself, or another file of the same kind
-        if other[: -len(suffix)].lower() == stem.lower() and (wanted is None or suffix in wanted):
+        if other[: -len(suffix)].lower() == stem.lower() and suffix in kind.companions:
             found[suffix].append(other)
     chosen = {own: name}
     for suffix, candidates in found.items():

@@ -225,6 +225,11 @@ def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: Chara
     # GDAL counts deleted records of a shapefile, and believes gpkg_ogr_contents, which not all programs keep
     cheap = dataset.format in (formats.SHAPEFILE, formats.GEOPACKAGE)
     own_count = count(dataset, name) if cheap else None
+    if info["driver"] not in (dataset.format.driver, *dataset.format.kin):
+        raise UserError(
+            f"{dataset.shown} is not {dataset.format.name}, but of the format {info['driver']}."
+            f" Use {formats.LISTED}: convert the file to GeoPackage with ogr2ogr, for example."
+        )
     kind = (
         (kind or "no geometry")
         .removeprefix("2.5D ")
