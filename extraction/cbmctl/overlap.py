@@ -107,7 +107,7 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         if not extracted:
             continue
         pids = _given_up(conn, tables, competing if obsid not in competing else [obsid])
-        if obsid in competing:
+        if obsid in competing and len(competing) > 1:
             pids = sorted({*pids, *_near(conn, tables, obsid, competing)})
         if not pids:
             continue
