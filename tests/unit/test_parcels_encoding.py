@@ -145,6 +145,44 @@ def test_what_a_shapefile_says_and_what_it_holds(
     assert of_shapefile(None, dbf(b"only ascii")) == CharacterSet("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("cpg", "ldid", "source"),
+    [
+        (b"1252", 0, "its .cpg says '1252'"),
+        (b"ISO 8859-1", 87, "its .cpg says 'ISO 8859-1'"),
+        (None, 3, "its .dbf says CP1252"),
+        (None, 200, "its .dbf says CP1250"),
+    ],
+)
+def test_utf8_is_utf8_whatever_the_file_says(cpg: bytes | None, ldid: int, source: str) -> None:
+    for text in TEXTS.values():
+        raw = 9 * text.encode() + b" \xc3 cut in the middle"
+        found = of_shapefile(cpg, dbf(raw, ldid))
+        assert found == CharacterSet("utf-8", f"{source}, but its texts are valid UTF-8")
+    # few runs by chance
+    assert of_shapefile(cpg, dbf("Ã© sous le blé été œuf maïs".encode("cp1252"), ldid)).doubt is None
+    assert of_shapefile(cpg, dbf(b"only ascii", ldid)).codec != "utf-8"
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_what_the_file_says_is_believed_if_its_bytes_are_not_utf8(language: str) -> None:
+    for codec in LANGUAGES[language][1]:
+        raw = TEXTS[language].encode(codec, "ignore")
+        assert of_shapefile(codec.encode(), dbf(raw)) == CharacterSet(codec)
+
+
+def test_utf8_under_the_name_of_another_set_is_a_finding(tmp_path: Path) -> None:
+    path = shapefile_with_words(tmp_path / "parcels.shp", ["Blé d’été", "x"], "utf-8", cpg=True)
+    path.with_suffix(".cpg").write_text("1252")
+    table = read(path)
+    assert table.attributes["crop"].to_pylist() == ["Blé d’été", "x"]
+    (found,) = check(table).of("guessed_encoding")
+    assert found.reason.startswith(
+        "crop: 'Blé d’été' is read as UTF-8: its .cpg says '1252', but its texts are"
+    )
+    assert read(path, encoding="1252").attributes["crop"][0].as_py() == "Blé d’été".encode().decode("cp1252")
+
+
 def test_a_cst_names_the_character_set_too(tmp_path: Path) -> None:
     path = shapefile_with_words(tmp_path / "parcels.shp", ["Łąka"], "cp852", cpg=True)
     path.with_suffix(".cpg").rename(path.with_suffix(".cst"))

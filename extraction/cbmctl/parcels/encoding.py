@@ -17,6 +17,7 @@ LDID_OFFSET = 29
 LDID_UNDECIDED = {0, 87}
 CHUNK = 1 << 22
 ENOUGH = 200_000  # words looked at
+NEARLY_ALL = 0.9  # of the runs of non-ASCII bytes; a field's end may cut some
 UTF8 = "utf-8"
 DEFAULT = "cp1252"
 WORD = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
@@ -59,6 +60,11 @@ class CharacterSet:
         return re.sub(r"^ISO8859_", "ISO-8859-", self.codec.upper())
 
     @property
+    def single_byte(self) -> bool:
+        """Whether every byte is a character of its own."""
+        return all(len(bytes([byte, 0x41]).decode(self.codec, "replace")) == 2 for byte in range(256))
+
+    @property
     def gdal_decodes(self) -> bool:
         """Whether GDAL decodes it as Python does."""
         return bool(_GDAL.fullmatch(self.codec))
@@ -99,7 +105,8 @@ def of_shapefile(cpg: bytes | None, dbf: IO[bytes]) -> CharacterSet:
     """The character set of a shapefile.
 
     A field cut in the middle of a character breaks strict UTF-8, so the majority of the runs of non-ASCII
-    bytes decides: accented Latin text practically never forms valid UTF-8.
+    bytes decides: accented Latin text practically never forms valid UTF-8. Texts that are nearly all valid
+    UTF-8 are UTF-8, even if the file names a set of single bytes.
 
     Args:
         cpg: the content of its .cpg, if there is one.
@@ -107,14 +114,17 @@ def of_shapefile(cpg: bytes | None, dbf: IO[bytes]) -> CharacterSet:
     """
     header = dbf.read(32)
     word = (cpg or b"")[:40].decode("utf-8", "replace").strip("\0 \t\r\n\ufeff")
-    says = named(word) if word else None
-    if says and says.codec != UTF8:
-        return says
+    says, source = named(word) if word else None, f"its .cpg says '{word}'"
     driver = header[LDID_OFFSET] if len(header) == 32 else 0
     if not word and driver not in LDID_UNDECIDED and driver in LDID:
-        return CharacterSet(LDID[driver])
+        says = CharacterSet(LDID[driver])
+        source = f"its .dbf says {says.shown}"
     dbf.seek(int.from_bytes(header[8:10], "little"))
     words, utf8, other = _words(dbf)
+    if says and says.codec != UTF8:
+        if utf8 and utf8 >= NEARLY_ALL * (utf8 + other) and says.single_byte:
+            return CharacterSet(UTF8, f"{source}, but its texts are valid UTF-8")
+        return says
     if says and utf8 >= other:
         return says
     if word:
