@@ -248,11 +248,65 @@ def test_as_is_takes_coordinates_that_look_swapped(tmp_path: Path) -> None:
     assert read(path, axes="as-is").srid == 3035
 
 
+@pytest.mark.parametrize(
+    ("crs", "middle", "places"),
+    [
+        (
+            "EPSG:2180",
+            (640_000, 300_000),
+            ("longitude 20.98, latitude 50.55", "longitude 15.98, latitude 53.59"),
+        ),
+        (
+            "EPSG:3844",
+            (600_000, 330_000),
+            ("longitude 26.26, latitude 44.46", "longitude 22.77, latitude 46.88"),
+        ),
+    ],
+)
+def test_a_doubtful_order_of_axes_is_a_note_of_every_load(
+    tmp_path: Path, crs: str, middle: tuple[float, float], places: tuple[str, str]
+) -> None:
+    path = write(tmp_path / "doubtful.gpkg", squares(middle), crs)
+    (note,) = read(path).notes
+    here, there = places
+    assert f"around {here}" in note
+    assert f"with --axes swapped they would lie around {there}" in note
+    assert [read(path, axes=axes).notes for axes in ("as-is", "swapped")] == [(), ()]
+    assert read(write(tmp_path / "clear.gpkg", squares(*block(3)))).notes == ()
+
+
+def test_swapping_is_no_advice_if_it_leads_out_of_the_union(tmp_path: Path) -> None:
+    path = write(tmp_path / "utm.gpkg", squares(*block(3)))  # swapped, EPSG:3035 has them in Egypt
+    with pytest.raises(
+        UserError, match=r"outside the area of EPSG:3035 .*\. Correct the file, or name the code"
+    ):
+        read(path, crs="EPSG:3035")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773", "EPSG:5801"])
+def test_a_system_that_is_not_of_the_surface_is_refused(tmp_path: Path, crs: str) -> None:
+    path = write(tmp_path / "m.gpkg", squares(*block(3)))
+    with pytest.raises(UserError, match=rf"--crs {crs} \(.*\) is neither projected nor geographic: name the"):
+        read(path, crs=crs)
+
+
+def test_a_refusal_names_the_place_of_the_parcels_that_it_is_about(tmp_path: Path) -> None:
+    missing = write(tmp_path / "zero.gpkg", [*squares(*block(4)), *[shapely.box(0, 0, 1, 1)] * 4])
+    degrees = write(tmp_path / "d.gpkg", squares(*block(3), *[(9, 55)] * 4, size=0.001))
+    outside = write(tmp_path / "out.gpkg", squares(*block(3), *[(500_000, 620_000)] * 5))
+    with pytest.raises(UserError, match="around x=1 y=0: the coordinates of 50% of the parcels are missing"):
+        read(missing)
+    with pytest.raises(UserError, match=r"around x=9\S* y=5[45]\S*: these are degrees"):
+        read(degrees)
+    with pytest.raises(UserError, match=r"around x=500\d* y=6\d*, outside the area of EPSG:25832"):
+        read(outside)
+
+
 def test_inspect_says_where_parcels_lie(tmp_path: Path) -> None:
     path = write(tmp_path / "poland.gpkg", squares((500_000, 400_000)), "EPSG:2180")
     result = CliRunner().invoke(cbmctl, ["parcels", "inspect", str(path)])
     assert "longitude 19.0000 to 19.0000, latitude 51.46" in result.stdout
-    assert "With --axes swapped they would lie around longitude 17.5" in result.stdout
+    assert "with --axes swapped they would lie around longitude 17.5" in result.stdout
     right = write(tmp_path / "denmark.gpkg", squares(*block()))
     result = CliRunner().invoke(cbmctl, ["--json", "parcels", "inspect", str(right)])
     assert json.loads(result.stdout)["parcels"]["bounds"] == [9.0, 55.94531, 9.12489, 55.94538]

@@ -109,7 +109,7 @@ def _inspect(
         *lines,
         f"{layer_names}: {counted(len(parcels), 'feature')}, {findings.parcels} to load",
         f"EPSG:{parcels.srid} ({parcels.crs}), characters in {encodings}",
-        *_places(findings.bounds, other),
+        *_places(findings.bounds),
         "",
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
@@ -237,15 +237,12 @@ def _findings(findings: Findings) -> list[str]:
     return lines
 
 
-def _places(bounds: tuple[float, ...] | None, other: str | None) -> list[str]:
+def _places(bounds: tuple[float, ...] | None) -> list[str]:
     """Where the parcels lie, for an eye that knows the country."""
-    lines = []
-    if bounds:
-        west, south, east, north = bounds
-        lines.append(f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}")
-    if other:
-        lines.append(f"With --axes swapped they would lie around {other}.")
-    return lines
+    if not bounds:
+        return []
+    west, south, east, north = bounds
+    return [f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"]
 
 
 def _renamed(done: Loaded) -> list[str]:

@@ -66,7 +66,8 @@ def resolve(definition: str | None, path: Path | str, override: str | None = Non
         override: what the person says (--crs); goes before the file.
 
     Raises:
-        UserError: there is none, it cannot be understood, or no code of EPSG matches.
+        UserError: there is none, it cannot be understood, is not of the Earth's surface in two dimensions
+            (geocentric, vertical, local), or no code of EPSG matches.
     """
     text = override or definition
     if not text:
@@ -81,6 +82,11 @@ def resolve(definition: str | None, path: Path | str, override: str | None = Non
             f"{origin} cannot be understood: name an EPSG code with --crs, such as EPSG:25832"
         ) from error
     crs = _horizontal(crs)
+    if not (crs.is_projected or crs.is_geographic):
+        raise UserError(
+            f"{origin} ({crs.name}, {crs.type_name}) is neither projected nor geographic:"
+            " name the code of the coordinates with --crs, such as EPSG:25832"
+        )
     code = _code(crs)
     if code is None:
         raise UserError(f"{origin} ({crs.name}) has no EPSG code: name the one it stands for with --crs")
@@ -138,32 +144,44 @@ def expect_inside(
     if len(points) == 0:
         return
     crs = CRS.from_epsg(srid)
-    x, y = np.median(points, axis=0)
-    there, system = f"{path} has parcels around x={x:.6g} y={y:.6g}", f"EPSG:{srid} ({crs.name})"
-    if crs.is_projected and _most(near_origin(points, crs)):
+    system = f"EPSG:{srid} ({crs.name})"
+    if _most(zero := (np.abs(points) <= 1).all(axis=1)):
         raise UserError(
-            f"{there}: these are degrees, but {system} is not in degrees."
+            f"{_around(points[zero], path)}: the coordinates of {np.mean(zero):.0%} of the parcels are"
+            " missing. Correct the file"
+        )
+    if crs.is_projected and _most(near := near_origin(points, crs)):
+        raise UserError(
+            f"{_around(points[near & ~zero], path)}: these are degrees, but {system} is not in degrees."
             " Name the code of the coordinates with --crs, such as --crs EPSG:4258"
         )
-    if crs.is_geographic and not _most((np.abs(points) <= DEGREES).all(axis=1)):
+    if crs.is_geographic and not _most(degrees := (np.abs(points) <= DEGREES).all(axis=1)):
         raise UserError(
-            f"{there}: these are not degrees, but {system} is in degrees."
+            f"{_around(points[~degrees], path)}: these are not degrees, but {system} is in degrees."
             " Name the code of the coordinates with --crs, such as --crs EPSG:25832"
         )
     swapped = points[:, ::-1]
-    if not _most(within_area(points, crs)):
+    if not _most(within := within_area(points, crs)):
         other = "leave out --axes swapped" if axes == SWAPPED else "add --axes swapped"
+        # systems of Europe reach to North Africa and Asia, where any wrong code may put parcels
         hint = (
             f"Its axes are swapped: {other}"
-            if _most(within_area(swapped, crs))
+            if _most(within_area(swapped, crs) & _in_union(swapped, crs))
             else "Correct the file, or name the code of the coordinates with --crs"
         )
-        raise UserError(f"{there}, outside the area of {system}. {hint}")
-    if axes is None and not _most(_in_union(points, crs)) and _most(_in_union(swapped, crs)):
+        raise UserError(f"{_around(points[~within], path)}, outside the area of {system}. {hint}")
+    if axes is None and not _most(inside := _in_union(points, crs)) and _most(_in_union(swapped, crs)):
         raise UserError(
-            f"{there} ({_place(points, crs)}), outside the European Union; with axes swapped they lie in it"
-            f" ({_place(swapped, crs)}). Choose one with --axes swapped or --axes as-is"
+            f"{_around(points[~inside], path)} ({_place(points[~inside], crs)}), outside the European Union;"
+            f" with axes swapped they lie in it ({_place(swapped[~inside], crs)})."
+            " Choose one with --axes swapped or --axes as-is"
         )
+
+
+def _around(points: npt.NDArray[np.float64], path: Path | str) -> str:
+    """The beginning of a sentence about some of the points."""
+    x, y = np.median(points, axis=0)
+    return f"{path} has parcels around x={x:.6g} y={y:.6g}"
 
 
 def expect_sizes(boxes: npt.NDArray[np.float64], srid: int, path: Path | str) -> None:
@@ -201,6 +219,18 @@ def swapped_place(points: npt.NDArray[np.float64], srid: int) -> str | None:
     swapped = points[:, ::-1]
     if doubtful and _most(within_area(swapped, crs)) and _most(_in_union(swapped, crs)):
         return _place(swapped, crs)
+    return None
+
+
+def doubtful_axes(points: npt.NDArray[np.float64], srid: int, path: Path | str) -> str | None:
+    """A note for the operator if both orders of axes put the parcels into the Union; else None."""
+    if other := swapped_place(points, srid):
+        crs = CRS.from_epsg(srid)
+        return (
+            f"{path} is in EPSG:{srid}, in which some programs write north before east. The parcels lie"
+            f" around {_place(points, crs)}; with --axes swapped they would lie around {other}. Choose one with"
+            " --axes as-is or --axes swapped"
+        )
     return None
 
 

@@ -6,7 +6,7 @@ a folder (`delivery`). Several layers of one schema become one table (`together`
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,9 +84,11 @@ def read_layers(
     table = pieces[0] if len(pieces) == 1 else together(path, pieces)
     if axes == crs_codes.SWAPPED:
         table = with_axes_swapped(table)
-    crs_codes.expect_inside(sample_points(table), table.srid, path, axes=axes)
+    points = sample_points(table)
+    crs_codes.expect_inside(points, table.srid, path, axes=axes)
     crs_codes.expect_sizes(sample_boxes(table), table.srid, path)
-    return table
+    doubt = None if axes else crs_codes.doubtful_axes(points, table.srid, path)
+    return replace(table, notes=(*table.notes, doubt)) if doubt else table
 
 
 def _read_layer(
