@@ -228,8 +228,8 @@ def doubtful_axes(points: npt.NDArray[np.float64], srid: int, path: Path | str) 
         crs = CRS.from_epsg(srid)
         return (
             f"{path} is in EPSG:{srid}, in which some programs write north before east. The parcels lie"
-            f" around {_place(points, crs)}; with --axes swapped they would lie around {other}. Choose one with"
-            " --axes as-is or --axes swapped"
+            f" around {_place(points, crs)}; with --axes swapped they would lie around {other}."
+            " Choose one with --axes as-is or --axes swapped"
         )
     return None
 
