@@ -26,6 +26,8 @@ def wkb_type(wkb: bytes | None) -> int:
 def straightened(geometry: pa.ChunkedArray) -> pa.ChunkedArray:
     """The same geometries, without curves; a collection that had some keeps its members, without nesting.
 
+    What is damaged stays as it is, for `check` to find.
+
     Args:
         geometry: (n,) WKB, as GDAL's Arrow stream hands it over: curves are left as they are.
     """
@@ -34,22 +36,27 @@ def straightened(geometry: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _straightened(chunk: pa.Array) -> pa.Array:
     wkb: list[bytes | None] = chunk.to_pylist()
-    curved = [i for i, g in enumerate(wkb) if g is not None and _has_curve(g)]
+    curved = {i: several for i, g in enumerate(wkb) if g is not None and (several := _with_curves(g))}
     if not curved:
         return chunk
-    members = [list(_members(memoryview(wkb[i] or b""))) for i in curved]
-    strokes = iter(_stroked([member for several in members for member in several]))
-    for i, several in zip(curved, members, strict=True):
-        linear = [next(strokes) for _ in several]
-        wkb[i] = linear[0] if wkb_type(wkb[i]) != COLLECTION else _collection(linear)
+    strokes = iter(_stroked([member for several in curved.values() for member in several]))
+    for i, several in curved.items():
+        linear = [stroke for _ in several if (stroke := next(strokes)) is not None]
+        if len(linear) == len(several):
+            wkb[i] = linear[0] if wkb_type(wkb[i]) != COLLECTION else _collection(linear)
     return pa.array(wkb, pa.binary())
 
 
-def _has_curve(wkb: bytes) -> bool:
+def _with_curves(wkb: bytes) -> list[bytes]:
+    """The geometry, or the members of a collection, if there are curves in it; nothing if it is damaged."""
     kind = wkb_type(wkb)
     if kind != COLLECTION:
-        return kind in CURVES
-    return any(wkb_type(member) in CURVES for member in _members(memoryview(wkb)))
+        return [wkb] if kind in CURVES else []
+    try:
+        members = list(_members(memoryview(wkb)))
+    except (struct.error, IndexError, RecursionError):  # it ends early, or is nested without end
+        return []
+    return members if any(wkb_type(member) in CURVES for member in members) else []
 
 
 def _collection(members: list[bytes]) -> bytes:
@@ -97,8 +104,8 @@ def _dimensions(code: int) -> int:
     return 2 + has_z + has_m
 
 
-def _stroked(geometries: list[bytes]) -> list[bytes]:
-    """GDAL reads what was curved as lines, unless it is asked through Arrow."""
+def _stroked(geometries: list[bytes]) -> list[bytes | None]:
+    """GDAL reads what was curved as lines, unless it is asked through Arrow; None for what it cannot read."""
     # the coordinate system does not matter: lengths of chords are angles of the arcs
     table = pa.table({"geom": pa.array(geometries, pa.binary())})
     try:
@@ -114,4 +121,4 @@ def _stroked(geometries: list[bytes]) -> list[bytes]:
         _, _, linear, _ = pyogrio.raw.read(MEMORY, layer="curves")
     finally:
         pyogrio.vsi_unlink(MEMORY)
-    return [bytes(wkb) for wkb in np.asarray(linear, dtype=object)]
+    return [None if wkb is None else bytes(wkb) for wkb in np.asarray(linear, dtype=object)]
