@@ -21,6 +21,7 @@ from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
 from cbmctl.parcels.doubled import distinct
+from cbmctl.parcels.encoding import UTF8
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer, choose, explained, layers
 from cbmctl.parcels.raw import corrected
@@ -29,6 +30,7 @@ from cbmctl.parcels.table import ParcelTable, sample_boxes, sample_points, with_
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features
 
+SLASHES = re.compile(r"'([0-9]{4})/([0-9]{2})/([0-9]{2})(?=')")  # GDAL's dates, which SQLite takes for texts
 Read = tuple[pa.Table, pa.ChunkedArray, tuple[Finding, ...]]  # attributes, geometries, what was found
 
 
@@ -131,8 +133,8 @@ def _notes(layer: Layer) -> tuple[str, ...]:
 
 def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:
     read = _as_gdal_reads(layer, where)
-    if where is not None and (exact := _exactly(layer, where)):
-        read = exact
+    if where is not None:
+        read = _exactly(layer, where, read)
     names = read.table.column_names
     fix = corrected(layer, read.table, names, fid=read.fid, fids=read.fids, where=where, wanted=attributes)
     if unknown := [name for name in attributes or () if name not in fix]:
@@ -167,30 +169,57 @@ def _as_gdal_reads(layer: Layer, where: str | None) -> _Gdal:
     return _Gdal(table, straightened(geometry), fids, meta["fid_column"])
 
 
-def _exactly(layer: Layer, where: str) -> _Gdal | None:
-    """The features that meet a condition on numbers of more than 16 digits, which GDAL compares rounded.
+def _exactly(layer: Layer, where: str, read: _Gdal) -> _Gdal:
+    """The features that meet a condition by the values that are loaded, where GDAL compares others.
 
-    None if the condition is on no such numbers.
+    GDAL rounds numbers of more than 16 digits, and takes '12a' for 12. It decides about all features whose
+    values it reads as they are loaded, so that its SQL is that of the condition wherever possible.
+
+    Args:
+        layer: where the features are from.
+        where: the condition.
+        read: the features that meet it by GDAL's own values.
     """
-    if layer.dataset.format is formats.GEOPACKAGE:
-        return None  # SQLite compares them as they are
-    short = (
-        {"float64"} if layer.dataset.format not in (formats.GML, formats.GEOJSON) else {"float64", "int64"}
+    named = [name for name in _may_differ(layer, read) if _names(where, name)]
+    if not named or (layer.dataset.format is formats.GEOPACKAGE and not read.fid):
+        return read  # the features of a view have no numbers by which they are known
+    whole = _as_gdal_reads(layer, None)
+    names = whole.table.column_names
+    fix = corrected(layer, whole.table, names, fid=whole.fid, fids=whole.fids, where=None, wanted=named)
+    table, changed = whole.table, np.zeros(len(whole.fids), dtype=bool)
+    for name in named:
+        before, after = whole.table[name], fix.table[name]
+        changed |= _compared_otherwise(layer, before.type, after.type) or fix.changed(name, before)
+        table = table.set_column(names.index(name), name, after)
+    if not changed.any():
+        return read
+    met = np.isin(whole.fids, read.fids) & ~changed
+    rows = np.flatnonzero(changed)
+    met[rows[matching(table.take(pa.array(rows)), SLASHES.sub(r"'\1-\2-\3", where)).to_numpy()]] = True
+    taken = pa.array(np.flatnonzero(met))
+    return _Gdal(whole.table.take(taken), whole.geometry.take(taken), whole.fids[met], whole.fid)
+
+
+def _may_differ(layer: Layer, read: _Gdal) -> list[str]:
+    """The columns that GDAL may read as other values than are loaded: of some formats all but texts."""
+    exact_texts = layer.dataset.format in (formats.FLATGEOBUF, formats.FILE_GDB) or (
+        layer.dataset.format is formats.SHAPEFILE and layer.codec == UTF8
     )
-    numbers = [name for name, kind in layer.fields if kind in short]
-    named = [n for n in numbers if re.search(rf"\b{re.escape(n)}\b", where, re.IGNORECASE)]
-    if not named:
-        return None
-    read = _as_gdal_reads(layer, None)
-    table, names = read.table, read.table.column_names
-    exact = corrected(layer, table, names, fid="", fids=read.fids, where=None, wanted=named).table
-    changed = [name for name in named if exact[name].type not in (table[name].type, pa.float64())]
-    if not changed:
-        return None
-    for name in changed:
-        table = table.set_column(names.index(name), name, exact[name])
-    rows = matching(table, where)
-    return _Gdal(read.table.take(rows), read.geometry.take(rows), read.fids[rows.to_numpy()], read.fid)
+    return [field.name for field in read.table.schema if not (exact_texts and pa.types.is_string(field.type))]
+
+
+def _names(where: str, column: str) -> bool:
+    return bool(re.search(rf"(?<!\w){re.escape(column)}(?!\w)", where, re.IGNORECASE))
+
+
+def _compared_otherwise(layer: Layer, before: pa.DataType, after: pa.DataType) -> bool:
+    """Whether GDAL's comparison may be wrong for every feature, because the column has another type."""
+    if before == after or layer.dataset.format is formats.GEOPACKAGE:
+        return False  # SQLite compares numbers as they are
+    if pa.types.is_nested(after) != pa.types.is_nested(before):
+        return True
+    rounded = {"double"} | ({"int64"} if layer.dataset.format in (formats.GML, formats.GEOJSON) else set())
+    return str(before) in rounded and after != pa.float64()
 
 
 def _codes(column: pa.ChunkedArray) -> pa.ChunkedArray:

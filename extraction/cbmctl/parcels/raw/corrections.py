@@ -25,6 +25,7 @@ class Corrections:
         self.table = table
         self.wanted = wanted
         self.found: list[Finding] = []
+        self._set: dict[str, set[int]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.table.column_names
@@ -41,12 +42,26 @@ class Corrections:
         """Set single values; the column's type must hold them."""
         if not len(rows):
             return
+        self._set.setdefault(name, set()).update(rows.tolist())
         column = self.table[name]
         mask = np.zeros(len(column), dtype=bool)
         mask[rows] = True
         order = np.argsort(rows, kind="stable")
         values = pa.array([new[i] for i in order], column.type)
         self.replace(name, pc.replace_with_mask(column.combine_chunks(), pa.array(mask), values))
+
+    def changed(self, name: str, before: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+        """(n,) whether a row's value is another than in the column `before`, as GDAL read it."""
+        after = self.table[name]
+        if _is_number(before.type) and _is_number(after.type):
+            before, after = before.cast(pa.float64()), after.cast(pa.float64())
+        changed = np.zeros(len(after), dtype=bool)
+        opaque = pa.types.is_nested(after.type) or isinstance(after.type, pa.BaseExtensionType)
+        if before.type == after.type and not opaque:
+            equal = pc.fill_null(pc.equal(before, after), False)
+            changed = ~np.asarray(pc.or_(equal, pc.and_(pc.is_null(before), pc.is_null(after))))
+        changed[list(self._set.get(name, ()))] = True
+        return changed
 
     def invalid(self, name: str, rows: Rows, raw: Sequence[str], reason: str) -> None:
         """NULL in these rows, and a finding for each different value."""
@@ -64,3 +79,7 @@ class Corrections:
         self.found += [
             Finding(row + 1, kind, reason, name, text, counts[text]) for text, row in first.items()
         ]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
