@@ -245,6 +245,26 @@ def test_a_folder_with_something_that_is_not_read_is_refused(tmp_path: Path) -> 
     assert read(archive).notes == (f"R24.7z in {archive} is not read",)
 
 
+@pytest.mark.parametrize("archive", ["a.zip", "z.zip"])
+@pytest.mark.parametrize("suffix", ["shp", "gpkg", "gdb"])
+def test_an_archive_beside_its_unpacked_content_is_refused(tmp_path: Path, suffix: str, archive: str) -> None:
+    (tmp_path / "fr/R11").mkdir(parents=True)
+    (tmp_path / "fr/R24").mkdir()
+    write(tmp_path / f"fr/R11/parcels.{suffix}", 3)
+    write(tmp_path / f"fr/R24/parcels.{suffix}", 4, first=20)
+    zipped(tmp_path / "fr" / archive, {f"new/{n}": c for n, c in content(tmp_path / "fr/R11").items()})
+    with pytest.raises(
+        UserError,
+        match=rf"new/parcels.{suffix} in \S+{archive} has the name and size of \S+R11/parcels.{suffix}:"
+        " the same parcels would be loaded twice",
+    ):
+        read(tmp_path / "fr")
+    (tmp_path / "more").mkdir()
+    write(tmp_path / f"more/parcels.{suffix}", 300, first=40)
+    zipped(tmp_path / "fr" / archive, {f"R32/{n}": c for n, c in content(tmp_path / "more").items()})
+    assert len(read(tmp_path / "fr")) == 307
+
+
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     for name in ("R11", "elsewhere"):
         (tmp_path / "fr" / name).mkdir(parents=True)

@@ -112,6 +112,7 @@ class _View:
         self.datasets: list[Dataset] = []
         self._groups = 0
         self._seen: set[Path] = set()
+        self._found: dict[tuple[object, ...], _Place] = {}
 
     def add(self, path: Path, label: str) -> None:
         """Add what a person named: a file, an archive or a folder."""
@@ -200,8 +201,21 @@ class _View:
         else:
             for suffix, part in parts.items():
                 view[suffix].symlink_to(part.resolve())
+        self._expect_once(file, place)
         label = place.label or file.name
         self.datasets.append(Dataset(place.shown, label, place.group, view[own], kind, view, notes))
+
+    def _expect_once(self, file: Path, place: _Place) -> None:
+        """Refuse a file that lies in an archive and unpacked beside it: its parcels would be loaded twice."""
+        sizes = [(f.name, f.stat().st_size) for f in file.rglob("*.gdbtable")] if file.is_dir() else []
+        content = (file.name.lower(), tuple(sorted(sizes)) or file.stat().st_size)
+        other = self._found.setdefault(content, place)
+        if bool(other.depth) != bool(place.depth):
+            packed, plain = (place, other) if place.depth else (other, place)
+            raise UserError(
+                f"{packed.shown} has the name and size of {plain.shown}: the same parcels would be loaded"
+                " twice. Remove the archive or the unpacked files. If they differ, unpack the archive."
+            )
 
     def _new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))
