@@ -250,10 +250,28 @@ def test_parcels_that_a_zone_cannot_hold_are_left_out_and_named(
     for changed in (True, False):
         made = rasterise(conn, config)
         assert {(raster.changed, raster.left_out) for raster in made} == {(changed, (7, 40))}
+        assert all("transform" in raster.reason for raster in made), made
     assert conn.execute("SELECT count(*) FROM parcels_2021_32632_10_rast").fetchone() == (38,)
     arguments = ["--config", str(database.config_path), "parcels", "rasterise"]
     said = CliRunner().invoke(cbmctl, arguments).stderr
-    assert "because EPSG:32632 or a raster of 10 m cannot hold them: ogc_fid 7, 40. Check" in said
+    assert "_32632_10_rast: ogc_fid 7, 40. PostGIS says of the first: 'transform: " in said
+
+
+@pytest.mark.usefixtures("small")
+def test_a_table_without_any_raster_is_an_error_and_not_made(
+    conn: psycopg.Connection, config: Config
+) -> None:
+    rasterise(conn, config)
+    before = conn.execute("SELECT * FROM parcels_2021_32632_10_rast").fetchall()
+    conn.execute(
+        "UPDATE parcels_2021 SET wkb_geometry = ST_SetSRID(ST_Translate(wkb_geometry, 1e300, 0), 25832)"
+    )
+    conn.execute("UPDATE parcel_sets SET loaded_at = now()")
+    with pytest.raises(
+        UserError, match=r"_32632_10_rast cannot be made: PostGIS says 'transform: .* every parcel"
+    ):
+        rasterise(conn, config)
+    assert conn.execute("SELECT * FROM parcels_2021_32632_10_rast").fetchall() == before
 
 
 def test_nothing_is_made_for_sentinel_1(conn: psycopg.Connection, database: Database, three: Path) -> None:

@@ -196,10 +196,7 @@ def rasterise_command(context: Context, check_only: bool) -> None:
         made = rasterise(conn, config, check_only=check_only, progress=partial(bar, output, bars))
     for raster in made:
         if raster.left_out:
-            output.note(
-                f"Left out of {raster.table}, because EPSG:{raster.epsg} or a raster of {raster.resolution} m"
-                f" cannot hold them: {numbers(raster.left_out)}. Check their coordinates."
-            )
+            output.note(f"Left out of {raster.table}: {numbers(raster.left_out)}. {_reason(raster)}")
     rows = [
         [
             raster.table,
@@ -219,6 +216,13 @@ def rasterise_command(context: Context, check_only: bool) -> None:
             if raster.without_pixel
         ),
     )
+
+
+def _reason(raster: RasterTable) -> str:
+    """What PostGIS says, now or when the table was made."""
+    if not raster.reason:
+        return "PostGIS can make their rasters now: load the parcels with --again, and repeat this command."
+    return f"PostGIS says of the first: '{raster.reason}'. Check their coordinates."
 
 
 def _state(raster: RasterTable, check_only: bool) -> str:

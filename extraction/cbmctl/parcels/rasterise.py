@@ -35,7 +35,8 @@ class RasterTable:
     """A raster table after (or, when only checking, before) the run.
 
     `without_pixel` are the ogc_fid of parcels that contain no pixel centre; they can have no statistics.
-    `left_out` are those that cannot be projected into the zone, or are too large for a raster: without a row.
+    `left_out` are those of which PostGIS cannot make a raster, because they cannot be projected into the zone
+    or are too large: without a row. `reason` is what PostGIS says of the first of them, "" if there is none.
     """
 
     table: str
@@ -45,6 +46,7 @@ class RasterTable:
     parcels: int
     without_pixel: tuple[int, ...]
     left_out: tuple[int, ...]
+    reason: str = ""
 
 
 def rasterise(
@@ -63,7 +65,7 @@ def rasterise(
         progress: gets a label and the number of parcels, gives what to call with each number done.
 
     Raises:
-        UserError: no parcels, no such area, no scenes.
+        UserError: no parcels, no such area, no scenes, or PostGIS cannot make a raster of any parcel.
     """
     parcels = config.tables.parcels
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
@@ -135,9 +137,15 @@ def _table(
         stamp = _stamp(conn, config)
         count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
         complete = _comment(conn, raster) == stamp
+        reasons: dict[int, str] = {}
         if not complete and not check_only:
             label = f"{parcels.name} in EPSG:{epsg} at {resolution} m"
-            _burn(conn, parcels, raster, (epsg, resolution), progress(label, count))
+            reasons = _burn(conn, parcels, raster, (epsg, resolution), progress(label, count))
+            if reasons and len(reasons) == count:
+                raise UserError(
+                    f"{raster} cannot be made: PostGIS says '{next(iter(reasons.values()))}' of every parcel."
+                    f" Check the coordinates of {parcels}, and that the server knows EPSG:{epsg}."
+                )
             # the comment is the seal: it comes in the same transaction as the last raster
             conn.execute(
                 query(
@@ -149,7 +157,10 @@ def _table(
         unknown = check_only and not complete
         without = () if unknown else _without_pixel(conn, raster)
         left_out = () if unknown else _left_out(conn, parcels, raster)
-        return RasterTable(str(raster), epsg, resolution, not complete, count, without, left_out)
+        if left_out and not reasons:  # of an earlier run
+            reasons = _insert(conn, _statement(parcels, epsg, resolution), [left_out[0]])
+        reason = next(iter(reasons.values()), "")
+        return RasterTable(str(raster), epsg, resolution, not complete, count, without, left_out, reason)
 
 
 def _burn(
@@ -158,36 +169,46 @@ def _burn(
     raster: TableName,
     grid: tuple[int, int],
     advance: Callable[[int], None],
-) -> None:
-    epsg, resolution = (psycopg.sql.Literal(number) for number in grid)
-    names = {"raster": raster.sql, "parcels": parcels.sql, "epsg": epsg, "res": resolution}
+) -> dict[int, str]:
+    """Make a table and fill it; return the parcels that are left out, in their order, and why."""
+    names = {"raster": raster.sql, "parcels": parcels.sql}
     conn.execute(query("DROP TABLE IF EXISTS {raster}", **names))
     conn.execute(query("CREATE TABLE {raster} (pid integer NOT NULL, rast raster NOT NULL)", **names))
-    insert = query(
-        f"INSERT INTO {{raster}} SELECT ogc_fid, {AS_RASTER} FROM {{parcels}}"  # noqa: S608  (no value in it)
-        " WHERE ogc_fid BETWEEN %s AND %s ORDER BY ogc_fid",
-        **names,
-    )
+    insert = query("INSERT INTO {raster} ", **names) + _statement(parcels, *grid)
+    reasons: dict[int, str] = {}
     chunk = query("SELECT ogc_fid FROM {parcels} WHERE ogc_fid > %s ORDER BY ogc_fid LIMIT %s", **names)
     last = -(2**31)
     while pids := [pid for (pid,) in conn.execute(chunk, [last, CHUNK])]:
-        _insert(conn, insert, pids)
+        reasons |= _insert(conn, insert, pids)
         last = pids[-1]
         advance(len(pids))
     conn.execute(query("ALTER TABLE {raster} ADD PRIMARY KEY (pid)", **names))
     conn.execute(query("ANALYZE {raster}", **names))
+    return reasons
 
 
-def _insert(conn: psycopg.Connection, insert: psycopg.sql.Composed, pids: list[int]) -> None:
-    """Insert the rasters of some parcels; what PostGIS cannot do is narrowed down and left out."""
+def _statement(parcels: TableName, epsg: int, resolution: int) -> psycopg.sql.Composed:
+    """The rasters of the parcels from one number to another."""
+    return query(
+        f"SELECT ogc_fid, {AS_RASTER} FROM {{parcels}}"  # noqa: S608  (no value in it)
+        " WHERE ogc_fid BETWEEN %s AND %s ORDER BY ogc_fid",
+        parcels=parcels.sql,
+        epsg=psycopg.sql.Literal(epsg),
+        res=psycopg.sql.Literal(resolution),
+    )
+
+
+def _insert(conn: psycopg.Connection, insert: psycopg.sql.Composed, pids: list[int]) -> dict[int, str]:
+    """Insert the rasters of some parcels; return those of which PostGIS cannot make one, and what it says."""
     try:
         with conn.transaction():
             conn.execute(insert, [pids[0], pids[-1]])
-    except psycopg.errors.InternalError_:  # PROJ's or the raster library's own: this parcel, not the server
-        if len(pids) > 1:
-            middle = len(pids) // 2
-            _insert(conn, insert, pids[:middle])
-            _insert(conn, insert, pids[middle:])
+    except psycopg.errors.InternalError_ as error:  # PROJ's or the raster library's own, or anything else
+        if len(pids) == 1:
+            return {pids[0]: error.diag.message_primary or str(error)}
+        middle = len(pids) // 2
+        return _insert(conn, insert, pids[:middle]) | _insert(conn, insert, pids[middle:])
+    return {}
 
 
 def _left_out(conn: psycopg.Connection, parcels: TableName, raster: TableName) -> tuple[int, ...]:
