@@ -7,6 +7,7 @@ from itertools import count, islice
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyogrio
 
 from cbmctl.parcels.values import simple
@@ -107,6 +108,8 @@ def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     for belongs, known in KNOWN:
         if belongs(kind):
             return column.cast(known, safe=False)
+    if pa.types.is_string(kind):
+        return pc.replace_substring(column, "\0", "")  # as it is loaded
     return column
 
 

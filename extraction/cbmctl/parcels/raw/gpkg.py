@@ -29,6 +29,7 @@ GEOMETRIES = ("GEOMETRY", "POINT", "LINESTRING", "POLYGON", "CURVE", "SURFACE", 
 NOT_WHOLE = "typeof({}) NOT IN ('integer', 'null') OR {} NOT BETWEEN %d AND %d"
 NOT_TRUTH = "{} IS NOT NULL AND ({} NOT IN (0, 1) OR typeof({}) <> 'integer')"
 NOT_DOUBLE = "typeof({}) NOT IN ('real', 'integer', 'null') OR typeof({}) = 'integer' AND abs({}) > %d"
+NOT_TEXT = "typeof({}) = 'blob' OR instr({}, char(0)) > 0"  # GDAL ends a text at a character that is zero
 NOT_DATE = "{} IS NOT NULL AND (typeof({}) <> 'text' OR date({}, '+0 days') IS NOT {} OR {} < '0001')"
 NOT_INSTANT = (
     "{} IS NOT NULL AND (typeof({}) <> 'text' OR {} < '0001'"
@@ -51,7 +52,7 @@ class Table:
     def __init__(self, path: Path, layer: str, fid: str, fids: Rows, where: str | None) -> None:
         uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
         self.db = sqlite3.connect(uri, uri=True)
-        self.db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+        self.db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         self.layer = layer
         self.columns = {
             str(name): str(kind).upper()
@@ -122,7 +123,9 @@ def correct(
 
 def _column(fix: Corrections, table: Table, name: str) -> None:
     kind = fix.table[name].type
-    if pa.types.is_boolean(kind):
+    if pa.types.is_string(kind):
+        _texts(fix, table, name)
+    elif pa.types.is_boolean(kind):
         _parsed(fix, name, table.select(name, NOT_TRUTH), _truth, "is neither true nor false")
     elif pa.types.is_integer(kind):
         largest = 2 ** (kind.bit_width - 1) - 1
@@ -141,10 +144,31 @@ def _column(fix: Corrections, table: Table, name: str) -> None:
         _parsed(fix, name, odd, _utc, "is not a valid date and time")
 
 
+def _texts(fix: Corrections, table: Table, name: str) -> None:
+    if odd := table.select(name, NOT_TEXT):
+        raw = fix.table[name].cast(pa.binary()).to_pylist()
+        for row, value in odd.items():
+            raw[row] = _bytes(value)
+        fix.replace(name, _strings(raw))
+
+
+def _bytes(value: Value) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _strings(raw: Sequence[bytes | None]) -> pa.Array:
+    """Texts that may not be valid UTF-8, which `values` reports."""
+    return pa.array(raw, pa.binary()).view(pa.string())
+
+
+def _shown(value: Value) -> str:
+    return value.hex() if isinstance(value, bytes) else _bytes(value).decode("utf-8", "backslashreplace")
+
+
 def _dates(fix: Corrections, table: Table, name: str) -> None:
     odd = table.select(name, NOT_DATE)
     _parsed(fix, name, odd, date_of, "is not a valid date")
-    text = pa.array([str(odd[row]) if row in odd else None for row in range(table.count)], pa.string())
+    text = pa.array([_shown(odd[row]) if row in odd else None for row in range(table.count)], pa.string())
     dated = [row for row, value in odd.items() if date_of(str(value))]
     tell_times(fix, name, np.array(dated, np.int64), text)
 
@@ -198,8 +222,7 @@ def _utc(text: str) -> Any:
 
 
 def _invalid(fix: Corrections, name: str, bad: Mapping[int, Value], reason: str) -> None:
-    raw = [value.hex() if isinstance(value, bytes) else str(value) for value in bad.values()]
-    fix.invalid(name, np.array(list(bad), np.int64), raw, reason)
+    fix.invalid(name, np.array(list(bad), np.int64), [_shown(value) for value in bad.values()], reason)
 
 
 def _left_out(fix: Corrections, table: Table, fields: Sequence[str]) -> None:
@@ -222,6 +245,5 @@ def _any(values: list[Value]) -> pa.Array:
         return numeric([value for value in values if not isinstance(value, str | bytes)])
     if all(value is None or isinstance(value, bytes) for value in values):
         return pa.array(values, pa.binary())
-    return pa.array(
-        [None if v is None else v.hex() if isinstance(v, bytes) else str(v) for v in values], pa.string()
-    )
+    texts = [v.hex() if isinstance(v, bytes) else v for v in values]
+    return _strings([None if text is None else _bytes(text) for text in texts])
