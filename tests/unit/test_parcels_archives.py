@@ -8,7 +8,7 @@ import pytest
 from cbmctl.errors import UserError
 from cbmctl.parcels.source import read
 
-from .parcel_files import parts, write, zipped
+from .parcel_files import content, parts, write, zipped
 
 
 def test_what_a_mac_adds_is_left_out(tmp_path: Path) -> None:
@@ -26,6 +26,23 @@ def test_backslashes_between_folders_of_an_archive_are_understood(tmp_path: Path
     path = write(tmp_path / "Parcels.shp")
     members = {f"GSAA\\2025\\{p.name}": p for p in parts(path).values()}
     assert len(read(zipped(tmp_path / "windows.zip", members))) == 3
+
+
+@pytest.mark.parametrize(
+    ("archive", "folder", "name"),
+    [
+        ("gsaa.gdb.zip", "", "gsaa.gdb"),
+        ("GSAA.zip", "", "GSAA.gdb"),
+        ("a.zip", "2025/gsaa/", "2025/gsaa.gdb"),
+    ],
+)
+def test_a_geodatabase_is_known_by_its_tables(tmp_path: Path, archive: str, folder: str, name: str) -> None:
+    tables = content(write(tmp_path / "parcels.gdb", 3))
+    path = zipped(tmp_path / archive, {f"{folder}{table}": data for table, data in tables.items()})
+    table = read(path)
+    assert (len(table), table.shown) == (3, f"{name} in {path}")
+    outer = zipped(tmp_path / "outer.zip", {archive: path})
+    assert len(read(outer)) == 3
 
 
 def patched(archive: Path, method: int, flags: int = 0) -> Path:

@@ -98,6 +98,17 @@ def test_several_files_and_a_folder_are_loaded_as_one_set(regions: tuple[Path, P
     assert read(folder, attributes=[]).attributes.column_names == ["source_layer"]
 
 
+@pytest.mark.parametrize("suffix", ["shp", "gpkg", "geojson", "gdb", "fgb"])
+def test_a_region_without_parcels_is_left_out_with_a_note(regions: tuple[Path, Path], suffix: str) -> None:
+    folder = regions[0].parents[1]
+    write(folder / f"R0.{suffix}", 0, number=pa.array([], pa.int32()), crop=pa.array([], pa.string()))
+    table = read(folder)
+    assert (len(table), len(read(folder, layer="PARCELLES"))) == (8, 8)
+    assert table.notes == (f"{folder}/R0.{suffix} has no parcels and is left out",)
+    with pytest.raises(UserError, match="holds no polygons"):
+        read(folder / f"R0.{suffix}")
+
+
 def test_layers_of_one_name_are_refused_until_one_is_named(
     regions: tuple[Path, Path], tmp_path: Path
 ) -> None:

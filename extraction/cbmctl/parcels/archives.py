@@ -9,6 +9,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels import deflate64, formats
 
 ENCRYPTED = 0x1
+CATALOGUE = "a00000001.gdbtable"  # every FileGDB has it
 DEFLATE64 = 9  # of Windows Explorer, for files over 2 GB
 # zip's numbers of methods that Python cannot unpack, as their programs call them
 METHODS = {
@@ -23,6 +24,8 @@ METHODS = {
 def unpack(archive: Path, folder: Path, shown: str) -> list[str]:
     """Unpack every file that a parcels file may consist of, each compared with its checksum; name the others.
 
+    A FileGDB whose tables are in a folder of another name, or in no folder, gets a folder `….gdb`.
+
     Args:
         archive: the archive.
         folder: where to; it is empty.
@@ -35,10 +38,14 @@ def unpack(archive: Path, folder: Path, shown: str) -> list[str]:
     left_out: list[str] = []
     try:
         with zipfile.ZipFile(archive) as packed:
-            for member in packed.infolist():
+            members = packed.infolist()
+            databases = _unnamed_databases(members, archive.stem)
+            for member in members:
                 name = _plain_name(member.filename)
                 if member.is_dir() or name.endswith("/"):
                     continue
+                if (above := PurePosixPath(name).parent) in databases:
+                    name = str(databases[above] / PurePosixPath(name).name)
                 if _wanted(name):
                     _unpack(packed, member, folder / _safe(name, shown), f"{name} in {shown}")
                 else:
@@ -51,6 +58,20 @@ def unpack(archive: Path, folder: Path, shown: str) -> list[str]:
 def _plain_name(name: str) -> str:
     """PowerShell's Compress-Archive of Windows 10 writes backslashes between folders."""
     return name.replace("\\", "/")
+
+
+def _unnamed_databases(members: list[zipfile.ZipInfo], stem: str) -> dict[PurePosixPath, PurePosixPath]:
+    """The folders that are a FileGDB by what is in them, but not by name; the names that they get."""
+    paths = [PurePosixPath(_plain_name(member.filename)) for member in members]
+    folders = {
+        path.parent for path in paths if path.name.lower() == CATALOGUE and not formats.hidden(str(path))
+    }
+    alone = PurePosixPath(stem if formats.format_of(stem).folder else f"{stem}.gdb")
+    return {
+        folder: folder.with_name(f"{folder.name}.gdb") if folder.name else alone
+        for folder in folders
+        if not formats.format_of(folder.name).folder
+    }
 
 
 def _wanted(name: str) -> bool:

@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import PurePosixPath
@@ -99,7 +99,8 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
 def choose(found: Sequence[Layer], path: str, name: str | None = None) -> list[Layer]:
     """The layers with the parcels: one of each group, or all that a pattern names.
 
-    A group is a file or an archive that a person named, or a file of a folder (`Dataset.group`).
+    A group is a file or an archive that a person named, or a file of a folder (`Dataset.group`). A group
+    without any parcel is left out with a note, if others have parcels.
 
     Args:
         found: all layers.
@@ -109,11 +110,23 @@ def choose(found: Sequence[Layer], path: str, name: str | None = None) -> list[L
     Raises:
         UserError: no layer of a group fits, or several do; the sentence lists them with their feature counts.
     """
+    groups = [list(members) for _, members in groupby(found, key=lambda layer: layer.dataset.group)]
+    filled = [group for group in groups if not _is_empty(group)] or groups
     chosen: list[Layer] = []
-    for _, members in groupby(found, key=lambda layer: layer.dataset.group):
-        group = list(members)
+    for group in filled:
         chosen += _default(group, path) if name is None else _named(group, path, name)
-    return chosen
+    left_out = [group[0].shown for group in groups if group not in filled]
+    if not left_out or not chosen:
+        return chosen
+    data = chosen[0].dataset
+    notes = (*data.notes, *(f"{shown} has no parcels and is left out" for shown in left_out))
+    return [replace(chosen[0], dataset=replace(data, notes=notes)), *chosen[1:]]
+
+
+def _is_empty(group: Sequence[Layer]) -> bool:
+    """Whether a file has a place for parcels, but none in it; some formats do not say what would be in it."""
+    places = [layer for layer in group if layer.polygons or layer.geometry in ANYTHING]
+    return bool(places) and not any(layer.features for layer in places)
 
 
 def _default(group: Sequence[Layer], path: str) -> list[Layer]:
