@@ -108,6 +108,26 @@ def test_every_letter_of_a_character_set(tmp_path: Path, codec: str) -> None:
     assert check(read(path)).of("changed_text") == []
 
 
+@pytest.mark.parametrize(
+    ("codec", "name", "word"),
+    [("mac_roman", "Größe", "süß"), ("cp1250", "Łąka", "żyto"), ("utf-8", "Größe", "süß")],
+)
+def test_names_of_columns_are_in_the_character_set_of_the_texts(
+    tmp_path: Path, codec: str, name: str, word: str
+) -> None:
+    path = shapefile_with_words(tmp_path / "parcels.shp", [word, "x"], codec, cpg=True)
+    dbf = path.with_suffix(".dbf")
+    raw = name.encode(codec)
+    dbf.write_bytes(dbf.read_bytes().replace(b"crop".ljust(len(raw), b"\0"), raw, 1))
+    assert read(path).attributes.to_pydict() == {name: [word, "x"]}
+    assert read(path, where=f"\"{name}\" = '{word}'", attributes=[name]).attributes.to_pydict() == {
+        name: [word]
+    }
+    assert read(path, where=f"\"{name}\" = 'x'").attributes.to_pydict() == {name: ["x"]}
+    with pytest.raises(UserError, match=f"has no attribute crop: use some of {name}"):
+        read(path, attributes=["crop"])
+
+
 def test_bytes_that_are_no_character_are_findings(tmp_path: Path) -> None:
     path = shapefile_with_words(tmp_path / "parcels.shp", ["Łąka", "x"], "cp1250", cpg=True)
     dbf = path.with_suffix(".dbf")

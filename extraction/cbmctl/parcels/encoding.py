@@ -74,6 +74,12 @@ class CharacterSet:
         """What GDAL is told, so that no byte is lost."""
         return self.shown.replace("_", "-") if self.gdal_decodes else STAND_IN
 
+    def name(self, read: str) -> str:
+        """A column's name, as GDAL reads it when told `gdal`."""
+        if self.gdal_decodes:
+            return read
+        return read.encode(STAND_IN, "replace").decode(self.codec, "backslashreplace")
+
 
 def named(word: str) -> CharacterSet | None:
     """The character set that somebody names: UTF-8, 1250, "ANSI 1252", "OEM 852", 88592 and the like."""

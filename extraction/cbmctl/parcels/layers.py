@@ -258,7 +258,9 @@ def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: Chara
         encoding=known.shown,
         recode=recode,
         driver=info["driver"],
-        fields=tuple((str(f), str(t)) for f, t in zip(info["fields"], info["dtypes"], strict=True)),
+        fields=tuple(
+            (known.name(str(f)), str(t)) for f, t in zip(info["fields"], info["dtypes"], strict=True)
+        ),
         polygons=kind in POLYGONAL or (kind in ANYTHING and _has_polygons(dataset, name)),
         dataset=dataset,
         codec=known.codec,

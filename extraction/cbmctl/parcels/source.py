@@ -21,7 +21,7 @@ from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
 from cbmctl.parcels.doubled import distinct
-from cbmctl.parcels.encoding import UTF8
+from cbmctl.parcels.encoding import UTF8, CharacterSet
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer, choose, explained, layers
 from cbmctl.parcels.raw import corrected
@@ -132,9 +132,11 @@ def _notes(layer: Layer) -> tuple[str, ...]:
 
 
 def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:
-    read = _as_gdal_reads(layer, where)
-    if where is not None:
-        read = _exactly(layer, where, read)
+    if where is not None and any(not name.isascii() for name, _ in layer.fields) and not _gdal_knows(layer):
+        read = _without_gdal(layer, where)
+    else:
+        read = _as_gdal_reads(layer, where)
+        read = read if where is None else _exactly(layer, where, read)
     names = read.table.column_names
     fix = corrected(layer, read.table, names, fid=read.fid, fids=read.fids, where=where, wanted=attributes)
     if unknown := [name for name in attributes or () if name not in fix]:
@@ -163,8 +165,9 @@ def _as_gdal_reads(layer: Layer, where: str | None) -> _Gdal:
     last = max(i for i, n in enumerate(table.column_names) if n == (meta["geometry_name"] or "wkb_geometry"))
     geometry, table = table.column(last).cast(pa.binary()), table.remove_column(last)
     fields = {name for name, _ in layer.fields}
-    wanted = [i for i, n in enumerate(table.column_names) if n in fields]
-    names = distinct([table.column_names[i] for i in wanted])
+    read = [CharacterSet(layer.codec).name(name) for name in table.column_names]
+    wanted = [i for i, name in enumerate(read) if name in fields]
+    names = distinct([read[i] for i in wanted])
     table = pa.table([_codes(table.column(i)) for i in wanted], names=names)
     return _Gdal(table, straightened(geometry), fids, meta["fid_column"])
 
@@ -196,8 +199,25 @@ def _exactly(layer: Layer, where: str, read: _Gdal) -> _Gdal:
     met = np.isin(whole.fids, read.fids) & ~changed
     rows = np.flatnonzero(changed)
     met[rows[matching(table.take(pa.array(rows)), SLASHES.sub(r"'\1-\2-\3", where)).to_numpy()]] = True
-    taken = pa.array(np.flatnonzero(met))
-    return _Gdal(whole.table.take(taken), whole.geometry.take(taken), whole.fids[met], whole.fid)
+    return _taken(whole, np.flatnonzero(met))
+
+
+def _gdal_knows(layer: Layer) -> bool:
+    return CharacterSet(layer.codec).gdal_decodes
+
+
+def _without_gdal(layer: Layer, where: str) -> _Gdal:
+    """The features that meet a condition on columns whose names GDAL reads with other letters."""
+    whole = _as_gdal_reads(layer, None)
+    names = whole.table.column_names
+    named = [name for name in names if _names(where, name)]
+    fix = corrected(layer, whole.table, names, fid=whole.fid, fids=whole.fids, where=None, wanted=named)
+    return _taken(whole, matching(fix.table, where).to_numpy())
+
+
+def _taken(read: _Gdal, rows: npt.NDArray[np.int64]) -> _Gdal:
+    taken = pa.array(rows)
+    return _Gdal(read.table.take(taken), read.geometry.take(taken), read.fids[rows], read.fid)
 
 
 def _may_differ(layer: Layer, read: _Gdal) -> list[str]:
