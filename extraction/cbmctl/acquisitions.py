@@ -88,7 +88,7 @@ class Version:
 
     @property
     def grade(self) -> tuple[bool, str]:
-        """The baseline, such that a user's own processing (N99xx) is below every official one."""
+        """The baseline, with a user's own processing (N99xx) below every official one."""
         return self.official, self.baseline
 
     @property

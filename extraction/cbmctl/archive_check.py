@@ -1,7 +1,7 @@
 """The files of extracted scenes, compared with their products' checksums as the archive has them now.
 
 Nothing is decoded and no scene is changed. Outcomes are written to `file_checks` as they are known, so that
-a check that was interrupted goes on. A file that matched is not read again while it is unchanged.
+the next check continues an interrupted one. A file that matched is not read again while it is unchanged.
 """
 
 import re
@@ -135,7 +135,7 @@ def check_scenes(
 
 
 def _files(config: Config, card: str, tasks: list[Mapping[str, Any]]) -> str:
-    """Return what the tasks have read; of a scene that knows no tasks, what they would read."""
+    """Return the files that the tasks have read; for a scene without tasks, those that they would read."""
     tasks = tasks or [
         {"bandset": name, "bands": bands, "classes": config.extraction.methods[name].cloud_classes}
         for name, bands in config.extraction.bandsets.items()
@@ -209,7 +209,7 @@ class _Check:
                 if checked.outcome == DIFFERS:
                     self.report.findings.append(_damaged(scene, checked))
                 elif file in known and known[file].outcome == DIFFERS:
-                    # it stays recorded so until the scene is extracted from the whole file
+                    # it stays recorded so until the scene is extracted from the intact file
                     self.report.findings.append(_replaced(scene, file))
                     continue
                 self._record(scene, checked)
@@ -224,7 +224,7 @@ def _damaged(scene: ExtractedScene, checked: Checked) -> Finding:
         scene.reference,
         checked.file,
         f"{checked.file} of {scene.reference} is damaged: {checked.detail}.",
-        "Its statistics may be wrong. Have the archive deliver the product again, then run"
+        "Its statistics may be wrong. Ask the archive to deliver the product again, then run"
         f" cbmctl extract --scene {scene.reference}",
     )
 
@@ -234,7 +234,7 @@ def _replaced(scene: ExtractedScene, file: str) -> Finding:
         "archive.file_replaced",
         scene.reference,
         file,
-        f"{file} of {scene.reference} was damaged at an earlier check and is whole now.",
+        f"{file} of {scene.reference} was damaged at an earlier check and is intact now.",
         f"Its statistics may be from the damaged file. Run cbmctl extract --scene {scene.reference}",
     )
 
@@ -245,7 +245,7 @@ def _missing(scene: ExtractedScene, file: str) -> Finding:
         scene.reference,
         file,
         f"{file} of {scene.reference} is not in the archive any more.",
-        "It cannot be checked; statistics stay as they are. Have the archive deliver the product again",
+        "It cannot be checked; statistics stay as they are. Ask the archive to deliver the product again",
     )
 
 
@@ -258,5 +258,5 @@ def _unusable(scene: ExtractedScene, error: SceneError) -> Finding:
         f"{scene.reference} cannot be checked: {error.reason}.",
         "Statistics stay as they are. Search the catalogue again: the product may have been replaced"
         if missing
-        else "Statistics stay as they are. Have the archive deliver the product again, then repeat the check",
+        else "Statistics stay as they are. Ask the archive to deliver the product again, then check again",
     )

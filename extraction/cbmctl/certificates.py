@@ -1,4 +1,4 @@
-"""Why a PostgreSQL server's certificate is refused; libpq says only that it is."""
+"""Why a PostgreSQL server's certificate is refused; libpq does not give the reason."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ NOT_YET_VALID, HAS_EXPIRED = 9, 10
 
 
 def fault(host: str, port: int, ca: Path) -> str | None:
-    """A sentence on a certificate out of its time, with what to do; None if that is not why it is refused.
+    """A sentence on an expired or not yet valid certificate, with what to do; None if the reason is another.
 
     Args:
         host: the server.

@@ -40,7 +40,7 @@ class Checked:
         detail: what else there is to say; None if nothing.
         algorithm: of the manifest's checksum; None if there is none.
         digest: the manifest's; likewise.
-        version: changes when the file does; None if the archive cannot tell.
+        version: changes when the file does; None if the archive does not have one.
     """
 
     file: str
@@ -102,12 +102,12 @@ class Checksums:
             raise SceneError(
                 "Rio error",
                 f"{path.name} of {self._folder.name} is damaged: {checked.detail}, also when fetched again."
-                " Once the archive has a whole copy, run cbmctl repair",
+                " Once the archive has an intact copy, run cbmctl repair",
                 lasting=True,
             )
 
     def release(self, path: Path | None = None) -> None:
-        """Let go of an image that is read to its end; None means all.
+        """Close an image that has been read to its end; None means all.
 
         `require` keeps a mount's images open until then: s3fs forgets what it has fetched of a file when
         nobody has it open any more, and would fetch for the decoder what it has fetched for the checksum.
@@ -126,7 +126,7 @@ class Checksums:
         """Do the same for all files of which the path matches a regular expression, after one was unusable.
 
         Returns:
-            Whether any file was damaged and is whole now, so that it may be used.
+            Whether any file was damaged and is intact now, so that it may be used.
         """
         before = self._healed()
         for path in self._listed(files):
@@ -168,7 +168,7 @@ class Checksums:
         return self._manifest is not None
 
     def _listed(self, files: str) -> list[Path]:
-        """Return such files as are there: of one that is missing the reader knows what to say."""
+        """Return the files that exist; the reader reports a missing one."""
         return [path for file in self.listed(files) if (path := self._folder / file).exists()]
 
     def _healed(self) -> int:
@@ -207,7 +207,7 @@ class Checksums:
 
     def _keep_open(self, path: Path) -> None:
         if path not in self._open:
-            with suppress(OSError):  # whoever reads it will tell
+            with suppress(OSError):  # the reader reports it
                 self._open[path] = path.open("rb", buffering=0)
 
     def _read_manifest(self) -> Mapping[str, Checksum] | None:
@@ -222,7 +222,7 @@ class Checksums:
             raise SceneError(
                 "Rio error",
                 f"{MANIFEST_FILE} of {self._folder.name} is damaged ({error}), also when fetched again: no"
-                " file of the product can be checked. Once the archive has a whole copy, run cbmctl repair",
+                " file of the product can be checked. Once the archive has an intact copy, run cbmctl repair",
                 lasting=True,
             ) from error
         except OSError as error:
@@ -230,13 +230,13 @@ class Checksums:
 
 
 def unchanged(known: Checked, expected: Checksum, version: str | None) -> bool:
-    """Whether a file was compared with this checksum, and matched, and is the same file still."""
+    """Whether a file matched this checksum earlier and has not changed since."""
     same = version is not None and known.version == version
     return same and known.outcome == OK and _expected(known) == (expected.algorithm, expected.digest)
 
 
 def digest_of(path: Path, algorithm: str, cancelled: Event) -> str:
-    """Return a file's checksum, hexadecimal, in lower case. Threads of Python go on meanwhile.
+    """Return a file's checksum, hexadecimal, in lower case. Other Python threads continue meanwhile.
 
     Args:
         path: the file.

@@ -91,7 +91,7 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
 
 
 def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Settle anew what scenes share with others, and open tasks again that gave up what is theirs now.
+    """Decide again which scenes keep shared parcels; reopen tasks that gave up parcels that they keep now.
 
     Args:
         conn: as in `settle_overlaps`.

@@ -9,8 +9,8 @@ enters it into `vanished_workers`. The attempt does not count where the scene ca
 - 'together': another worker vanished within TOGETHER_S, from other tasks: memory, a restart of Docker.
 
 At most EXCUSES attempts of a task are excused within a day, so that a scene that takes the whole machine with
-it is not tried for ever. A task that workers have vanished from twice is worked on while no other such task
-is, so that two that kill their workers are told from a common cause. docs/statuses.md
+it is not tried without end. Two tasks from which workers vanished twice are never worked on together, so that
+tasks that kill their workers are distinguished from a common cause. docs/statuses.md
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ _NOTICE_SPACE = LOCK_SPACE + 0xFE
 
 
 def boot_id() -> str | None:
-    """Return what tells one start of this host from another; None where the system does not say."""
+    """Return the id of this start of the host; None if the system has none."""
     try:
         return BOOT_ID.read_text().strip() or None
     except OSError:
@@ -97,7 +97,7 @@ _ORPHANS: LiteralString = """
     LIMIT 1
 """
 _FORGET: LiteralString = "DELETE FROM {vanished} WHERE noticed_at < now() - interval '1 day'"
-# A host that is not this one is taken for alive where another of its workers is.
+# Another host counts as running if another of its workers is alive.
 _ENTER: LiteralString = """
     INSERT INTO {vanished} (obsid, bandset, worker, attempt, noticed_at, excuse)
     SELECT t.obsid, t.bandset, coalesce(t.worker, ''), t.attempts, clock_timestamp(), CASE
@@ -114,7 +114,7 @@ _ENTER: LiteralString = """
             AND v.noticed_at > coalesce(t.claimed_at, '-infinity'))
     RETURNING obsid, bandset, excuse
 """
-# Workers that vanished from one task one after the other are no two: the scene may have killed both.
+# Two workers that vanished from the same task do not excuse each other: the scene may have killed both.
 _TOGETHER: LiteralString = """
     UPDATE {vanished} v SET excuse = 'together'
     WHERE v.excuse IS NULL AND v.noticed_at > clock_timestamp() - %(together)s * interval '1 s'

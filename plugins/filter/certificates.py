@@ -1,4 +1,4 @@
-"""Certificates on the control host that are out of their time."""
+"""Certificates on the control host that are expired or not valid yet."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

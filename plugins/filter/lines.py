@@ -1,4 +1,4 @@
-"""Networks in variables of a role that also works without an inventory of ours."""
+"""Networks in variables of a role that also works without this project's inventory."""
 
 from collections.abc import Callable
 from pathlib import Path

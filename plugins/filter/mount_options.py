@@ -1,4 +1,4 @@
-"""The options of a mount: the site's own stay, ours are added."""
+"""The options of a mount: the site's own are kept, ours are added."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -9,7 +9,7 @@ short_description: Sentences about what keeps a host from being a swarm manager
 positional: host, address, own
 options:
   _input:
-    description: What C(docker info) tells of the swarm; empty if there is no engine.
+    description: What C(docker info) reports about the swarm; empty if there is no engine.
     type: dict
     required: true
   host:

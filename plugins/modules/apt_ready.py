@@ -13,7 +13,7 @@ short_description: Make apt ready for an installation
 description:
   - Completes what dpkg was interrupted at (a power cut during an installation), before anything else.
   - Runs C(apt-get update) if the package lists are missing or old. A source that does not answer is a warning
-    with its name, as for apt itself, because the packages may come from another one or be there already.
+    with its name, as for apt itself, because the packages may come from elsewhere or be installed already.
   - In check mode the lists are not refreshed.
 options:
   lists_valid_seconds:
@@ -139,12 +139,12 @@ def main():
         if not have_lists():
             reason = " ".join(sources) or (output.strip() or "it printed nothing").splitlines()[-1]
             module.fail_json(
-                msg=f"apt-get update brought no package lists. {reason} Correct /etc/apt/sources.list*."
+                msg=f"apt-get update downloaded no package lists. {reason} Correct /etc/apt/sources.list*."
             )
         if code != 0 and not sources:
             module.fail_json(msg=f"apt-get update failed: {output.strip().splitlines()[-1]}")
         for sentence in sources:
-            module.warn(f"{sentence} Packages that only it has are not updated.")
+            module.warn(f"{sentence} Packages that only this source has are not updated.")
     module.exit_json(changed=interrupted, lists=have_lists(), failing_sources=sources, unfinished=interrupted)
 
 

@@ -106,7 +106,7 @@ def value_of(text):
 
 
 def contradictions(options, given, keys, where):
-    """Return a sentence for each flag that daemon.json may not repeat, and for each setting that breaks ours.
+    """Return a sentence for each flag that daemon.json may not repeat or that conflicts with our settings.
 
     `given` is what flags() returns for the running dockerd, `where` names the file that sets a flag.
     """

@@ -83,7 +83,7 @@ def test_damage_that_is_stored_already_is_found(season: Season, digests: Counter
     assert (code, len(said["findings"])) == (3, 3)
     assert set(digests) == {image(damaged, "B02_10m").name}
     assert said["files_unchanged"] == 3 * each - 2
-    # a whole copy does not mend the rows that were made of the damaged one
+    # an intact copy does not correct the rows that were computed from the damaged one
     overwrite(image(damaged, "B02_10m"))
     for _ in range(2):
         _, said = report(season)

@@ -1,4 +1,4 @@
-"""A certificate out of its time is reported as such: by precheck, and by what connects to the database."""
+"""An expired or not yet valid certificate is reported: by precheck, and by what connects to the database."""
 
 import socket
 import ssl

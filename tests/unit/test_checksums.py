@@ -50,7 +50,7 @@ def test_overwritten_bytes_fail_the_scene(season: Season, band: str) -> None:
     assert season.status(good) == "extracted"
     wrong = {band[:3]} & set(season.rows("SELECT DISTINCT band FROM sigs WHERE obsid = %s", bad))
     assert not wrong
-    # a whole copy and `repair` are all it takes
+    # an intact copy and `repair` are enough
     overwrite(image(folder, band))
     with season.database.connect() as conn:
         conn.execute("UPDATE tasks SET state = 'ready', attempts = 0, reason = NULL WHERE state = 'failed'")

@@ -187,7 +187,8 @@ def test_columns_of_one_name_are_all_read(tmp_path: Path) -> None:
         "CROP_A_3": ["1", "2"],
     }
     assert table.notes == (
-        f"{path} has columns of one name (CROP_A); the others are named CROP_A_2, CROP_A_3",
+        f"{path} has several columns with the same name (CROP_A);"
+        " the others are renamed to CROP_A_2, CROP_A_3",
     )
     assert read(path, attributes=["CROP_A_2"]).attributes.to_pydict() == {"CROP_A_2": ["y", "z"]}
 

@@ -134,7 +134,7 @@ def test_bytes_that_are_no_character_are_findings(tmp_path: Path) -> None:
     dbf.write_bytes(dbf.read_bytes().replace("Łąka".encode("cp1250"), b"\xa3\x81ka"))
     assert read(path).attributes["crop"].to_pylist() == ["Łka", "x"]
     assert [f.reason for f in check(read(path)).of("changed_text")] == [
-        "crop: 'Ł\\x81ka' has bytes that are no character in CP1250"
+        "crop: 'Ł\\x81ka' has bytes that are invalid in CP1250"
     ]
 
 
@@ -151,7 +151,7 @@ def dbf(words: bytes, ldid: int = 0) -> io.BytesIO:
         (None, 87, "cp1250", "the file does not name its character set, and its words fit Polish"),
         (None, 200, "cp1250", None),
         (b"ANSI 1250", 0, "cp1250", None),
-        (b"UTF-8", 0, "cp1250", "its .cpg says 'UTF-8', which is not true, and its words fit Polish"),
+        (b"UTF-8", 0, "cp1250", "its .cpg says 'UTF-8', which is wrong, and its words fit Polish"),
         (b"klingon", 3, "cp1250", "its .cpg says 'klingon', which is unknown, and its words fit Polish"),
         (b"", 0, "cp1250", "the file does not name its character set, and its words fit Polish"),
     ],

@@ -20,7 +20,7 @@ def loaded(path: Path, kind: str, given: list[Any], where: str | None = None) ->
     return stored, [f.reason for f in findings.of("changed_text")]
 
 
-ZERO = r"a: 'x\0y' has a character that is zero (\0)"
+ZERO = r"a: 'x\0y' has a NUL character (\0)"
 
 
 @pytest.mark.parametrize("kind", ["TEXT", "TEXT(9)", "VARCHAR(9)"])
@@ -31,7 +31,7 @@ def test_text_after_a_zero_is_kept_and_reported(tmp_path: Path, kind: str) -> No
 def test_bytes_in_a_column_of_texts(tmp_path: Path) -> None:
     assert loaded(tmp_path, "TEXT", ["été".encode(), b"x\0y", b"\xff\xfeab", "z"]) == (
         ["été", "xy", "ab", "z"],
-        [ZERO, r"a: '\xff\xfeab' has bytes that are no character"],
+        [ZERO, r"a: '\xff\xfeab' has bytes that are not valid text"],
     )
 
 
@@ -43,7 +43,7 @@ def test_text_that_is_not_utf8_is_reported(tmp_path: Path, kind: str) -> None:
     findings = Findings()
     assert [row[-1] for rows, _ in cleaned(read(path), findings) for row in rows] == ["LNO", "é"]
     assert [f.reason for f in findings.of("changed_text")] == [
-        r"a: 'L\xe9NO' has bytes that are no character"
+        r"a: 'L\xe9NO' has bytes that are not valid text"
     ]
 
 

@@ -84,7 +84,7 @@ def test_a_file_that_breaks_off_between_two_parcels_is_refused(tmp_path: Path) -
     path = write(tmp_path / "parcels.gml")
     text = path.read_text()
     path.write_text(text[: text.rindex("</ogr:featureMember>") + len("</ogr:featureMember>")])
-    with pytest.raises(UserError, match=r"breaks off or is not XML at line \d+ \(no element found\)"):
+    with pytest.raises(UserError, match=r"is truncated or is not XML at line \d+ \(no element found\)"):
         read(path)
 
 

@@ -1,4 +1,4 @@
-"""Values as the file itself has them: no digit lost, and no date or number made of what is none."""
+"""Values as the file itself has them: no digit lost, and no invalid date or number read as a valid one."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence

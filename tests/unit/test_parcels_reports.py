@@ -53,8 +53,8 @@ READ = {
     "zip_in_zip.zip": (2, ["id"]),
 }
 REFUSED = {
-    "cut.gml": r"breaks off or is not XML at line 4",
-    "cut_dbf/parcels.shp": r"\.dbf breaks off \(it holds 58 of 100 records\)",
+    "cut.gml": r"is truncated or is not XML at line 4",
+    "cut_dbf/parcels.shp": r"\.dbf is truncated \(it holds 58 of 100 records\)",
     "gml_3035_east_north/gsaa.gml": "swapped",
     "regions.zip": "has several layers with polygons: R11/PARCELLES_GRAPHIQUES",
 }

@@ -178,7 +178,7 @@ def test_a_letter_cut_in_two_by_the_end_of_a_field(tmp_path: Path) -> None:
     crops = [row for rows, _ in cleaned(table, findings) for (row,) in rows]
     assert crops == ["blåæ ", "ærter", "grønt"]
     assert [f.reason for f in findings.of("changed_text")] == [
-        "crop: 'blåæ \\xc3' has bytes that are no character"
+        "crop: 'blåæ \\xc3' has bytes that are not valid text"
     ]
 
 

@@ -98,7 +98,7 @@ def test_what_json_cannot_hold_is_left_out_of_records() -> None:
         [
             "a: 'nan' is not a number that JSON can hold",
             "a: 'inf' is not a number that JSON can hold",
-            "a: 'x\\0y' has a character that is zero (\\0)",
+            "a: 'x\\0y' has a NUL character (\\0)",
         ],
     )
 
@@ -108,7 +108,7 @@ def test_text_that_is_not_valid_is_a_finding() -> None:
     text = pa.Array.from_buffers(pa.string(), 4, source.buffers())
     assert converted(text) == (
         ["Bl", "ab", "ok", None],
-        ["a: 'Bl\\xe9' has bytes that are no character", "a: 'a\\0b' has a character that is zero (\\0)"],
+        ["a: 'Bl\\xe9' has bytes that are not valid text", "a: 'a\\0b' has a NUL character (\\0)"],
     )
 
 

@@ -1,4 +1,4 @@
-"""What is read from a parcels file is what the file holds; a file that is not whole is refused."""
+"""What is read from a parcels file is what the file holds; a file that is not complete is refused."""
 
 import sqlite3
 import struct
@@ -17,9 +17,9 @@ from cbmctl.parcels.source import read
 from .parcel_files import DRIVERS, parts, squares, write, zipped
 
 CUT = {  # how a file of each format that ends early is refused
-    "shp": r"its \.shp breaks off \(it has \d+ of \d+ bytes\)",
+    "shp": r"its \.shp is truncated \(it has \d+ of \d+ bytes\)",
     "gpkg": r"is not complete: it has \d+ of \d+ bytes",
-    "gml": r"breaks off or is not XML at line \d+",
+    "gml": r"is truncated or is not XML at line \d+",
     "geojson": "cannot be read .*GeoJSON",
     "geojsonl": "is not complete: a bracket is not closed",
     "fgb": r"is not complete: it holds \d+ of 300 features",
@@ -77,8 +77,8 @@ def test_a_format_that_cannot_be_counted_a_second_time_is_refused(
 @pytest.mark.parametrize(
     ("suffix", "reason"),
     [
-        (".dbf", r"\.dbf breaks off \(it holds 60 of 100 records\)"),
-        (".shx", r"\.shx breaks off \(it has \d+ of 900 bytes\)"),
+        (".dbf", r"\.dbf is truncated \(it holds 60 of 100 records\)"),
+        (".shx", r"\.shx is truncated \(it has \d+ of 900 bytes\)"),
     ],
 )
 def test_a_part_of_a_shapefile_that_breaks_off_is_named(
@@ -96,8 +96,8 @@ def test_a_part_of_a_shapefile_that_breaks_off_is_named(
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("parcels.dat", r"its \.dat breaks off \(it holds \d+ of 300 records\)"),
-        ("parcels.id", r"its \.id breaks off \(it holds 270 of 300 objects\)"),
+        ("parcels.dat", r"its \.dat is truncated \(it holds \d+ of 300 records\)"),
+        ("parcels.id", r"its \.id is truncated \(it holds 270 of 300 objects\)"),
         ("parcels.map", r"holds 300 features, but only \d+ can be read"),
         ("parcels.mif", r"has 270 objects, but its \.mid 300 lines"),
         ("parcels.mid", r"has 300 objects, but its \.mid \d+ lines"),
@@ -129,7 +129,7 @@ def test_shapes_beyond_the_end_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "parcels.shp", 100)
     cut = path.read_bytes()[:-136]
     path.write_bytes(cut[:24] + struct.pack(">i", len(cut) // 2) + cut[28:])  # a header that agrees
-    with pytest.raises(UserError, match=r"its \.shp breaks off \(1 shape of 100 lie beyond its end\)"):
+    with pytest.raises(UserError, match=r"its \.shp is truncated \(1 shape of 100 lie beyond its end\)"):
         read(path)
 
 

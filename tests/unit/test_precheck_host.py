@@ -164,7 +164,7 @@ def test_the_database_is_published_on_an_address_that_the_host_has() -> None:
 def test_images_for_another_processor_are_refused() -> None:
     assert about_host(facts={"architecture": "aarch64"}) == [
         "cbm-dk has a processor of arm64, and the control host builds images for amd64."
-        " Use a host or a control host of the other architecture."
+        " Use a host and a control host of the same architecture."
     ]
     # an engine that does not answer is reported as such
     assert about_host(control_engine={"rc": 1, "stdout": ""}, facts={"architecture": "aarch64"}) == []

@@ -105,7 +105,7 @@ def test_a_change_that_does_not_work_puts_the_previous_database_back(
     for case, (_, reason) in CASES.items():
         text = (tmp_path / case).read_text()
         assert reason in text, case
-        assert "The database serves again as before." in text, case
+        assert "The previous database runs again." in text, case
     [container] = containers(lines)
     assert container == lines["postgis_container"], "nothing of the attempts is left"
     policy = docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", container).strip()

@@ -104,7 +104,7 @@ def test_a_failed_load_leaves_no_definition(conn: psycopg.Connection, tables: Ta
     ("srid", "reason"),
     [
         (5516, "its definition cannot be entered there. Reproject the file"),  # a projection of PROJ's own
-        (10833, r"which puts places \d\.\d\d m beside where they are"),  # a datum that this PROJ cannot shift
+        (10833, r"which shifts places by \d\.\d\d m"),  # a datum that this PROJ cannot shift
     ],
 )
 def test_what_the_server_would_project_wrongly_is_refused(

@@ -33,7 +33,7 @@ def group() -> None:
     "max_age_days",
     metavar="DAYS",
     type=click.IntRange(min=0),
-    help="With --scenes: also files that matched more than so many days ago.  [default: only changed files]",
+    help="With --scenes: also files whose last match is older than DAYS.  [default: only changed files]",
 )
 @pass_context
 def check_command(context: Context, scenes: bool, max_age_days: int | None) -> None:
@@ -42,7 +42,7 @@ def check_command(context: Context, scenes: bool, max_age_days: int | None) -> N
     For a mount its root is listed; for a bucket some objects are listed, and a byte of one is read.
 
     With --scenes, the files of all extracted scenes are compared with the checksums in manifest.safe. Nothing
-    is decoded or changed. The check may be interrupted: the next one goes on. Files that matched and are
+    is decoded or changed. The next check continues an interrupted one. Files that matched and are
     unchanged are skipped. An archive in S3 has to send all other files.
 
     \b

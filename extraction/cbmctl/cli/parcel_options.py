@@ -36,7 +36,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--layer",
             help="The layer with the parcels if there are several; a pattern such as 'Culturas_*' takes all"
-            " that it fits.",
+            " matching layers.",
         ),
     ):
         command = option(command)

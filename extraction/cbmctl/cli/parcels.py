@@ -127,9 +127,7 @@ def _inspect(
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @reading_options
-@click.option(
-    "--drop-statistics", is_flag=True, help="Give up statistics computed with the parcels of before."
-)
+@click.option("--drop-statistics", is_flag=True, help="Delete statistics of the previous parcels.")
 @click.option(
     "--keep-statistics",
     is_flag=True,

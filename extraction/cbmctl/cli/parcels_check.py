@@ -1,4 +1,4 @@
-"""`cbmctl parcels check`: a loaded table beside its file."""
+"""`cbmctl parcels check`: compare a loaded table with its file."""
 
 import shlex
 import sys
@@ -72,7 +72,7 @@ def _lines(done: Comparison, file: str) -> Iterator[str]:
     for rows, what in (
         (done.missing, "are missing in the table"),
         (done.extra, "are not in the file"),
-        (done.geometry, "have another geometry"),
+        (done.geometry, "have a different geometry"),
         (done.strays, "are far from all others, but in the area of interest"),
     ):
         if rows.count:

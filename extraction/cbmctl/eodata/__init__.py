@@ -36,7 +36,7 @@ class Held:
         root: stands for the archive's root; the product lies below it as it does in the archive.
         close: lets go of them; may be called twice.
         version: given a file of the product, which need not be held, returns a text that changes when the
-            file in the archive does, or None if that cannot be told. Raises FileNotFoundError if the archive
+            file in the archive does, or None if that is not known. Raises FileNotFoundError if the archive
             has no such file.
         again: given a held file, fetches it again, or has the next read come from the storage and not from
             memory; the event ends that early. Raises SceneError and ArchiveError as `hold` does.

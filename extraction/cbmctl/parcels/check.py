@@ -53,7 +53,7 @@ def check(table: ParcelTable, advance: Callable[[int], None] = lambda _: None) -
 def cleaned(
     table: ParcelTable, findings: Findings, advance: Callable[[int], None] = lambda _: None
 ) -> Iterator[tuple[Rows, Clean]]:
-    """Go through the file piece by piece: its clean geometries, and the values beside each, in order.
+    """Yield the file piece by piece: its clean geometries and the values of each, in the order of the file.
 
     Args:
         table: the file.

@@ -1,4 +1,4 @@
-"""A loaded table beside its file, read again: what a former reader lost, changed or made up.
+"""A loaded table compared with its file: what an earlier version lost, changed or made up.
 
 The file is read and converted by the code that loads, into a temporary table; PostgreSQL compares the rows.
 Nothing is changed.
@@ -48,7 +48,7 @@ class Different:
         problem: `missing` in the table, `extra` there, of another `type`, or with other `values`.
         file_type: PostgreSQL's type for the file's values; None if the file has no such column.
         table_type: the type in the table; None if the table has no such column.
-        rows: parcels with another value; of a missing column those that have one in the file.
+        rows: parcels with a different value; for a missing column, parcels with a value in the file.
         examples: some of these: `ogc_fid`, the value in the `file` and in the `table`, as text.
     """
 
@@ -72,7 +72,7 @@ class Comparison:
         missing: parcels of the file that the table lacks.
         extra: parcels of the table that the file lacks.
         columns: columns that differ.
-        geometry: parcels with another geometry.
+        geometry: parcels with a different geometry.
         strays: stray parcels of the table (`places`) within the area of interest.
         statistics: whether `sigs` or `hists` has rows.
         findings: of the file, as a load would record them.
@@ -114,7 +114,7 @@ def compare(
 
     Args:
         conn: the owner's connection, in autocommit mode; the temporary table is gone at the end.
-        config: tells the tables and the area.
+        config: names the tables and the area.
         table: the file, as it was read.
         progress: gets the number of features, gives what to call with each number done.
 
@@ -192,7 +192,7 @@ def expect_same_parcels(conn: psycopg.Connection, parcels: TableName, building: 
     if here != there or missing.count or extra.count or moved.count:
         raise UserError(
             f"The parcels of the file are not those of {parcels}: {missing.count} are missing there,"
-            f" {extra.count} are not in the file, {moved.count} have another geometry (EPSG:{here} and"
+            f" {extra.count} are not in the file, {moved.count} have a different geometry (EPSG:{here} and"
             f" EPSG:{there}). Their statistics cannot be kept: load with --drop-statistics"
         )
 

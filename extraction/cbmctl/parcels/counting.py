@@ -1,6 +1,6 @@
 """Features counted without GDAL, from the file itself: what is read must be what the file holds.
 
-GDAL ends some damaged files early without a word. So every format is counted a second time, by another way:
+GDAL stops early in some damaged files, without an error. So every format is counted in a second way:
 a shapefile by the headers of its three parts, a GeoPackage by SQLite, GML and GeoJSON by a scan of the text,
 FileGDB by its tables' headers, MapInfo by its table of attributes, FlatGeobuf one by one, GeoParquet by its
 footer (`geoparquet.describe`).
@@ -37,7 +37,7 @@ def expect_complete(dataset: Dataset) -> None:
     """Look at a file's own headers before GDAL opens it, which blames something else or nothing.
 
     Raises:
-        UserError: the file breaks off, or is not what its name promises.
+        UserError: the file is truncated, or is not what its name promises.
     """
     if dataset.format is formats.SHAPEFILE:
         count_shapefile(dataset)
@@ -51,7 +51,7 @@ def count(dataset: Dataset, layer: str) -> int | None:
     """The number of features in a layer; None if the file is whole, but is no list of features.
 
     Raises:
-        UserError: the file breaks off, is damaged, or its parts do not belong together.
+        UserError: the file is truncated, is damaged, or its parts do not belong together.
     """
     counters: dict[str, Callable[[Dataset, str], int | None]] = {
         formats.SHAPEFILE.name: lambda shapefile, _: count_shapefile(shapefile),
@@ -104,7 +104,7 @@ def gml_members(dataset: Dataset) -> Counter[str]:
     """The features of a GML file, by local name.
 
     Raises:
-        UserError: the file is not whole, or not XML.
+        UserError: the file is not complete, or not XML.
     """
     found: Counter[str] = Counter()
     path: list[str] = []
@@ -127,7 +127,7 @@ def gml_members(dataset: Dataset) -> Counter[str]:
     except expat.ExpatError as error:
         reason = expat.ErrorString(error.code)
         raise UserError(
-            f"{dataset.shown} breaks off or is not XML at line {error.lineno} ({reason}). Deliver it again."
+            f"{dataset.shown} is truncated or is not XML at line {error.lineno} ({reason}). Deliver it again."
         ) from error
     return found
 

@@ -1,4 +1,4 @@
-"""Columns of one name, which shapefiles and GeoParquet may have and PostgreSQL may not."""
+"""Columns with the same name, which shapefiles and GeoParquet may have and PostgreSQL may not."""
 
 from collections.abc import Sequence
 

@@ -71,7 +71,7 @@ class CharacterSet:
 
     @property
     def gdal(self) -> str:
-        """What GDAL is told, so that no byte is lost."""
+        """The character set that GDAL gets, so that no byte is lost."""
         return self.shown.replace("_", "-") if self.gdal_decodes else STAND_IN
 
     def name(self, read: str) -> str:
@@ -135,9 +135,7 @@ def of_shapefile(cpg: bytes | None, dbf: IO[bytes]) -> CharacterSet:
         return says
     if word:
         why = (
-            f"its .cpg says '{word}', which is not true"
-            if says
-            else f"its .cpg says '{word}', which is unknown"
+            f"its .cpg says '{word}', which is wrong" if says else f"its .cpg says '{word}', which is unknown"
         )
     else:
         why = "the file does not name its character set"
@@ -146,7 +144,7 @@ def of_shapefile(cpg: bytes | None, dbf: IO[bytes]) -> CharacterSet:
     found = guess(words)
     if found is None:
         return CharacterSet(DEFAULT, why)
-    fits = f"its words fit {found.language}" if found.sure else "nothing else fits its words better"
+    fits = f"its words fit {found.language}" if found.sure else "no other character set fits its words better"
     return CharacterSet(found.codec, f"{why}, and {fits}")
 
 

@@ -82,7 +82,7 @@ def count_features(dataset: Dataset) -> int:
     """Count the features one by one.
 
     Raises:
-        UserError: the file breaks off, or its header has another number.
+        UserError: the file is truncated, or its header has another number.
     """
     with dataset.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:

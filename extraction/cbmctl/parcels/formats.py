@@ -25,7 +25,7 @@ class Format:
         suffixes: of the file that a person names.
         companions: suffixes of the files beside it that have the same stem and hold part of the data
             (`.gpkg-wal` has changes that SQLite has not written into the file itself yet).
-        required: the companions without which the data are not whole.
+        required: the companions without which the data are not complete.
         folder: whether the "file" is a folder.
         shared: suffixes that other kinds of files have as well. In a folder or an archive such a file counts
             only if its beginning has one of the `marks`, or if nothing else there can hold parcels.
@@ -63,7 +63,7 @@ GML = Format(
     companions=(".xsd",),
     shared=(".xml",),
     marks=(b"FeatureCollection", b"featureMember", b"SpatialDataSet"),
-    # with an .xsd GDAL takes the coordinate system from the collection only, unless it is told to search
+    # with an .xsd GDAL takes the coordinate system from the collection only, unless an option makes it search
     options={"FORCE_SRS_DETECTION": "YES", "DOWNLOAD_SCHEMA": "NO"},
     # INSPIRE's land use is a link with a title: <specificLandUse xlink:title="Permanent Pasture" …/>
     config={"GML_ATTRIBUTES_TO_OGR_FIELDS": "YES"},

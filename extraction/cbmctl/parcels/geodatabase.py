@@ -1,6 +1,6 @@
 """FileGDB, a folder of tables: is it whole?
 
-GDAL does not list a layer whose table is missing, and takes one whose index breaks off for empty. Esri does
+GDAL does not list a layer whose table is missing, and takes one whose index is truncated for empty. Esri does
 not publish the layout of the files; this is what GDAL's authors found out
 (https://github.com/rouault/dump_gdbtable/wiki/FGDB-Spec).
 """
@@ -24,7 +24,7 @@ def expect_all_tables(dataset: Dataset) -> None:
     """Compare the files of a geodatabase with their headers and with the list of its tables.
 
     Raises:
-        UserError: a file is missing or breaks off.
+        UserError: a file is missing or truncated.
     """
     files = {file.name.lower(): file for file in dataset.file.iterdir()}
     for name, file in sorted(files.items()):

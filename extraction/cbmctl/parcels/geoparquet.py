@@ -73,7 +73,7 @@ def read(file: Path, path: str, described: GeoParquet) -> tuple[pa.Table, pa.Chu
         with pq.ParquetFile(file) as parquet:
             table = parquet.read(columns=list(dict.fromkeys([*columns, described.geometry])))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} breaks off or is damaged ({error}): deliver it again") from error
+        raise UserError(f"{path} is truncated or damaged ({error}): deliver it again") from error
     wanted = [i for i, name in enumerate(table.column_names) if name in columns]
     attributes = table.select(wanted).rename_columns(distinct(columns)).replace_schema_metadata()
     return attributes, table[described.geometry].cast(pa.binary())

@@ -1,4 +1,4 @@
-"""GML and the schema beside it, which GDAL believes: what an old .xsd does not list would be lost."""
+"""GML and the schema beside it, which GDAL trusts: what an old .xsd does not list would be lost."""
 
 from dataclasses import replace
 

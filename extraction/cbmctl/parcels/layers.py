@@ -66,7 +66,7 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """Its name with the path of its file, which tells layers of one name apart."""
+        """Its name with the path of its file, which distinguishes layers with the same name."""
         file = PurePosixPath(self.dataset.label)
         return str(file.with_suffix("")) if file.stem == self.name else f"{file}:{self.name}"
 
@@ -90,8 +90,8 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
     found = [layer for dataset in datasets for layer in _layers(dataset, characters)]
     if encoding and not any(dataset.format is formats.SHAPEFILE for dataset in datasets):
         raise UserError(
-            f"--encoding is for shapefiles; {datasets[0].shown} carries its own character set:"
-            " leave the option out"
+            f"--encoding is for shapefiles; {datasets[0].shown} names its own character set:"
+            " remove the option"
         )
     return found
 

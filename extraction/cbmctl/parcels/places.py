@@ -82,7 +82,7 @@ def strays(boxes: Floats, srid: int) -> dict[int, str]:
 def stray_pids(conn: psycopg.Connection, parcels: TableName) -> dict[int, str]:
     """The `ogc_fid` of the stray parcels of a table, and why; of any table, however it was loaded.
 
-    Nothing where the table's coordinate system is none of EPSG's: its area is not known.
+    Nothing if the table's coordinate system has no EPSG code: its area is not known.
     """
     with conn.cursor(binary=True) as cursor:
         found = cursor.execute(
@@ -118,7 +118,7 @@ def bounds_in_degrees(boxes: Floats, without: Mapping[int, Any], srid: int) -> t
 
 
 def _metres(crs: CRS, points: Floats) -> Floats:
-    """(2,) factors that make metres of coordinates, true enough to tell near from far."""
+    """(2,) factors that make metres of coordinates, accurate enough to distinguish near from far."""
     if crs.is_geographic:
         return METRES_PER_DEGREE * np.array([np.cos(np.radians(np.median(points[:, 1]))), 1.0])
     unit = unit_in_metres(crs)

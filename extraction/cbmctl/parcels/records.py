@@ -17,7 +17,7 @@ def count_shapefile(shapefile: Dataset) -> int:
     The layouts are those of ESRI's white paper of July 1998 and of dBASE III.
 
     Raises:
-        UserError: a part breaks off, or the parts have different numbers of records.
+        UserError: a part is truncated, or the parts have different numbers of records.
     """
     shapes = _count_shapes(shapefile)
     records, deleted = _count_records(shapefile)
@@ -76,7 +76,7 @@ def count_mapinfo(tab: Dataset) -> int | None:
     """Records of a .tab with a table of its own, without those that are deleted.
 
     Raises:
-        UserError: the table, or the index of the objects, breaks off.
+        UserError: the table, or the index of the objects, is truncated.
     """
     suffix = next((s for s in (".dat", ".dbf") if s in tab.parts), None)
     if suffix is None:
@@ -96,5 +96,5 @@ def count_mapinfo_text(mif: Dataset) -> int:
 
 def _breaks_off(dataset: Dataset, suffix: str, reason: str) -> UserError:
     return UserError(
-        f"{dataset.shown} is not complete: its {suffix} breaks off ({reason}). Deliver it again."
+        f"{dataset.shown} is not complete: its {suffix} is truncated ({reason}). Deliver it again."
     )

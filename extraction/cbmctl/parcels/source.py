@@ -123,8 +123,8 @@ def _notes(layer: Layer) -> tuple[str, ...]:
     if doubled := sorted({field for field in fields if fields.count(field) > 1}):
         renamed = [name for name in distinct(fields) if name not in fields]
         notes.append(
-            f"{layer.shown} has columns of one name ({', '.join(doubled)}); the others are named"
-            f" {', '.join(renamed)}"
+            f"{layer.shown} has several columns with the same name ({', '.join(doubled)});"
+            f" the others are renamed to {', '.join(renamed)}"
         )
     if layer.dataset.format is formats.SHAPEFILE and (deleted := deleted_records(layer.dataset)):
         notes.append(f"{layer.shown}: {counted(deleted, 'record')} marked as deleted, not loaded")

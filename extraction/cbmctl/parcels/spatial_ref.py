@@ -133,7 +133,7 @@ def _expect_same_places(conn: psycopg.Connection, srid: int, name: str) -> None:
             [x.tolist(), y.tolist(), srid, zone],
         ).fetchall()
         off = float(np.abs(np.array(found) - right).max())
-        reason = f"puts places {off:.2f} m beside where they are"
+        reason = f"shifts places by {off:.2f} m"
     except psycopg.errors.InternalError_ as error:
         off, reason = np.inf, f"cannot project it ({error.diag.message_primary})"
     if not off <= TOLERANCE_M:

@@ -128,14 +128,14 @@ def _text(raw: bytes) -> Any:
             raw.decode("utf-8", "ignore").replace("\0", ""),
             "changed_text",
             raw.decode("utf-8", "backslashreplace"),
-            "has bytes that are no character",
+            "has bytes that are not valid text",
         )
     return _without_nul(text) if "\0" in text else text
 
 
 def _without_nul(text: str) -> Changed:
     raw = text.replace("\0", "\\0")
-    return Changed(text.replace("\0", ""), "changed_text", raw, "has a character that is zero (\\0)")
+    return Changed(text.replace("\0", ""), "changed_text", raw, "has a NUL character (\\0)")
 
 
 def _instants(array: pa.Array) -> list[Any]:

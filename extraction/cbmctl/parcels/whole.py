@@ -10,7 +10,7 @@ def expected_features(layer: Layer) -> int:
     """How many features must be read of a layer.
 
     Raises:
-        UserError: the file breaks off or is damaged.
+        UserError: the file is truncated or damaged.
     """
     number = count(layer.dataset, layer.name)
     if number is None:
@@ -18,7 +18,7 @@ def expected_features(layer: Layer) -> int:
     if layer.dataset.format is formats.MAPINFO_TEXT and number != layer.features:
         raise UserError(
             f"{layer.shown} has {counted(layer.features, 'object')}, but its .mid {counted(number, 'line')}."
-            " One of them breaks off. Deliver both again."
+            " One of them is truncated. Deliver both again."
         )
     return number
 
@@ -28,5 +28,5 @@ def expect_whole(layer: Layer, expected: int, read: int) -> None:
     if read != expected:
         raise UserError(
             f"{layer.shown} holds {counted(expected, 'feature')}, but only {read} can be read."
-            " The file breaks off or is damaged. Deliver it again."
+            " The file is truncated or damaged. Deliver it again."
         )

@@ -1,4 +1,4 @@
-"""Certificates on the control host: out of their time, unreadable, or without their key."""
+"""Certificates on the control host: expired, not valid yet, unreadable, or without their key."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -77,7 +77,7 @@ def _dates(
 
 
 def _key(variable: str, path: Path, certificate: x509.Certificate, key: Path) -> Iterator[Problem]:
-    """PostgreSQL does not start with another one's key."""
+    """PostgreSQL does not start with a key that does not belong to the certificate."""
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     try:
         own = load_pem_private_key(key.read_bytes(), password=None).public_key().public_bytes(*form)

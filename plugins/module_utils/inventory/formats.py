@@ -1,4 +1,4 @@
-"""Formats that a value can have to have: names, ports, networks, dates. Each stands here once.
+"""Formats of values: names, ports, networks, dates. Each is defined once, here.
 
 A role's `meta/rules.yml` refers to them by name.
 """

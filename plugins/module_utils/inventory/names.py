@@ -10,7 +10,7 @@ from .specification import Specification
 def unknown(
     names: Collection[str], specification: Specification, mapped: Collection[str] = ()
 ) -> list[Problem]:
-    """Problems of names that look like a variable of a role and are none.
+    """Problems of names that look like a variable of a role but are not.
 
     Args:
         names: the variables of a host.

@@ -63,7 +63,7 @@ def against_host(
 
     Args:
         variable: names the pools; bridges of the engine itself count against those of the swarm only.
-        pools: IPv4 networks as texts; what is none is skipped, it is reported as such.
+        pools: IPv4 networks as texts; an invalid one is skipped here and reported elsewhere.
         host: the host's name.
         routes: what `ip -json -4 route show` prints.
         name_servers: addresses that the host looks names up at.

@@ -9,7 +9,7 @@ class Problem:
 
     Attributes:
         code: stable, for programs: `inventory.unknown_variable`.
-        variable: the variable that is to be corrected.
+        variable: the variable to correct.
         message: a sentence that names the variable and its value and says what is wrong.
         hint: a sentence that says what to do; may be empty.
     """

@@ -9,7 +9,7 @@ from .problem import Problem, shown
 
 @dataclass(frozen=True)
 class Tenant:
-    """What tells a tenant from others.
+    """What distinguishes a tenant from others.
 
     Attributes:
         host: its name in the inventory.

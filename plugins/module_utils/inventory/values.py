@@ -81,7 +81,7 @@ def judge_value(option: Option, value: Any, default: Any = None) -> Iterator[Pro
 
 
 def _is_not_given(option: Option, value: Any, default: Any) -> bool:
-    """An empty text stands for no value where the default is none either."""
+    """An empty text means no value if the default is empty too."""
     is_free = option.type in ("str", "path") and not option.choices and not option.required
     return is_free and value in ("", None) and default in ("", None)
 
@@ -180,7 +180,7 @@ def _said(option: Option, value: Any) -> str:
 
 
 def _usage(option: Option) -> str:
-    """How a single value is to be written."""
+    """How to write a single value."""
     rule, kind = option.rule, option.elements if option.type == "list" else option.type
     if option.choices:
         return f"It must be one of: {', '.join(option.choices)}."

@@ -62,14 +62,14 @@ DECLARE
 BEGIN
   IF (SELECT rolpassword FROM pg_authid WHERE rolname = role.name) IS DISTINCT FROM role.verifier THEN
     EXECUTE format('ALTER ROLE %I PASSWORD %L', role.name, role.verifier);
-    RAISE LOG 'guard: % had another password, the earlier one is back', role.name;
+    RAISE LOG 'guard: % had a changed password; the previous one is restored', role.name;
   END IF;
   FOR scope IN
     SELECT datname FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
      WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = role.name)
   LOOP
     EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', role.name, scope);
-    RAISE LOG 'guard: % had settings of its own in database %, they are gone', role.name, scope;
+    RAISE LOG 'guard: % had settings of its own in database %; they are removed', role.name, scope;
   END LOOP;
   IF coalesce((SELECT setconfig FROM pg_db_role_setting
                 WHERE setdatabase = 0 AND setrole = (SELECT oid FROM pg_roles WHERE rolname = role.name)), '{}')
@@ -79,7 +79,7 @@ BEGIN
     FOREACH setting IN ARRAY role.settings LOOP
       EXECUTE format('ALTER ROLE %I SET %I TO %L', role.name, split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1));
     END LOOP;
-    RAISE LOG 'guard: % had other settings, the earlier ones are back', role.name;
+    RAISE LOG 'guard: % had changed settings; the previous ones are restored', role.name;
   END IF;
 END $$;
 

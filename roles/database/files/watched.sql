@@ -1,4 +1,4 @@
--- What the guard holds a role to from now on. Says whether that is new.
+-- The limits that the guard enforces for a role from now on. Returns whether they are new.
 WITH wanted AS (
   SELECT rolname AS name, cbm_guard.duration(%(statement_limit)s) AS statement_limit,
          cbm_guard.duration(%(idle_limit)s) AS idle_limit, cbm_guard.duration(%(blocking_limit)s) AS blocking_limit, rolpassword AS verifier,

@@ -1,4 +1,4 @@
-"""What the file itself says, where GDAL would lose a digit or make a date or number of what is none.
+"""What the file itself says, where GDAL would lose a digit or read an invalid date or number as a valid one.
 
 Each format has a module that goes to the file by another way, and puts right the attributes that GDAL read.
 """

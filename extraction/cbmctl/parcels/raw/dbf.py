@@ -1,4 +1,4 @@
-"""The attributes of a shapefile, byte by byte: GDAL makes numbers and dates of whatever stands in a .dbf."""
+"""The attributes of a shapefile, byte by byte: GDAL makes numbers and dates of any text in a .dbf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Field:
 class Dbf:
     """The records of a .dbf as bytes, (n, length); record number n is feature n of the shapefile.
 
-    A file that breaks off has fewer records than its header says.
+    A truncated file has fewer records than its header says.
     """
 
     def __init__(self, path: Path) -> None:
@@ -149,7 +149,7 @@ def _text(fix: Corrections, name: str, raw: npt.NDArray[np.uint8], characters: C
     here = range(len(words)) if not characters.gdal_decodes else bad
     fix.values(name, rows[list(here)], [words[i].decode(characters.codec, "ignore") for i in here])
     shown = [words[i].decode(characters.codec, "backslashreplace") for i in bad]
-    fix.tell(name, "changed_text", rows[bad], shown, f"has bytes that are no character in {characters.shown}")
+    fix.tell(name, "changed_text", rows[bad], shown, f"has bytes that are invalid in {characters.shown}")
 
 
 def _decodes(word: bytes, codec: str) -> bool:

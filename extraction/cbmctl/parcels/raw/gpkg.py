@@ -174,7 +174,7 @@ def _dates(fix: Corrections, table: Table, name: str) -> None:
 
 
 def _numbers(fix: Corrections, name: str, values: list[Value], reason: str) -> None:
-    """The column in the type that holds all its numbers; NULL and a finding for what is none."""
+    """The column in the type that holds all its numbers; NULL and a finding for invalid ones."""
     declared = fix.table[name].type
     bad = {
         row: value

@@ -28,7 +28,7 @@ INSTANT = re.compile(r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.
 
 
 def numbers(fix: Corrections, name: str, text: pa.Array, *, whole: bool | None = None) -> None:
-    """Put a column of numbers right: NULL and a finding for what is none, and no digit lost.
+    """Put a column of numbers right: NULL and a finding for invalid ones, and no digit lost.
 
     Args:
         fix: the attributes.
@@ -109,9 +109,9 @@ def _places(value: Decimal) -> int:
 def dates(
     fix: Corrections, name: str, text: pa.Array, parse: Callable[[str], date | None] | None = None
 ) -> None:
-    """Put a column of dates right, from the values as written; `parse` gives None for an invalid date.
+    """Put a column of dates right, from the values as written; `parse` returns None for an invalid date.
 
-    Of a date with a time other than midnight the date is kept, with a finding.
+    A date with a time other than midnight keeps its date, with a finding.
     """
     found, bad = _parsed(text, parse or date_of)
     fix.replace(name, pa.array(found, pa.date32()))
@@ -157,7 +157,7 @@ def instants(fix: Corrections, name: str, text: pa.Array, *, utc: bool = False) 
 
 
 def _parsed(text: pa.Array, parse: Callable[[str], Any]) -> tuple[list[Any], Rows]:
-    """The values, each different text parsed once; the rows of those that are none."""
+    """The values, each different text parsed once; the rows of invalid ones."""
     encoded = text.dictionary_encode()
     parsed = [parse(value) for value in encoded.dictionary.to_pylist()]
     found = [None if index is None else parsed[index] for index in encoded.indices.to_pylist()]
