@@ -3,6 +3,7 @@
 import sqlite3
 import struct
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyogrio
@@ -194,6 +195,31 @@ def test_features_of_geojson_are_the_members_of_its_list(
             return
         with pytest.raises(UserError, match="is not complete: a bracket is not closed"):
             count(datasets[0], "parcels")
+
+
+def test_an_error_of_our_own_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "parcels.shp")
+    for step in ("source.straightened", "source.corrected", "source.expected_features", "layers.count"):
+        for error in (ValueError("a fault of ours"), FileNotFoundError(2, "a fault of ours")):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"cbmctl.parcels.{step}", _failing(error))
+                with pytest.raises(type(error), match="a fault of ours"):
+                    read(path)
+        with monkeypatch.context() as patched:
+            patched.setattr(f"cbmctl.parcels.{step}", _failing(OSError(5, "Input/output error")))
+            with pytest.raises(
+                UserError, match=r"shp cannot be read \(Input/output error\)\. Check the disk"
+            ):
+                read(path)
+
+
+def _failing(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
 
 
 def test_a_layer_whose_first_thousand_parcels_have_no_geometry_has_polygons(tmp_path: Path) -> None:

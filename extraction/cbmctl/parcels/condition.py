@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 
+from cbmctl.parcels import gdal
 from cbmctl.parcels.values import simple
 
 INT64, DOUBLE = 2**63, 2**53  # whole numbers below these are exact
@@ -40,11 +41,11 @@ def matching(table: pa.Table, where: str) -> pa.Array:
     try:
         # attributes called fid and geom are attributes like others
         options = {"FID": fid, "GEOMETRY_NAME": geometry}
-        pyogrio.write_arrow(pa.table(copied), MEMORY, layer="parcels", driver="GPKG", layer_options=options)
+        gdal.write_arrow(pa.table(copied), MEMORY, layer="parcels", driver="GPKG", layer_options=options)
         if long:
-            _, kept = pyogrio.read_arrow(MEMORY, sql=_statement(plain, parts, number, where))
+            _, kept = gdal.read_arrow(MEMORY, sql=_statement(plain, parts, number, where))
         else:
-            _, kept = pyogrio.read_arrow(MEMORY, layer="parcels", columns=[number], where=where)
+            _, kept = gdal.read_arrow(MEMORY, layer="parcels", columns=[number], where=where)
     finally:
         pyogrio.vsi_unlink(MEMORY)
     return kept[number].combine_chunks()

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyogrio
-import pyogrio.raw
+
+from cbmctl.parcels import gdal
 
 MEMORY = "/vsimem/cbm_curves.gpkg"
 # WKB codes of OGC 06-103r4 and ISO SQL/MM, without Z and M
@@ -109,7 +110,7 @@ def _stroked(geometries: list[bytes]) -> list[bytes | None]:
     # the coordinate system does not matter: lengths of chords are angles of the arcs
     table = pa.table({"geom": pa.array(geometries, pa.binary())})
     try:
-        pyogrio.write_arrow(
+        gdal.write_arrow(
             table,
             MEMORY,
             layer="curves",
@@ -118,7 +119,7 @@ def _stroked(geometries: list[bytes]) -> list[bytes | None]:
             geometry_type="Unknown",
             crs="EPSG:3857",
         )
-        _, _, linear, _ = pyogrio.raw.read(MEMORY, layer="curves")
+        _, _, linear, _ = gdal.read_linear(MEMORY, layer="curves")
     finally:
         pyogrio.vsi_unlink(MEMORY)
     return [None if wkb is None else bytes(wkb) for wkb in np.asarray(linear, dtype=object)]

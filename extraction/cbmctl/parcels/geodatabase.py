@@ -8,9 +8,8 @@ not publish the layout of the files; this is what GDAL's authors found out
 import struct
 from pathlib import Path
 
-import pyogrio
-
 from cbmctl.errors import UserError
+from cbmctl.parcels import gdal
 from cbmctl.parcels.delivery import Dataset
 
 TABLE_HEADER = struct.Struct("<iiIiiiQQ")  # version, rows, …, size of the file, …
@@ -54,7 +53,7 @@ def _promised(file: Path) -> int:
 
 def tables(dataset: Dataset) -> dict[str, str]:
     """The geodatabase's own list: names of an agency's tables, and the files that hold them."""
-    meta, catalogue = pyogrio.read_arrow(
+    meta, catalogue = gdal.read_arrow(
         dataset.file,
         layer="GDB_SystemCatalog",
         columns=["Name", "FileFormat"],

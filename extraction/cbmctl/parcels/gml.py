@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-import pyogrio
-
+from cbmctl.parcels import gdal
 from cbmctl.parcels.delivery import Dataset
 
 
@@ -30,8 +29,8 @@ def without_stale_schema(dataset: Dataset) -> Dataset:
 def attributes(dataset: Dataset) -> set[str]:
     """`layer/attribute` of everything that GDAL finds in a file; of a layer without attributes, its name."""
     found: set[str] = set()
-    for name, _ in pyogrio.list_layers(dataset.file):
-        fields = pyogrio.read_info(dataset.file, layer=name, **dataset.format.options)["fields"]
+    for name, _ in gdal.list_layers(dataset.file):
+        fields = gdal.read_info(dataset.file, layer=name, **dataset.format.options)["fields"]
         found.update(f"{name}/{field}" for field in fields)
         found.add(str(name))
     return found

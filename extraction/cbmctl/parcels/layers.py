@@ -1,5 +1,6 @@
 """What a delivery holds: its layers as GDAL or GeoParquet's metadata describe them; which to take."""
 
+import errno
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,10 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import PurePosixPath
 
-import pyarrow as pa
 import pyogrio
-import pyogrio.raw
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import formats, geoparquet
+from cbmctl.parcels import formats, gdal, geoparquet
 from cbmctl.parcels.counting import count, expect_complete
 from cbmctl.parcels.curves import wkb_type
 from cbmctl.parcels.delivery import PREFIX, Dataset
@@ -25,16 +23,7 @@ from cbmctl.parcels.gml import without_stale_schema
 POLYGONAL = {"Polygon", "MultiPolygon", "CurvePolygon", "MultiSurface", "Surface"}
 ANYTHING = {"Unknown", "GeometryCollection"}
 POLYGON_CODES = {3, 6, 7, 10, 12}  # WKB: polygons of all kinds, and collections, which may hold some
-GDAL_ERRORS = (
-    DataLayerError,
-    DataSourceError,
-    FeatureError,
-    FieldError,
-    GeometryError,
-    pa.ArrowException,
-    ValueError,
-    OSError,
-)
+DISK_ERRORS = (errno.EIO, errno.ESTALE)
 for _format in formats.FORMATS:
     pyogrio.set_gdal_config_options(dict(_format.config))
 
@@ -173,7 +162,11 @@ def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
-    except GDAL_ERRORS as error:
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise UserError(f"{path} cannot be read ({error.strerror}). Check the disk that it is on.") from error
+    except gdal.GdalError as error:
         said = _OURS.sub("", _SOURCE_LINE.sub("damaged", str(error)))
         reason = " ".join(_BYTES.sub(r"\2", said).split("It might help")[0].split()).rstrip(";. ")
         if where is not None:
@@ -212,7 +205,7 @@ def _layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
             dataset = without_stale_schema(dataset)
         return [
             _gdal_layer(dataset, str(name), kind and str(kind), characters)
-            for name, kind in pyogrio.list_layers(dataset.file)
+            for name, kind in gdal.list_layers(dataset.file)
         ]
 
 
@@ -234,7 +227,7 @@ def _parquet_layer(dataset: Dataset, described: geoparquet.GeoParquet) -> Layer:
 def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: CharacterSet | None) -> Layer:
     recode, known = (characters.gdal if characters else None), characters or CharacterSet(UTF8)
     options = dict(dataset.format.options)
-    info = pyogrio.read_info(dataset.file, layer=name, encoding=recode, force_feature_count=True, **options)
+    info = gdal.read_info(dataset.file, layer=name, encoding=recode, force_feature_count=True, **options)
     # GDAL counts deleted records of a shapefile, and believes gpkg_ogr_contents, which not all programs keep
     cheap = dataset.format in (formats.SHAPEFILE, formats.GEOPACKAGE)
     own_count = count(dataset, name) if cheap else None
@@ -271,10 +264,11 @@ def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: Chara
 def _has_polygons(dataset: Dataset, name: str) -> bool:
     """Look for the first polygon in a layer of no stated type: thousands of features may have no geometry."""
     options = dict(dataset.format.options)
-    with pyogrio.raw.open_arrow(dataset.file, layer=name, columns=[], use_pyarrow=True, **options) as stream:
-        meta, batches = stream
-        column = meta["geometry_name"] or "wkb_geometry"
-        return any(wkb_type(wkb) in POLYGON_CODES for batch in batches for wkb in batch[column].to_pylist())
+    return any(
+        wkb_type(wkb) in POLYGON_CODES
+        for meta, batch in gdal.batches(dataset.file, layer=name, columns=[], **options)
+        for wkb in batch[meta["geometry_name"] or "wkb_geometry"].to_pylist()
+    )
 
 
 def _characters(dataset: Dataset) -> CharacterSet:

@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyogrio
-import pyogrio.raw
 
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import crs as crs_codes
-from cbmctl.parcels import formats, geoparquet
+from cbmctl.parcels import formats, gdal, geoparquet
 from cbmctl.parcels.condition import chosen, matching
 from cbmctl.parcels.curves import straightened
 from cbmctl.parcels.delivery import Paths, opened, shown
@@ -97,7 +95,8 @@ def _read_layer(
     layer: Layer, crs: str | None, where: str | None, attributes: Sequence[str] | None
 ) -> ParcelTable:
     srid, name = crs_codes.resolve(layer.crs, layer.shown, crs)
-    expected = expected_features(layer)
+    with explained(layer.shown):
+        expected = expected_features(layer)
     with explained(layer.shown, where, [name for name, _ in layer.fields]):
         reader = _read_parquet if layer.dataset.format is formats.GEOPARQUET else _read_gdal
         table, geometry, found = reader(layer, where, attributes)
@@ -113,8 +112,7 @@ def _readable(layer: Layer) -> int:
     if layer.dataset.format is formats.GEOPARQUET:
         return layer.features  # --where goes through the whole table
     options = dict(layer.dataset.format.options)
-    with pyogrio.raw.open_arrow(layer.dataset.file, layer=layer.name, use_pyarrow=True, **options) as stream:
-        return sum(len(batch) for batch in stream[1])
+    return sum(len(batch) for _, batch in gdal.batches(layer.dataset.file, layer=layer.name, **options))
 
 
 def _notes(layer: Layer) -> tuple[str, ...]:
@@ -156,7 +154,7 @@ class _Gdal:
 
 def _as_gdal_reads(layer: Layer, where: str | None) -> _Gdal:
     file, options = layer.dataset.file, dict(layer.dataset.format.options)
-    meta, table = pyogrio.read_arrow(
+    meta, table = gdal.read_arrow(
         file, layer=layer.name, encoding=layer.recode, where=where, return_fids=True, **options
     )
     fids = table.column(0).to_numpy()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyogrio
 
+from cbmctl.parcels import gdal
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 from cbmctl.parcels.raw.others import report_rounded, rounded
 from cbmctl.parcels.raw.written import dates, decimals, instants
@@ -30,7 +30,7 @@ def correct(fix: Corrections, file: Path, layer: str, *, fids: Rows, options: Ma
         fids: the feature number of each row, which GDAL takes from "id" if all are whole numbers.
         options: GDAL's open options.
     """
-    _, numbered = pyogrio.read_arrow(
+    _, numbered = gdal.read_arrow(
         file, layer=layer, columns=[], return_fids=True, read_geometry=False, **options
     )
     everything = numbered.column(0).to_numpy()
@@ -64,7 +64,7 @@ def _dates(
     if not typed:
         return
     as_text = {**options, "DATE_AS_STRING": "YES"}
-    _, text = pyogrio.read_arrow(file, layer=layer, columns=typed, read_geometry=False, **as_text)
+    _, text = gdal.read_arrow(file, layer=layer, columns=typed, read_geometry=False, **as_text)
     for name in typed:
         if pa.types.is_string(text[name].type):
             put_right = dates if pa.types.is_date(fix.table[name].type) else instants

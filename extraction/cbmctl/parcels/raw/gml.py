@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 
+from cbmctl.parcels import gdal
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 from cbmctl.parcels.raw.others import correct as correct_others
 from cbmctl.parcels.raw.written import NUMBER, dates, instants, numbers
@@ -41,7 +42,7 @@ def correct(fix: Corrections, file: Path, layer: str, *, fids: Rows, options: Ma
     if not alone.exists():
         alone.symlink_to(file.resolve())
     with _config("GML_FIELDTYPES", "ALWAYS_STRING"):
-        _, text = pyogrio.read_arrow(
+        _, text = gdal.read_arrow(
             alone, layer=layer, columns=names, return_fids=True, read_geometry=False, **options
         )
     rows = {int(fid): row for row, fid in enumerate(text.column(0).to_pylist())}

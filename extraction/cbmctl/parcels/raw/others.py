@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyogrio
 
+from cbmctl.parcels import gdal
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 from cbmctl.parcels.raw.written import EXACT_BELOW, dates
 
@@ -38,7 +38,7 @@ def correct(
     if typed:
         texts = ", ".join(f"CAST({_quoted(name)} AS character(40))" for name in typed)
         statement = f"SELECT {texts} FROM {_quoted(layer)}"  # noqa: S608 - a name cannot be a parameter
-        _, text = pyogrio.read_arrow(
+        _, text = gdal.read_arrow(
             file, sql=statement, sql_dialect="OGRSQL", read_geometry=False, return_fids=True, **options
         )
         rows = {int(fid): row for row, fid in enumerate(text.column(0).to_pylist())}
