@@ -1,4 +1,4 @@
-"""Texts of a GeoPackage: nothing is lost after a character that is zero, and no bytes change unseen."""
+"""Texts of a GeoPackage: nothing is lost after a NUL character, and no bytes change unseen."""
 
 from pathlib import Path
 from typing import Any

@@ -223,13 +223,13 @@ def swapped_place(points: npt.NDArray[np.float64], srid: int) -> str | None:
 
 
 def doubtful_axes(points: npt.NDArray[np.float64], srid: int, path: Path | str) -> str | None:
-    """A note for the operator if both orders of axes put the parcels into the Union; else None."""
+    """A note for the operator if the parcels lie in the Union with both orders of axes; else None."""
     if other := swapped_place(points, srid):
         crs = CRS.from_epsg(srid)
         return (
             f"{path} is in EPSG:{srid}, in which some programs write north before east. The parcels lie"
             f" around {_place(points, crs)}; with --axes swapped they would lie around {other}."
-            " Choose one with --axes as-is or --axes swapped"
+            " Choose one with --axes as-is or --axes swapped."
         )
     return None
 

@@ -29,7 +29,7 @@ GEOMETRIES = ("GEOMETRY", "POINT", "LINESTRING", "POLYGON", "CURVE", "SURFACE", 
 NOT_WHOLE = "typeof({}) NOT IN ('integer', 'null') OR {} NOT BETWEEN %d AND %d"
 NOT_TRUTH = "{} IS NOT NULL AND ({} NOT IN (0, 1) OR typeof({}) <> 'integer')"
 NOT_DOUBLE = "typeof({}) NOT IN ('real', 'integer', 'null') OR typeof({}) = 'integer' AND abs({}) > %d"
-NOT_TEXT = "typeof({}) = 'blob' OR instr({}, char(0)) > 0"  # GDAL ends a text at a character that is zero
+NOT_TEXT = "typeof({}) = 'blob' OR instr({}, char(0)) > 0"  # GDAL ends a text at a NUL character
 NOT_DATE = "{} IS NOT NULL AND (typeof({}) <> 'text' OR date({}, '+0 days') IS NOT {} OR {} < '0001')"
 NOT_INSTANT = (
     "{} IS NOT NULL AND (typeof({}) <> 'text' OR {} < '0001'"
