@@ -48,7 +48,7 @@ def expect_complete(dataset: Dataset) -> None:
 
 
 def count(dataset: Dataset, layer: str) -> int | None:
-    """The number of features in a layer; None if the file is whole, but is no list of features.
+    """The number of features in a layer; None if the file is complete, but is not a list of features.
 
     Raises:
         UserError: the file is truncated, is damaged, or its parts do not belong together.

@@ -75,7 +75,7 @@ class CharacterSet:
         return self.shown.replace("_", "-") if self.gdal_decodes else STAND_IN
 
     def name(self, read: str) -> str:
-        """A column's name, as GDAL reads it when told `gdal`."""
+        """A column's name, as GDAL reads it with the character set `gdal`."""
         if self.gdal_decodes:
             return read
         return read.encode(STAND_IN, "replace").decode(self.codec, "backslashreplace")

@@ -92,7 +92,7 @@ OTHER = Format("an unknown format", "", ())
 
 ARCHIVES = (".zip", ".shz")
 # what may hold parcels too, but is not read: what is in other archives, and formats that GDAL may read in
-# part without a word, because there is no second way to count their features
+# part without an error, because there is no second way to count their features
 OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 UNSUPPORTED = (*OTHER_ARCHIVES, ".kml", ".kmz", ".sqlite", ".mdb", ".gmt", ".jml")
 READABLE = tuple(s for f in FORMATS for s in f.suffixes if s not in f.shared)
