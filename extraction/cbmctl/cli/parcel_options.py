@@ -31,7 +31,8 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
         click.option(
-            "--encoding", help="Character set of a shapefile, if the file names none or a wrong one."
+            "--encoding",
+            help="Character set of a shapefile or MapInfo file, if the file names none or a wrong one.",
         ),
         click.option(
             "--layer",

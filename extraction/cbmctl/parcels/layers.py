@@ -19,7 +19,9 @@ from cbmctl.parcels.curves import wkb_type
 from cbmctl.parcels.delivery import PREFIX, Dataset
 from cbmctl.parcels.encoding import UTF8, CharacterSet, named, of_shapefile
 from cbmctl.parcels.gml import without_stale_schema
+from cbmctl.parcels.mapinfo import charset_of, with_charset
 
+MAPINFO = (formats.MAPINFO, formats.MAPINFO_TEXT)
 POLYGONAL = {"Polygon", "MultiPolygon", "CurvePolygon", "MultiSurface", "Surface"}
 ANYTHING = {"Unknown", "GeometryCollection"}
 POLYGON_CODES = {3, 6, 7, 10, 12}  # WKB: polygons of all kinds, and collections, which may hold some
@@ -77,9 +79,9 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
             f"--encoding {encoding} is not a character set: use UTF-8, ISO-8859-1, CP1252 or the like"
         )
     found = [layer for dataset in datasets for layer in _layers(dataset, characters)]
-    if encoding and not any(dataset.format is formats.SHAPEFILE for dataset in datasets):
+    if encoding and not any(dataset.format in (formats.SHAPEFILE, *MAPINFO) for dataset in datasets):
         raise UserError(
-            f"--encoding is for shapefiles; {datasets[0].shown} names its own character set:"
+            f"--encoding is for shapefiles and MapInfo; {datasets[0].shown} names its own character set:"
             " remove the option"
         )
     return found
@@ -196,6 +198,8 @@ def _layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
         return [_parquet_layer(dataset, geoparquet.describe(dataset.file, dataset.shown))]
     with explained(dataset.shown):
         expect_complete(dataset)
+    if dataset.format in MAPINFO:
+        return _mapinfo_layers(dataset, characters)
     if dataset.format is not formats.SHAPEFILE:
         characters = None
     elif characters is None:
@@ -203,10 +207,30 @@ def _layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
     with explained(dataset.shown):
         if dataset.format is formats.GML:
             dataset = without_stale_schema(dataset)
-        return [
-            _gdal_layer(dataset, str(name), kind and str(kind), characters)
-            for name, kind in gdal.list_layers(dataset.file)
-        ]
+        return _gdal_layers(dataset, characters)
+
+
+def _gdal_layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
+    return [
+        _gdal_layer(dataset, str(name), kind and str(kind), characters)
+        for name, kind in gdal.list_layers(dataset.file)
+    ]
+
+
+def _mapinfo_layers(dataset: Dataset, characters: CharacterSet | None) -> list[Layer]:
+    if characters:
+        dataset = with_charset(dataset, characters)
+    shown = characters.shown if characters else charset_of(dataset)
+    with explained(dataset.shown):
+        try:
+            return [replace(layer, encoding=shown) for layer in _gdal_layers(dataset, None)]
+        except gdal.GdalError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+            raise UserError(
+                f"{dataset.shown}: names of columns have bytes that are no character: the file says that its"
+                f" character set is '{charset_of(dataset)}'. Name the right one with --encoding."
+            ) from error
 
 
 def _parquet_layer(dataset: Dataset, described: geoparquet.GeoParquet) -> Layer:

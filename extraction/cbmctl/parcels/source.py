@@ -48,7 +48,7 @@ def read(
         paths: files, archives and folders.
         layer: the layer's name, or a pattern for several (`layers.choose`); None takes the only layer with
             polygons in it of each file that was named.
-        encoding: character set of a shapefile; None trusts .cpg and .dbf, else finds out.
+        encoding: character set of shapefiles and MapInfo files; None trusts what they say, else finds out.
         crs: the coordinate system, instead of what the file says.
         axes: `crs.SWAPPED` exchanges x and y, `crs.AS_IS` says that they are right; None checks them.
         where: an SQL condition on the attributes (OGR SQL); None reads every feature.

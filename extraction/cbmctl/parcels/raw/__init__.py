@@ -13,7 +13,8 @@ from cbmctl.parcels import formats
 from cbmctl.parcels.encoding import CharacterSet
 from cbmctl.parcels.findings import Finding
 from cbmctl.parcels.layers import Layer
-from cbmctl.parcels.raw import dbf, fgb, geojson, gml, gpkg, others
+from cbmctl.parcels.mapinfo import charset_of
+from cbmctl.parcels.raw import dbf, fgb, geojson, gml, gpkg, mapinfo, others
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 
 
@@ -63,6 +64,9 @@ def corrected(
             geojson.correct(fix, data.file, layer.name, fids=fids, options=options)
         case "FlatGeobuf":
             fgb.correct(fix, data.file, fids=fids)
+        case "MapInfo File":
+            others.correct(fix, data.file, layer.name, fids=fids, exact=False, options=options)
+            mapinfo.correct(fix, charset_of(data))
         case driver:
             exact = driver == formats.FILE_GDB.driver
             others.correct(fix, data.file, layer.name, fids=fids, exact=exact, options=options)
