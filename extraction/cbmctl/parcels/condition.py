@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 import pyogrio
 
 from cbmctl.parcels import gdal
+from cbmctl.parcels.double import EXACT_BELOW
+from cbmctl.parcels.sqlite_names import quoted
 from cbmctl.parcels.values import simple
 
-INT64, DOUBLE = 2**63, 2**53  # whole numbers below these are exact
+INT64 = 2**63  # whole numbers below this are exact
 LITERAL = re.compile(r"(?<![\w.'\"])[0-9]{19,}(?![\w.'\"])")
 MEMORY = "/vsimem/cbm_where.gpkg"
 AS_TEXT = (pa.types.is_null, pa.types.is_time, pa.types.is_duration, pa.types.is_interval)
@@ -55,7 +57,7 @@ def _is_long(column: pa.ChunkedArray) -> bool:
     """Whether some number in it is neither a whole number of 64 bits nor within the digits of a double."""
     if column.type != pa.uint64() and not pa.types.is_decimal(column.type):
         return False
-    limit = INT64 if column.type == pa.uint64() or column.type.scale <= 0 else DOUBLE
+    limit = INT64 if column.type == pa.uint64() or column.type.scale <= 0 else EXACT_BELOW
     return any(value is not None and abs(value) >= limit for value in column.to_pylist())
 
 
@@ -67,7 +69,7 @@ def _split(column: pa.ChunkedArray) -> tuple[pa.Array, pa.Array, pa.Array]:
     text: list[str | None] = []
     for value in values:
         integral = value is not None and value == value.to_integral_value() and abs(value) < INT64
-        small = value is not None and not integral and abs(value) < DOUBLE
+        small = value is not None and not integral and abs(value) < EXACT_BELOW
         whole.append(int(value) if integral and value is not None else None)
         fraction.append(float(value) if small and value is not None else None)
         text.append(None if value is None or integral or small else f"{value:f}")
@@ -75,9 +77,6 @@ def _split(column: pa.ChunkedArray) -> tuple[pa.Array, pa.Array, pa.Array]:
 
 
 def _statement(plain: Sequence[str], parts: Mapping[str, tuple[str, str]], number: str, where: str) -> str:
-    def quoted(name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
-
     columns = ", ".join(
         f"coalesce({quoted(parts[name][0])}, {quoted(parts[name][1])}, {quoted(name)}) AS {quoted(name)}"
         if name in parts

@@ -22,6 +22,7 @@ from cbmctl.parcels.delivery import Dataset
 from cbmctl.parcels.flatgeobuf import count_features
 from cbmctl.parcels.geodatabase import count_rows, expect_all_tables
 from cbmctl.parcels.records import count_mapinfo, count_mapinfo_text, count_shapefile
+from cbmctl.parcels.sqlite_names import quoted
 
 CHUNK = 1 << 22
 SQLITE_HEADER = 100
@@ -85,10 +86,9 @@ def _expect_all_pages(dataset: Dataset) -> None:
 
 
 def _count_geopackage(dataset: Dataset, layer: str) -> int:
-    name = layer.replace('"', '""')
     try:
         with closing(sqlite3.connect(f"{dataset.file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            statement = f'SELECT count(*) FROM "{name}"'  # noqa: S608 - a name cannot be a parameter
+            statement = f"SELECT count(*) FROM {quoted(layer)}"  # noqa: S608 - a name cannot be a parameter
             found: int = database.execute(statement).fetchone()[0]
     except sqlite3.Error as error:
         raise UserError(f"{dataset.shown} is damaged ({error}). Deliver it again.") from error

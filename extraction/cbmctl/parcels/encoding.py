@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from cbmctl.parcels.alphabets import guess
+from cbmctl.parcels.dbf_header import SIZE, dbf_header
 
-LDID_OFFSET = 29
 LDID_UNDECIDED = {0, 87}
 CHUNK = 1 << 22
 ENOUGH = 200_000  # words looked at
@@ -118,14 +118,14 @@ def of_shapefile(cpg: bytes | None, dbf: IO[bytes]) -> CharacterSet:
         cpg: the content of its .cpg, if there is one.
         dbf: its .dbf, at the beginning.
     """
-    header = dbf.read(32)
+    header = dbf_header(dbf.read(SIZE))
     word = (cpg or b"")[:40].decode("utf-8", "replace").strip("\0 \t\r\n\ufeff")
     says, source = named(word) if word else None, f"its .cpg says '{word}'"
-    driver = header[LDID_OFFSET] if len(header) == 32 else 0
+    driver = header.code_page if header else 0
     if not word and driver not in LDID_UNDECIDED and driver in LDID:
         says = CharacterSet(LDID[driver])
         source = f"its .dbf says {says.shown}"
-    dbf.seek(int.from_bytes(header[8:10], "little"))
+    dbf.seek(header.start if header else 0)
     words, utf8, other = _words(dbf)
     if says and says.codec != UTF8:
         if utf8 and utf8 >= NEARLY_ALL * (utf8 + other) and says.single_byte:

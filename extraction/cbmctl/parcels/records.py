@@ -3,6 +3,7 @@
 import numpy as np
 
 from cbmctl.errors import UserError, counted
+from cbmctl.parcels.dbf_header import SIZE, dbf_header
 from cbmctl.parcels.delivery import Dataset
 
 SHP_HEADER, SHX_RECORD = 100, 8
@@ -58,18 +59,18 @@ def _count_records(dataset: Dataset, suffix: str = ".dbf") -> tuple[int, int]:
     """Records of a table of dBASE III, and how many of them are marked as deleted."""
     dbf = dataset.parts[suffix]
     with dbf.open("rb") as file:
-        header = file.read(32)
-    if len(header) < 32:
-        raise _breaks_off(dataset, suffix, f"it has {len(header)} bytes")
-    records = int.from_bytes(header[4:8], "little")
-    start, length = int.from_bytes(header[8:10], "little"), int.from_bytes(header[10:12], "little")
-    room = max(dbf.stat().st_size - start, 0) // length if length else 0
-    if room < records:
-        raise _breaks_off(dataset, suffix, f"it holds {room} of {counted(records, 'record')}")
-    if not records:
+        header = dbf_header(file.read(SIZE))
+    size = dbf.stat().st_size
+    if header is None:
+        raise _breaks_off(dataset, suffix, f"it has {size} bytes")
+    room = max(size - header.start, 0) // header.length if header.length else 0
+    if room < header.records:
+        raise _breaks_off(dataset, suffix, f"it holds {room} of {counted(header.records, 'record')}")
+    if not header.records:
         return 0, 0
-    flags = np.memmap(dbf, np.uint8, "r", offset=start, shape=(records, length))[:, 0]
-    return records, int(np.count_nonzero(flags == DELETED))
+    shape = (header.records, header.length)
+    flags = np.memmap(dbf, np.uint8, "r", offset=header.start, shape=shape)[:, 0]
+    return header.records, int(np.count_nonzero(flags == DELETED))
 
 
 def count_mapinfo(tab: Dataset) -> int | None:

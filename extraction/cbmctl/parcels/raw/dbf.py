@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError
+from cbmctl.parcels.dbf_header import SIZE, DbfHeader, dbf_header
 from cbmctl.parcels.encoding import UTF8, CharacterSet
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 from cbmctl.parcels.raw.written import compact_date_of, dates, numbers
 
-HEADER, DESCRIPTOR, END_OF_FIELDS = 32, 32, 0x0D
+DESCRIPTOR, END_OF_FIELDS = 32, 0x0D
 BLANK, NUL, ASCII_END, QUESTION = 0x20, 0x00, 0x80, 0x3F
 TRUTH = r"^[TtYyFfNn]$"
 KNOWN = "CNFDL"
+NO_RECORDS = DbfHeader(0, 0, 0, 0)  # of a file that is shorter than a header
 UNREADABLE = {"M": "a memo, whose text is in another file", "I": "a binary integer", "B": "a binary number"}
 
 
@@ -39,15 +41,14 @@ class Dbf:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            head = file.read(HEADER)
-            start, length = int.from_bytes(head[8:10], "little"), int.from_bytes(head[10:12], "little")
-            descriptors = file.read(max(0, start - HEADER))
-        count = int.from_bytes(head[4:8], "little")
-        whole = max(0, path.stat().st_size - start) // max(length, 1)
+            header = dbf_header(file.read(SIZE)) or NO_RECORDS
+            descriptors = file.read(max(0, header.start - SIZE))
+        whole = max(0, path.stat().st_size - header.start) // max(header.length, 1)
+        count, length = min(header.records, whole), header.length
         self.fields = list(_fields(descriptors))
         self.records: npt.NDArray[np.uint8] = (
-            np.memmap(path, np.uint8, "r", start, (min(count, whole), length))
-            if min(count, whole)
+            np.memmap(path, np.uint8, "r", header.start, (count, length))
+            if count
             else np.empty((0, length), np.uint8)
         )
 

@@ -18,8 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from cbmctl.errors import UserError
+from cbmctl.parcels.double import EXACT_BELOW
 from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import EXACT_BELOW, date_of, decimals, instant_of, tell_times
+from cbmctl.parcels.raw.written import date_of, decimals, instant_of, tell_times
+from cbmctl.parcels.sqlite_names import quoted
 
 INFINITE = (math.inf, -math.inf)
 Value = int | float | str | bytes | None
@@ -77,11 +79,6 @@ class Table:
         """All values of a column in the order of the rows."""
         found = self.select(column)
         return [found.get(row) for row in range(self.count)]
-
-
-def quoted(name: str) -> str:
-    """A name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def correct(

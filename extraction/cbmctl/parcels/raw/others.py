@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.parcels import gdal
+from cbmctl.parcels.double import EXACT_BELOW
 from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import EXACT_BELOW, dates
+from cbmctl.parcels.raw.written import dates
 
 
 def correct(

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cbmctl.parcels.double import EXACT_BELOW
 from cbmctl.parcels.raw.corrections import Corrections, Rows
 
 WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
 PLAIN = r"[+-]?[0-9]+(\.[0-9]*)?"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-EXACT_BELOW = 2**53  # whole numbers that a double holds without loss
 DIGITS = 76  # of Arrow's widest decimal
 HOUR, MINUTE = r"(?:[01][0-9]|2[0-3])", r"[0-5][0-9]"
 TIME = rf"(?:[T ]{HOUR}:{MINUTE}(?::{MINUTE}(?:[.,][0-9]+)?)?|T{HOUR}{MINUTE}(?:{MINUTE})?)"
