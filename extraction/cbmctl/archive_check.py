@@ -51,6 +51,7 @@ class Report:
         scenes: how many were checked.
         compared: files that were read.
         unchanged: files that matched at an earlier check and are unchanged.
+        files_without_checksum: files that were read and have none, in scenes of which others have one.
         without_checksum: scenes of which no file could be compared.
         findings: what is wrong.
     """
@@ -58,6 +59,7 @@ class Report:
     scenes: int = 0
     compared: int = 0
     unchanged: int = 0
+    files_without_checksum: int = 0
     without_checksum: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -175,6 +177,10 @@ class _Check:
                 self._record(scene, Checked(MANIFEST_FILE, NO_CHECKSUM, f"{MANIFEST_FILE} {lacking}"))
                 self.report.without_checksum += 1
                 return
+            for file in self._names(scene, held):
+                if re.fullmatch(scene.files, file) and file not in supported:
+                    self._record(scene, manifest.compare(folder / file))
+                    self.report.files_without_checksum += 1
             needed = [
                 file
                 for file, checksum in supported.items()
@@ -182,6 +188,12 @@ class _Check:
             ]
         if needed:
             self._compare(scene, needed, known)
+
+    def _names(self, scene: ExtractedScene, held: Held) -> list[str]:
+        try:
+            return sorted(held.names(held.root / str(scene.path)))
+        except OSError as error:
+            raise SceneError("Rio error", f"{scene.reference} cannot be listed: {error}") from error
 
     def _needed(
         self, scene: ExtractedScene, file: str, held: Held, known: Checked | None, checksum: Checksum

@@ -15,7 +15,7 @@ from cbmctl.cli import cbmctl
 
 from .checked import IMAGES, folder_of, image, outcomes, scene_with_manifest
 from .conftest import Season
-from .manifests import overwrite
+from .manifests import overwrite, write_manifest
 from .s3_season import scratch
 from .s3_server import Proxy
 
@@ -104,13 +104,29 @@ def test_without_damage_it_says_so(season: Season) -> None:
     each = len(IMAGES) + 1
     assert result.stdout.splitlines() == [
         f"1 extracted scene checked: 0 files compared, {each} unchanged since an earlier check,"
-        " 0 scenes without checksums.",
+        " 0 not listed in manifest.safe, 0 scenes without checksums.",
         "No problems found.",
     ]
     _, said = report(season, "--older-than", "1")
     assert said["files_compared"] == 0
     _, said = report(season, "--older-than", "0")
     assert said["files_compared"] == each
+
+
+@pytest.mark.parametrize("archive", ["mount", "bucket"])
+def test_a_file_that_the_manifest_does_not_list_is_counted(
+    season: Season, request: pytest.FixtureRequest, archive: str
+) -> None:
+    obsid, folder = scene_with_manifest(season, 5)
+    write_manifest(folder, leave_out="B02_10m.jp2")
+    unchecked(season)
+    if archive == "bucket":
+        request.getfixturevalue("hasty_bucket")
+    for compared in (len(IMAGES), 0):
+        code, said = report(season)
+        assert (code, said["files_compared"], said["files_without_checksum"]) == (0, compared, 1)
+    assert outcomes(season, obsid)["B02_10m"] == ("no checksum", "manifest.safe does not list it")
+    assert "1 not listed in manifest.safe" in run(season).stdout
 
 
 def test_an_interrupted_check_goes_on(

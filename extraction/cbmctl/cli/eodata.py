@@ -76,12 +76,14 @@ def _check_scenes(context: Context, archive: Archive, max_age_days: int | None) 
             "scenes": report.scenes,
             "files_compared": report.compared,
             "files_unchanged": report.unchanged,
+            "files_without_checksum": report.files_without_checksum,
             "scenes_without_checksum": report.without_checksum,
             "findings": [vars(finding) for finding in report.findings],
         },
         *(f"{finding.message} {finding.hint}." for finding in report.findings),
         f"{counted(report.scenes, 'extracted scene')} checked: {counted(report.compared, 'file')} compared,"
         f" {report.unchanged} unchanged since an earlier check,"
+        f" {report.files_without_checksum} not listed in manifest.safe,"
         f" {counted(report.without_checksum, 'scene')} without checksums.",
         f"{counted(len(report.findings), 'problem')} found; nothing was changed."
         if report.findings

@@ -38,6 +38,8 @@ class Held:
         version: given a file of the product, which need not be held, returns a text that changes when the
             file in the archive does, or None if that is not known. Raises FileNotFoundError if the archive
             has no such file.
+        names: given the product's folder, returns the paths below it of all its files in the archive, held or
+            not. Raises OSError.
         again: given a held file, fetches it again, or has the next read come from the storage and not from
             memory; the event ends that early. Raises SceneError and ArchiveError as `hold` does.
         copied: whether the files are copies, which may have been damaged on their way.
@@ -46,6 +48,7 @@ class Held:
     root: Path
     close: Callable[[], None] = lambda: None
     version: Callable[[Path], str | None] = lambda _path: None
+    names: Callable[[Path], list[str]] = lambda _folder: []
     again: Callable[[Path, Event], None] = lambda _path, _cancelled: None
     copied: bool = False
 

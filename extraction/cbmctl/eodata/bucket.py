@@ -139,6 +139,7 @@ class Bucket:
             root,
             partial(self._scratch.remove, root),
             partial(version_of, {below(root, found.key): found for found in objects}),
+            lambda folder: [below(root, found.key).relative_to(folder).as_posix() for found in objects],
             partial(self._fetch_again, {below(root, found.key): found for found in wanted}, root, name),
             copied=True,
         )

@@ -23,7 +23,7 @@ class Mount:
 
     def hold(self, path: str, files: str) -> Held:  # noqa: ARG002 - all are at hand
         """Return the root itself."""
-        return Held(self._root, version=_version, again=_read_again)
+        return Held(self._root, version=_version, names=_names, again=_read_again)
 
     def check(self, within: float | None = None) -> None:
         """Raise ArchiveError when the root is missing, empty or silent: the mount is gone; see Archive."""
@@ -48,6 +48,16 @@ class Mount:
 def _version(path: Path) -> str:
     found = path.stat()
     return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of a folder and those below, by path in it."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    walked = os.walk(folder, onerror=fail)
+    return [Path(above, name).relative_to(folder).as_posix() for above, _, names in walked for name in names]
 
 
 def _read_again(path: Path, _cancelled: Event) -> None:
