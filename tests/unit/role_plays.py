@@ -28,14 +28,16 @@ def play(
     hosts: Mapping[str, Mapping[str, Any]],
     *tasks: Mapping[str, Any],
     variables: Sequence[str] = (),
+    check: bool = False,
 ) -> str:
-    """Run tasks for hosts that are this machine, as talkative as people make it, and return what is said."""
+    """Run tasks for hosts that are this machine, in check mode if `check`, and return the verbose output."""
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     inventory = {"all": {"hosts": hosts, "vars": local}}
     (directory / "hosts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False))
     one = {"hosts": "all", "gather_facts": False, "tasks": tasks, "vars_files": variables}
     (directory / "play.yml").write_text(json.dumps([one]))
     command = [Path(sys.executable).parent / "ansible-playbook", "-vvv", "-i", directory / "hosts.yml"]
+    command += ["--check", "--diff"] if check else []
     run = subprocess.run(
         [*command, directory / "play.yml"],
         env=os.environ | {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},

@@ -30,3 +30,16 @@ def test_networks_that_are_none_are_refused(tmp_path: Path, lines: dict[str, obj
     told = play(tmp_path, {"one": REQUIRED | lines}, {"ansible.builtin.include_role": {"name": "postgis"}})
     assert said in " ".join(told.split())
     assert "TASK [postgis : The PostGIS image is on the host]" not in told
+
+
+def test_check_mode_works_on_a_host_without_engine_and_files(tmp_path: Path) -> None:
+    bare = REQUIRED | {
+        "postgis_directory": str(tmp_path / "absent"),
+        "container_image_tag": "cbm-postgis:absent",
+        "container_image_engine": {"stat": {"exists": False}},
+    }
+    change = {"ansible.builtin.include_role": {"name": "postgis", "tasks_from": "change"}}
+    facts = {"ansible.builtin.setup": {"gather_subset": ["!all", "network"]}}
+    told = play(tmp_path, {"one": bare}, facts, change, check=True)
+    assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-3000:]
+    assert not (tmp_path / "absent").exists()
