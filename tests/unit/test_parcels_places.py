@@ -283,13 +283,6 @@ def test_swapping_is_no_advice_if_it_leads_out_of_the_union(tmp_path: Path) -> N
         read(path, crs="EPSG:3035")
 
 
-@pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773", "EPSG:5801"])
-def test_a_system_that_is_not_of_the_surface_is_refused(tmp_path: Path, crs: str) -> None:
-    path = write(tmp_path / "m.gpkg", squares(*block(3)))
-    with pytest.raises(UserError, match=rf"--crs {crs} \(.*\) is neither projected nor geographic: name the"):
-        read(path, crs=crs)
-
-
 def test_a_refusal_names_the_place_of_the_parcels_that_it_is_about(tmp_path: Path) -> None:
     missing = write(tmp_path / "zero.gpkg", [*squares(*block(4)), *[shapely.box(0, 0, 1, 1)] * 4])
     degrees = write(tmp_path / "d.gpkg", squares(*block(3), *[(9, 55)] * 4, size=0.001))
