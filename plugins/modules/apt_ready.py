@@ -54,6 +54,8 @@ UPDATES = Path("/var/lib/dpkg/updates")
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a", "LC_ALL": "C.UTF-8"}
 KEEP_CONFIGURATION = ["--force-confdef", "--force-confold"]
 SECONDS_BETWEEN_ATTEMPTS = 5
+# states of dpkg(1) between the beginning and the end of an installation
+BEGUN = {"half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending"}
 # words of dpkg and apt while another process works; both print them in English under LC_ALL=C.UTF-8
 LOCKED = re.compile(
     r"lock.*(held by|Resource temporarily unavailable)|locked by another process|Unable to lock", re.DOTALL
@@ -99,9 +101,15 @@ def patiently(module, command, timeout):
 
 
 def unfinished(module):
-    """Whether dpkg has packages that are not configured, or a status that is not written down."""
-    _, audit, _ = module.run_command(["dpkg", "--audit"], environ_update=ENVIRONMENT)
-    return bool(audit.strip()) or any(UPDATES.glob("[0-9]*"))
+    """Return the packages that dpkg has begun to install; a status that is not written down yet counts."""
+    _, listed, _ = module.run_command(
+        ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"],
+        environ_update=ENVIRONMENT,
+    )
+    packages = [
+        name for status, _, name in (line.partition(" ") for line in listed.splitlines()) if status in BEGUN
+    ]
+    return packages or [path.name for path in UPDATES.glob("[0-9]*")]
 
 
 def finish(module, timeout):
@@ -112,10 +120,12 @@ def finish(module, timeout):
         lock = f"-oDPkg::Lock::Timeout={timeout}"
         repair = ["apt-get", "--yes", lock, *options, "--fix-broken", "install"]
         code, output = patiently(module, repair, timeout)
-    if code != 0 or unfinished(module):
+    left = unfinished(module)
+    if code != 0 or left:
         last = (output.strip() or "dpkg printed nothing").splitlines()[-1]
         module.fail_json(
-            msg=f"An interrupted package installation cannot be completed: {last} See 'dpkg --audit'."
+            msg=f"The interrupted installation of {', '.join(left) or 'packages'} cannot be completed: {last}"
+            " See 'dpkg --audit'."
         )
 
 
@@ -129,7 +139,7 @@ def main():
         supports_check_mode=True,
     )
     asked = module.params
-    interrupted = unfinished(module)
+    interrupted = bool(unfinished(module))
     if interrupted and not module.check_mode:
         finish(module, asked["lock_timeout"])
     sources = []

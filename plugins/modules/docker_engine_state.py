@@ -61,9 +61,17 @@ problems: {description: A sentence for each contradiction., returned: always, ty
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 CONTAINERD_TOML = Path("/etc/containerd/config.toml")
-# written before our engine first starts: where it is, the engine's data on the data volume is ours
-OUR_DROP_IN = Path("/etc/systemd/system/docker.service.d/data-volume.conf")
+# by these a directory is an engine's; the second line is containerd's
+ENGINE_DIRECTORIES = {
+    *("containers", "volumes", "image", "buildkit", "swarm"),
+    *("io.containerd.content.v1.content", "io.containerd.metadata.v1.bolt"),
+}
 DEFAULT_ROOTS = {"docker": "/var/lib/docker", "containerd": "/var/lib/containerd"}
+CONFLICT = (
+    "{to} and {from} both hold data. The container engine uses {from}, and the database may be in {to}."
+    " Nothing is changed. To use {to}, stop the engine, set its data directory to {to}, and start it; what"
+    " {from} holds stays. To use {from}, name an empty directory in {variable}."
+)
 ROOT_VARIABLES = {"docker": "docker_engine_data_root", "containerd": "docker_engine_containerd_root"}
 # dockerd(8): flags with a key in daemon.json; dockerd does not start with a directive given both ways
 FLAG_KEYS = {
@@ -132,16 +140,41 @@ def contradictions(options, given, keys, where):
     return found
 
 
-def decide(current, wanted, *, holds_data, ours, move_open):
+def decide(current, wanted, *, target, busy, chosen, move_open):
     """Return ("keep" | "move" | "restore" | "conflict") for a data directory.
 
-    `holds_data` says whether the wanted directory exists and is not empty.
+    `target` says what the wanted directory holds ("nothing", "engine" or "other"), `busy` whether the current
+    one has containers, volumes or images, and `chosen` whether a configuration file names the current one.
     """
     if current == wanted:
         return "keep"
-    if not holds_data or move_open:
+    if target == "nothing" or move_open:
         return "move"
-    return "restore" if ours else "conflict"
+    # an empty engine in its default directory, beside one with data on the data volume: the setting was lost
+    return "restore" if target == "engine" and not busy and not chosen else "conflict"
+
+
+def holds(directory):
+    """Return what a data directory holds: "nothing", "engine" or "other"."""
+    names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    if not names:
+        return "nothing"
+    return "engine" if names & ENGINE_DIRECTORIES else "other"
+
+
+def is_busy(directory):
+    """Whether an engine's directory has containers, volumes or images (in containerd: content)."""
+    places = (
+        "containers",
+        "volumes",
+        "image/*/imagedb/content/sha256",
+        "io.containerd.content.v1.content/blobs/*",
+    )
+    return any(
+        path.is_dir() or path.parent.name == "sha256"
+        for place in places
+        for path in directory.glob(f"{place}/*")
+    )
 
 
 def read_json(path):
@@ -238,8 +271,9 @@ def trees(current, asked):
             action = decide(
                 root.resolve(),
                 target.resolve(),
-                holds_data=target.is_dir() and any(target.iterdir()),
-                ours=OUR_DROP_IN.exists(),
+                target=holds(target),
+                busy=is_busy(root),
+                chosen=current[name] != DEFAULT_ROOTS[name],
                 move_open=Path(asked["move_record"]).exists(),
             )
             found[action].append({"name": name, "from": current[name], "to": wanted})
@@ -265,10 +299,12 @@ def main():
     if result["installed"]:
         version = re.search(r"version (\d+)", host.answer("dockerd", "--version"))
         result.update(foreign=host.foreign(), version=int(version[1]) if version else 0)
+        sorted_trees = trees(current_roots(host, options), asked)
+        result.update(moves=sorted_trees["move"], strays=sorted_trees["restore"])
+        # a moved engine keeps its storage driver by daemon.json
+        keys = asked["keys"] + (["storage-driver"] if result["moves"] else [])
         given = flags(host.command_line("docker.service"))
-        found += contradictions(
-            options, given, asked["keys"], lambda flag: host.source_of("docker.service", flag)
-        )
+        found += contradictions(options, given, keys, lambda flag: host.source_of("docker.service", flag))
         for flag, value in flags(host.command_line("containerd.service")):
             if flag == "--root" and value != asked["containerd_root"]:
                 where = host.source_of("containerd.service", flag)
@@ -276,11 +312,8 @@ def main():
                     f"containerd is started with --root {value} ({where})."
                     f' Write root = "{value}" into {CONTAINERD_TOML} instead of the flag.'
                 )
-        sorted_trees = trees(current_roots(host, options), asked)
-        result.update(moves=sorted_trees["move"], strays=sorted_trees["restore"])
         found += [
-            f"{tree['to']} holds data, and the engine keeps its own in {tree['from']}. Nothing is changed."
-            f" Name an empty directory in {ROOT_VARIABLES[tree['name']]}."
+            CONFLICT.format(variable=ROOT_VARIABLES[tree["name"]], **tree)
             for tree in sorted_trees["conflict"]
         ]
     result["containerd_configured"] = CONTAINERD_TOML.exists()

@@ -88,3 +88,15 @@ def test_another_error_is_not_repeated() -> None:
     module = Module((100, "", UNSIGNED))
     code, _ = apt_ready.patiently(module, ["apt-get", "update"], 60)
     assert code == 100
+
+
+def test_only_packages_that_were_begun_are_unfinished(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(apt_ready, "UPDATES", tmp_path)
+    # a vendor's package without checksums is complete, though dpkg --audit lists it
+    listed = "installed vendor-agent\nunpacked hello\nconfig-files old\nhalf-configured db\n"
+    assert apt_ready.unfinished(Module((0, listed, ""))) == ["hello", "db"]
+    assert apt_ready.unfinished(Module((0, "installed hello\n", ""))) == []
+    (tmp_path / "0001").touch()
+    assert apt_ready.unfinished(Module((0, "installed hello\n", ""))) == ["0001"]

@@ -59,35 +59,73 @@ def test_another_configuration_file_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "holds_data", "ours", "move_open", "action"),
+    ("current", "target", "busy", "chosen", "move_open", "action"),
     [
-        ("/data/docker", True, True, False, "keep"),
-        ("/var/lib/docker", False, True, False, "move"),
+        ("/data/docker", "engine", True, False, False, "keep"),
+        ("/var/lib/docker", "nothing", True, False, False, "move"),
+        ("/srv/docker", "nothing", True, True, False, "move"),
         # a copy was interrupted: the old tree is still complete
-        ("/var/lib/docker", True, True, True, "move"),
-        # daemon.json was lost: the data on the volume is ours and complete
-        ("/var/lib/docker", True, True, False, "restore"),
-        ("/var/lib/docker", True, False, False, "conflict"),
+        ("/var/lib/docker", "engine", True, False, True, "move"),
+        # daemon.json was lost: the data on the volume is complete
+        ("/var/lib/docker", "engine", False, False, False, "restore"),
+        # which of the two is newer, nobody but the operator knows
+        ("/var/lib/docker", "engine", True, False, False, "conflict"),
+        ("/srv/docker", "engine", False, True, False, "conflict"),
+        ("/var/lib/docker", "other", False, False, False, "conflict"),
     ],
 )
-def test_data_on_the_volume_is_never_replaced(
-    current: str, holds_data: bool, ours: bool, move_open: bool, action: str
+def test_data_on_the_volume_is_never_replaced(  # noqa: PLR0917 - the columns of the table above
+    current: str, target: str, busy: bool, chosen: bool, move_open: bool, action: str
 ) -> None:
-    decided = state.decide(current, "/data/docker", holds_data=holds_data, ours=ours, move_open=move_open)
+    decided = state.decide(
+        current, "/data/docker", target=target, busy=busy, chosen=chosen, move_open=move_open
+    )
     assert decided == action
+
+
+def test_a_directory_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    assert state.holds(tmp_path / "absent") == state.holds(tmp_path) == "nothing"
+    (tmp_path / "engine-id").touch()
+    assert state.holds(tmp_path) == "other"
+    (tmp_path / "volumes").mkdir()
+    # what a fresh engine makes by itself is not work
+    for name in ("metadata.db", "backingFsBlockDev"):
+        (tmp_path / "volumes" / name).touch()
+    (tmp_path / "image/overlay2/imagedb/content/sha256").mkdir(parents=True)
+    assert state.holds(tmp_path) == "engine"
+    assert not state.is_busy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "volumes/database/_data",
+        "containers/0a1b/config.v2.json",
+        "image/overlay2/imagedb/content/sha256/0a1b",
+    ],
+)
+def test_an_engine_with_volumes_containers_or_images_is_busy(tmp_path: Path, work: str) -> None:
+    (tmp_path / work).parent.mkdir(parents=True)
+    (tmp_path / work).touch()
+    assert state.is_busy(tmp_path)
 
 
 def test_trees_are_sorted_by_what_becomes_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, kept = tmp_path / "var", tmp_path / "data"
-    for path in (begun, kept / "volumes"):
+    for path in (begun, kept / "volumes/database"):
         path.mkdir(parents=True)
-    drop_in = tmp_path / "data-volume.conf"
-    drop_in.touch()
-    monkeypatch.setattr(state, "OUR_DROP_IN", drop_in)
+    monkeypatch.setattr(state, "DEFAULT_ROOTS", {"docker": str(begun), "containerd": str(begun)})
     asked = {"data_root": str(kept), "containerd_root": str(kept), "move_record": str(tmp_path / "record")}
     found = state.trees({"docker": str(begun), "containerd": str(kept)}, asked)
     assert found["restore"] == [{"name": "docker", "from": str(begun), "to": str(kept)}]
     assert found["move"] == found["conflict"] == []
+
+
+def test_a_storage_driver_as_a_flag_is_named_if_the_engine_is_to_be_moved() -> None:
+    given = state.flags(["--storage-driver", "overlay2"])
+    assert state.contradictions({}, given, KEYS, lambda _: "docker.service") == []
+    (problem,) = state.contradictions({}, given, [*KEYS, "storage-driver"], lambda _: "docker.service")
+    assert "--storage-driver overlay2" in problem
 
 
 def test_a_broken_daemon_json_is_named_with_its_line(tmp_path: Path) -> None:
