@@ -231,6 +231,17 @@ def test_a_layer_whose_first_thousand_parcels_have_no_geometry_has_polygons(tmp_
     assert len(read(path)) == 70_003
 
 
+def test_a_table_of_a_geodatabase_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "gsaa.gdb", 300)
+    table = path / "a00000009.gdbtable"
+    table.write_bytes(struct.pack("<i", 4) + table.read_bytes()[4:])
+    with (
+        opened(path) as datasets,
+        pytest.raises(UserError, match=r"rows of gsaa cannot be counted\. Its table"),
+    ):
+        count(datasets[0], "gsaa")
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [

@@ -70,12 +70,21 @@ def tables(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def count_rows(dataset: Dataset, layer: str) -> int | None:
-    """Rows by the header of a layer's table; None if it is not of a version that is known."""
+def count_rows(dataset: Dataset, layer: str) -> int:
+    """Rows by the header of a layer's table.
+
+    Raises:
+        UserError: the table has another header, so that nothing shows whether it is complete.
+    """
     file_name = tables(dataset).get(layer, "")
     file = next((f for f in dataset.file.iterdir() if f.name.lower() == file_name), None)
     header = _header(file, TABLE_HEADER) if file else None
-    return header[1] if header else None
+    if not header:
+        raise UserError(
+            f"{dataset.shown}: the rows of {layer} cannot be counted. Its table is damaged, or has object ids"
+            " of 64 bits, which are not supported. Export it as GeoPackage."
+        )
+    return header[1]
 
 
 def _header(file: Path, layout: struct.Struct) -> tuple[int, ...] | None:
