@@ -174,7 +174,7 @@ def test_the_area_names_what_it_leaves_out(database: Database, config: Config, t
 def test_degrees_are_not_taken_for_metres(tmp_path: Path, crs: str, middle: tuple[float, float]) -> None:
     x, y = middle
     path = write(tmp_path / "d.gpkg", squares(*[(x + i / 100, y) for i in range(9)], size=0.001), crs)
-    with pytest.raises(UserError, match=r"these are degrees, but EPSG:\d+ .* is not in degrees\. Name"):
+    with pytest.raises(UserError, match=r"these look like degrees, but EPSG:\d+ .* is not in degrees\. Name"):
         read(path)
 
 
@@ -289,7 +289,7 @@ def test_a_refusal_names_the_place_of_the_parcels_that_it_is_about(tmp_path: Pat
     outside = write(tmp_path / "out.gpkg", squares(*block(3), *[(500_000, 620_000)] * 5))
     with pytest.raises(UserError, match="around x=1 y=0: the coordinates of 50% of the parcels are missing"):
         read(missing)
-    with pytest.raises(UserError, match=r"around x=9\S* y=5[45]\S*: these are degrees"):
+    with pytest.raises(UserError, match=r"around x=9\S* y=5[45]\S*: these look like degrees"):
         read(degrees)
     with pytest.raises(UserError, match=r"around x=500\d* y=6\d*, outside the area of EPSG:25832"):
         read(outside)

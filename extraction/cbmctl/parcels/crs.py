@@ -152,7 +152,7 @@ def expect_inside(
         )
     if crs.is_projected and _most(near := near_origin(points, crs)):
         raise UserError(
-            f"{_around(points[near & ~zero], path)}: these are degrees, but {system} is not in degrees."
+            f"{_around(points[near & ~zero], path)}: these look like degrees, but {system} is not in degrees."
             " Name the code of the coordinates with --crs, such as --crs EPSG:4258"
         )
     if crs.is_geographic and not _most(degrees := (np.abs(points) <= DEGREES).all(axis=1)):
