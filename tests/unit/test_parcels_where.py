@@ -1,5 +1,7 @@
 """--where selects by the values that are loaded, also where GDAL reads others."""
 
+import sqlite3
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,36 @@ def test_where_selects_rows_of_a_geopackage_by_the_values_that_are_loaded(
     assert read(path, where=where).attributes["a"].to_pylist() == days
 
 
+def test_where_may_name_the_feature_number_and_columns_that_gdal_leaves_out(tmp_path: Path) -> None:
+    rows = [["12a", 1, "a"], [7, 2, "b"], [8, 3, "c"]]
+    path = geopackage(tmp_path / "a.gpkg", {"a": "MEDIUMINT", "big": "BIGINT", "crop": "TEXT"}, rows)
+    assert read(path, where="a IS NULL AND fid = 1 AND big < 9").attributes["crop"].to_pylist() == ["a"]
+    assert read(path, where="a > 0 AND fid < 3 AND big < 9").attributes["crop"].to_pylist() == ["b"]
+    dbf = shapefile(tmp_path / "parcels.shp", LAYOUT, RECORDS)
+    none = read(path, where="a = 99").attributes
+    assert (len(none), none.column_names) == (0, ["number", "a", "big", "crop"])
+    assert read(dbf, where="n9 IS NULL AND FID = 1").attributes["crop"].to_pylist() == ["b"]
+
+
+def test_where_on_a_view_without_feature_numbers(tmp_path: Path) -> None:
+    rows = [["12a", "a"], [7, "b\0"], [None, "c"], [2**40, "d"], [-1, "e"]]
+    path = geopackage(tmp_path / "a.gpkg", {"a": "MEDIUMINT", "crop": "TEXT"}, rows)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(
+            """CREATE VIEW v AS SELECT geom, a, crop FROM parcels;
+               INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)
+                   SELECT 'v', data_type, 'v', srs_id FROM gpkg_contents;
+               INSERT INTO gpkg_geometry_columns SELECT 'v', column_name, geometry_type_name, srs_id, z, m
+                   FROM gpkg_geometry_columns"""
+        )
+    assert read(path, layer="v", where="a > 0").attributes.to_pylist() == [
+        {"a": 7, "crop": "b\0"},
+        {"a": 2**40, "crop": "d"},
+    ]
+    assert read(path, layer="v", where="a IS NULL").attributes["crop"].to_pylist() == ["a", "c"]
+    assert read(path, layer="v", where="crop = 'e'").attributes["a"].to_pylist() == [-1]
+
+
 def test_where_on_dates_of_gml(tmp_path: Path) -> None:
     path = gml(tmp_path / "parcels.gml", [{"a": "2021-02-31"}, {"a": "2021-05-01"}])
     assert read(path, where="a < '2021/04/01'").attributes["a"].to_pylist() == []
@@ -85,3 +117,6 @@ def test_where_compares_the_letters_that_are_loaded(tmp_path: Path) -> None:
     path = shapefile_with_words(tmp_path / "parcels.shp", ["Größe", "x", "Straße"], "mac_roman", cpg=True)
     assert read(path, where="crop = 'Größe'").attributes["crop"].to_pylist() == ["Größe"]
     assert read(path, where="crop <> 'Größe'").attributes["crop"].to_pylist() == ["x", "Straße"]
+    dbf = path.with_suffix(".dbf")
+    dbf.write_bytes(dbf.read_bytes().replace(b"crop\0\0", "Größe".encode("mac_roman") + b"\0", 1))
+    assert read(path, where="FID < 2").attributes["Größe"].to_pylist() == ["Größe", "x"]

@@ -28,6 +28,7 @@ from cbmctl.parcels.table import ParcelTable, sample_boxes, sample_points, with_
 from cbmctl.parcels.together import together
 from cbmctl.parcels.whole import expect_whole, expected_features
 
+NO_COLUMN = "OGC_FID"  # GDAL's name for the column of feature numbers if the file has none
 SLASHES = re.compile(r"'([0-9]{4})/([0-9]{2})/([0-9]{2})(?=')")  # GDAL's dates, which SQLite takes for texts
 Read = tuple[pa.Table, pa.ChunkedArray, tuple[Finding, ...]]  # attributes, geometries, what was found
 
@@ -130,13 +131,15 @@ def _notes(layer: Layer) -> tuple[str, ...]:
 
 
 def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None) -> Read:
-    if where is not None and any(not name.isascii() for name, _ in layer.fields) and not _gdal_knows(layer):
+    if where is not None and _unknown_to_gdal(layer, where):
         read = _without_gdal(layer, where)
     else:
         read = _as_gdal_reads(layer, where)
         read = read if where is None else _exactly(layer, where, read)
     names = read.table.column_names
-    fix = corrected(layer, read.table, names, fid=read.fid, fids=read.fids, where=where, wanted=attributes)
+    fix = corrected(
+        layer, read.table, names, fid=read.fid, fids=read.fids, where=read.where, wanted=attributes
+    )
     if unknown := [name for name in attributes or () if name not in fix]:
         raise _no_attribute(layer.shown, unknown, names)
     return fix.table, read.geometry, tuple(fix.found)
@@ -144,12 +147,16 @@ def _read_gdal(layer: Layer, where: str | None, attributes: Sequence[str] | None
 
 @dataclass(frozen=True)
 class _Gdal:
-    """What GDAL reads: attributes, geometries, feature numbers, and the name of their column, or ""."""
+    """What GDAL reads: attributes, geometries, feature numbers, and the name of their column, or "".
+
+    Without such a column, the numbers of a GeoPackage are positions among the features that meet `where`.
+    """
 
     table: pa.Table
     geometry: pa.ChunkedArray
     fids: npt.NDArray[np.int64]
     fid: str
+    where: str | None
 
 
 def _as_gdal_reads(layer: Layer, where: str | None) -> _Gdal:
@@ -167,7 +174,11 @@ def _as_gdal_reads(layer: Layer, where: str | None) -> _Gdal:
     wanted = [i for i, name in enumerate(read) if name in fields]
     names = distinct([read[i] for i in wanted])
     table = pa.table([_codes(table.column(i)) for i in wanted], names=names)
-    return _Gdal(table, straightened(geometry), fids, meta["fid_column"])
+    fid = meta["fid_column"]
+    # a view without a primary key: all numbers are 0
+    if layer.dataset.format is formats.GEOPACKAGE and fid == NO_COLUMN and len(fids) and not fids.any():
+        fid, fids = "", np.arange(len(table))
+    return _Gdal(table, straightened(geometry), fids, fid, where)
 
 
 def _exactly(layer: Layer, where: str, read: _Gdal) -> _Gdal:
@@ -182,11 +193,13 @@ def _exactly(layer: Layer, where: str, read: _Gdal) -> _Gdal:
         read: the features that meet it by GDAL's own values.
     """
     named = [name for name in _may_differ(layer, read) if _names(where, name)]
-    if not named or (layer.dataset.format is formats.GEOPACKAGE and not read.fid):
-        return read  # the features of a view have no numbers by which they are known
+    if not named:
+        return read
     whole = _as_gdal_reads(layer, None)
     names = whole.table.column_names
-    fix = corrected(layer, whole.table, names, fid=whole.fid, fids=whole.fids, where=None, wanted=named)
+    geopackage = layer.dataset.format is formats.GEOPACKAGE
+    wanted = None if geopackage else named  # a condition may also name columns that GDAL leaves out
+    fix = corrected(layer, whole.table, names, fid=whole.fid, fids=whole.fids, where=None, wanted=wanted)
     table, changed = whole.table, np.zeros(len(whole.fids), dtype=bool)
     for name in named:
         before, after = whole.table[name], fix.table[name]
@@ -194,14 +207,21 @@ def _exactly(layer: Layer, where: str, read: _Gdal) -> _Gdal:
         table = table.set_column(names.index(name), name, after)
     if not changed.any():
         return read
+    changed |= geopackage and not whole.fid  # nobody knows which features of a view GDAL took
     met = np.isin(whole.fids, read.fids) & ~changed
     rows = np.flatnonzero(changed)
+    table = fix.table if geopackage else table
+    number = (whole.fid if geopackage else "") or "FID"
+    if number.lower() not in (name.lower() for name in table.column_names):
+        table = table.append_column(number, pa.array(whole.fids))
     met[rows[matching(table.take(pa.array(rows)), SLASHES.sub(r"'\1-\2-\3", where)).to_numpy()]] = True
     return _taken(whole, np.flatnonzero(met))
 
 
-def _gdal_knows(layer: Layer) -> bool:
-    return CharacterSet(layer.codec).gdal_decodes
+def _unknown_to_gdal(layer: Layer, where: str) -> bool:
+    """Whether a condition names a column that GDAL knows by other letters."""
+    foreign = [name for name, _ in layer.fields if not name.isascii() and _names(where, name)]
+    return bool(foreign) and not CharacterSet(layer.codec).gdal_decodes
 
 
 def _without_gdal(layer: Layer, where: str) -> _Gdal:
@@ -215,7 +235,7 @@ def _without_gdal(layer: Layer, where: str) -> _Gdal:
 
 def _taken(read: _Gdal, rows: npt.NDArray[np.int64]) -> _Gdal:
     taken = pa.array(rows)
-    return _Gdal(read.table.take(taken), read.geometry.take(taken), read.fids[rows], read.fid)
+    return _Gdal(read.table.take(taken), read.geometry.take(taken), read.fids[rows], read.fid, read.where)
 
 
 def _may_differ(layer: Layer, read: _Gdal) -> list[str]:

@@ -47,7 +47,7 @@ class Table:
         path: the file, which nobody changes meanwhile.
         layer: its name.
         fid: the column with the number of a feature; "" if there is none, as in some views.
-        fids: that number of each row.
+        fids: that number of each row; without such a column its position among the rows that meet `where`.
         where: the condition that the rows meet.
     """
 
@@ -61,7 +61,7 @@ class Table:
             for _, name, kind, *_ in self.db.execute(f"PRAGMA table_info({quoted(layer)})")
         }
         self.fid = fid if fid in self.columns else ""
-        self.rows = {int(number): row for row, number in enumerate(fids)} if self.fid else {}
+        self.rows = {int(number): row for row, number in enumerate(fids)}
         self.count = len(fids)
         self.source = f"{quoted(layer)} WHERE {where}" if where and not self.fid else quoted(layer)
 
@@ -71,9 +71,15 @@ class Table:
         key = quoted(self.fid) if self.fid else "row_number() OVER () - 1"
         statement = f"SELECT k, c FROM (SELECT {key} AS k, {name} AS c FROM {self.source}) WHERE "  # noqa: S608
         found = self.db.execute(statement + condition.replace("{}", "c"))
-        if not self.fid:
-            return dict(found)
         return {self.rows[key]: value for key, value in found if key in self.rows}
+
+    def having(self, columns: Sequence[str], condition: str) -> list[str]:
+        """Those columns in which some value meets a condition, in one pass over the table."""
+        if not columns:
+            return []
+        found = ", ".join(f"max({condition.replace('{}', quoted(name))})" for name in columns)
+        (met,) = self.db.execute(f"SELECT {found} FROM {self.source}")  # noqa: S608
+        return [name for name, value in zip(columns, met, strict=True) if value]
 
     def whole_column(self, column: str) -> list[Value]:
         """All values of a column in the order of the rows."""
@@ -110,9 +116,12 @@ def correct(
     try:
         table = Table(path, layer, fid, fids, where)
         with closing(table.db):
-            for name in fields:
-                if name in fix:
-                    _column(fix, table, name)
+            known = [name for name in fields if name in fix]
+            texts = [name for name in known if pa.types.is_string(fix.table[name].type)]
+            for name in table.having(texts, NOT_TEXT):
+                _texts(fix, table, name)
+            for name in known:
+                _column(fix, table, name)
             _left_out(fix, table, fields)
     except sqlite3.Error as error:
         raise UserError(f"{shown} cannot be read by SQLite ({error}). Deliver it again.") from error
@@ -120,9 +129,7 @@ def correct(
 
 def _column(fix: Corrections, table: Table, name: str) -> None:
     kind = fix.table[name].type
-    if pa.types.is_string(kind):
-        _texts(fix, table, name)
-    elif pa.types.is_boolean(kind):
+    if pa.types.is_boolean(kind):
         _parsed(fix, name, table.select(name, NOT_TRUTH), _truth, "is neither true nor false")
     elif pa.types.is_integer(kind):
         largest = 2 ** (kind.bit_width - 1) - 1
@@ -142,11 +149,10 @@ def _column(fix: Corrections, table: Table, name: str) -> None:
 
 
 def _texts(fix: Corrections, table: Table, name: str) -> None:
-    if odd := table.select(name, NOT_TEXT):
-        raw = fix.table[name].cast(pa.binary()).to_pylist()
-        for row, value in odd.items():
-            raw[row] = _bytes(value)
-        fix.replace(name, _strings(raw))
+    raw = fix.table[name].cast(pa.binary()).to_pylist()
+    for row, value in table.select(name, NOT_TEXT).items():
+        raw[row] = _bytes(value)
+    fix.replace(name, _strings(raw))
 
 
 def _bytes(value: Value) -> bytes:
