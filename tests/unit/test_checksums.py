@@ -178,15 +178,18 @@ def test_an_object_that_came_damaged_is_fetched_again(
     assert not scratch(season)
 
 
-@pytest.mark.usefixtures("hasty_bucket")
-def test_an_object_that_is_damaged_in_the_archive_is_fetched_twice(season: Season, served: Proxy) -> None:
+@pytest.mark.usefixtures("hasty_bucket", "served")
+def test_an_object_that_is_damaged_in_the_archive_is_fetched_twice(
+    season: Season, digests: Counter[str]
+) -> None:
     (bad, folder), (good, _) = scene_with_manifest(season, 5), scene_with_manifest(season, 6)
     overwrite(image(folder, "B03_10m"))
     extract(season)
     assert season.status(bad) == "Rio error"
     ((reason,),) = season.rows("SELECT reason FROM tasks WHERE state = 'failed'")
     assert f"B03_10m.jp2 of {folder.name} is damaged" in reason
-    assert len([path for path in served.paths if image(folder, "B03_10m").name in path]) == 2
+    # copies that were compared: a transfer may be repeated more often on a slow machine
+    assert digests[image(folder, "B03_10m").name] == 2
     assert season.status(good) == "extracted"
     assert not scratch(season)
 
