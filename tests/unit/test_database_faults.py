@@ -12,6 +12,7 @@ import pytest
 from ..conftest import REPOSITORY, docker, image_to_test
 
 SUPERVISOR = REPOSITORY / "roles/postgis/files/database-supervisor"
+WAIT = REPOSITORY / "roles/postgis/files/wait-for-postgres"
 Eventually = Callable[[Callable[[], bool]], None]
 DATA = "/var/lib/postgresql/data"
 
@@ -93,6 +94,45 @@ def test_a_killed_database_comes_back_and_a_stopped_one_stays_down(
         assert database.state() == "exited"
     assert database.damaged_pages() == "0"
     docker("start", database.container)
+
+
+def waited(container: str, directory: Path) -> str:
+    """What wait-for-postgres prints if a minute passes at each look; nothing if PostgreSQL is healthy."""
+    tools = directory / "tools"
+    tools.mkdir()
+    (tools / "date").write_text(
+        f"#!/bin/sh\necho look >> {tools}/looks\necho $(($(wc -l < {tools}/looks) * 60))\n"
+    )
+    (tools / "date").chmod(0o755)
+    path = f"{tools}:/usr/local/bin:/usr/bin:/bin"
+    run = subprocess.run(
+        ["env", f"PATH={path}", "sh", WAIT, container, "answers"], check=False, capture_output=True, text=True
+    )
+    return run.stdout + run.stderr
+
+
+def test_a_database_that_docker_has_restarted_is_healthy(
+    database: Database, tmp_path: Path, eventually: Eventually
+) -> None:
+    eventually(lambda: database.run("SELECT 1") == "1")
+    docker(
+        "exec", database.container, "pg_ctl", "stop", "--mode=immediate", "--no-wait", f"--pgdata={DATA}/17"
+    )
+    count = "{{.RestartCount}}"
+    eventually(lambda: docker("inspect", "--format", count, database.container).strip() == "1")
+    eventually(lambda: database.run("SELECT 1") == "1")
+    assert waited(database.container, tmp_path) == ""
+
+
+def test_a_slow_initialisation_is_waited_for(tmp_path: Path) -> None:
+    """The entrypoint is a shell until the data directory is complete."""
+    name = f"cbm-test-{uuid.uuid4().hex[:8]}"
+    slow = ["--entrypoint", "sh", image_to_test(), "-c", "sleep 3; exec sh /usr/local/lib/postgis-entrypoint"]
+    try:
+        docker("run", "--detach", "--name", name, *slow)
+        assert waited(name, tmp_path) == ""
+    finally:
+        docker("rm", "--force", "--volumes", name)
 
 
 def test_data_checksums_are_right_after_a_killed_process_and_a_full_disk(

@@ -1,6 +1,7 @@
 """The role `postgis` on a running database: a change that does not work puts the previous one back."""
 
 import os
+import shutil
 import socket
 import subprocess
 import uuid
@@ -113,6 +114,35 @@ def test_a_change_that_does_not_work_puts_the_previous_database_back(
     login = {"host": "127.0.0.1", "port": lines["postgis_port"], "user": "cbm_reader", "dbname": "cbm"}
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(**login)
+
+
+@pytest.mark.thorough
+def test_a_first_run_with_an_invalid_setting_is_corrected_by_the_next(
+    tmp_path: Path, lines: dict[str, Any]
+) -> None:
+    """Also if the first run was interrupted, so that Docker restarts the container in vain."""
+    facts = {"ansible.builtin.setup": {"gather_subset": ["!all", "network"]}}
+    name = lines["postgis_container"]
+    wrong = lines | {"postgis_settings": {"max_connections": 250_000}}
+    told = play(tmp_path, {"one": wrong}, facts, change())
+    assert "failed=1" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    assert "No database ran before this change. Correct the cause and run this again." in told
+    assert containers(lines) == []
+    interrupted = {"ansible.builtin.include_role": {"name": "postgis", "tasks_from": "interrupted"}}
+    told = play(tmp_path, {"one": lines}, facts, change(), interrupted)
+    assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    assert docker("exec", name, "psql", "-Atc", "SELECT 1").strip() == "1"
+
+    directory = Path(lines["postgis_directory"])
+    shutil.rmtree(directory / "previous")
+    with (directory / "config/postgresql.conf").open("a") as settings:
+        settings.write("max_connections = 250000\n")
+    docker("restart", name)
+    told = play(tmp_path, {"one": lines}, facts, change())
+    assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    assert docker("exec", name, "psql", "-Atc", "SHOW max_connections").strip() == "120"
+    kept = (directory / "previous/config/postgresql.conf").read_text()
+    assert "250000" not in kept
 
 
 @pytest.mark.thorough
