@@ -1,5 +1,6 @@
 """A database container that is killed or out of disk space keeps what is committed, and comes back."""
 
+import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -65,11 +66,11 @@ def supervised(database: Database, directory: Path) -> Iterator[Callable[[], int
     looks = directory / "looks"
     looks.write_text("")
     sleep = directory / "bin" / "sleep"
-    sleep.parent.mkdir()
+    sleep.parent.mkdir(exist_ok=True)
     sleep.write_text(f"#!/bin/sh\necho look >> {looks}\nexec /bin/sleep 0.5\n")
     sleep.chmod(0o755)
     path = f"{sleep.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    command = ["env", f"PATH={path}", "sh", SUPERVISOR, database.container]
+    command = ["env", f"PATH={path}", "sh", SUPERVISOR, database.container, directory]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield lambda: looks.read_text().count("look")
@@ -94,6 +95,43 @@ def test_a_killed_database_comes_back_and_a_stopped_one_stays_down(
         assert database.state() == "exited"
     assert database.damaged_pages() == "0"
     docker("start", database.container)
+
+
+def test_a_stopped_database_stays_down_when_docker_has_forgotten_the_stop(
+    database: Database, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Docker keeps 256 events; a stop that runs into its time limit has exit code 137, as a kill has."""
+    eventually(lambda: database.run("SELECT 1") == "1")
+    docker("stop", "--time=0", database.container)
+    with supervised(database, tmp_path):
+        eventually((tmp_path / f"{database.container}.stopped").exists)
+    forgetful = tmp_path / "bin" / "docker"
+    forgetful.write_text(f'#!/bin/sh\n[ "$1" = events ] || exec {shutil.which("docker")} "$@"\n')
+    forgetful.chmod(0o755)
+    with supervised(database, tmp_path) as looks:
+        eventually(lambda: looks() >= 4)
+        assert database.state() == "exited"
+    docker("start", database.container)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_an_exchange_that_a_restart_of_the_host_ended_is_undone(
+    database: Database, tmp_path: Path, eventually: Eventually, renamed: bool
+) -> None:
+    eventually(lambda: database.run("SELECT 1") == "1")
+    exchange = tmp_path / f"{database.container}.exchange"
+    exchange.touch()
+    docker("update", "--restart=no", database.container)
+    docker("stop", database.container)
+    if renamed:
+        docker("rename", database.container, f"{database.container}.previous")
+    with supervised(database, tmp_path) as looks:
+        eventually(lambda: looks() >= 4)
+        assert database.run("SELECT 1") is None, "the playbook still works"
+        exchange.unlink()
+        eventually(lambda: database.run("SELECT 1") == "1")
+    policy = "{{.HostConfig.RestartPolicy.Name}}"
+    assert docker("inspect", "--format", policy, database.container).strip() == "always"
 
 
 def waited(container: str, directory: Path) -> str:
