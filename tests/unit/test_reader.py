@@ -16,7 +16,7 @@ from psycopg import errors
 from cbmctl.config import load_config
 from cbmctl.schema import apply
 
-from ..conftest import TEST_PASSWORD, config_of, image_to_test
+from ..conftest import TEST_PASSWORD, config_of, docker, image_to_test
 from .reader_server import DATABASE_SQL, READER_CONNECTIONS, READER_MEMORY_MB, TEMP_MB, Server, reader_server
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -345,6 +345,16 @@ def test_tls_has_only_suites_that_encrypt_and_authenticate_in_one(
         else:
             with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
                 context.wrap_socket(plain)
+
+
+def test_a_new_guard_takes_the_place_of_an_earlier_one(server: Server, eventually: Eventually) -> None:
+    """A guard goes on when only its `docker exec` is killed, as by a restart of its service."""
+    guards = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT cbm_guard.watch()%'"
+    eventually(lambda: server.superuser(guards, "postgres") != "")
+    earlier = server.superuser(guards, "postgres")
+    docker("exec", "--detach", server.container, "/bin/sh", "/usr/local/lib/postgis-guard")
+    eventually(lambda: server.superuser(guards, "postgres") not in ("", earlier))
+    assert server.superuser(guards, "postgres").isdecimal(), "there is one"
 
 
 def test_a_second_run_of_the_sql_changes_nothing(server: Server) -> None:
