@@ -155,8 +155,11 @@ def test_a_change_that_works_leaves_nothing_behind_and_an_interrupted_one_is_com
     told = play(tmp_path, {"one": lines}, facts, change(), change(postgis_container_pids=300))
     assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
     assert containers(lines) == [name]
-    told = play(tmp_path, {"one": lines | {"postgis_container_pids": 300}}, facts, change())
-    assert "changed=0" in told[told.rindex("PLAY RECAP") :], told[-6000:]
+    for check in (False, True):
+        told = play(tmp_path, {"one": lines | {"postgis_container_pids": 300}}, facts, change(), check=check)
+        recap = told[told.rindex("PLAY RECAP") :]
+        assert "changed=0" in recap, told[-6000:]
+        assert "failed=0" in recap, told[-6000:]
     docker("stop", name)
     docker("rename", name, f"{name}.previous")
     told = play(tmp_path, {"one": lines | {"postgis_container_pids": 300}}, facts, change())
