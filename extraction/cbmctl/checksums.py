@@ -38,7 +38,7 @@ class Checked:
         file: its path below the product's folder.
         outcome: OK, DIFFERS or NO_CHECKSUM.
         detail: what else there is to say; None if nothing.
-        algorithm: of the manifest's checksum; None if there is none.
+        algorithm: that of the manifest's checksum; None without a checksum.
         digest: the manifest's; likewise.
         version: changes when the file does; None if the archive does not have one.
     """

@@ -79,7 +79,7 @@ def guess(words: Mapping[bytes, int]) -> Guess | None:
 
 
 def _decoded(word: bytes, codec: str) -> str:
-    """The word; "\ufffd" in place of a byte that is no character."""
+    """The word; "\ufffd" in place of an invalid byte."""
     return word.decode(codec, "replace")
 
 

@@ -66,7 +66,7 @@ def resolve(definition: str | None, path: Path | str, override: str | None = Non
         override: what the person says (--crs); goes before the file.
 
     Raises:
-        UserError: there is none, it cannot be understood, is not of the Earth's surface in two dimensions
+        UserError: it is missing, it cannot be understood, is not of the Earth's surface in two dimensions
             (geocentric, vertical, local), or no code of EPSG matches.
     """
     text = override or definition

@@ -100,7 +100,7 @@ LISTED = f"{', '.join(READABLE)} or a .zip of them"
 
 
 def suffix_of(name: str) -> str:
-    """The suffix in lower case; "" where there is none."""
+    """The suffix in lower case; "" for a name without a suffix."""
     return PurePosixPath(name).suffix.lower()
 
 

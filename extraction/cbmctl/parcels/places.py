@@ -5,7 +5,7 @@ It is one of these, and no chain of parcels with small gaps ties it to the other
 
 - near the origin of the coordinates: they are missing, or are degrees in a system of metres;
 - outside the area that a projected system is made for, or not degrees in a system of degrees;
-- far from all others, and with few parcels around it: an archipelago with many parcels is no stray.
+- far from all others, and with few parcels around it: the parcels of an archipelago are not strays.
 
 So is a parcel that is wider than any parcel can be: one of its corners is wrong.
 """

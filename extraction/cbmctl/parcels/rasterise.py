@@ -36,7 +36,7 @@ class RasterTable:
 
     `without_pixel` are the ogc_fid of parcels that contain no pixel centre; they can have no statistics.
     `left_out` are those of which PostGIS cannot make a raster, because they cannot be projected into the zone
-    or are too large: without a row. `reason` is what PostGIS says of the first of them, "" if there is none.
+    or are too large: without a row. `reason` is what PostGIS says of the first of them, or "".
     """
 
     table: str

@@ -77,7 +77,7 @@ def _repeated(fix: Corrections, name: str, text: pa.Array) -> None:
 
 
 def _same(values: Sequence[Any], texts: Sequence[list[str] | None]) -> bool:
-    """Whether the values are lists of exactly what the texts say, and null where there is no text."""
+    """Whether the values are lists of exactly what the texts say, and null if a text is missing."""
     return all(
         value is text
         or (

@@ -46,7 +46,7 @@ class Table:
     Args:
         path: the file, which nobody changes meanwhile.
         layer: its name.
-        fid: the column with the number of a feature; "" if there is none, as in some views.
+        fid: the column of feature numbers; "" without one, as in some views.
         fids: that number of each row; without such a column its position among the rows that meet `where`.
         where: the condition that the rows meet.
     """
@@ -105,7 +105,7 @@ def correct(
         path: the file.
         layer: its name.
         fields: all attributes that GDAL knows.
-        fid: the column of feature numbers; "" if there is none.
+        fid: the column of feature numbers, or "".
         fids: the number of each row.
         where: the condition that the rows meet.
         shown: what messages call the file.

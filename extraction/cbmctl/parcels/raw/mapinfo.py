@@ -7,7 +7,7 @@ from cbmctl.parcels.raw.corrections import Corrections
 
 
 def correct(fix: Corrections, charset: str) -> None:
-    """Leave out bytes that are no character, with a finding that names the way out.
+    """Leave out invalid bytes, with a finding that names the way out.
 
     Args:
         fix: the attributes as GDAL read them.

@@ -33,7 +33,7 @@ def numbers(fix: Corrections, name: str, text: pa.Array, *, whole: bool | None =
     Args:
         fix: the attributes.
         name: the column, of an integer or floating-point type.
-        text: the values as written, without blanks around; null where there is none.
+        text: the values as written, without blanks around; null if missing.
         whole: whether the file declares whole numbers; None: if GDAL does.
     """
     kind = fix.table[name].type
@@ -136,7 +136,7 @@ def instants(fix: Corrections, name: str, text: pa.Array, *, utc: bool = False) 
     Args:
         fix: the attributes.
         name: the column.
-        text: the values; null where there is none.
+        text: the values; null if missing.
         utc: what has no zone is in UTC, because the format says so.
     """
     found, bad = _parsed(text, instant_of)
