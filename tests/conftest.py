@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).parents[1]
 OWN_IMAGE = "cbm-postgis"
 NEED_SCHEMA = {"season", "config", "area"}
 TEST_PASSWORD = "only-for-tests"  # the container lives as long as the session
+# the type of the fixture `eventually`
+Eventually = Callable[[Callable[[], bool]], None]
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def testdata() -> Path:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
+def eventually() -> Eventually:
     """Wait for a condition, at most two minutes."""
 
     def wait(condition: Callable[[], bool]) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import REPOSITORY, docker, image_to_test
+from ..conftest import REPOSITORY, Eventually, docker, image_to_test
 
 SUPERVISOR = REPOSITORY / "roles/postgis/files/database-supervisor"
 WAIT = REPOSITORY / "roles/postgis/files/wait-for-postgres"
-Eventually = Callable[[Callable[[], bool]], None]
 DATA = "/var/lib/postgresql/data"
 
 

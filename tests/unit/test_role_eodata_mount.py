@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from ..conftest import REPOSITORY
+from ..conftest import REPOSITORY, Eventually
 from .role_plays import role_variables
 
 ROLE = REPOSITORY / "roles/eodata_mount"
-Eventually = Callable[[Callable[[], bool]], None]
 IDLE, FETCHING = ["sleep", "60"], ["dd", "if=/dev/zero", "of=/dev/null", "bs=1M"]
 # stands in for systemd and the kernel; what the probe asks of systemd is written down
 STUBS = {

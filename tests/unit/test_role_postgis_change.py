@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from ..conftest import docker, image_to_test
-from .reader_server import certificate
+from .reader.server import certificate
 from .role_plays import play
 
 # name of the case: what is wrong, and a part of the reason that is reported

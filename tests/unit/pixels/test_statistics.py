@@ -1,40 +1,37 @@
-"""Statistics of parcels: numpy's, value by value."""
+"""Statistics of parcels equal those of numpy, value by value."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import shapely
-from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from shapely import Polygon
-from shapely.geometry.base import BaseGeometry
 
 from cbmctl.pixels import Grid, PixelIndex
-from cbmctl.pixels.index import STRIP_ROWS
-from cbmctl.pixels.statistics import (
-    STATISTICS,
-    band_statistics,
-    class_counts,
-    needed_blocks,
-    strip_statistics,
+from cbmctl.pixels.statistics import STATISTICS, band_statistics, class_counts, needed_blocks
+
+from ..examples import examples
+from .values import (
+    GRID,
+    HEIGHT,
+    WIDTH,
+    assert_floats,
+    assert_integers,
+    built,
+    everyone,
+    field,
+    in_line,
+    parcel_lists,
 )
-from cbmctl.scenes import Band, RawLayout, Scene
-from cbmctl.scenes.reading import Reader
 
-from .examples import examples
-
-HEIGHT, WIDTH = 6, 8
-GRID = Grid(32632, Affine(10, 0, 500000, 0, -10, 6000000), HEIGHT, WIDTH)
-EXACT = [0, 3, 4, 5, 6, 7]  # all but mean and std, which may differ by the last bit
 BIG = np.finfo(np.float32).max
 
 integers = st.sampled_from([np.uint8, np.uint16])
+
 floats = st.sampled_from(["<f4", ">f4"])
 
 
@@ -57,61 +54,9 @@ float_images = arrays.arrays(
 )
 
 
-def field(left: float, top: float, right: float, bottom: float) -> Polygon:
-    """A parcel given in pixels; it may reach beyond the image."""
-    return shapely.box(500000 + left * 10, 6000000 - bottom * 10, 500000 + right * 10, 6000000 - top * 10)
-
-
-fields = st.tuples(st.integers(-2, 7), st.integers(-2, 5), st.integers(1, 4), st.integers(1, 4)).map(
-    lambda f: field(f[0], f[1], f[0] + f[2], f[1] + f[3])
-)
-parcel_lists = st.lists(fields, min_size=1, max_size=6)
-
-
-def built(parcels: Sequence[BaseGeometry], grid: Grid = GRID) -> PixelIndex:
-    return PixelIndex.build(range(len(parcels)), parcels, grid)
-
-
-def everyone(index: PixelIndex) -> NDArray[np.bool_]:
-    return np.ones(len(index), bool)
-
-
-def in_line(*groups: NDArray[Any]) -> tuple[PixelIndex, NDArray[Any]]:
-    """Return parcels that hold these values each, and an image, a row for each."""
-    width = max(len(group) for group in groups)
-    image = np.zeros((len(groups), width), groups[0].dtype)
-    for row, group in enumerate(groups):
-        image[row, : len(group)] = group
-    grid = Grid(GRID.epsg, GRID.transform, *image.shape)
-    parcels = [field(0, row, len(group), row + 1) for row, group in enumerate(groups)]
-    return built(parcels, grid), image
-
-
-def numpys(pixels: NDArray[Any]) -> NDArray[np.float64]:
-    wide = pixels.astype(np.float64)
-    quartiles = np.percentile(wide, (25, 50, 75))
-    return np.array([wide.size, wide.mean(), wide.std(), wide.min(), wide.max(), *quartiles])
-
-
 def observed(pixels: NDArray[Any], *, positive: bool = False) -> bool:
     good = np.isfinite(pixels) & (pixels != 0)
     return bool((good & (pixels > 0)).all() if positive else good.all())
-
-
-def assert_integers(found: NDArray[np.float32], pixels: NDArray[Any]) -> None:
-    wanted = numpys(pixels).astype(np.float32)
-    assert (found[EXACT] == wanted[EXACT]).all(), (found, wanted)
-    np.testing.assert_array_max_ulp(found[1:3], wanted[1:3], maxulp=1)
-
-
-def assert_floats(found: NDArray[np.float32], pixels: NDArray[Any]) -> None:
-    with np.errstate(over="ignore"):
-        exact = numpys(pixels)
-        wanted = exact.astype(np.float32)
-    assert (found[[0, 3, 4]] == wanted[[0, 3, 4]]).all(), (found, wanted)
-    np.testing.assert_array_max_ulp(found[5:], wanted[5:], maxulp=1)
-    scale = max(abs(exact[3]), abs(exact[4]))
-    np.testing.assert_allclose(found[1:3], wanted[1:3], rtol=1e-6, atol=1e-6 * scale)
 
 
 @examples(50)
@@ -254,49 +199,6 @@ def test_offset_arithmetic_is_that_of_wide_integers(dtype: Any, offset: int) -> 
         assert (table[active, STATISTICS.index(name)] == wanted).all()
 
 
-def test_one_nodata_pixel_in_any_band_leaves_the_parcel_out() -> None:
-    first, second = np.full((2, HEIGHT, WIDTH), 500, np.uint16)
-    second[0, 3] = 0
-    index = PixelIndex.build([1, 2], [field(0, 0, 2, 2), field(2, 0, 4, 2)], GRID)
-    active = everyone(index)
-    table = band_statistics(index, first, active)
-    assert active.tolist() == [True, True]
-    band_statistics(index, second, active)
-    assert index.pids[active].tolist() == [1]
-    assert table[0].tolist() == [4, 500, 0, 500, 500, 500, 500, 500]
-
-
-@pytest.mark.parametrize(
-    ("value", "positive", "counts"),
-    [
-        (0.0, False, False),
-        (-0.0, False, False),
-        (np.nan, False, False),
-        (np.inf, False, False),
-        (-np.inf, False, False),
-        (-0.5, False, True),
-        (-0.5, True, False),
-        (-1e-45, True, False),
-        (1e-45, True, True),
-    ],
-)
-def test_what_counts_as_observed(value: float, positive: bool, counts: bool) -> None:
-    image = np.full((HEIGHT, WIDTH), 0.25, np.float32)
-    image[1, 1] = value
-    for order in ("<f4", ">f4"):
-        index = PixelIndex.build([1, 2], [field(0, 0, 2, 2), field(4, 0, 6, 2)], GRID)
-        active = everyone(index)
-        band_statistics(index, image.astype(order), active, positive=positive)
-        assert active.tolist() == [counts, True]
-
-
-def test_what_is_inactive_stays_so_and_costs_nothing() -> None:
-    index = PixelIndex.build([1, 2], [field(0, 0, 2, 2), field(4, 0, 6, 2)], GRID)
-    active = np.array([False, True])
-    band_statistics(index, np.full((HEIGHT, WIDTH), 7, np.uint8), active)
-    assert active.tolist() == [False, True]
-
-
 def test_images_that_are_views_or_readonly() -> None:
     wide = np.random.default_rng(1).integers(1, 60000, (2 * HEIGHT, 2 * WIDTH), dtype=np.uint16)
     index = built([field(0, 0, 5, 4)])
@@ -307,14 +209,6 @@ def test_images_that_are_views_or_readonly() -> None:
     fixed.flags.writeable = False
     assert np.array_equal(band_statistics(index, fixed, everyone(index)), expected)
     assert_integers(expected[0], view.reshape(-1)[index.of(0)])
-
-
-def test_an_index_without_parcels_gives_no_rows() -> None:
-    index = PixelIndex.build([1], [field(20, 20, 30, 30)], GRID)
-    image = np.ones((HEIGHT, WIDTH), np.uint8)
-    assert band_statistics(index, image, everyone(index)).shape == (0, len(STATISTICS))
-    assert class_counts(index, image).shape == (0, 12)
-    assert not needed_blocks(index, everyone(index), (4, 4)).any()
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int16, np.int32, ">u2", np.complex64, bool])
@@ -335,86 +229,9 @@ def test_wrong_shapes_are_refused() -> None:
         class_counts(index, np.ones((HEIGHT, WIDTH), np.uint16))
 
 
-@examples(25)
-@given(arrays.arrays(np.uint8, (HEIGHT, WIDTH), elements=st.integers(0, 11)), parcel_lists)
-def test_class_counts_are_numpys(scl: NDArray[np.uint8], parcels: list[Polygon]) -> None:
-    index = built(parcels)
-    found = class_counts(index, scl)
-    assert found.shape == (len(index), 12)
-    for counts, pid in zip(found, index.pids, strict=True):
-        assert counts.tolist() == np.bincount(scl.reshape(-1)[index.of(pid)], minlength=12).tolist()
-
-
-@pytest.mark.parametrize("value", [12, 13, 100, 255])
-def test_values_that_are_no_class(value: int) -> None:
-    scl = np.full((HEIGHT, WIDTH), 11, np.uint8)
-    scl[3, 3] = value
-    with pytest.raises(ValueError, match=f"its value {value} is no class of SCL, which go from 0 to 11"):
-        class_counts(built([field(0, 0, 2, 2), field(2, 2, 4, 4)]), scl)
-    assert class_counts(built([field(0, 0, 2, 2)]), scl)[0, 11] == 4
-
-
-@examples(25)
-@given(parcel_lists, st.data(), st.integers(1, 9), st.integers(1, 9))
-def test_needed_blocks_are_those_with_pixels_of_active_parcels(
-    parcels: list[Polygon], data: st.DataObject, height: int, width: int
-) -> None:
-    index = built(parcels)
-    active = np.array(data.draw(st.lists(st.booleans(), min_size=len(index), max_size=len(index))), bool)
-    expected = np.zeros((-(-HEIGHT // height), -(-WIDTH // width)), bool)
-    for pid in index.pids[active]:
-        row, column = np.divmod(index.of(pid), WIDTH)
-        expected[row // height, column // width] = True
-    found = needed_blocks(index, active, (height, width))
-    assert found.shape == expected.shape
-    assert (found == expected).all()
-
-
-def raw_scene(tmp_path: Path, image: NDArray[Any], start: int) -> tuple[Scene, Band]:
-    """Write an image as it lies in memory, after some other bytes."""
-    path = tmp_path / "raw.img"
-    path.write_bytes(bytes(range(1, 1 + start)) + image.tobytes())
-    band = Band("VVb", path, raw=RawLayout(image.dtype.str, start))
-    grid = Grid(GRID.epsg, GRID.transform, *image.shape)
-    return Scene("S1", grid, (band,)), band
-
-
-def strewn(height: int, width: int, number: int) -> list[BaseGeometry]:
-    """Parcels all over an image and beyond; every fortieth is tall, one reaches from top to bottom."""
-    random = np.random.default_rng(height)
-    left, top = random.uniform(-9, width, number), random.uniform(-9, height, number)
-    high = np.where(
-        np.arange(number) % 40, random.uniform(0.3, 90, number), random.uniform(0, height, number)
-    )
-    boxes = [
-        field(x, y, x + w, y + h)
-        for x, y, w, h in zip(left, top, random.uniform(0.3, 30, number), high, strict=True)
-    ]
-    return [*boxes, field(3, -5, 20, height + 5).difference(field(5, 9, 11, height - 9))]
-
-
-@pytest.mark.parametrize("order", ["<f4", ">f4"])
-@pytest.mark.parametrize("start", [0, 129])
-@pytest.mark.parametrize("positive", [True, False])
-def test_strips_of_a_file_give_what_the_image_gives(
-    tmp_path: Path, order: str, start: int, positive: bool
-) -> None:
-    height, width = 3 * STRIP_ROWS + 77, 61
-    random = np.random.default_rng(7)
-    image = random.gamma(4, 0.03, (height, width)).astype(np.float32)
-    image[random.integers(height, size=40), random.integers(width, size=40)] = 0
-    image[random.integers(height, size=40), random.integers(width, size=40)] = np.nan
-    image[random.integers(height, size=40), random.integers(width, size=40)] *= -1
-    scene, band = raw_scene(tmp_path, image.astype(order), start)
-    index = built(strewn(height, width, 400), scene.grid)
-    whole, stripwise = everyone(index), everyone(index)
-    whole[::7] = stripwise[::7] = False
-    expected = band_statistics(index, image, whole, positive=positive)
-    with Reader(2) as reader:
-        found = strip_statistics(index, reader.strips(scene, band, index), stripwise, positive=positive)
-    assert len(list(index.strips())) > 6
-    assert (stripwise == whole).all()
-    assert 20 < whole.sum() < len(index) - 20
-    assert np.array_equal(found[whole], expected[whole])
-    for row in np.flatnonzero(whole):
-        assert_floats(found[row], image.reshape(-1)[index.of(index.pids[row])])
+def test_an_index_without_parcels_gives_no_rows() -> None:
+    index = PixelIndex.build([1], [field(20, 20, 30, 30)], GRID)
+    image = np.ones((HEIGHT, WIDTH), np.uint8)
+    assert band_statistics(index, image, everyone(index)).shape == (0, len(STATISTICS))
+    assert class_counts(index, image).shape == (0, 12)
+    assert not needed_blocks(index, everyone(index), (4, 4)).any()

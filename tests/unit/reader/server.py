@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ..conftest import REPOSITORY, TEST_PASSWORD, docker
-from .role_plays import rendered
+from ...conftest import REPOSITORY, TEST_PASSWORD, docker
+from ..role_plays import rendered
 
 DATABASE_SQL = REPOSITORY / "roles/database/files"
 POSTGRES = 999
