@@ -17,7 +17,7 @@ from benchmarks.measure import configured
 from benchmarks.rows import BANDS_10, BANDS_20, Task, copy
 from benchmarks.server import Server, started
 from cbmctl.config import Config, load_config
-from cbmctl.overlap import settle_overlaps
+from cbmctl.queue.overlap import settle_overlaps
 from cbmctl.schema import apply
 
 PARCELS = 100_000

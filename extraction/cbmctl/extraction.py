@@ -17,15 +17,15 @@ from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.eodata import Archive, Held
 from cbmctl.indexes import Indexes, parcel_error
-from cbmctl.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
+from cbmctl.queue.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
+from cbmctl.queue.tasks import Task
 from cbmctl.results import replace_histograms, replace_signatures
 from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
 from cbmctl.scenes.files import CLASSES, files_of
 from cbmctl.scenes.manifest import MANIFEST_FILE
 from cbmctl.scenes.reading import Reader, Reading, read_whole
-from cbmctl.tasks import Task
 
 
 @dataclass

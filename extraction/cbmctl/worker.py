@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from cbmctl import tasks
 from cbmctl.checksums import record
 from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
 from cbmctl.eodata import Archive, ArchiveError, open_archive
 from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
-from cbmctl.overlap import lock as lock_datatake
+from cbmctl.queue import tasks
+from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.tasks import Task
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, Reading
 from cbmctl.stopping import Stop, StopRequested
-from cbmctl.tasks import Task
 
 POLL_S = 2.0
 # Statuses that an archive which is away would bring upon every scene.
@@ -297,7 +297,7 @@ class _Worker:
         with self.conn.transaction():
             lock_datatake(self.conn, self.config.tables, job.task.obsid)
             rows = job.write(self.conn, self.config)
-            # the task before its scene, always: see cbmctl.planning
+            # the task before its scene, always: see cbmctl.queue.planning
             tasks.finish(
                 self.conn,
                 self.config.tables,

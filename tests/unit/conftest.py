@@ -17,7 +17,7 @@ from cbmctl import checksums
 from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect
-from cbmctl.planning import plan
+from cbmctl.queue.planning import plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

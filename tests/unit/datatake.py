@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely import MultiPolygon, Polygon, box, wkb
 
-from cbmctl.catalogue.find import find_scenes
 from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.database import connect
-from cbmctl.planning import plan, plan_scenes
+from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

@@ -12,7 +12,7 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.database import connect
-from cbmctl.planning import plan
+from cbmctl.queue.planning import plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

@@ -8,7 +8,7 @@ import pytest
 from shapely import box
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.acquisitions import Acquisition, Version
+from cbmctl.queue.acquisitions import Acquisition, Version
 
 WHOLE, SOUTH, NORTH = box(0, 0, 1, 1), box(0, 0, 1, 0.52), box(0, 0.48, 1, 1)
 # what a strip shows

@@ -8,8 +8,8 @@ from cbmctl.catalogue.record import Record
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.versions import Pair
 from cbmctl.database import connect
-from cbmctl.planning import plan
-from cbmctl.repair import repair
+from cbmctl.queue.planning import plan
+from cbmctl.queue.repair import repair
 
 from .acquisition import cut, enter, pairs, seen_once, statuses, version, watch, write
 from .conftest import Season

@@ -5,12 +5,12 @@ from datetime import datetime
 
 import pytest
 
-from cbmctl import tasks
 from cbmctl.catalogue.replace import offers, replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede
-from cbmctl.settling import settle
+from cbmctl.queue import tasks
+from cbmctl.queue.scene_status import settle
 
 from .acquisition import (
     BETTER,

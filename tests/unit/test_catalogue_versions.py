@@ -8,12 +8,12 @@ import pytest
 from shapely import box
 from shapely.geometry import shape
 
-from cbmctl.catalogue.find import find_scenes
 from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.catalogue.replace import replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.planning import plan, plan_scenes
+from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.planning import plan, plan_scenes
 
 from ..conftest import REPOSITORY
 from .acquisition import AGAIN, BETTER, ORIGINAL, PLACE, STRIP, enter, pairs, statuses, version

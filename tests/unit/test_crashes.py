@@ -14,8 +14,8 @@ import pytest
 import rasterio
 
 from cbmctl.database import connect
-from cbmctl.planning import plan
-from cbmctl.repair import repair
+from cbmctl.queue.planning import plan
+from cbmctl.queue.repair import repair
 
 from .conftest import Season, pixels
 from .examples import THOROUGH

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from cbmctl import tasks
-from cbmctl.catalogue.find import find_scenes
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.planning import Planned, plan, plan_scenes
+from cbmctl.queue import tasks
+from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

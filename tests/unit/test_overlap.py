@@ -11,13 +11,13 @@ import pytest
 from affine import Affine
 from shapely import box
 
-from cbmctl import tasks
 from cbmctl.database import connect
-from cbmctl.overlap import lock as lock_datatake
 from cbmctl.pixels import Grid, PixelIndex
-from cbmctl.planning import plan
-from cbmctl.repair import repair
-from cbmctl.settling import settle
+from cbmctl.queue import tasks
+from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.planning import plan
+from cbmctl.queue.repair import repair
+from cbmctl.queue.scene_status import settle
 
 from .conftest import Season
 from .datatake import HERE, S2, WEST, ZONE, Datatake, Rows, best, images, without

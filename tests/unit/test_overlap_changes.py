@@ -9,16 +9,17 @@ from shutil import copytree, rmtree
 import psycopg
 import pytest
 
-from cbmctl import extraction, tasks
+from cbmctl import extraction
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.sync import store
 from cbmctl.catalogue.versions import arrange, lock
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.overlap import lock as lock_datatake
 from cbmctl.parcels.supersede import supersede
-from cbmctl.planning import plan
-from cbmctl.repair import repair
+from cbmctl.queue import tasks
+from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.planning import plan
+from cbmctl.queue.repair import repair
 
 from .conftest import Season
 from .datatake import HERE, WEST, ZONE, Datatake, both, records, task_path, without

@@ -10,7 +10,7 @@ from shapely import box
 
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
-from cbmctl.planning import plan
+from cbmctl.queue.planning import plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from cbmctl import tasks
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.planning import Planned, plan
+from cbmctl.queue import tasks
+from cbmctl.queue.planning import Planned, plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

@@ -10,15 +10,15 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from cbmctl import tasks
 from cbmctl.cli import cbmctl
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.planning import plan
-from cbmctl.repair import ERRORS, Repair, repair
+from cbmctl.queue import tasks
+from cbmctl.queue.planning import plan
+from cbmctl.queue.repair import ERRORS, Repair, repair
+from cbmctl.queue.scene_status import delete_rows, settle
 from cbmctl.schema import apply
-from cbmctl.settling import delete_rows, settle
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from cbmctl import status, tasks
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
-from cbmctl.planning import plan
+from cbmctl.queue import progress, tasks
+from cbmctl.queue.planning import plan
 
 from .conftest import Season
 
@@ -41,7 +41,7 @@ def test_rows_are_counted_by_the_table_that_they_are_in(season: Season, conn: ps
         with conn.transaction():
             tasks.finish(conn, season.config.tables, task, parcels=1, rows=10**number)
         tasks.unlock(conn, task)
-    now = status.read(conn, season.config)
+    now = progress.read(conn, season.config)
     assert (now.sigs, now.hists) == (111110, 1)
     assert list(now.tasks) == ["scl", "10", "20", "bs", "c6", "c12"]
     assert now.tasks["c12"] == {"ready": 0, "running": 0, "done": 1, "failed": 0}
@@ -62,7 +62,7 @@ def test_what_goes_on(season: Season, conn: psycopg.Connection) -> None:
     claim(season, conn)
     claim(season, conn)
     conn.execute("UPDATE tasks SET claimed_at = now() - interval '5 min 1 s' WHERE bandset = '20'")
-    now = status.read(conn, config)
+    now = progress.read(conn, config)
     assert [
         (task["reference"], task["bandset"], task["attempt"], task["worker"], task["alive"])
         for task in now.running_tasks
@@ -95,4 +95,4 @@ def test_long_lists_are_cut(season: Season, conn: psycopg.Connection) -> None:
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout
     assert shown.count("failed: ") == 20
     assert "… and 5 more failed\n" in shown
-    assert len(status.read(conn, season.config).failed_tasks) == 25
+    assert len(progress.read(conn, season.config).failed_tasks) == 25

@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from cbmctl import planning, tasks
 from cbmctl.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.queue_sql import LOCK_SPACE
-from cbmctl.repair import repair
+from cbmctl.queue import planning, tasks
+from cbmctl.queue.repair import repair
+from cbmctl.queue.statements import LOCK_SPACE
 
 from .conftest import BANDS_10, BANDS_20, Season
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cbmctl import planning, tasks, vanished
 from cbmctl.database import connect
+from cbmctl.queue import planning, tasks, vanished_workers
 
 from .conftest import BANDS_10, Season
 from .test_crashes import make_writes_fast, make_writes_slow, start_worker
@@ -61,7 +61,7 @@ def dies(season: Season, *days: int, change: str = "") -> int:
             conn.execute(f"UPDATE tasks SET {change} WHERE state = 'running'")  # type: ignore[call-overload]
     kill(season, victim)
     with worker(season) as other:
-        vanished.notice(other, season.config.tables, "other")
+        vanished_workers.notice(other, season.config.tables, "other")
     return number
 
 
@@ -153,7 +153,7 @@ def test_scenes_that_kill_their_workers_are_tried_one_at_a_time(scenes: Season) 
 
 
 def test_not_for_ever(scenes: Season, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vanished, "EXCUSES", 2)
+    monkeypatch.setattr(vanished_workers, "EXCUSES", 2)
     restarted = "server_start = server_start - interval '1 hour'"
     assert [dies(scenes, 5, change=restarted) for _ in range(5)] == [1, 1, 1, 2, 3]
 
@@ -161,15 +161,15 @@ def test_not_for_ever(scenes: Season, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_start_of_the_host_is_known(
     scenes: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = vanished.boot_id()
+    known = vanished_workers.boot_id()
     assert known
     with worker(scenes) as conn:
         claim(scenes, conn)
     assert scenes.rows(
         "SELECT host_boot, server_start = pg_postmaster_start_time() FROM tasks WHERE state = 'running'"
     ) == [(known, True)]
-    monkeypatch.setattr(vanished, "BOOT_ID", tmp_path / "absent")
-    assert vanished.boot_id() is None
+    monkeypatch.setattr(vanished_workers, "BOOT_ID", tmp_path / "absent")
+    assert vanished_workers.boot_id() is None
 
 
 def test_processes_that_are_killed_together(

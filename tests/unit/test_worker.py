@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
-from cbmctl import tasks
 from cbmctl.cli import Context, crew
 from cbmctl.cli.output import Output
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.planning import plan
+from cbmctl.queue import tasks
+from cbmctl.queue.planning import plan
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
@@ -195,7 +195,7 @@ def test_an_error_that_is_not_the_lines_ends_the_worker(
     def full(*_: object, **__: object) -> None:
         raise psycopg.errors.DiskFull("no space left on device")
 
-    monkeypatch.setattr("cbmctl.tasks.claim", full)
+    monkeypatch.setattr("cbmctl.queue.tasks.claim", full)
     with pytest.raises(psycopg.errors.DiskFull):
         work(season.config, stop=Stop(), note=lambda _line: None)
 
@@ -220,7 +220,7 @@ def test_a_failed_claim_leaves_no_lock(season: Season, monkeypatch: pytest.Monke
     with connect(season.config, autocommit=True) as conn:
         plan(conn, season.config)
         with monkeypatch.context() as patch:
-            patch.setattr("cbmctl.tasks._start", deadlock)
+            patch.setattr("cbmctl.queue.tasks._start", deadlock)
             with pytest.raises(psycopg.errors.DeadlockDetected):
                 tasks.claim(conn, season.config, "a")
         assert season.rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]

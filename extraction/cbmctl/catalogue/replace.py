@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
-from cbmctl.acquisitions import acquisitions
-from cbmctl.catalogue.find import find_scenes
 from cbmctl.catalogue.versions import Pair, lock
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError, counted
-from cbmctl.planning import plan_scenes, wanted
+from cbmctl.queue.acquisitions import acquisitions
+from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.planning import plan_scenes, wanted
 
 
 def offers(conn: psycopg.Connection, config: Config) -> list[Pair]:
@@ -39,7 +39,7 @@ def replace(
     """Queue newer versions of scenes that are extracted, in one transaction.
 
     The older ones count until the newer are extracted: with the last rows of the newer one, in the same
-    transaction, the older becomes 'superseded' and its rows go [cbmctl.settling].
+    transaction, the older becomes 'superseded' and its rows go [cbmctl.queue.scene_status].
 
     Args:
         conn: a connection in no transaction.

@@ -16,8 +16,8 @@ from cbmctl.catalogue.versions import Arranged, arrange, lock
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.overlap import reopen
-from cbmctl.settling import let_rest
+from cbmctl.queue.overlap import reopen
+from cbmctl.queue.scene_status import let_rest
 
 
 @dataclass(frozen=True)

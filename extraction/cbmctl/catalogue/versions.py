@@ -1,6 +1,6 @@
 """Which version of an acquisition is for extraction, and how a newer one takes an older one's place.
 
-[cbmctl.acquisitions] says what a version is, and docs/decisions/versions.md why.
+[cbmctl.queue.acquisitions] says what a version is, and docs/decisions/versions.md why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from cbmctl.acquisitions import Acquisition, Version, acquisitions
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue_sql import official
-from cbmctl.settling import forget
+from cbmctl.queue.acquisitions import Acquisition, Version, acquisitions
+from cbmctl.queue.scene_status import forget
+from cbmctl.queue.statements import official
 
 # Also what gave way to a user's own processing before that was ruled out: no search need find it again.
 _TOUCHED: LiteralString = """
@@ -54,7 +54,7 @@ class Arranged:
 
 
 def lock(conn: psycopg.Connection, tables: Tables) -> None:
-    """Let no worker claim or close a task until the transaction ends, as `cbmctl.planning` does.
+    """Let no worker claim or close a task until the transaction ends, as `cbmctl.queue.planning` does.
 
     To be called before anything is written: workers touch a task before its scene.
     """

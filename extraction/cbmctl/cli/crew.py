@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from cbmctl import tasks
 from cbmctl.cli import Context
 from cbmctl.config import Config
 from cbmctl.database import DatabaseError, connect
 from cbmctl.errors import UserError
+from cbmctl.queue import tasks
 from cbmctl.stopping import Stop, StopRequested
 
 LOOK_EVERY_S = 1.0

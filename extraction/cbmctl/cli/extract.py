@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from cbmctl.catalogue.find import find_scenes
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.crew import run_crew, still_open
 from cbmctl.cli.status import told
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.planning import Planned, plan, plan_scenes
-from cbmctl.status import failed_tasks
+from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.planning import Planned, plan, plan_scenes
+from cbmctl.queue.progress import failed_tasks
 from cbmctl.stopping import Stop
 
 check_option = click.option("--check", is_flag=True, help="Say what would be done; change nothing.")

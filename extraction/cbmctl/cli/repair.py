@@ -6,7 +6,7 @@ from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.status import last_line
 from cbmctl.database import connect
 from cbmctl.errors import counted
-from cbmctl.repair import Repair, Repaired, repair
+from cbmctl.queue.repair import Repair, Repaired, repair
 
 
 @cbmctl.command(

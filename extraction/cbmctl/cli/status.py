@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cbmctl import status
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import table
 from cbmctl.database import connect
-from cbmctl.tasks import STATES
+from cbmctl.queue import progress
+from cbmctl.queue.tasks import STATES
 
 _SHOWN = 20
 
@@ -21,7 +21,7 @@ _SHOWN = 20
 def status_command(context: Context) -> None:
     """Show scenes by card and status, tasks by state, what is being worked on, and what failed and why."""
     with connect(context.config, purpose="cbmctl status", autocommit=True) as conn:
-        now = status.read(conn, context.config)
+        now = progress.read(conn, context.config)
     scenes = [[scene["card"], scene["status"], scene["count"]] for scene in now.scenes]
     tasks = [[bandset, *(counts[state] for state in STATES)] for bandset, counts in now.tasks.items()]
     context.output.result(

@@ -14,7 +14,7 @@ from psycopg import sql
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.parcels.places import stray_pids
-from cbmctl.queue_sql import official
+from cbmctl.queue.statements import official
 
 # Clients of the database take an observation with any such pixel for cloudy: shadow, clouds, cirrus, snow.
 CLOUDY_CLASSES = ["3", "8", "9", "10", "11"]

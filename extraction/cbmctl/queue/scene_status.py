@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 
 import psycopg
 
-from cbmctl.acquisitions import Acquisition, Version, acquisitions, siblings
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.overlap import reopen, settle_overlaps
+from cbmctl.queue.acquisitions import Acquisition, Version, acquisitions, siblings
+from cbmctl.queue.overlap import reopen, settle_overlaps
 
 
 def settle(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:

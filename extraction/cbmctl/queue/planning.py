@@ -12,9 +12,9 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.queue_sql import LIVE_PARAMETERS, names
-from cbmctl.settling import settle
-from cbmctl.tasks import counts
+from cbmctl.queue.scene_status import settle
+from cbmctl.queue.statements import LIVE_PARAMETERS, names
+from cbmctl.queue.tasks import counts
 
 # What the configuration asks for, a line for each band set; takes the parameters of `wanted`.
 WANTED = sql.SQL(
@@ -95,7 +95,7 @@ def plan_scenes(
     Args:
         conn: a connection in no transaction.
         config: says which bands and methods.
-        scenes: references and ids, of `cbmctl.catalogue.find`.
+        scenes: references and ids, of `cbmctl.queue.find_scenes`.
         check: count only.
 
     Raises:

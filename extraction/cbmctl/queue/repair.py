@@ -15,13 +15,13 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from cbmctl.catalogue.find import find_scenes
 from cbmctl.config import Config
 from cbmctl.database import query
-from cbmctl.overlap import reopen
-from cbmctl.planning import WANTED, wanted
-from cbmctl.queue_sql import ERRORS, LIVE_PARAMETERS, names
-from cbmctl.settling import delete_rows, settle
+from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.overlap import reopen
+from cbmctl.queue.planning import WANTED, wanted
+from cbmctl.queue.scene_status import delete_rows, settle
+from cbmctl.queue.statements import ERRORS, LIVE_PARAMETERS, names
 
 # Of scenes that no worker is at: whether somebody has tried the task t since it was planned.
 _TOUCHED = sql.SQL("(t.state IN ('running', 'failed') OR (t.state = 'ready' AND t.attempts > 0))")
@@ -119,7 +119,7 @@ class _Repair:
         self._parameters = LIVE_PARAMETERS | wanted(config) | {"asked": obsids, "errors": list(ERRORS)}
 
     def lock(self) -> None:
-        """Let nobody claim or close a task meanwhile, as `cbmctl.planning` does."""
+        """Let nobody claim or close a task meanwhile, as `cbmctl.queue.planning` does."""
         self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", **self._names))
 
     def live(self) -> list[str]:

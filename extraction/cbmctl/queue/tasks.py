@@ -4,9 +4,9 @@ Whoever works on a task holds an advisory lock on its connection for as long as 
 lock is gone with its connection, so its task is free again at once: no leases, no clean-up. The lock's key is
 LOCK_SPACE plus the band set's place in BANDSETS, and the scene's id. A connection may hold several.
 
-An attempt whose worker vanished counts only where the scene may be to blame [cbmctl.vanished].
+An attempt whose worker vanished counts only where the scene may be to blame [cbmctl.queue.vanished_workers].
 
-A task carries its bands and its method, so that a worker needs no opinion of its own: `cbmctl.planning`
+A task carries its bands and its method, so that a worker needs no opinion of its own: `cbmctl.queue.planning`
 writes them.
 
 `dias_catalogue.status` follows the tasks in the manual's words, always in the same transaction.
@@ -19,13 +19,13 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from cbmctl import vanished
 from cbmctl.bandsets import BANDSETS, Method
 from cbmctl.config import Config, Tables
 from cbmctl.database import one, query
-from cbmctl.overlap import lock as lock_datatake
-from cbmctl.queue_sql import ASKED, DUE, LIVE_PARAMETERS, LOCK_SPACE, ORDER, names
-from cbmctl.settling import delete_rows, settle
+from cbmctl.queue import vanished_workers
+from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.scene_status import delete_rows, settle
+from cbmctl.queue.statements import ASKED, DUE, LIVE_PARAMETERS, LOCK_SPACE, ORDER, names
 
 STATES = ("ready", "running", "done", "failed")
 _FEW = 100  # more than there are workers that claim at the same instant
@@ -90,11 +90,11 @@ def claim(
         "obsids": _array(obsids),
         "few": _FEW,
         "attempts": most,
-        "together": vanished.TOGETHER_S,
+        "together": vanished_workers.TOGETHER_S,
     }
     while True:
         task: Task | None = None
-        held = vanished.notice(conn, tables, worker)
+        held = vanished_workers.notice(conn, tables, worker)
         parameters |= {"held": [obsid for obsid, _ in held], "held_sets": [bandset for _, bandset in held]}
         try:
             with conn.transaction():
@@ -128,7 +128,7 @@ def claim(
                     return task
             with conn.transaction():  # another one, because the datatake is locked before the task
                 lock_datatake(conn, tables, task.obsid)
-                _close(conn, tables, task, state="failed", reason=vanished.parked(attempts, reason))
+                _close(conn, tables, task, state="failed", reason=vanished_workers.parked(attempts, reason))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
@@ -274,7 +274,7 @@ def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str) ->
                WHERE obsid = %s AND bandset = %s""",
             **names(tables),
         ),
-        [task.attempt, worker, vanished.boot_id(), task.obsid, task.bandset],
+        [task.attempt, worker, vanished_workers.boot_id(), task.obsid, task.bandset],
     )
     conn.execute(
         query(

@@ -21,7 +21,7 @@ from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue_sql import LIVE_PARAMETERS, LOCK_SPACE, VANISHED, live, names
+from cbmctl.queue.statements import LIVE_PARAMETERS, LOCK_SPACE, VANISHED, live, names
 
 TOGETHER_S = 10.0
 EXCUSES = 10

@@ -25,7 +25,7 @@ from psycopg import sql
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.queue_sql import LOCK_SPACE, official
+from cbmctl.queue.statements import LOCK_SPACE, official
 
 # Beside the keys of tasks, which follow LOCK_SPACE.
 _DATATAKE_SPACE = LOCK_SPACE + 0xFF

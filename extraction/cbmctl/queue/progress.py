@@ -10,8 +10,8 @@ from psycopg.rows import dict_row
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
 from cbmctl.database import one, query
-from cbmctl.queue_sql import LIVE_PARAMETERS, names
-from cbmctl.tasks import STATES
+from cbmctl.queue.statements import LIVE_PARAMETERS, names
+from cbmctl.queue.tasks import STATES
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue_sql import ERRORS, official
+from cbmctl.queue.statements import ERRORS, official
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
 MOSTLY = 0.8

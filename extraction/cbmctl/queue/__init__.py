@@ -1,0 +1,11 @@
+"""The queue of the extraction in PostgreSQL: tasks, what they mean for a scene's status, and who writes both.
+
+Imports point one way, from top to bottom:
+
+- `repair`, `planning`: scenes that were left half done; what the configuration asks for.
+- `progress`: how far the extraction is.
+- `tasks`, `vanished_workers`: claim and close a task; whose fault it is that a worker vanished.
+- `scene_status`: a scene's status, from its tasks and its versions.
+- `overlap`, `acquisitions`: tiles of one datatake; versions of one acquisition.
+- `find_scenes`, `statements`: scenes by name; the conditions that the statements share.
+"""
