@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import time
 import uuid
@@ -24,6 +25,8 @@ NEED_SCHEMA = {"season", "config", "area"}
 TEST_PASSWORD = "only-for-tests"  # the container lives as long as the session
 # the type of the fixture `eventually`
 Eventually = Callable[[Callable[[], bool]], None]
+
+runpy.run_path(str(REPOSITORY / "plugins/module_utils_path.py"))
 
 
 @dataclass(frozen=True)

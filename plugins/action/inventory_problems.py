@@ -1,19 +1,17 @@
 """Judges what the inventory says, before anything is changed; see plugins/module_utils/inventory."""
 
 import re
+import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import yaml
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 
 PROJECT = Path(__file__).parents[2]
-# Ansible looks module_utils of a project up for modules only
-if str(PROJECT / "plugins" / "module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(PROJECT / "plugins" / "module_utils"))
+runpy.run_path(str(PROJECT / "plugins" / "module_utils_path.py"))
 
 from ansible.module_utils.inventory.judge import problems  # noqa: E402
 from ansible.module_utils.inventory.problem import Problem  # noqa: E402

@@ -1,6 +1,7 @@
 """Tells how long each stage took and what it changed: a table at the end, a file for the report."""
 
 import json
+import runpy
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible import context
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_result import CallbackTaskResult
@@ -16,10 +16,7 @@ from ansible.playbook import Playbook
 from ansible.playbook.play import Play
 from ansible.plugins.callback import CallbackBase
 
-MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
-# Ansible looks module_utils of a project up for modules only
-if MODULE_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(MODULE_UTILS)
+runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
 from ansible.module_utils.inventory.formats import is_name  # noqa: E402
 

@@ -1,15 +1,11 @@
 """Address pools of the container engine and the swarm against the networks of a host."""
 
 import json
+import runpy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import ansible.module_utils
-
-MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
-# Ansible looks module_utils of a project up for modules only
-if MODULE_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(MODULE_UTILS)
+runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
 from ansible.module_utils.inventory.pools import against_host  # noqa: E402
 

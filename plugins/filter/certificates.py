@@ -1,14 +1,10 @@
 """Certificates on the control host that are expired or not valid yet."""
 
+import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import ansible.module_utils
-
-MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
-# Ansible looks module_utils of a project up for modules only
-if MODULE_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(MODULE_UTILS)
+runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
 from ansible.module_utils.inventory.certificates import problems, utc_now  # noqa: E402
 

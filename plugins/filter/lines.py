@@ -1,15 +1,11 @@
 """Networks in variables of a role that also works without this project's inventory."""
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
-
-MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
-# Ansible looks module_utils of a project up for modules only
-if MODULE_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(MODULE_UTILS)
+runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
 from ansible.module_utils.inventory.formats import FORMATS  # noqa: E402
 from ansible.module_utils.inventory.specification import Option, Rule  # noqa: E402

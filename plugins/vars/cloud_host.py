@@ -1,9 +1,9 @@
 """The VM that playbooks/cloud.yml made is its tenant's inventory host."""
 
+import runpy
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import yaml
 from ansible.inventory.group import Group
 from ansible.inventory.helpers import sort_groups
@@ -13,10 +13,7 @@ from ansible.plugins.vars import BaseVarsPlugin
 from ansible.template import is_trusted_as_template, trust_as_template
 from ansible.utils.display import Display
 
-MODULE_UTILS = str(Path(__file__).parents[1] / "module_utils")
-# Ansible looks module_utils of a project up for modules only
-if MODULE_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(MODULE_UTILS)
+runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
 from ansible.module_utils.inventory.formats import is_name  # noqa: E402
 

@@ -2,16 +2,11 @@
 
 from typing import Any
 
-import ansible.module_utils
 import yaml
-
-from ..conftest import REPOSITORY
-
-if str(REPOSITORY / "plugins/module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(REPOSITORY / "plugins/module_utils"))
-
 from ansible.module_utils.inventory.judge import problems
 from ansible.module_utils.inventory.specification import read
+
+from ..conftest import REPOSITORY
 
 SPECIFICATION = read(REPOSITORY / "roles")
 # variables that the playbooks set for the roles

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from .judging import said
-from .test_plugins import load
+from .plugins import load
 
 pool_problems = load("filter", "address_pools").pool_problems
 swarm_problems = load("filter", "swarm").swarm_problems

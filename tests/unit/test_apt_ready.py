@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .test_plugins import load
+from .plugins import load
 
 apt_ready = load("modules", "apt_ready")
 

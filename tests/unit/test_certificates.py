@@ -21,7 +21,7 @@ from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
 
 from .certificates import YEAR, Made, make
-from .test_plugins import load
+from .plugins import load
 
 certificate_problems = load("filter", "certificates").certificate_problems
 DAY = timedelta(days=1)

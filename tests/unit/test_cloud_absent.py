@@ -3,13 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from .test_cloud_plan import ADDRESS, EMPTY, GROUP, KEY, PORT, STRANGER, VOLUME, WHOLE, WISH
+from ansible.module_utils.cloud_absent import absent
+from ansible.module_utils.cloud_diff import diff
+from ansible.module_utils.cloud_findings import Check
+from ansible.module_utils.cloud_model import Address, Survey, Volume, Wish
 
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_absent import absent  # isort: skip
-from ansible.module_utils.cloud_diff import diff  # isort: skip
-from ansible.module_utils.cloud_findings import Check  # isort: skip
-from ansible.module_utils.cloud_model import Address, Survey, Volume, Wish  # isort: skip
+from .test_cloud_plan import ADDRESS, EMPTY, GROUP, KEY, PORT, STRANGER, VOLUME, WHOLE, WISH
 
 
 def plan(survey: Survey | None, wish: Wish = WISH) -> dict[str, Any]:

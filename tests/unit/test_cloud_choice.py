@@ -4,11 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible.module_utils.cloud_model import Flavor, Image, Network, Quota
 
 from .test_cloud_plan import CONTACT, EMPTY, FLAVORS, KEY, WHOLE, WISH, check, planned, sentences
-
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_model import Flavor, Image, Network, Quota  # isort: skip
 
 LARGE = "eo2.2xlarge (8 vCPUs, 32 GB), eo2a.2xlarge (8 vCPUs, 32 GB), hm.2xlarge (16 vCPUs, 128 GB)"
 NETWORKS = EMPTY.networks

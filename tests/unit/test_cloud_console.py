@@ -1,13 +1,7 @@
 """Host keys in a server's console log, as cloud-init writes them."""
 
 import pytest
-
-from . import test_cloud_plan
-
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_console import host_keys, last_lines, pauses  # isort: skip
-
-assert test_cloud_plan
+from ansible.module_utils.cloud_console import host_keys, last_lines, pauses
 
 ED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrI0Ck5d8lq1Yxk3mFWqg7J9t3Zc1mYb5m0b6bDk0aA"
 RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQDLxw8QmCk4C3d0c1F6Qm9Zb0x4bG1uYWJjZGVm"

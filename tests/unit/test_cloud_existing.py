@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible.module_utils.cloud_model import Address, Port, Volume
 
 from .test_cloud_plan import (
     ADDRESS,
@@ -22,9 +23,6 @@ from .test_cloud_plan import (
     rule,
     sentences,
 )
-
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_model import Address, Port, Volume  # isort: skip
 
 
 def test_an_address_that_makes_way_stays_in_reserve() -> None:

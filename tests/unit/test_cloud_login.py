@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils import cloud_login
+from ansible.module_utils.cloud_answers import StoppedError, ask, one_line, unreachable
+from ansible.module_utils.cloud_model import Wish
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions
 
 from .test_cloud_plan import EMPTY, WISH, check, replace
-
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils import cloud_login  # isort: skip
-from ansible.module_utils.cloud_answers import StoppedError, ask, one_line, unreachable  # isort: skip
-from ansible.module_utils.cloud_model import Wish  # isort: skip
 
 URL = "https://keystone.example/v3"
 AUTH = {"auth_url": URL, "application_credential_id": "id", "application_credential_secret": "secret"}

@@ -1,8 +1,6 @@
 """The cloud's Ansible modules as Ansible calls them, with a cloud of plain data."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import asdict, replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,29 +8,18 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils import basic
+from ansible.module_utils.cloud_answers import StoppedError
 from keystoneauth1.exceptions import ConnectFailure
 from openstack import exceptions
 
+from .plugins import load
 from .test_cloud_console import BLOCK, ECDSA, ED, RSA
-from .test_cloud_plan import EMPTY, GROUP, PLUGINS, RULES, WHOLE, WISH, rule
-
-# after the imports above, which tell Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_answers import StoppedError  # isort: skip
+from .test_cloud_plan import EMPTY, GROUP, RULES, WHOLE, WISH, rule
 
 NAMES = ("cloud_plan", "cloud_host_key", "cloud_rule_absent", "cloud_volume_reason")
 LINES = {**asdict(WISH), "contact": dict(WISH.contact)}
 REFUSED = StoppedError("credentials", "wrong", "cdse-dk", "Keystone says no", "ask it again")
 NOT_FOUND = exceptions.NotFoundException("no such thing")
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"module_{name}", PLUGINS / "modules" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Run:
@@ -68,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_documentation_is_what_ansible_reads(name: str) -> None:
-    module = load(name)
+    module = load("modules", name)
     documented = yaml.safe_load(module.DOCUMENTATION)
     assert documented["module"] == name
     (example,) = yaml.safe_load(module.EXAMPLES)
@@ -77,7 +64,7 @@ def test_the_documentation_is_what_ansible_reads(name: str) -> None:
 
 
 def test_the_options_are_those_documented() -> None:
-    module = load("cloud_plan")
+    module = load("modules", "cloud_plan")
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
     for name, option in module.arguments().items():
         known = {
@@ -90,7 +77,7 @@ def test_the_options_are_those_documented() -> None:
 
 
 def test_outside_check_mode_the_plan_changes_nothing(run: Run) -> None:
-    module = load("cloud_plan")
+    module = load("modules", "cloud_plan")
     run.connected(module, object())
     run.patch.setattr(module, "survey", lambda *_, **__: EMPTY)
     answer = run(module, **LINES)
@@ -129,7 +116,7 @@ def test_outside_check_mode_the_plan_changes_nothing(run: Run) -> None:
 def test_check_mode_tells_what_would_change(
     run: Run, lines: dict[str, Any], facts: dict[str, Any], changed: bool, headers: list[str]
 ) -> None:
-    module = load("cloud_plan")
+    module = load("modules", "cloud_plan")
     run.connected(module, object())
     run.patch.setattr(module, "survey", lambda *_, **__: replace(WHOLE, **facts))
     answer = run(module, check=True, **(LINES | lines))
@@ -138,7 +125,7 @@ def test_check_mode_tells_what_would_change(
 
 
 def test_a_cloud_that_cannot_be_asked_is_a_problem_of_the_plan(run: Run) -> None:
-    module = load("cloud_plan")
+    module = load("modules", "cloud_plan")
     run.connected(module, REFUSED)
     for state in ("present", "absent"):
         answer = run(module, **LINES, state=state)
@@ -172,14 +159,14 @@ BY_HAND = (
 
 @pytest.mark.parametrize("check", [False, True])
 def test_host_keys_are_read_when_they_are_there(run: Run, check: bool) -> None:
-    module = load("cloud_host_key")
+    module = load("modules", "cloud_host_key")
     run.connected(module, Nova(NOT_FOUND, "", BLOCK[:60], BLOCK))
     answer = run(module, check=check, interval=0.01, **HOST_KEY)
     assert (answer["changed"], answer["host_keys"]) == (False, [ECDSA, ED, RSA])
 
 
 def test_a_console_that_does_not_tell(run: Run) -> None:
-    module = load("cloud_host_key")
+    module = load("modules", "cloud_host_key")
 
     def refusal() -> exceptions.HttpException:
         error = exceptions.HttpException("not allowed")
@@ -202,7 +189,7 @@ def test_a_console_that_does_not_tell(run: Run) -> None:
 
 
 def test_a_server_that_is_not_there_has_no_keys(run: Run) -> None:
-    module = load("cloud_host_key")
+    module = load("modules", "cloud_host_key")
     run.connected(module, Nova(NOT_FOUND, there=False))
     assert run(module, **HOST_KEY)["msg"] == "There is no server server-1; run playbooks/cloud.yml again."
     run.connected(module, REFUSED)
@@ -211,7 +198,7 @@ def test_a_server_that_is_not_there_has_no_keys(run: Run) -> None:
 
 @pytest.mark.parametrize(("there", "check"), [(True, False), (True, True), (False, False)])
 def test_one_rule_is_removed(run: Run, there: bool, check: bool) -> None:
-    module = load("cloud_rule_absent")
+    module = load("modules", "cloud_rule_absent")
     rules = {"rule-1", "rule-2"} if there else {"rule-2"}
     network = SimpleNamespace(
         find_security_group_rule=lambda name, **_: name if name in rules else None,
@@ -223,7 +210,7 @@ def test_one_rule_is_removed(run: Run, there: bool, check: bool) -> None:
 
 
 def test_a_rule_that_stays(run: Run) -> None:
-    module = load("cloud_rule_absent")
+    module = load("modules", "cloud_rule_absent")
 
     def refuse(*_: object, **__: object) -> None:
         raise exceptions.SDKException("no right to do that.")
@@ -275,13 +262,13 @@ def cinder(answer: Any) -> SimpleNamespace:
     ],
 )
 def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
-    module = load("cloud_volume_reason")
+    module = load("modules", "cloud_volume_reason")
     run.connected(module, cinder(answer))
     told = run(module, **VOLUME)
     assert (told["changed"], told["reason"]) == (False, reason)
 
 
 def test_a_cloud_that_cannot_be_asked_gives_no_reason(run: Run) -> None:
-    module = load("cloud_volume_reason")
+    module = load("modules", "cloud_volume_reason")
     run.connected(module, REFUSED)
     assert run(module, **VOLUME)["reason"] == "it does not tell its reason: Keystone says no"

@@ -1,19 +1,12 @@
 """The plan for a tenant's cloud, from plain data: what is made, what differs, what stands in the way."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import pytest
-
-PLUGINS = Path(__file__).parents[2] / "plugins"
-# as ansible.cfg does
-ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
-
-from ansible.module_utils.cloud_diff import diff  # noqa: E402
-from ansible.module_utils.cloud_findings import Check, listed  # noqa: E402
-from ansible.module_utils.cloud_model import (  # noqa: E402
+from ansible.module_utils.cloud_diff import diff
+from ansible.module_utils.cloud_findings import Check, listed
+from ansible.module_utils.cloud_model import (
     Address,
     Flavor,
     Group,
@@ -27,7 +20,7 @@ from ansible.module_utils.cloud_model import (  # noqa: E402
     Volume,
     Wish,
 )
-from ansible.module_utils.cloud_planning import plan  # noqa: E402
+from ansible.module_utils.cloud_planning import plan
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrI0Ck5d8lq1Yxk3mFWqg7J9t3Zc1mYb5m0b6bDk0aA operator"
 CONTACT = {

@@ -4,15 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from .examples import examples
-from .test_cloud_plan import GROUP, WISH, planned, rule
-
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_model import Group, Rule, Wish  # isort: skip
-from ansible.module_utils.cloud_rules import (  # isort: skip
+from ansible.module_utils.cloud_model import Group, Rule, Wish
+from ansible.module_utils.cloud_rules import (
     UnfitError,
     arguments,
     compare,
@@ -22,6 +15,11 @@ from ansible.module_utils.cloud_rules import (  # isort: skip
     wanted,
     words,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .examples import examples
+from .test_cloud_plan import GROUP, WISH, planned, rule
 
 
 @pytest.mark.parametrize(

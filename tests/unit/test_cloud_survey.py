@@ -5,13 +5,8 @@ from types import SimpleNamespace as Answer
 from typing import Any
 
 import pytest
-from openstack import exceptions
-
-from . import test_cloud_plan
-
-# after the import above, which tells Python where Ansible finds our modules' parts
-from ansible.module_utils.cloud_answers import StoppedError  # isort: skip
-from ansible.module_utils.cloud_model import (  # isort: skip
+from ansible.module_utils.cloud_answers import StoppedError
+from ansible.module_utils.cloud_model import (
     Address,
     Flavor,
     Group,
@@ -23,9 +18,8 @@ from ansible.module_utils.cloud_model import (  # isort: skip
     Server,
     Volume,
 )
-from ansible.module_utils.cloud_survey import survey  # isort: skip
-
-assert test_cloud_plan
+from ansible.module_utils.cloud_survey import survey
+from openstack import exceptions
 
 RULE = {
     "id": "r",

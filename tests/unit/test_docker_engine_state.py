@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .test_plugins import load
+from .plugins import load
 
 state = load("modules", "docker_engine_state")
 KEYS = ["data-root", "userland-proxy", "log-opts", "default-address-pools", "mtu"]

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.inventory.tenants import Tenant
 
 from cbmctl.bandsets import BANDSETS
 
 from ..conftest import REPOSITORY
 from .judging import MAPPED, NAME, SPECIFICATION, problems, read, said
-
-from ansible.module_utils.inventory.tenants import Tenant  # isort: skip
 
 
 @pytest.mark.parametrize(

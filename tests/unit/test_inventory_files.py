@@ -9,7 +9,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 
 from ..conftest import REPOSITORY
-from .test_plugins import load
+from .plugins import load
 
 checked = load("inventory", "checked_yaml")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .test_plugins import load
+from .plugins import load
 
 mount_options = load("filter", "mount_options").mount_options
 OURS = ["defaults", "nofail", "noatime"]

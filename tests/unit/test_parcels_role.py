@@ -1,6 +1,5 @@
 """Which files the role `parcels` takes to a tenant, and where to; tests of the filters that say so."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,17 +12,13 @@ from ansible.errors import AnsibleFilterError
 
 from ..conftest import REPOSITORY
 from .parcel_files import content, write
+from .plugins import load
 
 PARTS = ["a.CPG", "A.dbf", "a.prj", "a.SHP", "a.shx"]
 
 
 def filters() -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location("parcels_filters", REPOSITORY / "plugins/filter/parcels.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: dict[str, Any] = module.FilterModule().filters()
+    found: dict[str, Any] = load("filter", "parcels").FilterModule().filters()
     return found
 
 

@@ -1,29 +1,16 @@
 """Our plugins for Ansible: what they make of a command's answer, and how they put numbers into words."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-PLUGINS = Path(__file__).parents[2] / "plugins"
+from .plugins import PLUGINS, load
 
 ANSWER = '{"changed": true, "parcels": 3}'
-
-
-def load(kind: str, name: str) -> ModuleType:
-    """Import a plugin as Ansible does: by its file."""
-    spec = importlib.util.spec_from_file_location(f"plugin_{name}", PLUGINS / kind / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 progress = load("action", "extraction_progress")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_plugins import load
+from .plugins import load
 
 sshd_options = load("modules", "sshd_options")
 WANTED = {"PasswordAuthentication": "no", "PermitRootLogin": "prohibit-password", "X11Forwarding": "no"}
