@@ -8,6 +8,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from .role_plays import precheck, role_variables
+from .test_ports import container
 
 SKIPPED = {"skipped": True}
 DOCKER_VERSION = """Client:
@@ -30,7 +31,7 @@ def about_host(
         name: trust_as_template(line) if isinstance(line, str) else trusted(line)
         for name, line in role_variables("precheck").items()
     }
-    seen = {"archive": SKIPPED, "service": SKIPPED, "listeners": {"stdout": ""}, "containers": SKIPPED}
+    seen = {"archive": SKIPPED, "service": SKIPPED, "database_port": 11039}
     seen |= {"catalogue_answers": {"results": []}, "eodata": "/eodata", "eodata_s3": {}}
     seen |= {
         "database_container": "ams_db",
@@ -54,7 +55,8 @@ def about_host(
     lines["ansible_facts"] |= {"all_ipv4_addresses": ["10.0.0.7"], "all_ipv6_addresses": ["fd00::7"]}
     lines["ansible_facts"] |= facts or {}
     lines |= {"inventory_hostname": "cbm-dk", "data_volume_path": "/dev/vdb", "data_volume_is_disk": True}
-    lines |= {name: registered[name] for name in registered if name.startswith("data_volume")}
+    lines |= {"swarm_listeners": {"stdout": ""}, "swarm_containers": SKIPPED}
+    lines |= {name: registered[name] for name in registered if name.startswith(("data_volume", "swarm_"))}
     found: list[str] = Templar(DataLoader(), variables=lines).evaluate_expression(trust_as_template(what))
     return found
 
@@ -150,6 +152,22 @@ def test_a_certificate_that_the_run_renews_is_a_warning() -> None:
         {"code": "certificate.expired", "sentence": "No."},
     ]
     assert about_host("precheck_warnings", certificate_problems=found, **asked) == ["Expired."]
+
+
+def test_a_port_of_another_program_or_container_is_refused() -> None:
+    ours = {"stdout_lines": [container("ams_db", "10.0.0.7:11039->5432/tcp")]}
+    proxy = {"stdout": 'tcp LISTEN 0 4096 10.0.0.7:11039 0.0.0.0:* users:(("docker-proxy",pid=9,fd=4))'}
+    assert about_host(swarm_listeners=proxy, swarm_containers=ours) == []
+    theirs = {"stdout_lines": [container("site", "0.0.0.0:11000-11040->80-120/tcp, 443/tcp")]}
+    assert about_host(swarm_containers=theirs) == [
+        "tenant_database_port: port 11039 of cbm-dk is in use by site."
+        " Use another port, or stop that program."
+    ]
+    # an address of its own
+    elsewhere = {"stdout": 'tcp LISTEN 0 128 127.0.0.1:11039 0.0.0.0:* users:(("sshd",pid=9,fd=4))'}
+    assert about_host(swarm_listeners=elsewhere, database_address="10.0.0.7") == []
+    (sentence,) = about_host(swarm_listeners=elsewhere)
+    assert "in use by sshd." in sentence
 
 
 def test_the_database_is_published_on_an_address_that_the_host_has() -> None:
