@@ -15,7 +15,7 @@ options:
     type: str
     required: true
   containers:
-    description: "What C(docker container ls --format '{{json .}}') prints, a line each. Docker may have no listener."
+    description: "What C(docker container ls --format '{{json .}}') prints, a line each."
     type: list
     elements: str
     required: true

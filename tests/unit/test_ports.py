@@ -13,7 +13,7 @@ ports = load("filter", "ports")
 LISTENERS = """\
 udp   UNCONN 0      0      127.0.0.53%lo:53        0.0.0.0:* users:(("systemd-resolve",pid=401,fd=14))
 udp   UNCONN 0      0            0.0.0.0:4789      0.0.0.0:*
-tcp   LISTEN 0      128          0.0.0.0:22        0.0.0.0:* users:(("sshd",pid=7,fd=3),("systemd",pid=1,fd=52))
+tcp   LISTEN 0      128          0.0.0.0:22   0.0.0.0:* users:(("sshd",pid=7,fd=3),("systemd",pid=1,fd=52))
 tcp   LISTEN 0      4096            [::]:7946         [::]:* users:(("consul",pid=9,fd=7))
 tcp   LISTEN 0      4096               *:2377            *:* users:(("dockerd",pid=10,fd=22))
 tcp   LISTEN 0      4096       127.0.0.1:5432      0.0.0.0:* users:(("postgres",pid=11,fd=5))
