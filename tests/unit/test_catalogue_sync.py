@@ -126,6 +126,7 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
         "epsg": [],
         "zone_unknown": 0,
         "resolutions": [10, 20],
+        "orbits": [],
     }
 
 

@@ -9,6 +9,7 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry import shape
 
+from cbmctl.catalogue.orbits import scene_orbit
 from cbmctl.catalogue.record import (
     LONGEST_NAME,
     Card,
@@ -36,6 +37,8 @@ class Told:
         processed: when it was made, ISO 8601.
         published: when the service entered it, ISO 8601.
         online: whether the archive has it at once.
+        relative_orbit: its number.
+        direction: of the orbit, ascending or descending.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Told:
     processed: str | None = None
     published: str | None = None
     online: bool = True
+    relative_orbit: int | None = None
+    direction: str | None = None
 
 
 def normal(card: Card, told: Told) -> Record:
@@ -67,13 +72,14 @@ def normal(card: Card, told: Told) -> Record:
     parts = match.groupdict()
     tile, baseline = parts.get("tile"), parts.get("baseline")
     try:
+        obstime, footprint = sensing_time(match), _footprint(told.footprint)
         return Record(
             reference=name,
             card=card.name,
             sensor=match["sensor"],
-            obstime=sensing_time(match),
+            obstime=obstime,
             path=archive_path(card, told.path, name),
-            footprint=_footprint(told.footprint),
+            footprint=footprint,
             epsg=_zone(tile) if tile else None,
             tile=tile,
             # the name says it too, and in one form
@@ -84,6 +90,9 @@ def normal(card: Card, told: Told) -> Record:
             processed=utc(told.processed) or made_at(name),
             published=utc(told.published),
             online=told.online,
+            orbit=scene_orbit(
+                name, obstime, footprint, relative=told.relative_orbit, direction=told.direction
+            ),
         )
     except (ValueError, TypeError) as error:
         raise SceneError("Rio error", f"it is described wrongly: {error}") from error

@@ -73,6 +73,8 @@ class OData:
             processed=attributes.get("processingDate"),
             published=product.get("PublicationDate"),
             online=product.get("Online") is not False,
+            relative_orbit=attributes.get("relativeOrbitNumber"),
+            direction=attributes.get("orbitDirection"),
         )
 
 

@@ -79,4 +79,6 @@ class OpenSearch:
             cloud_cover=properties.get("cloudCover"),
             published=properties.get("published"),
             online=properties.get("status") in (None, "ONLINE", 0, "0"),
+            relative_orbit=properties.get("relativeOrbitNumber"),
+            direction=properties.get("orbitDirection"),
         )

@@ -7,7 +7,8 @@ from functools import reduce
 from operator import or_
 
 from cbmctl.catalogue.findings import Findings
-from cbmctl.catalogue.sync import Summary, Synced
+from cbmctl.catalogue.summary import Summary
+from cbmctl.catalogue.sync import Synced
 from cbmctl.catalogue.versions import Arranged
 
 

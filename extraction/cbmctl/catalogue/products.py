@@ -11,6 +11,7 @@ from rasterio.errors import RasterioError
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from cbmctl.catalogue.orbits import scene_orbit
 from cbmctl.catalogue.record import (
     LONGEST_NAME,
     Card,
@@ -51,17 +52,26 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
             published = _stored(root / path, card, obstime)
             extent = _extent(grid)
             return Record(
-                name, card.name, match["sensor"], obstime, path, extent, grid.epsg, published=published
+                name,
+                card.name,
+                match["sensor"],
+                obstime,
+                path,
+                extent,
+                grid.epsg,
+                published=published,
+                orbit=scene_orbit(name, obstime, extent),
             )
         product = open_product(root, path)
         meta = product.metadata
+        footprint = as_footprint(meta.footprint) if meta.footprint else _extent(_any_grid(product))
         return Record(
             reference=name,
             card=card.name,
             sensor=match["sensor"],
             obstime=obstime,
             path=path,
-            footprint=as_footprint(meta.footprint) if meta.footprint else _extent(_any_grid(product)),
+            footprint=footprint,
             epsg=product.epsg,
             tile=match["tile"],
             baseline=meta.baseline or f"{match['baseline'][:2]}.{match['baseline'][2:]}",
@@ -70,6 +80,7 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
             datatake=meta.datatake,
             datastrip=meta.datastrip,
             processed=utc(meta.generated) or made_at(name),
+            orbit=scene_orbit(name, obstime, footprint),
         )
     except (ValueError, OSError, RasterioError, shapely.errors.ShapelyError) as error:
         raise SceneError("Rio error", f"{name} cannot be catalogued: {error}") from error

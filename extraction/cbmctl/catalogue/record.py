@@ -9,6 +9,8 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.affinity import translate
 
+from cbmctl.catalogue.orbits import NO_ORBIT, Orbit
+
 Footprint = Polygon | MultiPolygon
 LONGEST_NAME = 120  # as the manual's table has it
 
@@ -88,6 +90,7 @@ class Record:
         processed: when the product was made, UTC.
         published: when the service entered it, UTC; of Sentinel-1 from the archive, when that got it.
         online: whether the archive has it at once.
+        orbit: relative orbit, pass and pair.
     """
 
     reference: str
@@ -106,6 +109,7 @@ class Record:
     processed: datetime | None = None
     published: datetime | None = None
     online: bool = True
+    orbit: Orbit = NO_ORBIT
 
 
 def sensing_time(match: re.Match[str]) -> datetime:

@@ -15,7 +15,8 @@ from cbmctl.catalogue.outcome import Outcome, Step
 from cbmctl.catalogue.record import CARDS, sensing_time
 from cbmctl.catalogue.remote import Search
 from cbmctl.catalogue.sources import Source
-from cbmctl.catalogue.sync import store, summary
+from cbmctl.catalogue.summary import summary
+from cbmctl.catalogue.sync import store
 from cbmctl.config import Config
 from cbmctl.database import query
 

@@ -133,4 +133,6 @@ class Stac:
             published=properties.get("published"),
             # the word of STAC's order extension for what is to be fetched first; CDSE was not seen to say it
             online=properties.get("order:status") in (None, "succeeded"),
+            relative_orbit=properties.get("sat:relative_orbit"),
+            direction=properties.get("sat:orbit_state"),
         )

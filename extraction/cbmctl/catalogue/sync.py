@@ -1,8 +1,7 @@
-"""The catalogue table: records go in once, keep their status, and are counted for people."""
+"""The catalogue table: records go in once and keep their status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import psycopg
 import shapely
@@ -10,7 +9,6 @@ from psycopg import sql
 from shapely import wkb
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.catalogue.record import Record
 from cbmctl.catalogue.versions import Arranged, arrange, lock
 from cbmctl.config import Config, Tables
@@ -53,34 +51,6 @@ class Synced:
             self.offline + other.offline,
             self.versions + other.versions,
         )
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the manual's summary: the products of a card and a sensor over an area."""
-
-    card: str
-    sensor: str
-    count: int
-    first: datetime
-    last: datetime
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The catalogue over an area.
-
-    Attributes:
-        lines: the manual's summary.
-        epsg: of the images, which is where the parcels are needed.
-        unknown: how many scenes only the image tells the zone of: cards of Sentinel-1 from a service.
-        resolutions: of the bands that are to be extracted, in metres.
-    """
-
-    lines: list[Line] = field(default_factory=list)
-    epsg: list[int] = field(default_factory=list)
-    unknown: int = 0
-    resolutions: list[int] = field(default_factory=list)
 
 
 def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeometry:
@@ -137,6 +107,10 @@ def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -
         [record.processed for record in records],
         [record.published for record in records],
         [record.online for record in records],
+        [record.orbit.relative for record in records],
+        [record.orbit.direction for record in records],
+        [record.orbit.pair and record.orbit.pair.days for record in records],
+        [record.orbit.pair and record.orbit.pair.sensor for record in records],
     ]
     with conn.transaction():
         lock(conn, tables)
@@ -214,14 +188,16 @@ def _follow_online(conn: psycopg.Connection, tables: Tables, references: Sequenc
 
 _FOUND = sql.SQL("""
     SELECT reference, obstime, sensor, card, ST_GeomFromWKB(wkb, 4326) AS footprint,
-        path, tile, baseline, boa_offset, cloud_cover, epsg, datatake, datastrip, processed, published, online
+        path, tile, baseline, boa_offset, cloud_cover, epsg, datatake, datastrip, processed, published,
+        online, relative_orbit, orbit_pass, pair_days, pair_sensor
     FROM unnest(
         %s::text[], %s::timestamp[], %s::text[], %s::text[], %s::bytea[],
         %s::text[], %s::text[], %s::text[], %s::smallint[], %s::real[], %s::integer[],
-        %s::text[], %s::text[], %s::timestamp[], %s::timestamp[], %s::boolean[]
+        %s::text[], %s::text[], %s::timestamp[], %s::timestamp[], %s::boolean[],
+        %s::smallint[], %s::text[], %s::smallint[], %s::text[]
     ) AS given (
         reference, obstime, sensor, card, wkb, path, tile, baseline, boa_offset, cloud_cover, epsg,
-        datatake, datastrip, processed, published, online
+        datatake, datastrip, processed, published, online, relative_orbit, orbit_pass, pair_days, pair_sensor
     )
 """)
 
@@ -239,21 +215,29 @@ _COMPLETE = sql.SQL("""
         datastrip = coalesce(known.datastrip, found.datastrip),
         processed = coalesce(known.processed, found.processed),
         published = coalesce(known.published, found.published),
-        online = found.online
+        online = found.online,
+        relative_orbit = coalesce(known.relative_orbit, found.relative_orbit),
+        orbit_pass = coalesce(known.orbit_pass, found.orbit_pass),
+        pair_days = coalesce(known.pair_days, found.pair_days),
+        pair_sensor = coalesce(known.pair_sensor, found.pair_sensor)
     FROM ({found}) AS found
     WHERE known.reference = found.reference AND (
         known.path <> found.path
         OR known.online <> found.online
         OR num_nulls(
             known.path, known.footprint, known.tile, known.baseline, known.boa_offset, known.cloud_cover,
-            known.epsg, known.datatake, known.datastrip, known.processed, known.published
+            known.epsg, known.datatake, known.datastrip, known.processed, known.published,
+            known.relative_orbit, known.orbit_pass, known.pair_days, known.pair_sensor
         ) > num_nulls(
             coalesce(known.path, found.path), coalesce(known.footprint, found.footprint),
             coalesce(known.tile, found.tile), coalesce(known.baseline, found.baseline),
             coalesce(known.boa_offset, found.boa_offset), coalesce(known.cloud_cover, found.cloud_cover),
             coalesce(known.epsg, found.epsg), coalesce(known.datatake, found.datatake),
             coalesce(known.datastrip, found.datastrip), coalesce(known.processed, found.processed),
-            coalesce(known.published, found.published)
+            coalesce(known.published, found.published),
+            coalesce(known.relative_orbit, found.relative_orbit),
+            coalesce(known.orbit_pass, found.orbit_pass), coalesce(known.pair_days, found.pair_days),
+            coalesce(known.pair_sensor, found.pair_sensor)
         )
     )
     RETURNING known.reference
@@ -263,49 +247,10 @@ _COMPLETE = sql.SQL("""
 _ADD = sql.SQL("""
     INSERT INTO {catalogue} (
         reference, obstime, sensor, card, footprint, path, tile, baseline, boa_offset, cloud_cover, epsg,
-        datatake, datastrip, processed, published, online
+        datatake, datastrip, processed, published, online, relative_orbit, orbit_pass, pair_days, pair_sensor
     )
     SELECT * FROM ({found}) AS found
     WHERE NOT EXISTS (SELECT FROM {catalogue} AS known WHERE known.reference = found.reference)
     ON CONFLICT (reference) DO NOTHING
     RETURNING reference
 """)
-
-
-def summary(conn: psycopg.Connection, config: Config, area: str) -> Summary:
-    """Count the catalogue over an area; of several versions of an acquisition the one that counts.
-
-    Raises:
-        UserError: there is no such area.
-    """
-    read_area(conn, config, area)
-    names = {
-        "catalogue": config.tables.catalogue.sql,
-        "aois": config.tables.aois.sql,
-        "field": sql.Identifier(config.args.aoi_field),
-    }
-    scenes = query(
-        """SELECT card, sensor, obstime, epsg
-           FROM {catalogue} JOIN {aois} AS aoi ON ST_Intersects(footprint, aoi.wkb_geometry)
-           WHERE aoi.{field} = %s AND status NOT IN ('superseded', 'offered')""",
-        **names,
-    )
-    lines = conn.execute(
-        query(
-            """SELECT card, sensor, count(*), min(obstime), max(obstime) FROM ({scenes}) AS s
-               GROUP BY card, sensor ORDER BY card, sensor""",
-            scenes=scenes,
-        ),
-        (area,),
-    )
-    found = [Line(*row) for row in lines]
-    zones = conn.execute(
-        query("SELECT epsg, count(*) FROM ({scenes}) AS s GROUP BY epsg ORDER BY epsg", scenes=scenes),
-        (area,),
-    ).fetchall()
-    return Summary(
-        found,
-        [epsg for epsg, _ in zones if epsg is not None],
-        sum(count for epsg, count in zones if epsg is None),
-        sorted({BANDSETS[name].resolution for name in config.extraction.bandsets}),
-    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cbmctl.catalogue import sync
+from cbmctl.catalogue import summary, sync
 from cbmctl.catalogue.findings import Findings
 from cbmctl.catalogue.history import Place
 from cbmctl.catalogue.outcome import Outcome
@@ -118,10 +118,15 @@ def sync_command(
 @click.argument("aoi")
 @pass_context
 def summary_command(context: Context, aoi: str) -> None:
-    """Count the scenes over AOI by card and sensor, and list their UTM zones."""
+    """Count the scenes over AOI by card and sensor, and list their UTM zones.
+
+    For Sentinel-1 a second table shows which satellite saw each relative orbit, and when: a step in a series
+    may be a change from one satellite to another.
+    """
     with connect(context.config, purpose="cbmctl catalogue summary") as conn:
-        found = sync.summary(conn, context.config, aoi)
-    context.output.result({"changed": False, **_summary_data(found)}, *_summary_text(found))
+        found = summary.summary(conn, context.config, aoi)
+    data = _summary_data(found) | {"orbits": [vars(line) for line in found.orbits]}
+    context.output.result({"changed": False, **data}, *_summary_text(found), *_orbits_text(found))
 
 
 @group.command(
@@ -241,7 +246,7 @@ def _sentence(outcome: Outcome, *, check: bool) -> str:
     return "; ".join(parts) + "."
 
 
-def _summary_data(found: sync.Summary) -> dict[str, object]:
+def _summary_data(found: summary.Summary) -> dict[str, object]:
     return {
         "summary": [vars(line) for line in found.lines],
         "epsg": found.epsg,
@@ -250,7 +255,7 @@ def _summary_data(found: sync.Summary) -> dict[str, object]:
     }
 
 
-def _summary_text(found: sync.Summary) -> list[str]:
+def _summary_text(found: summary.Summary) -> list[str]:
     rows = [[line.card, line.sensor, line.count, line.first, line.last] for line in found.lines]
     zones = ", ".join(map(_zone, found.epsg)) or "none"
     resolutions = " and ".join(f"{resolution} m" for resolution in found.resolutions)
@@ -264,6 +269,25 @@ def _summary_text(found: sync.Summary) -> list[str]:
         f"UTM zones: {zones}; resolutions: {resolutions}",
         *unknown,
     ]
+
+
+def _orbits_text(found: summary.Summary) -> list[str]:
+    if not found.orbits:
+        return []
+    rows = [
+        [
+            line.card,
+            line.relative_orbit,
+            line.orbit_pass,
+            f"{line.sensor}-{line.pair_sensor}" if line.pair_sensor else line.sensor,
+            line.pair_days,
+            line.count,
+            line.first,
+            line.last,
+        ]
+        for line in found.orbits
+    ]
+    return ["", table(["card", "orbit", "pass", "sensor", "days", "count", "min", "max"], rows)]
 
 
 def _zone(epsg: int) -> str:
