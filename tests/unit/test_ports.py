@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .test_plugins import load
+from .plugins import load
 
 ports = load("filter", "ports")
 
