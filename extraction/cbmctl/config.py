@@ -100,6 +100,16 @@ class Tables:
         """How far each search of a catalogue has come."""
         return self.catalogue.sibling("catalogue_syncs")
 
+    @property
+    def rejected(self) -> TableName:
+        """Products that a search found and could not enter."""
+        return self.catalogue.sibling("rejected_products")
+
+    @property
+    def completeness(self) -> TableName:
+        """The view of what is published and extracted, by card, orbit, tile and day."""
+        return self.catalogue.sibling("completeness")
+
 
 @dataclass(frozen=True)
 class Args:

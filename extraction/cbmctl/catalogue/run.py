@@ -7,12 +7,10 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from cbmctl.catalogue import history
+from cbmctl.catalogue import history, rejected
 from cbmctl.catalogue.findings import Findings
 from cbmctl.catalogue.known import read_known
-from cbmctl.catalogue.normal import reference
 from cbmctl.catalogue.outcome import Outcome, Step
-from cbmctl.catalogue.record import CARDS, sensing_time
 from cbmctl.catalogue.remote import Search
 from cbmctl.catalogue.sources import Source
 from cbmctl.catalogue.summary import summary
@@ -96,6 +94,7 @@ def _search(sync: _Sync, begun: history.Begun, outcome: Outcome, progress: Calla
         if not sync.check:
             with conn.transaction():
                 done = store(conn, config, batch.findings.records)
+                rejected.record(conn, config.tables.rejected, place, batch.findings.broken)
                 # a search that is taken up again is to meet what could not be entered once more
                 if full and batch.until and not step.findings.broken:
                     history.reach(conn, syncs, place, begun, batch.until)
@@ -107,6 +106,8 @@ def _search(sync: _Sync, begun: history.Begun, outcome: Outcome, progress: Calla
             anything = bool(step.findings.records or begun.published or begun.reached)
             missing = _missing(step.findings, place)
             history.end(conn, syncs, place, begun, complete=anything, missing=missing)
+            if begun.published is None:
+                rejected.forget(conn, config.tables.rejected, place, begun)
         outcome.summary = summary(conn, config, place.aoi)
 
 
@@ -115,14 +116,7 @@ def _missing(findings: Findings, place: history.Place) -> datetime | None:
 
     That is when the first of it was sensed, as its name says, or the first day where that says nothing.
     """
-    card = CARDS[place.card]
-    times = []
-    for broken in findings.broken:
-        match = card.pattern.fullmatch(reference(card, broken.path))
-        try:
-            times.append(sensing_time(match) if match else datetime.min)
-        except ValueError:
-            times.append(datetime.min)
+    times = [rejected.sensed(place.card, broken) or datetime.min for broken in findings.broken]
     first = datetime(place.start.year, place.start.month, place.start.day)
     return max(min(times), first) if times else None
 

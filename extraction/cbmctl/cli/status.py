@@ -1,8 +1,13 @@
 """`cbmctl status`: how far the extraction is, in the manual's table and by task."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
+import click
+
+from cbmctl import completeness
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import table
 from cbmctl.database import connect
@@ -10,16 +15,37 @@ from cbmctl.queue import progress
 from cbmctl.queue.tasks import STATES
 
 _SHOWN = 20
+_NUMBERS = (
+    "published",
+    "catalogued",
+    "waiting",
+    "extracted",
+    "no_parcels",
+    "failed",
+    "offered",
+    "superseded",
+    "missing",
+)
 
 
 @cbmctl.command(
     "status",
     short_help="Show how far it is, and what failed and why.",
-    epilog="\b\nExamples:\n  cbmctl status\n  cbmctl --json status",
+    epilog="\b\nExamples:\n  cbmctl status\n  cbmctl --json status\n  cbmctl status --complete",
+)
+@click.option(
+    "--complete", is_flag=True, help="Show per month which products are published, catalogued and extracted."
 )
 @pass_context
-def status_command(context: Context) -> None:
-    """Show scenes by card and status, tasks by state, what is being worked on, and what failed and why."""
+def status_command(context: Context, complete: bool) -> None:
+    """Show scenes by card and status, tasks by state, what is being worked on, and what failed and why.
+
+    With --complete, show what the searches of the catalogue found, by card and month, and list the days with
+    products that are not extracted. With --json, all days are listed, by card, orbit and tile.
+    """
+    if complete:
+        _complete(context)
+        return
     with connect(context.config, purpose="cbmctl status", autocommit=True) as conn:
         now = progress.read(conn, context.config)
     scenes = [[scene["card"], scene["status"], scene["count"]] for scene in now.scenes]
@@ -35,6 +61,56 @@ def status_command(context: Context) -> None:
         "",
         f"{now.parcels or 'no'} parcels, {now.sigs} rows in sigs, {now.hists} in hists",
     )
+
+
+def _complete(context: Context) -> None:
+    with connect(context.config, purpose="cbmctl status", autocommit=True) as conn:
+        now = completeness.read(conn, context.config)
+    months: dict[tuple[str, str], Counter[str]] = {}
+    for day in now.days:
+        month = months.setdefault((day["card"], f"{day['day']:%Y-%m}"), Counter())
+        month.update({name: day[name] for name in _NUMBERS})
+    unsearched = sorted({day["card"] for day in now.days if day["searched_at"] is None})
+    context.output.result(
+        {"changed": False, **vars(now)},
+        table(
+            ["card", "month", *(name.replace("_", " ") for name in _NUMBERS)],
+            [[card, month, *(found[name] for name in _NUMBERS)] for (card, month), found in months.items()],
+        ),
+        *_list("missing", [_missing(day) for day in now.days if day["missing"]]),
+        *_list("rejected", [f"{one['reference']}: {one['status']}: {one['reason']}" for one in now.rejected]),
+        "",
+        *(_search(search) for search in now.searches),
+        *(
+            f"Card {card} has days that no complete search covers. Run cbmctl catalogue sync."
+            for card in unsearched
+        ),
+    )
+
+
+def _missing(day: Mapping[str, Any]) -> str:
+    place = [f"R{day['relative_orbit']:03d}"] if day["relative_orbit"] else []
+    place += [f"T{day['tile']}"] if day["tile"] else []
+    states = {
+        "waiting": day["waiting"],
+        "failed": day["failed"],
+        "rejected": day["published"] - day["catalogued"],
+    }
+    why = ", ".join(f"{number} {state}" for state, number in states.items() if number)
+    return (
+        f"{' '.join([day['card'], *place, str(day['day'])])}: {day['missing']} of {day['published']} ({why})"
+    )
+
+
+def _search(search: Mapping[str, Any]) -> str:
+    what = f"{search['card']} from {search['first_day']} to {search['end_day']} over {search['aoi']}"
+    complete_at = search["complete_at"]
+    when = (
+        f"complete as of {complete_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        if complete_at
+        else "no complete search yet"
+    )
+    return f"{search['url']} ({search['source']}), {what}: {when}"
 
 
 def told(task: Mapping[str, Any]) -> str:
