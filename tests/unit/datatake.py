@@ -2,8 +2,9 @@
 
 from ast import literal_eval
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from shutil import rmtree
+from signal import SIGTERM
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
-from .conftest import BANDS_10, BANDS_20, OFFSET, Season
+from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season
 from .products import LEFT, TOP, make_product, metadata
 
 # Beside the parcels 1 and 7: one that the tile in the west cuts, one in the west alone, and slivers.
@@ -106,12 +107,20 @@ class Datatake:
         with connect(self.config, autocommit=True) as conn:
             plan(conn, self.config)
 
-    def work(self, *names: str) -> list[str]:
+    def work(self, *names: str, tasks: int | None = None) -> list[str]:
+        """Do what is to be done, or no more than so many tasks; return what was reported."""
         lines: list[str] = []
+        stop = Stop()
+
+        def note(line: str) -> None:
+            lines.append(line)
+            if len(lines) == tasks:
+                stop.signal = SIGTERM
+
         work(
             self.config,
-            stop=Stop(),
-            note=lines.append,
+            stop=stop,
+            note=note,
             obsids=[self.ids[name] for name in names] or None,
         )
         return lines
@@ -150,29 +159,26 @@ class Datatake:
         return dict(found)
 
 
-def holes(metres: int, tile: str, pid: int, images: NDArray[Any]) -> NDArray[Any]:
+def holes(metres: int, tile: str, shape: Polygon, images: NDArray[Any]) -> NDArray[Any]:
     """The image without data where a parcel is."""
     epsg, (x, y), _ = TILES[tile]
-    shape = MORE.get(pid) or PARCELS_HERE[pid]
     bounds = box(*shape.bounds)
     if epsg != 32632:
         bounds = Polygon([TO_ZONE.transform(*xy) for xy in bounds.exterior.coords])
     left, bottom, right, top = bounds.bounds
-    rows = slice(max(int((y - top) // metres), 0), int((y - bottom) // metres) + 1)
-    columns = slice(max(int((left - x) // metres), 0), int((right - x) // metres) + 1)
+    rows = slice(max(int((y - top) // metres), 0), max(int((y - bottom) // metres) + 1, 0))
+    columns = slice(max(int((left - x) // metres), 0), max(int((right - x) // metres) + 1, 0))
     changed = images.copy()
     changed[rows, columns] = 0
     return changed
-
-
-PARCELS_HERE = {1: box(LEFT + 23, TOP - 177, LEFT + 161, TOP - 42)}
 
 
 def without(tile: str, pid: int, *bands: str) -> dict[str, NDArray[Any]]:
     """Images of a tile, as `enter` makes them, without data where a parcel is."""
     made = images(TILES[tile][2], sum(map(ord, tile)))
     return {
-        band: holes(int(band.split("_")[1][:-1]), tile, pid, made[band]) for band in (bands or tuple(made))
+        band: holes(int(band.split("_")[1][:-1]), tile, (PARCELS | MORE)[pid], made[band])
+        for band in (bands or tuple(made))
     }
 
 
@@ -194,8 +200,10 @@ def both(datatake: Datatake, **changes: Any) -> Rows:
     return found
 
 
-def best(candidates: Rows, cut: dict[str, set[int]], order: Iterable[str]) -> Rows:
-    """What the rule leaves of all rows of official products, worked out one parcel at a time."""
+def best(
+    candidates: Rows, cut: dict[str, set[int]], order: Iterable[str], users: Collection[str] = ()
+) -> Rows:
+    """What the rule leaves of all rows, worked out one parcel at a time; `users`: products of users."""
     names, parcels = list(order), {pid for pid, _, _ in candidates}
     kept = {}
     for pid in parcels:
@@ -204,7 +212,8 @@ def best(candidates: Rows, cut: dict[str, set[int]], order: Iterable[str]) -> Ro
             rows = {band: row for (p, n, band), row in candidates.items() if (p, n) == (pid, name)}
             hist = literal_eval(rows.pop("SCL", ("{}",))[0])
             seen = 0 if rows else sum(pixels for scl, pixels in hist.items() if scl != "0")
-            return not rows, -seen, pid in cut.get(name, set()), -len(rows), names.index(name)
+            official = name not in users and bool(rows or seen)
+            return not official, not rows, -seen, pid in cut.get(name, set()), -len(rows), names.index(name)
 
         chosen = min({name for p, name, _ in candidates if p == pid}, key=rank)
         kept |= {key: row for key, row in candidates.items() if key[:2] == (pid, chosen)}

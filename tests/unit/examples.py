@@ -1,16 +1,58 @@
 """How much a test tries: less every day than in `./run test-all`, which sets CBM_THOROUGH."""
 
 import os
-from collections.abc import Callable
-from typing import TypeVar
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
 
-from hypothesis import settings
+from hypothesis import HealthCheck, seed, settings
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
 THOROUGH = os.environ.get("CBM_THOROUGH") == "1"
+SEED = int(os.environ.get("CBM_SEED") or secrets.randbits(32))
 
 
 def examples(number: int) -> Callable[[Test], Test]:
     """Try so many examples, ten times as many in `./run test-all`; none is too slow."""
     return settings(deadline=None, max_examples=number * (10 if THOROUGH else 1))
+
+
+def seeded(number: int, *, thorough: int) -> Callable[[Test], Test]:
+    """Try so many examples with a fixture that all of them share, drawn from a seed that a failure names.
+
+    Args:
+        number: examples every day.
+        thorough: examples in `./run test-all`.
+    """
+
+    def decorate(test: Any) -> Any:
+        drawn = seed(SEED)(_limits(number, thorough)(test))
+
+        @wraps(drawn)
+        def run(*arguments: Any, **named: Any) -> None:
+            with _naming_the_seed():
+                drawn(*arguments, **named)
+
+        return run
+
+    return decorate
+
+
+def _limits(number: int, thorough: int) -> settings:
+    return settings(
+        deadline=None,
+        max_examples=thorough if THOROUGH else number,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@contextmanager
+def _naming_the_seed() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"CBM_SEED={SEED} in the environment repeats this")
+        raise

@@ -1,8 +1,6 @@
 """Parcels that several tiles show, when settings change: what counts is what the settings say now."""
 
-import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,30 +14,13 @@ from cbmctl.worker import work
 
 from ..conftest import Database
 from .conftest import Season
-from .datatake import HERE, MORE, WEST, Datatake, Rows, best, without
+from .datatake import HERE, MORE, WEST, Datatake, without
 from .products import LEFT, TOP
 
 pytestmark = pytest.mark.postgis
 
-# Beside the others: one that both tiles cut, of which the tile in the west lacks bands.
+# Beside the others: one that two tiles cut, of which the tile in the west lacks bands.
 CUT_BY_BOTH = box(LEFT + 40, TOP - 430, LEFT + 190, TOP - 340)
-CUT = {WEST: {2, 5, 6}, HERE: {3, 6}}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "edges kept": {"edge": "keep"},
-    "cloud counts": {"cloud_classes": []},
-    "all is cloud": {"cloud_classes": [3, 4, 5, 6, 7, 8, 9]},
-    "one band": {"10": ["B02"]},
-    "no 20 m": {"20": [], "edge": "keep"},
-    "every tile": {"overlap": "all", "edge": "keep"},
-}
-# How settings follow each other; 20 m is only ever added, because rows of what is not asked for stay.
-CHANGES = (
-    ("default", "edges kept", "default"),
-    ("no 20 m", "cloud counts", "default"),
-    ("every tile", "one band", "all is cloud", "edges kept"),
-    ("all is cloud", "cloud counts", "one band", "default"),
-)
 
 
 @pytest.fixture
@@ -54,41 +35,6 @@ def datatake(season: Season, monkeypatch: pytest.MonkeyPatch) -> Datatake:
     made.enter(WEST, **lacking, SCL_20m=classes)
     made.enter(HERE)
     return made
-
-
-def anew(datatake: Datatake) -> None:
-    """As if nothing had been extracted."""
-    with datatake.season.database.connect() as conn:
-        conn.execute("TRUNCATE sigs, hists, tasks")
-        conn.execute("UPDATE dias_catalogue SET status = 'ingested', applied_offset = NULL")
-
-
-def expected(datatake: Datatake, **s2: Any) -> Rows:
-    """What the rule leaves of all that both tiles have."""
-    anew(datatake)
-    datatake.plan(**s2 | {"overlap": "all"})
-    datatake.work()
-    everything = datatake.found()
-    return everything if s2.get("overlap") == "all" else best(everything, CUT, (WEST, HERE))
-
-
-def test_the_outcome_is_that_of_the_settings_now(datatake: Datatake) -> None:
-    wanted = {name: expected(datatake, **SETTINGS[name]) for name in SETTINGS}
-    holders = {(pid, name) for rows in wanted.values() for pid, name, _ in rows}
-    both = {pid for pid, name in holders if name == WEST} & {pid for pid, name in holders if name == HERE}
-    assert both >= {1, 6}, "parcels whose tile depends on the settings"
-    chance = random.Random(12)  # noqa: S311 - no secret
-    for changes in CHANGES:
-        anew(datatake)
-        for name in changes:
-            datatake.plan(**SETTINGS[name])
-            order = [WEST, HERE]
-            chance.shuffle(order)
-            for tile in order:
-                datatake.work(tile)
-            datatake.work()
-            assert datatake.found() == wanted[name], (changes, name, order)
-            assert not datatake.work()
 
 
 def test_only_the_classes_of_the_tile_that_is_best_now_are_read_again(datatake: Datatake) -> None:
