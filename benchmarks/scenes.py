@@ -26,8 +26,8 @@ from rasterio.windows import Window
 from shapely import Polygon
 
 from cbmctl.checksums import digest_of
-from cbmctl.demo.safe_metadata import manifest_xml, product_xml
-from cbmctl.demo.safe_writer import BASELINE, BOA_ADD_OFFSET, QUANTIFICATION, Product, Tile
+from cbmctl.demo.safe_metadata import manifest_xml
+from cbmctl.demo.safe_writer import Product, Tile
 from cbmctl.scenes.manifest import MANIFEST_FILE
 
 Array = NDArray[Any]
@@ -222,17 +222,10 @@ def _write_classes(folder: Path, product: Product, *, cloudy: bool) -> None:
     _write_jp2(path, 20, "uint8", strips())
     to_degrees = Transformer.from_crs(TILE.epsg, 4326, always_xy=True)
     corners = [to_degrees.transform(x, y) for x, y in product.footprint.exterior.coords]
-    text = product_xml(
-        name=product.name,
-        spacecraft=product.spacecraft,
-        sensed=product.sensed,
-        orbit=product.orbit,
-        baseline=BASELINE,
-        quantification=QUANTIFICATION,
-        offset=BOA_ADD_OFFSET,
-        images=sorted(image.relative_to(folder) for image in folder.rglob("*.jp2")),
-        footprint=" ".join(f"{lat:.9f} {lon:.9f}" for lon, lat in corners),
-        shares={number: 100 * float(counts[number]) / side**2 for number in range(12)},
+    text = product.metadata(
+        sorted(image.relative_to(folder) for image in folder.rglob("*.jp2")),
+        {number: 100 * float(counts[number]) / side**2 for number in range(12)},
+        " ".join(f"{lat:.9f} {lon:.9f}" for lon, lat in corners),
     )
     (folder / "MTD_MSIL2A.xml").write_text(text, encoding="utf-8")
 

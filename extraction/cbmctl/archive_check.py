@@ -231,34 +231,30 @@ class _Check:
 
 
 def _damaged(scene: ExtractedScene, checked: Checked) -> Finding:
-    return Finding(
-        "archive.file_differs",
-        scene.reference,
-        checked.file,
-        f"{checked.file} of {scene.reference} is damaged: {checked.detail}.",
-        "Its statistics may be wrong. Ask the archive to deliver the product again, then run"
-        f" cbmctl extract --scene {scene.reference}",
+    hint = "Its statistics may be wrong. Ask the archive to deliver the product again, then run"
+    return _of_file(
+        scene, checked.file, "differs", f"is damaged: {checked.detail}", f"{hint} {_extract(scene)}"
     )
 
 
 def _replaced(scene: ExtractedScene, file: str) -> Finding:
-    return Finding(
-        "archive.file_replaced",
-        scene.reference,
-        file,
-        f"{file} of {scene.reference} was damaged at an earlier check and is intact now.",
-        f"Its statistics may be from the damaged file. Run cbmctl extract --scene {scene.reference}",
-    )
+    hint = f"Its statistics may be from the damaged file. Run {_extract(scene)}"
+    return _of_file(scene, file, "replaced", "was damaged at an earlier check and is intact now", hint)
 
 
 def _missing(scene: ExtractedScene, file: str) -> Finding:
+    hint = "It cannot be checked; statistics stay as they are. Ask the archive to deliver the product again"
+    return _of_file(scene, file, "missing", "is not in the archive any more", hint)
+
+
+def _of_file(scene: ExtractedScene, file: str, code: str, state: str, hint: str) -> Finding:
     return Finding(
-        "archive.file_missing",
-        scene.reference,
-        file,
-        f"{file} of {scene.reference} is not in the archive any more.",
-        "It cannot be checked; statistics stay as they are. Ask the archive to deliver the product again",
+        f"archive.file_{code}", scene.reference, file, f"{file} of {scene.reference} {state}.", hint
     )
+
+
+def _extract(scene: ExtractedScene) -> str:
+    return f"cbmctl extract --scene {scene.reference}"
 
 
 def _unusable(scene: ExtractedScene, error: SceneError) -> Finding:

@@ -85,6 +85,18 @@ def write(season: Season, record: Record, seed: int = 6, part: str = "whole") ->
     )
 
 
+def extracted_as(season: Season, record: Record) -> None:
+    """Extract a scene of the season's own product under the name of a record."""
+    scene = season.scene(5)
+    with season.database.connect() as conn:
+        conn.execute(
+            "UPDATE dias_catalogue SET reference = %s, path = %s, tile = %s, baseline = %s, datastrip = %s"
+            " WHERE id = %s",
+            [record.reference, record.path, record.tile, record.baseline, record.datastrip, scene],
+        )
+    season.extract()
+
+
 def statuses(season: Season) -> dict[str, str]:
     return dict(season.rows("SELECT reference, status FROM dias_catalogue"))  # type: ignore[arg-type]
 

@@ -1,7 +1,9 @@
 """Parcels files as programs of agencies write and damage them, made on the spot."""
 
+import sqlite3
 import zipfile
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,18 @@ def write(path: Path, n: int = 3, *, first: int = 0, layer: str | None = None, *
         crs=crs,
     )
     return path
+
+
+def add_view(geopackage: Path, columns: str) -> None:
+    """Add the view `v` of the layer `parcels` to a GeoPackage, as another layer."""
+    with closing(sqlite3.connect(geopackage)) as db, db:
+        db.executescript(
+            f"""CREATE VIEW v AS SELECT {columns} FROM parcels;
+               INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)
+                   SELECT 'v', data_type, 'v', srs_id FROM gpkg_contents;
+               INSERT INTO gpkg_geometry_columns SELECT 'v', column_name, geometry_type_name, srs_id, z, m
+                   FROM gpkg_geometry_columns"""
+        )
 
 
 def parts(shapefile: Path) -> dict[str, Path]:

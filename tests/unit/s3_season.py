@@ -28,3 +28,12 @@ def pending(season: Season) -> None:
     assert season.rows("SELECT count(*) FROM sigs") == [(0,)]
     assert set(season.rows("SELECT status FROM dias_catalogue")) <= {("ingested",), ("inprogress",)}
     assert not scratch(season)
+
+
+def add_files(season: Season, number: int) -> None:
+    """Add empty files to the only product; the service lists 1,000 objects at a time."""
+    ((path,),) = season.rows("SELECT path FROM dias_catalogue")
+    folder = season.config.eodata / path / "AUX_DATA"  # listed before GRANULE
+    folder.mkdir()
+    for each in range(number):
+        (folder / f"{each}.txt").touch()

@@ -15,9 +15,9 @@ from cbmctl.queue.scene_status import settle
 from .acquisition import (
     BETTER,
     ORIGINAL,
-    STRIP,
     counted,
     enter,
+    extracted_as,
     here,
     pairs,
     seen_once,
@@ -36,14 +36,8 @@ pytestmark = pytest.mark.postgis
 @pytest.fixture
 def extracted(season: Season) -> Season:
     """The original is extracted, both products are in the archive."""
-    scene = season.scene(5)
     write(season, BETTER)
-    with season.database.connect() as conn:
-        conn.execute(
-            "UPDATE dias_catalogue SET tile = '32TMT', baseline = '04.00', datastrip = %s WHERE id = %s",
-            [STRIP, scene],
-        )
-    season.extract()
+    extracted_as(season, ORIGINAL)
     return season
 
 

@@ -19,6 +19,7 @@ from .acquisition import (
     STRIP,
     counted,
     enter,
+    extracted_as,
     here,
     pairs,
     statuses,
@@ -78,15 +79,8 @@ def empty(season: Season) -> None:
 @pytest.fixture
 def extracted(season: Season) -> Season:
     """A user's own processing is extracted; the official product is in the archive."""
-    scene = season.scene(5)
     write(season, OWN, seed=7)
-    with season.database.connect() as conn:
-        conn.execute(
-            "UPDATE dias_catalogue SET reference = %s, path = %s, tile = '32TMT', baseline = '99.99',"
-            " datastrip = %s WHERE id = %s",
-            [OWN.reference, OWN.path, OWN.datastrip, scene],
-        )
-    season.extract()
+    extracted_as(season, OWN)
     return season
 
 

@@ -8,7 +8,7 @@ from cbmctl.eodata import ArchiveError
 from cbmctl.eodata.lists import ListError, read_page
 
 from .conftest import Season, waiting
-from .s3_season import extract, pending
+from .s3_season import add_files, extract, pending
 from .s3_server import ELSEWHERE, Proxy
 
 pytestmark = pytest.mark.usefixtures("hasty_bucket")
@@ -64,11 +64,7 @@ def test_what_is_no_list_is_not_a_list_of_nothing(
 @pytest.mark.postgis
 def test_a_later_part_of_a_list_that_does_not_come_is_asked_for_again(season: Season, served: Proxy) -> None:
     scene = season.scene(5)
-    ((path,),) = season.rows("SELECT path FROM dias_catalogue")
-    many = season.config.eodata / path / "AUX_DATA"  # before GRANULE
-    many.mkdir()
-    for number in range(1000):
-        (many / f"{number}.txt").touch()
+    add_files(season, 1000)
     faults = iter(["200 nothing", "200 page", "truncate", "shorten"])
     extract(season, lambda _, request: next(faults, None) if "continuation" in request else None, served)
     assert season.status(scene) == "extracted"

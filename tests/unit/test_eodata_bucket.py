@@ -18,7 +18,7 @@ from cbmctl.eodata.settings import S3
 from . import products_s1 as s1
 from .conftest import BANDS_10, PARCELS, Season
 from .radar import backscatter, radar
-from .s3_season import extract, scratch
+from .s3_season import add_files, extract, scratch
 from .s3_server import CONNECTIONS, Proxy, hadro, proxy, s3
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty_bucket")]
@@ -185,11 +185,7 @@ def test_two_workers_have_no_more_connections_than_one(season: Season, served: P
 
 def test_a_product_of_many_objects_is_listed_to_its_end(season: Season, served: Proxy) -> None:
     scene = season.scene(5)
-    ((path,),) = season.rows("SELECT path FROM dias_catalogue")
-    many = season.config.eodata / path / "AUX_DATA"  # before GRANULE
-    many.mkdir()
-    for number in range(1050):
-        (many / f"{number}.txt").touch()
+    add_files(season, 1050)
     extract(season)
     assert season.status(scene) == "extracted"
     assert any("continuation-token" in found for found in served.paths)

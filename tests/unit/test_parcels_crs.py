@@ -28,12 +28,13 @@ def test_no_coordinate_system(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         read(path)
     assert str(error.value) == (
-        f"{path} does not say its coordinate system: name it with --crs, such as --crs EPSG:25832"
+        f"{path}: no coordinate system found."
+        " Set the EPSG code of the coordinates with --crs, such as --crs EPSG:25832."
     )
     assert read(path, crs="EPSG:25832").srid == 25832
-    with pytest.raises(UserError, match="--crs utm32 cannot be understood"):
+    with pytest.raises(UserError, match="--crs utm32 is invalid"):
         read(path, crs="utm32")
-    with pytest.raises(UserError, match=r"outside the area of EPSG:2056.*name the code of the coordinates"):
+    with pytest.raises(UserError, match=r"outside the area of EPSG:2056.*or set the EPSG code"):
         read(path, crs="EPSG:2056")
 
 
@@ -66,12 +67,12 @@ def test_a_coordinate_system_of_no_one_else() -> None:
     renamed = CRS.from_epsg(31287).to_wkt("WKT1_ESRI").replace("400000.0", "500000.0")
     with pytest.raises(UserError, match="has no EPSG code"):
         resolve(renamed, Path("parcels.shp"))
-    with pytest.raises(UserError, match="has no EPSG code: name the one it stands for with --crs"):
+    with pytest.raises(UserError, match=r"has no EPSG code\. Set the EPSG code of the coordinates"):
         resolve("+proj=laea +lat_0=47 +lon_0=9 +x_0=123 +ellps=bessel", Path("parcels.shp"))
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773", "EPSG:5801"])
 def test_a_system_that_is_not_of_the_surface_is_refused(tmp_path: Path, crs: str) -> None:
     path = write(tmp_path / "m.gpkg", boxes())
-    with pytest.raises(UserError, match=rf"--crs {crs} \(.*\) is neither projected nor geographic: name the"):
+    with pytest.raises(UserError, match=rf"--crs {crs} \(.*\) is neither projected nor geographic\. Set the"):
         read(path, crs=crs)

@@ -174,14 +174,14 @@ def test_the_area_names_what_it_leaves_out(database: Database, config: Config, t
 def test_degrees_are_not_taken_for_metres(tmp_path: Path, crs: str, middle: tuple[float, float]) -> None:
     x, y = middle
     path = write(tmp_path / "d.gpkg", squares(*[(x + i / 100, y) for i in range(9)], size=0.001), crs)
-    with pytest.raises(UserError, match=r"these look like degrees, but EPSG:\d+ .* is not in degrees\. Name"):
+    with pytest.raises(UserError, match=r"these look like degrees, but EPSG:\d+ .* is not in degrees\. Set"):
         read(path)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4258"])
 def test_metres_are_not_taken_for_degrees(tmp_path: Path, crs: str) -> None:
     path = write(tmp_path / "m.gpkg", squares(*block(3)), crs)
-    with pytest.raises(UserError, match=r"these are not degrees, but EPSG:\d+ .* is in degrees\. Name"):
+    with pytest.raises(UserError, match=r"these are not degrees, but EPSG:\d+ .* is in degrees\. Set"):
         read(path)
 
 
@@ -278,7 +278,7 @@ def test_a_doubtful_order_of_axes_is_a_note_of_every_load(
 def test_swapping_is_no_advice_if_it_leads_out_of_the_union(tmp_path: Path) -> None:
     path = write(tmp_path / "utm.gpkg", squares(*block(3)))  # swapped, EPSG:3035 has them in Egypt
     with pytest.raises(
-        UserError, match=r"outside the area of EPSG:3035 .*\. Correct the file, or name the code"
+        UserError, match=r"outside the area of EPSG:3035 .*\. Correct the file, or set the EPSG code"
     ):
         read(path, crs="EPSG:3035")
 

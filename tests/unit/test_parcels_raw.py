@@ -20,6 +20,7 @@ from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.source import read
 
 from .loading import columns, fields, rows, write
+from .parcel_files import add_view
 from .test_parcels_source import write as write_any
 
 
@@ -240,14 +241,7 @@ def test_layers_of_which_one_has_long_numbers_are_one_table(tmp_path: Path) -> N
 
 def test_values_of_a_view_are_its_own(tmp_path: Path) -> None:
     path = geopackage(tmp_path / "a.gpkg", {"a": "MEDIUMINT"}, [[1], [BIG], ["x"]])
-    with closing(sqlite3.connect(path)) as db, db:
-        db.executescript(
-            """CREATE VIEW v AS SELECT geom, number, a FROM parcels;
-               INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)
-                   SELECT 'v', data_type, 'v', srs_id FROM gpkg_contents;
-               INSERT INTO gpkg_geometry_columns SELECT 'v', column_name, geometry_type_name, srs_id, z, m
-                   FROM gpkg_geometry_columns"""
-        )
+    add_view(path, "geom, number, a")
     assert read(path, layer="v").attributes["a"].to_pylist() == [1, BIG, None]
     assert read(path, layer="v", where="number > 0").attributes["a"].to_pylist() == [BIG, None]
 

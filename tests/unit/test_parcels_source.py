@@ -86,7 +86,7 @@ def test_geoparquet_plain_and_zipped(tmp_path: Path) -> None:
         assert (len(table), table.srid, table.layers[0].name) == (2, 25832, "parcels")
         assert table.attributes.to_pydict() == {"number": [0, 1]}
     assert read(geoparquet(tmp_path / "lonlat.parquet", crs="absent")).srid == 4326
-    with pytest.raises(UserError, match="does not say its coordinate system: name it with --crs"):
+    with pytest.raises(UserError, match=r"no coordinate system found\. Set"):
         read(geoparquet(tmp_path / "null.parquet", crs=None))
     assert read(tmp_path / "null.parquet", crs="25832").srid == 25832
     with pytest.raises(UserError, match="stores its geometries as 'multipolygon'"):

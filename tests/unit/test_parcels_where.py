@@ -1,7 +1,5 @@
 """--where selects by the values that are loaded, also where GDAL reads others."""
 
-import sqlite3
-from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.check import check
 from cbmctl.parcels.source import read
 
+from .parcel_files import add_view
 from .test_parcels_raw import geopackage, shapefile
 from .test_parcels_raw_formats import gml
 from .test_parcels_source import shapefile_with_words
@@ -85,14 +84,7 @@ def test_where_may_name_the_feature_number_and_columns_that_gdal_leaves_out(tmp_
 def test_where_on_a_view_without_feature_numbers(tmp_path: Path) -> None:
     rows = [["12a", "a"], [7, "b\0"], [None, "c"], [2**40, "d"], [-1, "e"]]
     path = geopackage(tmp_path / "a.gpkg", {"a": "MEDIUMINT", "crop": "TEXT"}, rows)
-    with closing(sqlite3.connect(path)) as db, db:
-        db.executescript(
-            """CREATE VIEW v AS SELECT geom, a, crop FROM parcels;
-               INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)
-                   SELECT 'v', data_type, 'v', srs_id FROM gpkg_contents;
-               INSERT INTO gpkg_geometry_columns SELECT 'v', column_name, geometry_type_name, srs_id, z, m
-                   FROM gpkg_geometry_columns"""
-        )
+    add_view(path, "geom, a, crop")
     assert read(path, layer="v", where="a > 0").attributes.to_pylist() == [
         {"a": 7, "crop": "b\0"},
         {"a": 2**40, "crop": "d"},

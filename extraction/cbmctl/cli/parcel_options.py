@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
@@ -17,9 +18,10 @@ def group() -> None:
     """Load the declared parcels, look at them, rasterise them."""
 
 
-def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say how to read a parcels file."""
+def reads_files(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument FILE... and the options that say how to read it."""
     for option in (
+        click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)),
         click.option(
             "--attribute", "attributes", multiple=True, help="Keep only this column (repeat it for more)."
         ),

@@ -10,7 +10,7 @@ import click
 
 from cbmctl.cli import Context, parcels_check, pass_context  # noqa: F401  (its command registers itself)
 from cbmctl.cli.output import table
-from cbmctl.cli.parcel_options import SHOWN, bar, group, numbers, reading_options
+from cbmctl.cli.parcel_options import SHOWN, bar, group, numbers, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref
@@ -33,8 +33,7 @@ Findings = dict[str, list[dict[str, Any]]]
     short_help="Say what is in a file and what is wrong with it.",
     epilog="\b\nExample:\n  cbmctl parcels inspect gsaa_2021.gpkg --layer parcels",
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@reading_options
+@reads_files
 @pass_context
 def inspect_command(
     context: Context, /, files: tuple[Path, ...], attributes: tuple[str, ...], **chosen: str | None
@@ -125,8 +124,7 @@ def _inspect(
     "  cbmctl parcels load Continente.gpkg --layer 'Culturas_*'\n"
     "  cbmctl parcels load R11.shp R24.shp",
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@reading_options
+@reads_files
 @click.option("--drop-statistics", is_flag=True, help="Delete statistics of the previous parcels.")
 @click.option(
     "--keep-statistics",

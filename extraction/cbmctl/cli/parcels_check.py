@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 from cbmctl.cli import Context, pass_context
-from cbmctl.cli.parcel_options import bar, group, reading_options
+from cbmctl.cli.parcel_options import bar, group, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.parcels.compare import Comparison, Different, Rows, compare, options_of_load, read_again
@@ -27,8 +25,7 @@ FOUND = 3
     short_help="Compare the parcel table with its file.",
     epilog="\b\nExamples:\n  cbmctl parcels check gsaa_2021.zip\n  cbmctl --json parcels check gsaa_2021.zip",
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@reading_options
+@reads_files
 @pass_context
 def check_command(
     context: Context, /, files: tuple[Path, ...], attributes: tuple[str, ...], **chosen: str | None

@@ -6,7 +6,7 @@ exactly the files there are.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -80,6 +80,27 @@ class Product:
         file = f"T{self.tile.name}_{self.stamp}_{band}_{pixel}m.jp2"
         return Path("GRANULE") / self.granule / "IMG_DATA" / f"R{pixel}m" / file
 
+    def metadata(self, images: Sequence[Path], shares: Mapping[int, float], footprint: str) -> str:
+        """Content of MTD_MSIL2A.xml.
+
+        Args:
+            images: the bands' files, relative to the product.
+            shares: percentage of all pixels by class.
+            footprint: an EXT_POS_LIST.
+        """
+        return product_xml(
+            name=self.name,
+            spacecraft=self.spacecraft,
+            sensed=self.sensed,
+            orbit=self.orbit,
+            baseline=BASELINE,
+            quantification=QUANTIFICATION,
+            offset=BOA_ADD_OFFSET,
+            images=images,
+            footprint=footprint,
+            shares=shares,
+        )
+
 
 def write_product(
     folder: Path, product: Product, bands: Mapping[str, NDArray[np.float32]], classes: NDArray[np.uint8]
@@ -101,18 +122,7 @@ def write_product(
         _write_jp2(folder / written[-1], values, product.tile, pixel)
     shares = {number: 100 * float(np.mean(classes == number)) for number in range(12)}
     metadata = {
-        Path("MTD_MSIL2A.xml"): product_xml(
-            name=product.name,
-            spacecraft=product.spacecraft,
-            sensed=product.sensed,
-            orbit=product.orbit,
-            baseline=BASELINE,
-            quantification=QUANTIFICATION,
-            offset=BOA_ADD_OFFSET,
-            images=written,
-            footprint=_position_list(product),
-            shares=shares,
-        ),
+        Path("MTD_MSIL2A.xml"): product.metadata(written, shares, _position_list(product)),
         Path("GRANULE") / product.granule / "MTD_TL.xml": tile_xml(
             tile=product.tile.name,
             sensed=product.sensed,

@@ -50,6 +50,8 @@ MEMBER_STATES = (
     (-9.4, 35.9, 4.4, 43.8),  # Spain
     (10.9, 55.3, 24.2, 69.1),  # Sweden
 )
+# What to do about coordinates that do not fit their system.
+CORRECT = "Correct the file, or set the EPSG code of its coordinates with --crs."
 # Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
 TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
@@ -71,26 +73,26 @@ def resolve(definition: str | None, path: Path | str, override: str | None = Non
     """
     text = override or definition
     if not text:
-        raise UserError(
-            f"{path} does not say its coordinate system: name it with --crs, such as --crs EPSG:25832"
-        )
-    origin = f"--crs {override}" if override else f"the coordinate system of {path}"
+        raise UserError(f"{path}: no coordinate system found. {_set_crs()}")
+    origin = f"--crs {override}" if override else f"The coordinate system of {path}"
     try:
         crs = CRS.from_user_input(int(text) if text.isdigit() else text)
     except CRSError as error:
-        raise UserError(
-            f"{origin} cannot be understood: name an EPSG code with --crs, such as EPSG:25832"
-        ) from error
+        raise UserError(f"{origin} is invalid. {_set_crs()}") from error
     crs = _horizontal(crs)
     if not (crs.is_projected or crs.is_geographic):
         raise UserError(
-            f"{origin} ({crs.name}, {crs.type_name}) is neither projected nor geographic:"
-            " name the code of the coordinates with --crs, such as EPSG:25832"
+            f"{origin} ({crs.name}, {crs.type_name}) is neither projected nor geographic. {_set_crs()}"
         )
     code = _code(crs)
     if code is None:
-        raise UserError(f"{origin} ({crs.name}) has no EPSG code: name the one it stands for with --crs")
+        raise UserError(f"{origin} ({crs.name}) has no EPSG code. {_set_crs()}")
     return code, CRS.from_epsg(code).name
+
+
+def _set_crs(example: int = 25832) -> str:
+    """What to do about a missing or wrong code."""
+    return f"Set the EPSG code of the coordinates with --crs, such as --crs EPSG:{example}."
 
 
 def _code(crs: CRS) -> int | None:
@@ -148,33 +150,31 @@ def expect_inside(
     if _most(zero := (np.abs(points) <= 1).all(axis=1)):
         raise UserError(
             f"{_around(points[zero], path)}: the coordinates of {np.mean(zero):.0%} of the parcels are"
-            " missing. Correct the file"
+            " missing. Correct the file."
         )
-    if crs.is_projected and _most(near := near_origin(points, crs)):
+    degrees = (np.abs(points) <= DEGREES).all(axis=1)
+    if _most(degrees) == crs.is_projected:
+        look, are, example = ("look like", "not ", 4258) if crs.is_projected else ("are not", "", 25832)
+        wrong = degrees & ~zero if crs.is_projected else ~degrees
         raise UserError(
-            f"{_around(points[near & ~zero], path)}: these look like degrees, but {system} is not in degrees."
-            " Name the code of the coordinates with --crs, such as --crs EPSG:4258"
-        )
-    if crs.is_geographic and not _most(degrees := (np.abs(points) <= DEGREES).all(axis=1)):
-        raise UserError(
-            f"{_around(points[~degrees], path)}: these are not degrees, but {system} is in degrees."
-            " Name the code of the coordinates with --crs, such as --crs EPSG:25832"
+            f"{_around(points[wrong], path)}: these {look} degrees, but {system} is {are}in degrees."
+            f" {_set_crs(example)}"
         )
     swapped = points[:, ::-1]
     if not _most(within := within_area(points, crs)):
         other = "leave out --axes swapped" if axes == SWAPPED else "add --axes swapped"
         # systems of Europe reach to North Africa and Asia, where any wrong code may put parcels
         hint = (
-            f"Its axes are swapped: {other}"
+            f"Its axes are swapped: {other}."
             if _most(within_area(swapped, crs) & _in_union(swapped, crs))
-            else "Correct the file, or name the code of the coordinates with --crs"
+            else CORRECT
         )
         raise UserError(f"{_around(points[~within], path)}, outside the area of {system}. {hint}")
     if axes is None and not _most(inside := _in_union(points, crs)) and _most(_in_union(swapped, crs)):
         raise UserError(
             f"{_around(points[~inside], path)} ({_place(points[~inside], crs)}), outside the European Union;"
             f" with axes swapped they lie in it ({_place(swapped[~inside], crs)})."
-            " Choose one with --axes swapped or --axes as-is"
+            " Choose one with --axes swapped or --axes as-is."
         )
 
 
@@ -203,8 +203,7 @@ def expect_sizes(boxes: npt.NDArray[np.float64], srid: int, path: Path | str) ->
     if not SMALLEST_M <= size <= WIDEST_M:
         raise UserError(
             f"{path} has parcels that would be {size:.3g} m wide in EPSG:{srid} ({crs.name}):"
-            " the coordinates are in another unit. Correct the file, or name the code of the coordinates with"
-            " --crs"
+            f" the coordinates are in another unit. {CORRECT}"
         )
 
 
