@@ -5,7 +5,8 @@ Which files belong to a parcels file is what `cbmctl` itself says; there is no s
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -16,7 +17,7 @@ short_description: Files of a delivery of parcels
 description:
   - C(parcels_files) lists every file of a delivery, with the path that it gets below a folder of the host.
   - C(parcels_named) lists what the delivery names, as paths below that folder.
-  - C(parcels_outdated) lists the paths that are neither wanted nor a folder of wanted files.
+  - C(parcels_foreign) lists files of others that C(cbmctl) would read as a part of the delivery.
 options:
   _input:
     description: Path of a file, an archive or a folder; or a list of them.
@@ -57,14 +58,31 @@ def names(named: str | Sequence[str]) -> list[str]:
     return [str(path.relative_to(above)) for path in paths]
 
 
-def outdated(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Paths that are neither wanted nor a folder above one that is; of a folder, not what is in it."""
-    kept = {str(path) for name in wanted for path in (PurePosixPath(name), *PurePosixPath(name).parents)}
-    removed: list[str] = []
-    for path in sorted(found):
-        if path not in kept and not any(str(above) in removed for above in PurePosixPath(path).parents):
-            removed.append(path)
-    return removed
+def foreign(found: Sequence[str], wanted: Sequence[str], named: Sequence[str]) -> list[str]:
+    """Of the files in the host's folder, those that cbmctl would take for a part of the delivery but are not.
+
+    Args:
+        found: what the folder holds, as paths below it.
+        wanted: the files of the delivery, as paths below it.
+        named: what the delivery names, as paths below it.
+
+    Raises:
+        AnsibleFilterError: two files could be one companion.
+    """
+    from cbmctl.errors import UserError  # noqa: PLC0415
+    from cbmctl.parcels.delivery import files_of  # noqa: PLC0415
+
+    # which files are parts depends on their names alone
+    with TemporaryDirectory() as folder:
+        for name in {*found, *wanted}:
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        try:
+            read = {str(file.relative_to(folder)) for name in named for file in files_of(Path(folder, name))}
+        except UserError as error:
+            raise AnsibleFilterError("On the host, " + str(error).replace(f"{folder}/", "")) from error
+    return sorted(read - set(wanted))
 
 
 def _paths(named: str | Sequence[str]) -> tuple[list[Path], Path]:
@@ -80,4 +98,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"parcels_files": files, "parcels_named": names, "parcels_outdated": outdated}
+        return {"parcels_files": files, "parcels_named": names, "parcels_foreign": foreign}

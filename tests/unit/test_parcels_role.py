@@ -65,41 +65,49 @@ def test_what_is_wrong_with_the_files_is_one_sentence(tmp_path: Path) -> None:
         filters()["parcels_files"](str(tmp_path / "none.shp"))
 
 
-def test_only_what_is_no_longer_wanted_is_removed() -> None:
-    found = [
-        "/in/a.shp",
-        "/in/a.gpkg-wal",
-        "/in/fr",
-        "/in/fr/R11",
-        "/in/fr/R11/p.shp",
-        "/in/x",
-        "/in/x/y",
-    ]
-    wanted = ["/in/a.shp", "/in/fr/R11/p.shp"]
-    assert filters()["parcels_outdated"](found, wanted) == ["/in/a.gpkg-wal", "/in/x"]
-    assert filters()["parcels_outdated"]([], wanted) == []
+def test_files_of_others_that_would_be_read_are_found() -> None:
+    foreign = filters()["parcels_foreign"]
+    others = ["A.cpg", "ab.cpg", "notes.txt", "a.gpkg", "fr/R11/p.prj", "fr/R24/x.gpkg"]
+    assert foreign(others, ["a.shp", "a.dbf"], ["a.shp"]) == ["A.cpg"]
+    assert foreign(others, ["fr/R11/p.shp"], ["fr/R11/p.shp"]) == ["fr/R11/p.prj"]
+    assert foreign(others, ["fr/R11/p.shp"], ["fr"]) == ["fr/R11/p.prj", "fr/R24/x.gpkg"]
+    assert foreign([*others, "b.gpkg-wal"], ["b.gpkg"], ["b.gpkg"]) == ["b.gpkg-wal"]
+    assert foreign([], ["a.shp"], ["a.shp"]) == []
+    with pytest.raises(AnsibleFilterError, match=r"^On the host, a\.shp: A\.\w+ and A\.\w+"):
+        foreign(["A.cpg", "A.CPG"], ["a.shp"], ["a.shp"])
 
 
-def test_the_host_gets_what_cbmctl_reads(tmp_path: Path) -> None:
+def test_the_host_gets_what_cbmctl_reads_and_files_of_others_stay(tmp_path: Path) -> None:
     paths = []
     for region in ("R11", "R24"):
         (tmp_path / "fr" / region).mkdir(parents=True)
-        paths.append(write(tmp_path / "fr" / region / "p.fgb", 2))
+        paths.append(str(write(tmp_path / "fr" / region / "p.fgb", 2)))
+    (tmp_path / "first/old/part").mkdir(parents=True)
+    first = [str(write(tmp_path / "first" / name, 1)) for name in ("q.fgb", "old/part/p.fgb")]
     incoming = tmp_path / "incoming"
-    touched(incoming, "p.fgb", "old/p.cpg")
+    touched(incoming, "operator.gpkg", "old/notes.txt", "fr/R11/other.fgb")
     role = REPOSITORY / "roles/parcels"
-    settings = {"file": [str(path) for path in paths], "aoi_file": "", "incoming": str(incoming)}
+
+    def copied(file: object) -> dict[str, Any]:
+        """The role up to what needs the host's cbmctl."""
+        return {
+            "ansible.builtin.include_tasks": str(role / "tasks/files.yml"),
+            "vars": {"parcels_file": file},
+        }
+
+    # a folder, in which a file of others lies
+    refused = {
+        "block": [copied(str(tmp_path / "fr"))],
+        "rescue": [{"ansible.builtin.debug": {"msg": "said:{{ ansible_failed_result.msg }}"}}],
+    }
+    show = {"msg": "{{ (['load'] + parcels_arguments + ['-a']) | join(':') }}"}
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {f"parcels_{name}": value for name, value in settings.items()}
-        | {"ansible_python_interpreter": sys.executable},
+        "vars": {"parcels_aoi_file": "", "parcels_incoming": str(incoming)}
+        | {"ansible_python_interpreter": sys.executable, "parcels_file": paths},
         "vars_files": [str(role / "vars/main.yml")],
-        # the role up to what needs the host's cbmctl
-        "tasks": [
-            {"ansible.builtin.include_tasks": str(role / "tasks/files.yml")},
-            {"ansible.builtin.debug": {"msg": "{{ (['load'] + parcels_arguments + ['-a']) | join(':') }}"}},
-        ],
+        "tasks": [copied(first), copied(paths), {"ansible.builtin.debug": show}, refused],
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local"]
@@ -112,6 +120,12 @@ def test_the_host_gets_what_cbmctl_reads(tmp_path: Path) -> None:
         env=os.environ | {"ANSIBLE_FILTER_PLUGINS": str(REPOSITORY / "plugins/filter")},
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert content(incoming) == content(tmp_path / "fr")
-    assert not (incoming / "old").exists()
+    found = {str(file.relative_to(incoming)) for file in incoming.rglob("*") if file.is_file()}
+    others = {"operator.gpkg", "old/notes.txt", "fr/R11/other.fgb"}
+    assert found == {"R11/p.fgb", "R24/p.fgb", ".copied.json"} | others
+    assert not (incoming / "old/part").exists(), "an empty folder of an earlier delivery"
+    for region in ("R11", "R24"):
+        assert content(incoming / region) == content(tmp_path / "fr" / region)
     assert f"load:{incoming}/R11/p.fgb:{incoming}/R24/p.fgb:-a" in run.stdout
+    assert "said:fr/R11/other.fgb in" in run.stdout
+    assert "would be read as a part of the parcels" in run.stdout
