@@ -1,8 +1,8 @@
 """`db_config.json`: the manual's file, checked, with what it lacked.
 
 The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
-a file or the environment, the archive and its catalogue, a folder for what may be computed again, and what
-to extract.
+a file or the environment, the archive and its catalogue, where products are ordered, a folder for what may
+be computed again, and what to extract.
 Its `docker` section is not used.
 """
 
@@ -20,6 +20,7 @@ from cbmctl.bandsets import Extraction, read_extraction
 from cbmctl.catalogue.settings import Catalogue, read_catalogue
 from cbmctl.eodata.settings import S3, read_eodata
 from cbmctl.errors import UserError
+from cbmctl.ordering.settings import Ordering, read_ordering
 from cbmctl.section import Section
 
 SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
@@ -96,6 +97,16 @@ class Tables:
         return self.catalogue.sibling("vanished_workers")
 
     @property
+    def orders(self) -> TableName:
+        """Orders of products that the service makes on demand."""
+        return self.catalogue.sibling("orders")
+
+    @property
+    def order_items(self) -> TableName:
+        """The products of each order, and how far they are."""
+        return self.catalogue.sibling("order_items")
+
+    @property
     def syncs(self) -> TableName:
         """How far each search of a catalogue has come."""
         return self.catalogue.sibling("catalogue_syncs")
@@ -130,6 +141,7 @@ class Config:
     args: Args
     eodata: Path | S3
     catalogue: Catalogue
+    ordering: Ordering
     cache: Path
     extraction: Extraction
     source: Path
@@ -166,7 +178,8 @@ def load_config(path: Path | None = None) -> Config:
         args=_args(database.section("args")),
         eodata=read_eodata(root),
         catalogue=read_catalogue(root.section("catalogue", {})),
-        cache=Path(root.text("cache", str(_user_cache()))),
+        ordering=read_ordering(root.section("ordering", {})),
+        cache=Path(root.text("cache", str(user_cache()))),
         extraction=read_extraction(root.section("extraction", {})),
         source=source,
     )
@@ -183,7 +196,8 @@ def _find() -> Path:
     )
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Return this user's folder for files that can be made again."""
     # a container's user may have no home
     home = os.environ.get("HOME") or tempfile.gettempdir()
     return Path(os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "cbmctl"

@@ -22,8 +22,10 @@ from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
 from ..conftest import Database
+from . import ordering
 from .loading import fields, write
 from .odata_server import Catalogue, serve
+from .odp_server import Odp
 from .products import LEFT, TOP, make_product, metadata
 from .recorded import AREA, many
 from .s3_server import Proxy, hadro, proxy, s3
@@ -233,3 +235,28 @@ def digests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(checksums, "digest_of", counting)
     return counted
+
+
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Locks of accounts, and what else a user keeps, are the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+    return tmp_path / "user-cache"
+
+
+@pytest.fixture
+def odp(
+    database: Database,
+    config: Config,  # noqa: ARG001 - schema first
+    own_cache: Path,  # noqa: ARG001
+    hasty: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Odp]:
+    """A database with the schema, an order service that its configuration names, and the account."""
+    monkeypatch.setenv("CBM_ORDER_USER", "agency")
+    monkeypatch.setenv("CBM_ORDER_PASSWORD", "correct horse")
+    for name in ("USER_FILE", "PASSWORD_FILE", "TOTP_SECRET", "TOTP_SECRET_FILE"):
+        monkeypatch.delenv(f"CBM_ORDER_{name}", raising=False)
+    found = Odp()
+    with ordering.served(database, found):
+        yield found

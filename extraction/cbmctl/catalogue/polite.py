@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import LocationParseError
+from urllib3.exceptions import LocationParseError, NewConnectionError
 
 from cbmctl.errors import UserError, counted
 from cbmctl.network import in_words
@@ -29,6 +29,19 @@ class ServiceError(UserError):
     """A catalogue service does not give what it should."""
 
 
+class UnansweredError(ServiceError):
+    """A service gives no answer, or is busy, after all attempts.
+
+    Attributes:
+        sent: whether a request may have reached it. False only if no connection could be made.
+        response: its last answer, which says that it is busy; None if there was none.
+    """
+
+    def __init__(self, message: str, *, sent: bool, response: requests.Response | None = None) -> None:
+        super().__init__(message)
+        self.sent, self.response = sent, response
+
+
 @dataclass(frozen=True)
 class Manners:
     """How to behave.
@@ -40,6 +53,7 @@ class Manners:
             many clients do not come back at the same instant.
         longest_s: the longest pause, also where the service asks for a longer one.
         timeout_s: for connecting, and for each piece of an answer.
+        advice: what to do if there is no answer.
     """
 
     per_second: float = 4.0
@@ -47,6 +61,7 @@ class Manners:
     pause_s: float = 2.0
     longest_s: float = 300.0
     timeout_s: tuple[float, float] = (10.0, 120.0)
+    advice: str = "check the network and the URL, try again later, or choose another --source"
 
 
 MANNERS = Manners()
@@ -123,6 +138,7 @@ class _Adapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         place = _place(request)
         options["timeout"] = options.get("timeout") or self._manners.timeout_s
+        sent, response = False, None
         for attempt in range(1, self._manners.attempts + 1):
             self._wait_for_turn()
             asked_for = 0.0
@@ -130,18 +146,12 @@ class _Adapter(HTTPAdapter):
                 response = super().send(request, *args, **options)
                 _ = response.content  # here, so that an answer that breaks off is one more failure
             except (requests.RequestException, LocationParseError, OSError) as error:
-                if "certificate has expired" in str(error):
-                    raise ServiceError(
-                        f"the TLS certificate of {place} has expired: check the clock of this machine"
-                        " (timedatectl), or ask the operator of the service to renew it"
-                    ) from error
-                if re.search(_UNTRUSTED, str(error)):
-                    raise ServiceError(
-                        f"{place} has no TLS certificate that can be trusted here: check the URL, and that"
-                        " nothing on the way opens HTTPS"
-                    ) from error
+                if refusal := _certificate_fault(place, str(error)):
+                    raise UnansweredError(refusal, sent=sent) from error
+                sent, response = sent or not _unconnected(error), None
                 problem = _reason(error, options["timeout"])
             else:
+                sent = True
                 if response.status_code not in BUSY:
                     _require_the_same_question(place, request, response)
                     _require_json(place, response)
@@ -154,9 +164,10 @@ class _Adapter(HTTPAdapter):
             if attempt == self._manners.attempts:
                 break
             self._pause(place, problem, attempt, asked_for)
-        raise ServiceError(
-            f"{place} does not answer ({problem}, {counted(attempt, 'attempt')}): check the network and the"
-            " URL, try again later, or choose another --source"
+        raise UnansweredError(
+            f"{place} does not answer ({problem}, {counted(attempt, 'attempt')}): {self._manners.advice}",
+            sent=sent,
+            response=response,
         )
 
     def _wait_for_turn(self) -> None:
@@ -215,6 +226,29 @@ def _require_json(place: str, response: requests.Response) -> None:
             f"{place} answers with {kind} instead of JSON: check the URL, or try again later if the service"
             " is being maintained"
         )
+
+
+def _certificate_fault(place: str, error: str) -> str | None:
+    """Return a sentence on a certificate that is refused; None if the error is another."""
+    if "certificate has expired" in error:
+        return (
+            f"the TLS certificate of {place} has expired: check the clock of this machine"
+            " (timedatectl), or ask the operator of the service to renew it"
+        )
+    if re.search(_UNTRUSTED, error):
+        return (
+            f"{place} has no TLS certificate that can be trusted here: check the URL, and that"
+            " nothing on the way opens HTTPS"
+        )
+    return None
+
+
+def _unconnected(error: BaseException) -> bool:
+    """Whether no connection was made, so that a request cannot have reached the service."""
+    if isinstance(error, requests.ConnectTimeout | LocationParseError):
+        return True
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(cause, NewConnectionError)  # of name resolution, too
 
 
 def _retry_after(response: requests.Response) -> float:

@@ -1,9 +1,20 @@
 """A product to order: what `plan` finds missing and `place` orders."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+
+from cbmctl.catalogue.record import CARDS, Card
+from cbmctl.errors import UserError
 
 # What can be ordered, as the service names it in a workflow's OutputProductType, by card.
-PRODUCT_TYPES = {"bs": "CARD-BS", "c6": "CARD-COH6", "c12": "CARD-COH12"}
+PRODUCT_TYPES: Mapping[str, str] = {name: CARDS[name].ptype for name in ("bs", "c6", "c12")}
+_INPUTS = {
+    "bs": re.compile(r"S(?P<sensor>1[A-D])_IW_GRD[A-Z]_1S[A-Z]{2}_(?P<sensing>\d{8}T\d{6})_\w+\.SAFE"),
+    "c6": re.compile(r"S(?P<sensor>1[A-D])_IW_SLC__1S[A-Z]{2}_(?P<sensing>\d{8}T\d{6})_\w+\.SAFE"),
+}
+_INPUTS["c12"] = _INPUTS["c6"]
 
 
 @dataclass(frozen=True)
@@ -22,3 +33,34 @@ class Wanted:
     input: str
     earlier: str | None = None
     label: str = ""
+
+    @property
+    def card(self) -> Card:
+        """The card of the product. Raises UserError if the product type cannot be ordered."""
+        for card, product_type in PRODUCT_TYPES.items():
+            if product_type == self.product_type:
+                return CARDS[card]
+        raise UserError(
+            f"product type '{self.product_type}' cannot be ordered."
+            f" It must be one of: {', '.join(PRODUCT_TYPES.values())}"
+        )
+
+    @property
+    def sensor(self) -> str:
+        """Satellite without its S, as in "1A"."""
+        return self._match()["sensor"]
+
+    @property
+    def sensed(self) -> datetime:
+        """Start of sensing of the product, UTC without a zone: that of the input."""
+        return datetime.strptime(self._match()["sensing"], "%Y%m%dT%H%M%S")
+
+    def _match(self) -> re.Match[str]:
+        """Take the input's name apart. Raises UserError if it is no input of this product type."""
+        if match := _INPUTS[self.card.name].fullmatch(self.input):
+            return match
+        kind = "GRD" if self.card.name == "bs" else "SLC"
+        raise UserError(
+            f"'{self.input}' is not a valid input of {self.product_type}."
+            f" Use the full name of a Sentinel-1 IW {kind} product with .SAFE, not of its COG version."
+        )

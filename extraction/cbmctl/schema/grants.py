@@ -24,6 +24,8 @@ def grant_roles(conn: psycopg.Connection, tables: Tables) -> Iterator[str]:
         tables.tasks,
         tables.file_checks,
         tables.vanished,
+        tables.orders,
+        tables.order_items,
     )
     for (role,) in sorted(existing):
         yield from _schemas(conn, role, {table.schema for table in (*written, tables.parcels)})

@@ -1,0 +1,145 @@
+"""What the commands that talk to the order service share."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from cbmctl.cli import Context
+from cbmctl.cli.output import Output
+from cbmctl.database import connect
+from cbmctl.errors import counted
+from cbmctl.ordering.credentials import read_credentials
+from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.place import AGAIN, Chosen, Placed, send
+from cbmctl.ordering.reconcile import Duplicate
+from cbmctl.ordering.service import OrderService
+from cbmctl.ordering.token import Tokens
+
+SHOWN = 20  # names in a message
+INCOMPLETE = 3  # exit code: not everything was ordered, or something needs a person
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+check_option = click.option("--check", is_flag=True, help="Report what would be done; change nothing.")
+again_option = click.option(
+    "--again",
+    "again",
+    multiple=True,
+    type=click.Choice(AGAIN),
+    help="Order inputs again whose last order has this state; repeatable. 'unknown' may order a product"
+    " twice: look at the service's web page first.",
+)
+
+
+@contextmanager
+def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderService]]:
+    """Open the ledger and the service; ends with a logout."""
+    config = context.config
+    credentials = read_credentials(config.ordering)
+    with (
+        connect(config, purpose=f"cbmctl order {purpose}", autocommit=True) as conn,
+        Tokens(config.ordering, credentials, context.output.note) as tokens,
+    ):
+        service = OrderService(config.ordering, tokens, context.output.note)
+        yield Ledger(conn, config.tables, service.url, service.account), service
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on stderr, so that stdout stays one result. Raises click.Abort if the answer is no."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+def order(
+    ledger: Ledger, service: OrderService, chosen: Chosen, output: Output, *, yes: bool, check: bool
+) -> int:
+    """Ask, send what was chosen, and print what became of it; return the exit code."""
+    _notes(output, chosen)
+    if check or not chosen.number:
+        output.result(
+            {"changed": bool(chosen.number or chosen.adopted), "check": check, **_chosen_data(chosen)},
+            *_chosen_text(chosen, check=check),
+        )
+        return 0
+    unknown = f", {len(chosen.again)} of them a second time if the first was accepted" * bool(chosen.again)
+    confirm(
+        f"Order {counted(chosen.number, 'product')} as '{service.account}'{unknown}?"
+        " Each counts against the quota or costs money.",
+        yes=yes,
+    )
+    with output.progress("Ordering", chosen.number) as bar:
+        placed = send(ledger, service, chosen, bar)
+    output.result(
+        {"changed": True, "check": False, **_chosen_data(chosen), **asdict(placed)},
+        *_placed_text(placed),
+    )
+    return INCOMPLETE if placed.reason else 0
+
+
+def duplicate_text(duplicates: Sequence[Duplicate]) -> list[str]:
+    """Say what is ordered more than once."""
+    return [
+        f"Ordered more than once: {each.item.input} ({each.item.product_type}), as"
+        f" {' and '.join(each.service_ids)} at the service. Cancel one on its web page."
+        for each in duplicates
+    ]
+
+
+def few(names: Sequence[str]) -> str:
+    """List some names."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _notes(output: Output, chosen: Chosen) -> None:
+    for line in duplicate_text(chosen.duplicates):
+        output.note(line)
+    for state, inputs in sorted(chosen.left.items()):
+        hint = f"; order again with --again {state}" if state in AGAIN else ""
+        output.note(f"Not ordered, last order {state}{hint}: {few(inputs)}")
+    if chosen.adopted:
+        names = few([each.input for each in chosen.adopted])
+        output.note(f"Not ordered, already on order at the service: {names}")
+
+
+def _chosen_data(chosen: Chosen) -> dict[str, Any]:
+    return {
+        "to_order": [asdict(each) for each in (*(wanted for _, wanted in chosen.again), *chosen.new)],
+        "adopted": [each.input for each in chosen.adopted],
+        "left": chosen.left,
+        "duplicates": [
+            {"input": each.item.input, "service_ids": each.service_ids} for each in chosen.duplicates
+        ],
+    }
+
+
+def _chosen_text(chosen: Chosen, *, check: bool) -> list[str]:
+    if not chosen.number:
+        return ["Nothing to order: every input is on order, made, or needs the option --again."]
+    products = [wanted for _, wanted in chosen.again] + chosen.new
+    lines = [f"{each.product_type}: {each.input}" for each in products]
+    return [*lines, f"{counted(chosen.number, 'product')} would be ordered."] if check else lines
+
+
+def _placed_text(placed: Placed) -> list[str]:
+    lines = [f"Accepted: {counted(len(placed.accepted), 'product')}."]
+    if placed.order is not None:
+        lines[0] = f"Order {placed.order}. {lines[0]}"
+    for given, status, body in placed.refused:
+        lines.append(
+            f"Refused: {given} (HTTP {status}). It is not sent again without --again refused."
+            f" Answer of the service: {body}"
+        )
+    for given in placed.unknown:
+        lines.append(
+            f"Unknown: {given} was sent, but it is not known whether it is accepted ({placed.reason})."
+            " Run cbmctl order status later; --again unknown sends it a second time."
+        )
+    if placed.unsent:
+        lines.append(
+            f"Not sent: {counted(len(placed.unsent), 'product')}, because of this: {placed.reason}."
+            " Run the command again."
+        )
+    return lines

@@ -1,0 +1,63 @@
+"""`cbmctl order cancel`: what the service has not begun is not made."""
+
+from dataclasses import asdict
+
+import click
+
+from cbmctl.cli import Context, pass_context
+from cbmctl.cli.order import group
+from cbmctl.cli.order.account import INCOMPLETE, account, check_option, confirm, few, yes_option
+from cbmctl.errors import UserError, counted
+from cbmctl.ordering.cancel import cancel, cancellable
+from cbmctl.ordering.place import placing
+
+
+@group.command(
+    "cancel",
+    short_help="Cancel orders.",
+    epilog="\b\nExamples:\n  cbmctl order cancel 3\n  cbmctl order cancel --all --yes",
+)
+@click.argument("orders", metavar="[ORDER]...", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="Cancel all orders.")
+@check_option
+@yes_option
+@pass_context
+def cancel_command(
+    context: Context, *, orders: tuple[int, ...], everything: bool, check: bool, yes: bool
+) -> int:
+    """Cancel the products of ORDER (numbers from cbmctl order status) that are not made yet.
+
+    The service removes what is queued. What is in progress is finished and counts against the quota; its
+    product enters the catalogue like any other. An order of unknown acceptance cannot be cancelled.
+
+    Exit code 3: something could not be cancelled.
+    """
+    if bool(orders) == everything:
+        raise UserError("name the orders to cancel, or use --all. cbmctl order status lists the orders.")
+    output = context.output
+    with account(context, "cancel") as (ledger, service), placing(ledger):
+        with ledger.conn.transaction(force_rollback=check):
+            items = cancellable(ledger, service, None if everything else orders)
+        running = sum(item.state == "in_progress" for item in items)
+        stays = (
+            f"{counted(running, 'product')} in progress cannot be stopped: the service finishes them, and"
+            " their quota is spent."
+        ) * bool(running)
+        if check or not items:
+            output.result(
+                {"changed": bool(items), "check": check, "to_cancel": [item.input for item in items]},
+                f"{counted(len(items), 'product')} {'would' if check else 'are left to'} be cancelled.",
+                *([stays] if stays else []),
+            )
+            return 0
+        confirm(f"Cancel {counted(len(items), 'product')}? {stays}".rstrip(), yes=yes)
+        with output.progress("Cancelling", len(items)) as bar:
+            outcome = cancel(ledger, service, items, bar)
+    lines = [f"Cancelled: {counted(len(outcome.removed), 'product')}."]
+    if outcome.running:
+        lines.append(
+            f"Not stopped, the service finishes them and their quota is spent: {few(outcome.running)}"
+        )
+    lines += [f"Not cancelled: {given}. Answer of the service: {answer}" for given, answer in outcome.refused]
+    output.result({"changed": True, "check": False, **asdict(outcome)}, *lines)
+    return INCOMPLETE if outcome.running or outcome.refused else 0

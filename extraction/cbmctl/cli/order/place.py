@@ -1,0 +1,47 @@
+"""`cbmctl order place`: what a plan wants is ordered, each product once."""
+
+from typing import TextIO
+
+import click
+
+from cbmctl.cli import Context, pass_context
+from cbmctl.cli.order import group
+from cbmctl.cli.order.account import account, again_option, check_option, order, yes_option
+from cbmctl.errors import UserError
+from cbmctl.ordering.place import choose, placing
+from cbmctl.ordering.plan_file import read_plan
+
+
+@group.command(
+    "place",
+    short_help="Order the products of a plan.",
+    epilog="\b\nExamples:\n"
+    "  cbmctl order place plan.json --check\n"
+    "  cbmctl order place plan.json --limit 25 --yes\n"
+    "  cbmctl order place plan.json --again refused",
+)
+@click.argument("plan", type=click.File(encoding="utf-8"))
+@click.option("--limit", type=click.IntRange(min=1), help="Order at most so many products, the first ones.")
+@again_option
+@check_option
+@yes_option
+@pass_context
+def place_command(
+    context: Context, *, plan: TextIO, limit: int | None, again: tuple[str, ...], check: bool, yes: bool
+) -> int:
+    """Order the products in PLAN, the output of cbmctl --json order plan; "-" reads it from stdin.
+
+    A product that is on order, made, or was refused, failed or cancelled before is not ordered. If an answer
+    is lost, the service's list decides; if that does not show the order either, its state is 'unknown', and
+    only --again unknown sends it a second time.
+
+    Exit code 3: not everything was ordered; the reason is printed.
+    """
+    wanted = read_plan(plan)
+    if not wanted:
+        raise UserError(
+            f"{plan.name} lists nothing to order. Check area, period and card of cbmctl order plan."
+        )
+    with account(context, "place") as (ledger, service), placing(ledger):
+        chosen = choose(ledger, service, wanted, limit=limit, again=again, check=check)
+        return order(ledger, service, chosen, context.output, yes=yes, check=check)

@@ -1,0 +1,113 @@
+"""`cbmctl order status`: how far the orders are, and which items need a person."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+
+import click
+
+from cbmctl.cli import Context, pass_context
+from cbmctl.cli.order import group
+from cbmctl.cli.order.account import INCOMPLETE, account, check_option, duplicate_text, order, yes_option
+from cbmctl.cli.output import Output, table
+from cbmctl.errors import UserError
+from cbmctl.ordering.account_lock import BusyError
+from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.place import choose, placing
+from cbmctl.ordering.progress import SHOWN, Line, Problem, lines, problems
+from cbmctl.ordering.reconcile import Duplicate, look, reconcile
+from cbmctl.ordering.service import OrderService
+
+
+@group.command(
+    "status",
+    short_help="Show how far the orders are.",
+    epilog="\b\nExamples:\n  cbmctl order status\n  cbmctl order status --retry-failed --yes",
+)
+@click.option("--retry-failed", is_flag=True, help="Order failed products again.")
+@check_option
+@yes_option
+@pass_context
+def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bool) -> int:
+    """Ask the service how far the orders are, and count the products by order and state.
+
+    catalogued: the product is in the catalogue, where cbmctl catalogue sync enters it. completed: the service
+    has made it, and the catalogue does not list it yet.
+
+    Exit code 3: a product failed, was refused, is unknown, or is ordered more than once.
+    """
+    output = context.output
+    with account(context, "status") as (ledger, service), _rolled_back(ledger, check=check):
+        duplicates = _refresh(ledger, service, output)
+        found = problems(ledger)
+        if retry_failed:
+            wanted = [each.wanted for each in found if each.state == "failed"]
+            if not wanted:
+                raise UserError("no product of an order has failed. cbmctl order status lists the others.")
+            with placing(ledger):
+                chosen = choose(ledger, service, wanted, again=("failed",), check=check)
+                return order(ledger, service, chosen, output, yes=yes, check=check)
+        counted = lines(ledger)
+    output.result(
+        {
+            "changed": False,
+            "orders": [asdict(line) for line in counted],
+            "total": _total(counted),
+            "problems": [asdict(problem) for problem in found],
+            "duplicates": [{"input": e.item.input, "service_ids": e.service_ids} for e in duplicates],
+        },
+        *_text(counted, found, duplicates),
+    )
+    return INCOMPLETE if found or duplicates else 0
+
+
+@contextmanager
+def _rolled_back(ledger: Ledger, *, check: bool) -> Iterator[None]:
+    with ledger.conn.transaction(force_rollback=True) if check else nullcontext():
+        yield
+
+
+def _refresh(ledger: Ledger, service: OrderService, output: Output) -> Sequence[Duplicate]:
+    """Ask the service; while another process places orders the ledger is shown as it is."""
+    try:
+        with placing(ledger):
+            return reconcile(ledger, service, look(service.orders()))
+    except BusyError as error:
+        output.note(f"Shown as last known: {error}")
+        return []
+
+
+def _total(counted: Sequence[Line]) -> dict[str, int]:
+    total = Counter[str]()
+    for line in counted:
+        total[line.state] += line.items
+    return dict(total)
+
+
+def _text(counted: Sequence[Line], found: Sequence[Problem], duplicates: Sequence[Duplicate]) -> list[str]:
+    if not counted:
+        return ["Nothing is ordered."]
+    orders: dict[tuple[int, str, str], Counter[str]] = {}
+    for line in counted:
+        key = (line.order_id, line.product_type, line.label)
+        orders.setdefault(key, Counter())[line.state] += line.items
+    total = _total(counted)
+    shown = [state for state in SHOWN if state in total]
+    rows: list[list[object]] = [
+        [number, kind, label, *(states[state] for state in shown), states.total()]
+        for (number, kind, label), states in orders.items()
+    ]
+    rows.append(["all", "", "", *(total[state] for state in shown), sum(total.values())])
+    # numbers as texts, because the last row has a word in the first column
+    header = ["order", "product type", "label", *shown, "total"]
+    return [
+        table(header, rows),
+        *(
+            f"{each.state}: {each.input} ({each.product_type}, order {each.order_id}"
+            f"{f', {each.service_id} at the service' if each.service_id else ''}):"
+            f" {each.message or 'the service gives no reason'}"
+            for each in found
+        ),
+        *duplicate_text(duplicates),
+    ]

@@ -1,0 +1,75 @@
+"""Orders are cancelled, as far as the service lets them be."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from cbmctl.errors import UserError
+from cbmctl.ordering.ledger import Item, Ledger
+from cbmctl.ordering.reconcile import look, reconcile
+from cbmctl.ordering.service import ACTIVE, OrderService
+
+
+@dataclass
+class Cancelled:
+    """What became of the items that were to be cancelled.
+
+    Attributes:
+        removed: inputs that are not carried out.
+        running: inputs that are carried out nevertheless; they count against the quota.
+        refused: input and the service's answer.
+    """
+
+    removed: list[str] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] | None) -> Sequence[Item]:
+    """Bring the ledger up to date and return the items that are queued or in progress.
+
+    Args:
+        ledger: of the account.
+        service: asked for its list.
+        orders: numbers of orders; None means all.
+
+    Raises:
+        UserError: an order is unknown, or the service does not answer.
+    """
+    known = {item.order_id for item in ledger.items()}
+    if missing := sorted(set(orders or ()) - known):
+        raise UserError(
+            f"order {missing[0]} does not exist for the account '{ledger.account}'."
+            " cbmctl order status lists the orders."
+        )
+    reconcile(ledger, service, look(service.orders()))
+    return [
+        item
+        for item in ledger.items()
+        if item.state in ACTIVE and (orders is None or item.order_id in orders)
+    ]
+
+
+def cancel(
+    ledger: Ledger, service: OrderService, items: Sequence[Item], progress: Callable[[int], None]
+) -> Cancelled:
+    """Ask the service to cancel items, then look what it made of that.
+
+    Raises:
+        UserError: the service does not answer; what was asked for so far stays asked for.
+    """
+    outcome, asked = Cancelled(), []
+    for item in items:
+        if item.service_id is None:
+            continue
+        ledger.cancel_asked(item.id)
+        if refusal := service.cancel(item.service_id):
+            outcome.refused.append((item.input, refusal))
+        else:
+            asked.append(item.id)
+        progress(1)
+    reconcile(ledger, service, look(service.orders()))
+    states = {item.id: item for item in ledger.items()}
+    for each in asked:
+        item = states[each]
+        (outcome.removed if item.state == "cancelled" else outcome.running).append(item.input)
+    return outcome

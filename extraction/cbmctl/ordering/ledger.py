@@ -1,0 +1,204 @@
+"""The tables `orders` and `order_items`: what was ordered, written before it is sent."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from cbmctl.config import Tables
+from cbmctl.database import one, query
+from cbmctl.ordering.service import ServiceOrder
+from cbmctl.ordering.wanted import Wanted
+
+# An input in one of these states is on order, or its product is made: order_items_once_idx holds it once.
+ON_ORDER = ("sending", "unknown", "queued", "in_progress", "completed")
+# The rest of the states; all of them end an attempt.
+ENDED = ("failed", "cancelled", "refused", "unsent")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row of `order_items`."""
+
+    id: uuid.UUID
+    order_id: int
+    product_type: str
+    input: str
+    earlier: str | None
+    workflow: str
+    state: str
+    service_id: str | None
+    code: str | None
+    message: str | None
+    sent_at: datetime
+    changed_at: datetime
+    cancel_asked_at: datetime | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is made of which input."""
+        return self.product_type, self.input
+
+
+_COLUMNS = (
+    "i.id, i.order_id, i.product_type, i.input, i.earlier, i.workflow, i.state, i.service_id, i.code,"
+    " i.message, i.sent_at, i.changed_at, i.cancel_asked_at"
+)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The orders of one account at one service, on a connection in autocommit mode.
+
+    Attributes:
+        conn: every statement is its own transaction, and on disk when it returns.
+        tables: of the tenant.
+        service: URL of the service.
+        account: its user.
+    """
+
+    conn: psycopg.Connection
+    tables: Tables
+    service: str
+    account: str
+
+    def items(self) -> list[Item]:
+        """Return all items of the account, the oldest first."""
+        with self.conn.cursor(row_factory=class_row(Item)) as cursor:
+            return cursor.execute(
+                query(
+                    f"SELECT {_COLUMNS} FROM {{items}} i JOIN {{orders}} o ON o.id = i.order_id"  # noqa: S608 - a constant
+                    " WHERE o.service = %s AND o.account = %s ORDER BY i.sent_at, i.id",
+                    items=self.tables.order_items.sql,
+                    orders=self.tables.orders.sql,
+                ),
+                [self.service, self.account],
+            ).fetchall()
+
+    def last(self) -> Mapping[tuple[str, str], tuple[str, str | None]]:
+        """Return state and message of each input's last order, of whatever account, by Item.key."""
+        rows = self.conn.execute(
+            query(
+                """SELECT DISTINCT ON (product_type, input) product_type, input, state, message FROM {items}
+                   ORDER BY product_type, input, state = ANY(%s) DESC, sent_at DESC, id""",
+                items=self.tables.order_items.sql,
+            ),
+            [list(ON_ORDER)],
+        ).fetchall()
+        return {(product_type, given): (state, message) for product_type, given, state, message in rows}
+
+    def open_order(self, label: str) -> int:
+        """Begin an order; return its number."""
+        row = one(
+            self.conn,
+            query(
+                "INSERT INTO {orders} (label, service, account) VALUES (%s, %s, %s) RETURNING id",
+                orders=self.tables.orders.sql,
+            ),
+            [label, self.service, self.account],
+        )
+        return int(row[0])
+
+    def sending(self, order: int, item: uuid.UUID, wanted: Wanted, workflow: str) -> None:
+        """Write an item that is about to be sent.
+
+        Raises:
+            psycopg.errors.UniqueViolation: its input is on order.
+        """
+        self._insert(order, item, wanted, workflow, state="sending")
+
+    def adopt(self, order: int, wanted: Wanted, workflow: str, found: ServiceOrder, item: uuid.UUID) -> None:
+        """Write an item that the service has already, such as one placed on its web page."""
+        self._insert(
+            order,
+            item,
+            wanted,
+            workflow,
+            state=found.state,
+            service_id=found.id,
+            code="adopted",
+            message=found.message,
+        )
+
+    def resending(self, item: uuid.UUID) -> None:
+        """Note that an item of unknown state is about to be sent again, on the operator's word."""
+        self._update(item, "sending", code="sent_again", message=None)
+
+    def follow(self, item: uuid.UUID, found: ServiceOrder) -> None:
+        """Write what the service says of an item."""
+        self._update(item, found.state, code=None, message=found.message, service_id=found.id)
+
+    def end(self, item: uuid.UUID, state: str, code: str, message: str | None) -> None:
+        """Write a state that is not the service's: unknown, refused, unsent, or cancelled."""
+        self._update(item, state, code=code, message=message)
+
+    def cancel_asked(self, item: uuid.UUID) -> None:
+        """Note that the service is about to be asked to cancel an item."""
+        self.conn.execute(
+            query(
+                "UPDATE {items} SET cancel_asked_at = now() WHERE id = %s",
+                items=self.tables.order_items.sql,
+            ),
+            [item],
+        )
+
+    def _insert(
+        self,
+        order: int,
+        item: uuid.UUID,
+        wanted: Wanted,
+        workflow: str,
+        *,
+        state: str,
+        service_id: str | None = None,
+        code: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        self.conn.execute(
+            query(
+                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, input, earlier,
+                       workflow, state, service_id, code, message)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                items=self.tables.order_items.sql,
+            ),
+            [
+                item,
+                order,
+                wanted.product_type,
+                wanted.card.name,
+                wanted.sensor,
+                wanted.sensed,
+                wanted.input,
+                wanted.earlier,
+                workflow,
+                state,
+                service_id,
+                code,
+                message,
+            ],
+        )
+
+    def _update(
+        self, item: uuid.UUID, state: str, *, code: str | None, message: str | None, service_id: Any = None
+    ) -> None:
+        self.conn.execute(
+            query(
+                """UPDATE {items} SET state = %s, code = %s, message = %s,
+                       service_id = coalesce(%s, service_id), changed_at = now() WHERE id = %s""",
+                items=self.tables.order_items.sql,
+            ),
+            [state, code, message, service_id, item],
+        )
+
+
+def on_order(conn: psycopg.Connection, tables: Tables) -> Collection[tuple[str, str]]:
+    """Return product type and input of all that is on order or made, of whatever account."""
+    rows = conn.execute(
+        query("SELECT product_type, input FROM {items} WHERE state = ANY(%s)", items=tables.order_items.sql),
+        [list(ON_ORDER)],
+    ).fetchall()
+    return {(product_type, given) for product_type, given in rows}

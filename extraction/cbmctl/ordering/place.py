@@ -1,0 +1,221 @@
+"""Orders are placed: written to the ledger, sent once, and looked for in the service's list.
+
+Whenever this is interrupted, an item is in one of three places: not in the ledger, and then not sent; in the
+ledger as `sending`, and then the next look at the service's list finds it or makes it `unknown`; or known to
+be accepted or refused. Nothing but the operator's word sends an item of unknown acceptance again.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cbmctl.database import one, query
+from cbmctl.errors import UserError
+from cbmctl.ordering.account_lock import BusyError, locked
+from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile
+from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
+from cbmctl.ordering.wanted import Wanted
+
+# In these states an input's last order is not repeated without the operator's word.
+AGAIN = ("failed", "cancelled", "refused", "unknown")
+_LOCK = 0x6F72646572  # "order"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be sent, and what is not.
+
+    Attributes:
+        new: inputs to order.
+        again: items of unknown acceptance to send once more, under their own name, with their inputs.
+        adopted: inputs that the service has an order of already.
+        left: inputs that are not ordered because of their last order's state, by that state.
+        workflows: name by product type.
+        duplicates: what is ordered twice at the service.
+    """
+
+    new: list[Wanted] = field(default_factory=list)
+    again: list[tuple[uuid.UUID, Wanted]] = field(default_factory=list)
+    adopted: list[Wanted] = field(default_factory=list)
+    left: dict[str, list[str]] = field(default_factory=dict)
+    workflows: dict[str, str] = field(default_factory=dict)
+    duplicates: list[Duplicate] = field(default_factory=list)
+
+    @property
+    def number(self) -> int:
+        """How many products are to be ordered."""
+        return len(self.new) + len(self.again)
+
+
+@dataclass
+class Placed:
+    """What became of what was sent.
+
+    Attributes:
+        order: number of the order in the ledger; None if nothing was sent.
+        accepted: inputs that the service accepted.
+        refused: input, HTTP status and body of the answer; the rest was not sent.
+        unknown: inputs whose acceptance is not known; the rest was not sent.
+        unsent: inputs that were not sent.
+        reason: why `unsent` were not; None if there are none.
+    """
+
+    order: int | None = None
+    accepted: list[str] = field(default_factory=list)
+    refused: list[tuple[str, int, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
+    reason: str | None = None
+
+
+@contextmanager
+def placing(ledger: Ledger) -> Iterator[None]:
+    """Hold the right to place orders: one process an account on this machine, and one a database.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    account = f"{ledger.service} {ledger.account}"
+    busy = (
+        f"another cbmctl order command uses the account '{ledger.account}' now. Wait until it ends, then run"
+        " the command again."
+    )
+    with locked("place", account, busy=busy):
+        if not one(ledger.conn, query("SELECT pg_try_advisory_lock(%s)"), [_LOCK])[0]:
+            raise BusyError(
+                "another cbmctl order command uses this database now. Wait until it ends, then run the"
+                " command again."
+            )
+        # a server's crash must not take an item back that is on its way to the service
+        ledger.conn.execute("SET synchronous_commit = on")
+        try:
+            yield
+        finally:
+            if not ledger.conn.closed:
+                ledger.conn.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+
+def choose(
+    ledger: Ledger,
+    service: OrderService,
+    wanted: Sequence[Wanted],
+    *,
+    limit: int | None = None,
+    again: Collection[str] = (),
+    check: bool = False,
+) -> Chosen:
+    """Look at the service's list, bring the ledger up to date, and choose what is to be sent.
+
+    Args:
+        ledger: of the account.
+        service: asked for its workflows and orders.
+        wanted: products, in the order in which they are to be sent.
+        limit: products at most.
+        again: states of AGAIN; inputs whose last order has one of them are ordered again.
+        check: leave the ledger as it is.
+
+    Raises:
+        UserError: a workflow is missing, or the service does not answer.
+    """
+    # names are checked first: a mistake must not stop the sending in the middle
+    unique = {(one.product_type, one.input): one for one in wanted if one.sensor}
+    chosen = Chosen(workflows={kind: service.workflow(kind) for kind in sorted({k for k, _ in unique})})
+    listed = look(service.orders())
+    with ledger.conn.transaction(force_rollback=check):
+        chosen.duplicates.extend(reconcile(ledger, service, listed))
+        last = ledger.last()
+        own = {item.key: item.id for item in ledger.items() if item.state == "unknown"}
+        order = None
+        for key, product in unique.items():
+            if limit is not None and chosen.number >= limit:
+                break
+            state, _ = last.get(key, (None, None))
+            workflow = chosen.workflows[product.product_type]
+            if state not in (None, "unsent", *again):
+                chosen.left.setdefault(str(state), []).append(product.input)
+            elif state == "unknown":
+                if key in own:
+                    chosen.again.append((own[key], product))
+                else:  # of another account, whose list is not to be seen
+                    chosen.left.setdefault("unknown", []).append(product.input)
+            elif found := listed.adoptable(workflow, product):
+                order = order or ledger.open_order(product.label)
+                ledger.adopt(order, product, workflow, found, uuid.uuid4())
+                listed.claimed.add(found.id)
+                chosen.adopted.append(product)
+            else:
+                chosen.new.append(product)
+    return chosen
+
+
+def send(
+    ledger: Ledger,
+    service: OrderService,
+    chosen: Chosen,
+    progress: Callable[[int], None],
+) -> Placed:
+    """Send what was chosen, one by one, until the service refuses an order or is not to be reached.
+
+    Args:
+        ledger: of the account.
+        service: gets the orders.
+        chosen: by choose().
+        progress: called with 1 for each order that is accepted.
+    """
+    placed = Placed()
+    to_send = [*chosen.again, *((uuid.uuid4(), product) for product in chosen.new)]
+    resent = {item for item, _ in chosen.again}
+    for number, (item, product) in enumerate(to_send):
+        workflow = chosen.workflows[product.product_type]
+        if item in resent:
+            ledger.resending(item)
+        else:
+            placed.order = placed.order or ledger.open_order(product.label)
+            ledger.sending(placed.order, item, product, workflow)
+        if _sent(ledger, service, placed, item, (workflow, product.input)):
+            placed.accepted.append(product.input)
+            progress(1)
+        else:
+            placed.unsent += [each.input for _, each in to_send[number + 1 :]]
+            break
+    return placed
+
+
+def _sent(
+    ledger: Ledger, service: OrderService, placed: Placed, item: uuid.UUID, what: tuple[str, str]
+) -> bool:
+    """Send one order, of a workflow and an input; write what became of it; return whether it is accepted."""
+    workflow, given = what
+    try:
+        found = service.place(workflow, given, NAME.format(item))
+    except RefusedError as error:
+        ledger.end(item, "refused", f"http_{error.status}", error.body)
+        placed.refused.append((given, error.status, error.body))
+        placed.reason = "the service refused an order"
+    except (NotSentError, NoTokenError) as error:
+        ledger.end(item, "unsent", "not_sent", str(error))
+        placed.unsent.append(given)
+        placed.reason = str(error)
+    except LostError as error:
+        ledger.end(item, "unknown", "no_answer", str(error))
+        reason = _still_unknown(ledger, service, item)
+        if reason is None:
+            return True
+        placed.unknown.append(given)
+        placed.reason = f"{error}{reason}"
+    else:
+        ledger.follow(item, found)
+        return True
+    return False
+
+
+def _still_unknown(ledger: Ledger, service: OrderService, item: uuid.UUID) -> str | None:
+    """Look for an order whose answer was lost; None if the service lists it, else what to add to a reason."""
+    reason = ""
+    try:
+        reconcile(ledger, service, look(service.orders()))
+    except UserError as error:
+        reason = f"; {error}"
+    return None if any(each.id == item and each.service_id for each in ledger.items()) else reason

@@ -1,0 +1,47 @@
+"""A plan as a file: the JSON that `cbmctl --json order plan` prints, which a person may shorten."""
+
+import json
+from pathlib import Path
+from typing import TextIO
+
+from cbmctl.errors import UserError
+from cbmctl.ordering.wanted import Wanted
+
+KEY = "wanted"  # the list of products in the JSON object
+
+
+def read_plan(file: TextIO) -> list[Wanted]:
+    """Return what a plan wants ordered, in its order.
+
+    Raises:
+        UserError: it is not JSON, or an entry is wrong; the sentence names it.
+    """
+    name = Path(file.name).name if isinstance(file.name, str) else "the plan"
+    try:
+        data = json.load(file)
+    except ValueError as error:
+        raise UserError(
+            f"{name} is not valid JSON ({error}). Write it with cbmctl --json order plan."
+        ) from error
+    entries = data.get(KEY) if isinstance(data, dict) else None
+    if not isinstance(entries, list):
+        raise UserError(f"{name} has no list '{KEY}'. Write it with cbmctl --json order plan.")
+    return [_wanted(f"{name}: {KEY}[{number}]", entry) for number, entry in enumerate(entries)]
+
+
+def _wanted(place: str, entry: object) -> Wanted:
+    known = {"product_type", "input", "earlier", "label"}
+    if not isinstance(entry, dict) or not {"product_type", "input"} <= set(entry):
+        raise UserError(f"{place} must be an object with product_type and input.")
+    values = {key: entry[key] for key in known & set(entry) if entry[key] is not None}
+    for key, value in values.items():
+        if not isinstance(value, str):
+            raise UserError(f"{place}.{key} is {value!r}, expected a text.")
+    wanted = Wanted(**values)
+    try:
+        wanted.sensed  # noqa: B018 - raises
+    except ValueError as error:
+        raise UserError(f"{place}.input '{wanted.input}' has no valid date ({error}).") from error
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    return wanted

@@ -1,0 +1,304 @@
+"""The On-Demand Production API of the Copernicus Data Space: workflows, production orders, their ends.
+
+Built from its documentation (APIs/On-Demand Production API) and recorded answers. One order makes one product
+of one input: of these orders the documentation describes state, reason of failure and cancellation, of batch
+orders only their creation and a summary.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+import requests
+
+from cbmctl.catalogue import polite
+from cbmctl.catalogue.polite import ServiceError, UnansweredError, polite_session
+from cbmctl.catalogue.record import utc
+from cbmctl.errors import UserError
+from cbmctl.ordering.settings import Ordering
+from cbmctl.ordering.token import ADVICE, Tokens
+
+PAGE_SIZE = 50
+ACTIVE = ("queued", "in_progress")
+STATES = (*ACTIVE, "completed", "failed", "cancelled")
+_OTHER_WORDS = {"canceled": "cancelled", "done": "completed", "error": "failed"}
+_WORDS = 400  # of an answer, in a message
+
+
+@dataclass(frozen=True)
+class ServiceOrder:
+    """An order as the service lists it.
+
+    Attributes:
+        id: of the service.
+        name: given by whoever placed it; not unique.
+        workflow: name; None if the service does not say it.
+        input: name of the input product; None likewise.
+        state: one of STATES. A word that is not known counts as in progress: such an order may cost money.
+        message: what the service says about the state, such as the reason of a failure.
+        submitted: UTC without a zone; None if the service does not say it.
+        temporary: whether its product is kept for its owner only, and only for some days.
+    """
+
+    id: str
+    name: str
+    workflow: str | None
+    input: str | None
+    state: str
+    message: str | None
+    submitted: datetime | None
+    temporary: bool = False
+
+
+class RefusedError(Exception):
+    """The service refuses an order. It is not accepted, and sending it again would not help.
+
+    Attributes:
+        status: of the HTTP answer.
+        body: of it, verbatim.
+    """
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"HTTP {status}: {body}")
+        self.status, self.body = status, body
+
+
+class LostError(Exception):
+    """No answer that can be read came to an order that was sent: it may be accepted."""
+
+
+class NotSentError(Exception):
+    """No connection was made: the order cannot be accepted."""
+
+
+class NoTokenError(UserError):
+    """The account gets no token, so that a request was not sent, or not carried out."""
+
+
+class OrderService:
+    """The service, as one account sees it."""
+
+    def __init__(self, ordering: Ordering, tokens: Tokens, note: Callable[[str], None]) -> None:
+        """Connect with the first request, not before."""
+        self.url, self.account = ordering.url, tokens.account
+        self._tokens = tokens
+        self._patient = polite_session(note, replace(polite.MANNERS, advice=ADVICE))
+        # an order is sent once: if its answer is lost, sending it again might order it twice
+        self._once = polite_session(note, replace(polite.MANNERS, attempts=1, advice=ADVICE))
+        self._workflows: list[dict[str, Any]] | None = None
+
+    def workflow(self, product_type: str) -> str:
+        """Return the name of the workflow that makes a product type.
+
+        Raises:
+            UserError: this account has no such workflow, or several.
+        """
+        if self._workflows is None:
+            self._workflows = list(self._pages("Workflows"))
+        if not self._workflows:
+            raise UserError(
+                f"{self.url}/Workflows lists no workflow for '{self.account}'."
+                " The type of the account decides what it may order: check it on the account's page."
+            )
+        types = {str(each.get("OutputProductType")) for each in self._workflows}
+        names = [str(e["Name"]) for e in self._workflows if e.get("OutputProductType") == product_type]
+        if not names:
+            raise UserError(
+                f"{self.url}/Workflows lists no workflow that makes {product_type} for '{self.account}',"
+                f" only {', '.join(sorted(types))}. Check the type of the account."
+            )
+        if len(set(names)) > 1:
+            raise UserError(
+                f"{self.url}/Workflows lists several workflows that make {product_type}:"
+                f" {', '.join(sorted(set(names)))}. Report this, so that one of them is chosen."
+            )
+        return names[0]
+
+    def place(self, workflow: str, reference: str, name: str) -> ServiceOrder:
+        """Order one product.
+
+        Args:
+            workflow: its name.
+            reference: name of the input product.
+            name: by which the order is found again.
+
+        Raises:
+            RefusedError: the service does not accept it (quota, validation).
+            NotSentError: it cannot have reached the service.
+            LostError: whether the service has accepted it is not known.
+            NoTokenError: the account is refused; nothing was accepted.
+        """
+        body = {
+            "WorkflowName": workflow,
+            "InputProductReference": {"Reference": reference},
+            "Priority": 1,
+            "Name": name,
+        }
+        try:
+            response = self._authorized(
+                self._once, "POST", f"{self.url}/ProductionOrder/OData.CSC.Order", json=body
+            )
+        except UnansweredError as error:
+            answer = error.response
+            if answer is not None and answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                raise RefusedError(answer.status_code, answer.text) from error
+            raise (LostError if error.sent else NotSentError)(str(error)) from error
+        except (ServiceError, requests.RequestException) as error:
+            raise LostError(str(error)) from error
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise LostError(f"HTTP {response.status_code}: {_short(response.text)}")
+            raise RefusedError(response.status_code, response.text)
+        try:
+            return _order(_value(response.json()))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise LostError(f"the answer has no order: {_short(response.text)}") from error
+
+    def orders(self) -> list[ServiceOrder]:
+        """Return all production orders of the account, of whatever origin.
+
+        Raises:
+            UserError: the service does not answer, or not as documented.
+        """
+        found = {}
+        for listed in self._pages("ProductionOrders"):
+            try:
+                order = _order(listed)
+            except (LookupError, ValueError, TypeError, AttributeError) as error:
+                raise ServiceError(
+                    f"{self.url}/ProductionOrders lists an order without Id or Status ({error!r})."
+                    " Nothing is ordered; report this."
+                ) from error
+            found[order.id] = order
+        return list(found.values())
+
+    def order(self, identifier: str) -> ServiceOrder | None:
+        """Return one order; None if the service does not know it (any more)."""
+        url = f"{self.url}/ProductionOrders({identifier})"
+        response = self._authorized(self._patient, "GET", url)
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        answer = self._answer(url, response)
+        try:
+            return _order(_value(answer))
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            raise ServiceError(f"{url} answers without an order ({error!r}). Report this.") from error
+
+    def cancel(self, identifier: str) -> str | None:
+        """Ask that an order is not carried out; return why the service refuses, None if it accepts.
+
+        What is queued is removed at once; what is in progress is finished, and counts against the quota.
+        """
+        url = f"{self.url}/ProductionOrder({identifier})/OData.CSC.Cancel"
+        response = self._authorized(self._patient, "POST", url)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the documentation's example uses GET
+            response = self._authorized(self._patient, "GET", url)
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            return f"HTTP {response.status_code}: {_short(response.text)}"
+        return None
+
+    def _pages(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield all entities, page by page until one brings nothing new: the service may give no total."""
+        seen, count = set[str](), 0
+        url = f"{self.url}/{name}"
+        link = None
+        while True:
+            parameters = None if link else {"$top": PAGE_SIZE, "$skip": count}
+            response = self._authorized(self._patient, "GET", link or url, params=parameters)
+            answer = self._answer(url, response)
+            page = answer.get("value")
+            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
+                raise ServiceError(f"{url} answers without a list. Check ordering.url.")
+            count += len(page)
+            new = [each for each in page if str(each.get("Id")) not in seen]
+            seen |= {str(each.get("Id")) for each in new}
+            yield from new
+            following = answer.get("@odata.nextLink")
+            if not new and following:
+                raise ServiceError(f"{url} repeats a page, so that the rest is unknown. Try again later.")
+            if not new:
+                return
+            # behind a proxy the service may name itself by an address that is not reachable from here
+            link = following if str(following).startswith(url) else None
+
+    def _answer(self, url: str, response: requests.Response) -> dict[str, Any]:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            raise ServiceError(
+                f"{url} refuses the request (HTTP {response.status_code}: {_short(response.text)})."
+                " Check ordering.url and the rights of the account."
+            )
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise ServiceError(f"{url} answers with invalid JSON. Try again later.") from error
+        if not isinstance(answer, dict):
+            raise ServiceError(f"{url} answers without a JSON object. Check ordering.url.")
+        return answer
+
+    def _authorized(
+        self, session: requests.Session, method: str, url: str, **options: Any
+    ) -> requests.Response:
+        """Send a request; a token that is refused is renewed once, as that request was not carried out."""
+        for attempt in (1, 2):
+            headers = {"Authorization": f"Bearer {self._token(renew=attempt == 2)}"}
+            response = session.request(method, url, headers=headers, **options)
+            if response.status_code != HTTPStatus.UNAUTHORIZED:
+                return response
+        raise NoTokenError(
+            f"{url} refuses a new token of '{self.account}' (HTTP 401: {_short(response.text)})."
+            " Check that ordering.url and ordering.token_url belong together."
+        )
+
+    def _token(self, *, renew: bool) -> str:
+        try:
+            if renew:
+                self._tokens.renew()
+            return self._tokens.access()
+        except UserError as error:
+            raise NoTokenError(str(error)) from error
+
+
+def _value(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the entity of an answer, which stands in `value` or is the answer itself."""
+    value = answer.get("value", answer)
+    if not isinstance(value, dict):
+        raise TypeError("value is not an object")
+    return value
+
+
+def _order(told: dict[str, Any]) -> ServiceOrder:
+    identifier = told["Id"]
+    if not isinstance(identifier, str | int) or not str(identifier).strip():
+        raise ValueError("Id is empty")
+    word = str(told["Status"]).strip().lower().replace(" ", "_")
+    word = _OTHER_WORDS.get(word, word)
+    message = told.get("StatusMessage")
+    reference = told.get("InputProductReference")
+    options = told.get("WorkflowOptions") or []
+    return ServiceOrder(
+        id=str(identifier),
+        name=str(told.get("Name") or ""),
+        workflow=told.get("WorkflowName") or None,
+        input=reference.get("Reference") if isinstance(reference, dict) else None,
+        state=word if word in STATES else "in_progress",
+        message=str(message) if message else (None if word in STATES else word),
+        submitted=_time(told.get("SubmissionDate")),
+        temporary=any(
+            option.get("Name") == "output_storage" and option.get("Value") == "TEMPORARY"
+            for option in options
+            if isinstance(option, dict)
+        ),
+    )
+
+
+def _time(told: Any) -> datetime | None:
+    try:
+        return utc(told)
+    except (ValueError, TypeError):
+        return None
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:_WORDS] or "no reason given"
