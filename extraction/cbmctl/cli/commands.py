@@ -14,6 +14,7 @@ MODULES = {
     "demo": "demo",
     "eodata": "eodata",
     "extract": "extract",
+    "maintain": "maintain",
     "order": "order",
     "parcels": "parcels",
     "repair": "repair",

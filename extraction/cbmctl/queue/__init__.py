@@ -3,6 +3,7 @@
 Imports point one way, from top to bottom:
 
 - `repair`, `planning`: scenes that were left half done; what the configuration asks for.
+- `purge`: rows of fully cloudy parcels go.
 - `progress`: how far the extraction is.
 - `tasks`, `vanished_workers`: claim and close a task; whose fault it is that a worker vanished.
 - `scene_status`: a scene's status, from its tasks and its versions.
