@@ -3,9 +3,9 @@
 
 import json
 import os
-import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.cbmctl_output import said, sentence
 
 DOCUMENTATION = r"""
 module: cbmctl
@@ -63,19 +63,6 @@ notes:
 
 NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there cannot be predicted"
 MISSING = "{path} is not installed on {host}. Run playbooks/worker_image.yml first."
-
-PROGRESS = re.compile(r".*: \d+ of \d+$")
-
-
-def said(stderr):
-    """What the command said on the way, without how far it was."""
-    return [line for line in stderr.splitlines() if line.strip() and not PROGRESS.match(line)]
-
-
-def sentence(code, stderr):
-    """The reason for people: cbmctl's own sentence, or the last thing said by whatever ended it."""
-    last = (said(stderr) or ["it said nothing"])[-1].strip()
-    return last.removeprefix("cbmctl: ") if code == 1 else f"cbmctl ended with code {code}: {last}"
 
 
 def main():

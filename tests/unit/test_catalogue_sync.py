@@ -134,18 +134,18 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
     ("arguments", "sentence"),
     [
         (("paris", *PERIOD, "s2"), "there is no area 'paris' in public.aois (only jutland, zurich): make it"),
-        (("zurich", "2022-13-01", "2023-01-01", "s2"), "'2022-13-01' is no date"),
+        (("zurich", "2022-13-01", "2023-01-01", "s2"), "'2022-13-01' is not a valid date. Use"),
         (
             ("zurich", "9999-12-01", "9999-12-31", "s2"),
-            "there are no scenes of 9999-12-01: write a date from",
+            "there are no scenes of 9999-12-01. Use a date from",
         ),
         (
             ("zurich", "0001-01-01", "2022-01-02", "s2"),
-            "there are no scenes of 0001-01-01: write a date from",
+            "there are no scenes of 0001-01-01. Use a date from",
         ),
         (
             ("zurich", "2022-01-01", "2101-01-02", "s2"),
-            "there are no scenes of 2101-01-02: write a date from",
+            "there are no scenes of 2101-01-02. Use a date from",
         ),
         (("zurich", "2022-02-01", "2022-02-01", "s2"), "the end 2022-02-01 is not after the start"),
         (("zurich", *PERIOD, "s2", "S2MSI1C"), "card s2 is product type S2MSI2A, not S2MSI1C"),

@@ -24,8 +24,13 @@ def run_module(directory: Path, script: str | None, *, check: bool = False, **op
         executable.write_text(f'#!/bin/sh\necho "$@" > {directory}/arguments\n{script}\n')
         executable.chmod(0o755)
     asked = {"arguments": ["parcels", "load"], "executable": str(executable), "_ansible_check_mode": check}
+    # as Ansible does: with the project's module_utils, and as a program without arguments
+    program = (
+        f"import runpy; runpy.run_path({str(PLUGINS / 'module_utils_path.py')!r});"
+        f" runpy.run_path({str(PLUGINS / 'modules' / 'cbmctl.py')!r}, run_name='__main__')"
+    )
     answer = subprocess.run(
-        [sys.executable, "-W", "ignore", PLUGINS / "modules" / "cbmctl.py"],
+        [sys.executable, "-W", "ignore", "-c", program],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": asked | options}),
         capture_output=True,
         text=True,

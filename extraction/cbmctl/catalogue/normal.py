@@ -39,6 +39,7 @@ class Told:
         online: whether the archive has it at once.
         relative_orbit: its number.
         direction: of the orbit, ascending or descending.
+        timeliness: of Sentinel-1, such as NRT-3h.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Told:
     online: bool = True
     relative_orbit: int | None = None
     direction: str | None = None
+    timeliness: str | None = None
 
 
 def normal(card: Card, told: Told) -> Record:
@@ -72,7 +74,7 @@ def normal(card: Card, told: Told) -> Record:
     parts = match.groupdict()
     tile, baseline = parts.get("tile"), parts.get("baseline")
     try:
-        obstime, footprint = sensing_time(match), _footprint(told.footprint)
+        obstime, footprint = sensing_time(match), geometry(told.footprint)
         return Record(
             reference=name,
             card=card.name,
@@ -142,7 +144,8 @@ def _either(name: str) -> str:
     return name.replace("_CARD-", "_CARD_")
 
 
-def _footprint(told: Mapping[str, Any] | None) -> Footprint:
+def geometry(told: Mapping[str, Any] | None) -> Footprint:
+    """Return an outline, GeoJSON, as a valid polygon. Raises SceneError (`No extent`) if it is not one."""
     if not told:
         raise SceneError("No extent", "the service gives no footprint for it")
     try:

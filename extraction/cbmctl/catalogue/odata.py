@@ -12,7 +12,6 @@ from cbmctl.catalogue.polite import ServiceError, ask
 from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
 
 URL = "https://catalogue.dataspace.copernicus.eu/odata/v1"
-_COLLECTIONS = {"s2": "SENTINEL-2", "bs": "SENTINEL-1", "c6": "SENTINEL-1", "c12": "SENTINEL-1"}
 
 
 class OData:
@@ -75,12 +74,14 @@ class OData:
             online=product.get("Online") is not False,
             relative_orbit=attributes.get("relativeOrbitNumber"),
             direction=attributes.get("orbitDirection"),
+            timeliness=attributes.get("timeliness"),
         )
 
 
 def _filter(question: Question) -> str:
     conditions = [
-        f"Collection/Name eq '{_COLLECTIONS[question.card.name]}'",
+        # of the folder Sentinel-1/SAR/… it is the mission
+        f"Collection/Name eq '{question.card.folder.partition('/')[0].upper()}'",
         "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'"
         f" and att/OData.CSC.StringAttribute/Value eq '{question.card.ptype}')",
         f"ContentDate/Start ge {zulu(question.start)}",

@@ -1,6 +1,5 @@
 """`cbmctl catalogue`: the scenes of an area, in the manual's words and order of arguments."""
 
-from datetime import date
 from typing import Any
 
 import click
@@ -16,10 +15,10 @@ from cbmctl.catalogue.settings import SOURCES
 from cbmctl.catalogue.sources import source
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import Output, table
+from cbmctl.cli.period import read_period
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 
-_YEARS = range(2014, 2101)  # Sentinel-1A was the first to fly
 _SHOWN = 20  # names in a message: enough to recognise the place, few enough to read
 
 
@@ -83,7 +82,7 @@ def sync_command(
     keep theirs. Older versions of a scene become 'superseded'.
     """
     config, output = context.config, context.output
-    first, last = _period(start, end)
+    first, last = read_period(start, end)
     if ptype not in (None, CARDS[card].ptype):
         raise UserError(f"card {card} is product type {CARDS[card].ptype}, not {ptype}: leave PTYPE out")
     place = source(name, card, url, config, output.note)
@@ -154,23 +153,6 @@ def replace_command(context: Context, references: tuple[str, ...], check: bool) 
         f"{counted(len(pairs), 'scene')} {'would be' if check else 'to be'} replaced"
         + (": run cbmctl extract." if pairs and not check else "."),
     )
-
-
-def _period(start: str, end: str) -> tuple[date, date]:
-    days = []
-    for text in (start, end):
-        try:
-            days.append(date.fromisoformat(text))
-        except ValueError:
-            raise UserError(f"'{text}' is no date: write it as 2021-12-31") from None
-        if days[-1].year not in _YEARS:
-            raise UserError(
-                f"there are no scenes of {text}: write a date from {_YEARS[0]}, when the first Sentinel flew,"
-                f" to {_YEARS[-1]}"
-            )
-    if days[0] >= days[1]:
-        raise UserError(f"the end {end} is not after the start {start}: END is the day after the last one")
-    return days[0], days[1]
 
 
 def _notes(output: Output, outcome: Outcome) -> None:

@@ -1,0 +1,226 @@
+"""`cbmctl order plan`: what is missing over an area, how long it takes to order, and what it costs."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any
+
+import click
+from cbmctl.ordering.ledger import on_order
+
+from cbmctl.catalogue.odata import OData
+from cbmctl.catalogue.polite import polite_session
+from cbmctl.catalogue.record import CARDS
+from cbmctl.catalogue.settings import unusable
+from cbmctl.catalogue.sync import read_area
+from cbmctl.cli import Context, pass_context
+from cbmctl.cli.order import group
+from cbmctl.cli.output import table
+from cbmctl.cli.period import read_period
+from cbmctl.database import connect
+from cbmctl.errors import UserError, counted
+from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
+from cbmctl.ordering.inputs import LEVEL_1, Search, existing, level_1
+from cbmctl.ordering.known import catalogued, ordered_in_month, proven
+from cbmctl.ordering.pairs import DAYS, gaps
+from cbmctl.ordering.plan import Plan, make_plan, search_start
+from cbmctl.ordering.wanted import PRODUCT_TYPES
+
+
+@group.command(
+    "plan",
+    short_help="Find what is to be ordered; show time and cost.",
+    epilog="\b\nExamples:\n"
+    "  cbmctl order plan parcels_2021 2020-10-01 2022-01-01 bs\n"
+    "  cbmctl order plan parcels_2021 2020-10-01 2022-01-01 c6 --per-month 500 --price 1.20\n"
+    "  cbmctl --json order plan parcels_2021 2020-10-01 2022-01-01 bs > plan.json",
+)
+@click.argument("aoi")
+@click.argument("start")
+@click.argument("end")
+@click.argument("card", type=click.Choice(list(PRODUCT_TYPES)))
+@click.option(
+    "--per-month",
+    type=click.IntRange(min=1),
+    default=FREE_PER_MONTH,
+    show_default=True,
+    help="Products that the account may order in a calendar month; the default is that of a free account.",
+)
+@click.option("--unlimited", is_flag=True, help="The account has no monthly quota.")
+@click.option(
+    "--in-parallel",
+    type=click.IntRange(min=1),
+    default=FREE_IN_PARALLEL,
+    show_default=True,
+    help="Products of the account that the service makes at a time.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Hours that one product takes to be made, to predict the last day. The service promises nothing.",
+)
+@click.option("--price", type=click.FloatRange(min=0), help="Price of one product, in any currency.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Money for a calendar month, which limits --per-month; needs --price.",
+)
+@click.option(
+    "--any-timeliness",
+    is_flag=True,
+    help="Take GRD of any timeliness if there is none of NRT-3h (before March 2021: Fast-24h).",
+)
+@click.option(
+    "--all-satellites",
+    is_flag=True,
+    help="Order all products of satellites of which no CARD product is known, not one first.",
+)
+@click.option(
+    "--url", help="The OData service.  [default: that of db_config.json, else the Copernicus Data Space]"
+)
+@pass_context
+def plan_command(
+    context: Context,
+    *,
+    aoi: str,
+    start: str,
+    end: str,
+    card: str,
+    per_month: int,
+    unlimited: bool,
+    in_parallel: int,
+    hours: float | None,
+    price: float | None,
+    budget: float | None,
+    any_timeliness: bool,
+    all_satellites: bool,
+    url: str | None,
+) -> None:
+    """Find the products of CARD over AOI, sensed from START to the day before END, that are to be ordered.
+
+    These are the Level-1 products (GRD for bs, SLC for c6 and c12), less those that exist as CARD or are on
+    order, and for coherence less those without an SLC of the same orbit 6 or 12 days before. Nothing is
+    ordered and no account is needed. With --json the list `wanted` is what cbmctl order place takes.
+    """
+    config, output = context.config, context.output
+    first, last = read_period(start, end)
+    quota = Quota(None if unlimited else per_month, in_parallel, hours)
+    if budget is not None:
+        if price is None:
+            raise UserError("--budget needs the price of a product. Add --price.")
+        quota = quota.within(budget, price)
+    url = config.catalogue.urls.get("odata") if url is None else url
+    if url is not None and (mend := unusable(url)):
+        raise UserError(f"--url '{url}' is not a valid URL: {mend}.")
+    service = OData(polite_session(output.note), url)
+    with connect(config, purpose="cbmctl order plan", autocommit=True) as conn:
+        area = read_area(conn, config, aoi)
+        begin = search_start(card, first)
+        days = (last - begin).days + (last - first).days
+        with output.progress(f"Asking {service.url}", days) as bar:
+            inputs = level_1(
+                Search(service, area, begin, last, bar, output.note), card, any_timeliness=any_timeliness
+            )
+            made = existing(Search(service, area, first, last, bar, output.note), card)
+        made += catalogued(conn, config.tables, card, first, last)
+        seen = proven(conn, config.tables, card) | {one.satellites for one in made}
+        today = datetime.now(UTC).date()
+        plan = make_plan(
+            card,
+            inputs,
+            (first, last),
+            existing={one.key for one in made},
+            on_order={name for kind, name in on_order(conn, config.tables) if kind == PRODUCT_TYPES[card]},
+            proven=None if all_satellites else seen,
+            label=f"{aoi} {first} to {last}",
+        )
+        used = ordered_in_month(conn, config.tables, today)
+    if not plan.level_1:
+        raise UserError(_nothing(plan, service.url, f"'{aoi}'", card, (first, last)))
+    told = forecast(len(plan.wanted), quota, used=used, today=today, price=price)
+    without = gaps(first, last) if card == "c6" else []
+    output.result(
+        {"changed": False, **_data(plan), "ordered_this_month": used, "forecast": asdict(told)}
+        | {"no_six_day_pairs": [{"start": begin, "end": end} for begin, end in without]},
+        _products(plan, card),
+        *_orders(told, quota, used, price),
+        *_explained(plan, card, without),
+    )
+
+
+def _nothing(plan: Plan, url: str, aoi: str, card: str, period: tuple[date, date]) -> str:
+    kind, (first, last) = LEVEL_1[card].ptype, period
+    found = f"{url} has no {kind} product from {first} to the day before {last} that meets area {aoi}"
+    if plan.other_timeliness:
+        number = counted(len(plan.other_timeliness), "product")
+        return f"{found} with the manual's timeliness, but {number} with another. Use --any-timeliness."
+    return f"{found}. Check the dates, and the area (cbmctl aoi set)."
+
+
+def _data(plan: Plan) -> dict[str, Any]:
+    return {
+        "level_1": plan.level_1,
+        "existing": plan.existing,
+        "on_order": plan.on_order,
+        "no_pair": [one.name for one in plan.no_pair],
+        "held": dict(plan.held),
+        "other_timeliness": [one.name for one in plan.other_timeliness],
+        "offline": plan.offline,
+        "satellites": dict(plan.satellites),
+        "wanted": [asdict(each) for each in plan.wanted],
+    }
+
+
+def _products(plan: Plan, card: str) -> str:
+    rows: list[tuple[str, int]] = [
+        (f"{LEVEL_1[card].ptype} in area and period", plan.level_1),
+        (f"exist as {CARDS[card].ptype}", plan.existing),
+        ("on order", plan.on_order),
+    ]
+    if card in DAYS:
+        rows.append((f"no SLC {DAYS[card]} days before", len(plan.no_pair)))
+    if plan.held:
+        rows.append(("held until the first product of the satellite is made", plan.held.total()))
+    rows += [(f"to order of {sensor}", number) for sensor, number in sorted(plan.satellites.items())]
+    rows.append(("to order", len(plan.wanted)))
+    return table(["products", "number"], rows)
+
+
+def _orders(told: Forecast, quota: Quota, used: int, price: float | None) -> Iterator[str]:
+    if told.last_month is None:
+        yield "Nothing to order now."
+        return
+    at_a_time = f"{quota.in_parallel} at a time"
+    if quota.per_month is None:
+        yield f"Quota: none a month, {at_a_time}."
+    else:
+        yield (
+            f"Quota: {quota.per_month} a month, {at_a_time}; {used} ordered this month,"
+            f" {told.this_month} more now; {counted(told.months, 'month')}, the last is"
+            f" {told.last_month:%Y-%m}."
+        )
+    yield (
+        f"The last product is made on {told.done}."
+        if told.done
+        else ("The service promises no time in which a product is made.")
+    )
+    if told.cost is not None:
+        yield f"Cost: {told.cost:.2f} at {price:g} a product."
+
+
+def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Iterator[str]:
+    for first, end in without:
+        yield (
+            f"From {first} to the day before {end} no two satellites were 6 days apart, so that there is no"
+            " CARD-COH6. Use card c12 for this time."
+        )
+    for word, number in sorted(plan.held.items()):
+        yield (
+            f"No {CARDS[card].ptype} of {word} is known. One is ordered first; {number} more"
+            " follow once it is in the catalogue (or with --all-satellites)."
+        )
+    if plan.other_timeliness:
+        number = counted(len(plan.other_timeliness), "product")
+        yield f"Not planned: {number} of another timeliness than the manual's. --any-timeliness takes them."
+    if plan.offline:
+        yield f"{counted(plan.offline, 'input')} to order from are not online at the moment."

@@ -1,0 +1,180 @@
+"""Runs cbmctl on the control host with the tenant's database, for what must not leave the control host.
+
+The database admits its writer only from the tenant's own machines, so the connection goes through SSH.
+"""
+
+import json
+import os
+import runpy
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+runpy.run_path(str(Path(__file__).parents[2] / "plugins" / "module_utils_path.py"))
+
+from ansible.module_utils.cbmctl_output import said, sentence  # noqa: E402
+
+DOCUMENTATION = r"""
+name: cbmctl_local
+short_description: Run cbmctl on the control host with the tenant's database
+description:
+  - Runs C(cbmctl --json) as a process of the control host. A tenant's database is reached as its host is.
+  - In check mode a command that changes something is given C(--check), and says what it would do.
+options:
+  arguments:
+    description: The command and its arguments.
+  configuration:
+    description: What is in db_config.json; C(database.connection) as the tenant's host sees it.
+  input:
+    description: What the command reads from stdin. Default nothing.
+  mutates:
+    description: Whether the command can change anything, so that it knows C(--check). Default true.
+  text:
+    description: Return what is printed for people as C(lines), instead of C(result).
+"""
+
+# cbmctl's exit code for "not everything was done, or something needs a person"
+INCOMPLETE = 3
+TUNNEL_S = 60
+# the first value of an option counts: the tunnel must not join, or become, Ansible's shared connection
+OWN = [
+    *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
+    *("-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-T"),
+]
+
+
+class ActionModule(ActionBase):
+    """Returns `result` (or `lines`), `notes` and `incomplete`: whether something needs a person."""
+
+    _requires_connection = True
+    _VALID_ARGS = frozenset(("arguments", "configuration", "input", "mutates", "text"))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the command once."""
+        super().run(tmp, task_vars)
+        asked = self._task.args
+        mutates, text = bool(asked.get("mutates", True)), bool(asked.get("text", False))
+        arguments = [str(each) for each in asked["arguments"]]
+        if self._task.check_mode and mutates:
+            arguments.append("--check")
+        with (
+            self._reached(asked["configuration"]) as (configuration, environment),
+            _file(configuration) as file,
+        ):
+            executable = Path(sys.executable).with_name("cbmctl")
+            done = subprocess.run(  # noqa: S603 - the project's own command
+                [executable, "--config", file, *([] if text else ["--json"]), *arguments],
+                input=asked.get("input") or "",
+                env=os.environ | environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        answer: dict[str, Any] = {
+            "changed": False,
+            "notes": said(done.stderr),
+            "incomplete": done.returncode == INCOMPLETE,
+        }
+        if done.returncode not in (0, INCOMPLETE):
+            return answer | {"failed": True, "msg": sentence(done.returncode, done.stderr)}
+        if text:
+            return answer | {"lines": done.stdout.splitlines()}
+        try:
+            result = json.loads(done.stdout)
+        except ValueError:
+            raise AnsibleActionFail(f"cbmctl {shlex.join(arguments)} printed no JSON object") from None
+        return answer | {"changed": mutates and result["changed"], "result": result}
+
+    @contextmanager
+    def _reached(
+        self, configuration: Mapping[str, Any]
+    ) -> Iterator[tuple[Mapping[str, Any], dict[str, str]]]:
+        """Yield the configuration, and variables of the environment, with which the database is reached."""
+        if self._connection.transport != "ssh":
+            yield configuration, {}
+            return
+        database = configuration["database"]
+        there = database["connection"]
+        with self._tunnel(there["host"], int(there["port"])) as port:
+            here = {**configuration, "database": {**database, "connection": {**there, "port": port}}}
+            # the certificate is checked against the host as before, only the way is another
+            yield here, {"PGHOSTADDR": "127.0.0.1"}
+
+    @contextmanager
+    def _tunnel(self, host: str, port: int) -> Iterator[int]:
+        """Forward a port of this machine to a port that the tenant's host sees; yield it."""
+        free = _free_port()
+        to = f"[{host}]" if ":" in host else host
+        command = [*self._ssh(), "-L", f"127.0.0.1:{free}:{to}:{port}", self._option("host")]
+        with (
+            tempfile.TemporaryFile("w+") as words,
+            subprocess.Popen(  # noqa: S603 - as Ansible calls it
+                command, stdin=subprocess.DEVNULL, stdout=words, stderr=words
+            ) as ssh,
+        ):
+            try:
+                _wait(ssh, free)
+                yield free
+            except TimeoutError:
+                words.seek(0)
+                reason = (words.read().strip().splitlines() or ["no answer"])[-1]
+                raise AnsibleActionFail(
+                    f"the database cannot be reached through SSH ({reason}). Check that the host is up and"
+                    " that its SSH server allows TCP forwarding (AllowTcpForwarding)."
+                ) from None
+            finally:
+                ssh.terminate()
+
+    def _ssh(self) -> list[str]:
+        """Return the command ssh with this connection's options, as Ansible itself would call it."""
+        command = [self._option("ssh_executable"), *OWN]
+        for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
+            command += shlex.split(self._option(name) or "")
+        for name, option in (("port", "Port"), ("remote_user", "User"), ("private_key_file", "IdentityFile")):
+            if value := self._option(name):
+                command += [
+                    "-o",
+                    f"{option}={Path(value).expanduser() if option == 'IdentityFile' else value}",
+                ]
+        return command
+
+    def _option(self, name: str) -> Any:
+        return self._connection.get_option(name)
+
+
+@contextmanager
+def _file(configuration: Mapping[str, Any]) -> Iterator[str]:
+    """Write a configuration, which names files of secrets, for this user only."""
+    with tempfile.NamedTemporaryFile("w", prefix="cbmctl-", suffix=".json") as file:
+        json.dump(configuration, file)
+        file.flush()
+        yield file.name
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _wait(ssh: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until a port is open. Raises TimeoutError if ssh ends before, or it takes too long."""
+    end = time.monotonic() + TUNNEL_S
+    while ssh.poll() is None and time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError
