@@ -171,7 +171,7 @@ def test_a_budget_limits_the_quota(quota: Quota, budget: float, price: float, pe
 
 
 def test_a_budget_below_one_product() -> None:
-    with pytest.raises(UserError, match="a budget of 1 a month does not pay for one product at 1.2"):
+    with pytest.raises(UserError, match=r"a budget of 1 a month does not pay for one product at 1\.2"):
         Quota().within(1, 1.2)
 
 

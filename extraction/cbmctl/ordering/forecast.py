@@ -25,7 +25,6 @@ class Quota:
     in_parallel: int = FREE_IN_PARALLEL
     hours: float | None = None
 
-
     def within(self, budget: float, price: float) -> "Quota":
         """Return the quota as far as a sum of money a month pays for.
 
@@ -35,8 +34,7 @@ class Quota:
         paid = floor(budget / price) if price else self.per_month
         if paid == 0:
             raise UserError(
-                f"a budget of {budget:g} a month does not pay for one product at {price:g}."
-                " Raise the budget."
+                f"a budget of {budget:g} a month does not pay for one product at {price:g}. Raise the budget."
             )
         per_month = paid if self.per_month is None or paid is None else min(paid, self.per_month)
         return replace(self, per_month=per_month)

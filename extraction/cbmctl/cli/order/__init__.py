@@ -13,4 +13,4 @@ def group() -> None:
     """
 
 
-from cbmctl.cli.order import cancel, place, status  # noqa: E402, F401 - they register themselves in the group
+from cbmctl.cli.order import cancel, place, plan, status  # noqa: E402, F401 - they register themselves in the group

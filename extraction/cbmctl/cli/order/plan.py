@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import click
-from cbmctl.ordering.ledger import on_order
 
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.polite import polite_session
@@ -22,6 +21,7 @@ from cbmctl.errors import UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
 from cbmctl.ordering.inputs import LEVEL_1, Search, existing, level_1
 from cbmctl.ordering.known import catalogued, ordered_in_month, proven
+from cbmctl.ordering.ledger import on_order
 from cbmctl.ordering.pairs import DAYS, gaps
 from cbmctl.ordering.plan import Plan, make_plan, search_start
 from cbmctl.ordering.wanted import PRODUCT_TYPES
@@ -220,7 +220,7 @@ def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Itera
             " follow once it is in the catalogue (or with --all-satellites)."
         )
     if plan.other_timeliness:
-        number = counted(len(plan.other_timeliness), "product")
-        yield f"Not planned: {number} of another timeliness than the manual's. --any-timeliness takes them."
+        others = counted(len(plan.other_timeliness), "product")
+        yield f"Not planned: {others} of another timeliness than the manual's. --any-timeliness takes them."
     if plan.offline:
         yield f"{counted(plan.offline, 'input')} to order from are not online at the moment."
