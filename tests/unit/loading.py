@@ -8,6 +8,13 @@ import pyarrow as pa
 import pyogrio
 import shapely
 
+from cbmctl.config import TableName
+from cbmctl.database import query
+from cbmctl.parcels.filling import FEATURE, PAIRS, stage
+from cbmctl.parcels.findings import Findings
+from cbmctl.parcels.pairing import pair
+from cbmctl.parcels.table import ParcelTable
+
 
 def write(path: Path, geometries: list[Any], **attributes: Any) -> Path:
     table = pa.table({**attributes, "geom": pa.array(shapely.to_wkb(geometries), pa.binary())})
@@ -31,6 +38,20 @@ def fields(n: int, shift: float = 0.0) -> list[Any]:
 
 def rows(conn: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
     return conn.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return,unused-ignore]
+
+
+def in_file_order(conn: psycopg.Connection, table: ParcelTable) -> list[tuple[Any, ...]]:
+    """The rows of the parcel table that was loaded from a file: `ogc_fid`, attributes, geometry."""
+    with conn.transaction():
+        planned = stage(conn, table, findings=Findings(), advance=lambda _: None)
+        pair(conn, TableName("public", "parcels_2021"), table.srid, alike=[c.name for c in planned])
+        return conn.execute(
+            query(
+                "SELECT p.* FROM parcels_2021 p JOIN {pairs} USING (ogc_fid) ORDER BY {feature}",
+                pairs=PAIRS,
+                feature=FEATURE,
+            )
+        ).fetchall()
 
 
 def columns(conn: psycopg.Connection) -> dict[str, str]:

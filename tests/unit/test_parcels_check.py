@@ -29,12 +29,12 @@ def look(tmp_path: Path, geometries: list[Any], *, flavor: str = "iso") -> tuple
     pieces: list[Clean] = [clean for _, clean in cleaned(read(path), findings)]
     assert findings.as_json() == check(read(path)).as_json()
     return findings, {
-        int(i): g for piece in pieces for i, g in zip(piece.ogc_fid, piece.geometry, strict=True)
+        int(i): g for piece in pieces for i, g in zip(piece.feature, piece.geometry, strict=True)
     }
 
 
 def reasons(findings: Findings, kind: str) -> dict[int, str]:
-    return {finding.ogc_fid: finding.reason for finding in findings.of(kind)}
+    return {finding.feature: finding.reason for finding in findings.of(kind)}
 
 
 def test_a_good_parcel_is_a_multipolygon_of_itself(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_duplicates_whatever_their_order_of_points(tmp_path: Path) -> None:
     moved = shapely.affinity.translate(FIELD, 0.001, 0)
     findings, _ = look(tmp_path, [moved, turned, shapely.MultiPolygon([FIELD]), moved])
     assert reasons(findings, "duplicate") == {
-        3: "same geometry as ogc_fid 1",
-        4: "same geometry as ogc_fid 1",
-        5: "same geometry as ogc_fid 2",
+        3: "same geometry as feature 1",
+        4: "same geometry as feature 1",
+        5: "same geometry as feature 2",
     }
 
 
@@ -134,7 +134,7 @@ def test_slivers_are_measured_in_metres_everywhere(tmp_path: Path) -> None:
 def test_real_parcels_of_zurich(testdata: Path) -> None:
     findings = check(read(testdata / "parcels/ch_zurich/ZH_Polygons_2020_ESCH_EPSG32632.shp"))
     assert findings.parcels == 281
-    assert [finding.ogc_fid for finding in findings.of("repaired")] == [80, 216]
+    assert [finding.feature for finding in findings.of("repaired")] == [80, 216]
     assert findings.of("refused") == []
 
 
@@ -144,4 +144,4 @@ def test_many_parcels_in_pieces(tmp_path: Path) -> None:
     done: list[int] = []
     findings = check(read(path), done.append)
     assert done == [20_000, 501]
-    assert reasons(findings, "duplicate") == {20_501: "same geometry as ogc_fid 1"}
+    assert reasons(findings, "duplicate") == {20_501: "same geometry as feature 1"}

@@ -19,7 +19,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.source import read
 
-from .loading import columns, fields, rows, write
+from .loading import columns, fields, in_file_order, rows, write
 from .test_parcels_national import NATIONAL
 
 pytestmark = pytest.mark.postgis
@@ -40,7 +40,7 @@ def test_danish_parcels_with_their_letters(conn: psycopg.Connection, tables: Tab
         "wkb_geometry": "geometry(MultiPolygon,32632)",
     }
     assert rows(conn, "SELECT min(ogc_fid), max(ogc_fid), count(*) FROM parcels_2021") == [(1, 276, 276)]
-    assert rows(conn, "SELECT afgroede FROM parcels_2021 WHERE ogc_fid = 1") == [("Vårbyg",)]
+    assert rows(conn, "SELECT count(*) FROM parcels_2021 WHERE afgroede = 'Vårbyg'")[0][0] > 0
     assert rows(conn, "SELECT Find_SRID('', 'parcels_2021', 'wkb_geometry')") == [(32632,)]
     assert {
         name for (name,) in rows(conn, "SELECT indexname FROM pg_indexes WHERE tablename = 'parcels_2021'")
@@ -50,7 +50,7 @@ def test_danish_parcels_with_their_letters(conn: psycopg.Connection, tables: Tab
     }
     # analysed: the planner knows the number of rows
     assert rows(conn, "SELECT reltuples FROM pg_class WHERE relname = 'parcels_2021'") == [(276.0,)]
-    assert [f["ogc_fid"] for f in loaded.findings["sliver"]] == [9, 100, 171, 269]
+    assert [f["feature"] for f in loaded.findings["sliver"]] == [9, 100, 171, 269]
 
 
 def test_national_files_arrive_as_they_are(conn: psycopg.Connection, tables: Tables, testdata: Path) -> None:
@@ -58,16 +58,15 @@ def test_national_files_arrive_as_they_are(conn: psycopg.Connection, tables: Tab
         path = testdata / "parcels/gsaa_by_country" / name
         loaded = load(conn, tables, path, Options(layer=layer))
         assert (loaded.parcels, loaded.srid) == (features, srid), name
-        geometry = rows(
-            conn,
-            "SELECT ST_AsBinary(wkb_geometry), ST_SRID(wkb_geometry), ST_IsValid(wkb_geometry)"
-            " FROM parcels_2021 ORDER BY ogc_fid",
+        kinds = rows(
+            conn, "SELECT DISTINCT ST_SRID(wkb_geometry), ST_IsValid(wkb_geometry) FROM parcels_2021"
         )
-        assert {row[1:] for row in geometry} == {(srid, True)}, name
+        assert kinds == [(srid, True)], name
         table = read(path, layer=layer)
+        stored = in_file_order(conn, table)
+        assert sorted(row[0] for row in stored) == list(range(1, features + 1)), name
         original = shapely.force_2d(shapely.from_wkb(table.geometry.to_pylist()))
-        assert shapely.equals(shapely.from_wkb([bytes(row[0]) for row in geometry]), original).all(), name
-        stored = rows(conn, "SELECT * FROM parcels_2021 ORDER BY ogc_fid")
+        assert shapely.equals(shapely.from_wkb([row[-1] for row in stored]), original).all(), name
         for i, attribute in enumerate(table.attributes.column_names, start=1):
             expected = table.attributes.column(attribute).to_pylist()
             assert _comparable([row[i] for row in stored]) == _comparable(expected), (name, attribute)

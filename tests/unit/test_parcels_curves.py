@@ -49,7 +49,7 @@ def test_a_damaged_geometry_is_refused_alone(tmp_path: Path, damage: str) -> Non
     table = read(with_geometries(tmp_path / "parcels.gpkg", crop_1=DAMAGED[damage]))
     findings = check(table)
     assert (len(table), findings.parcels) == (3, 2)
-    refused = [(finding.ogc_fid, finding.reason) for finding in findings.of("refused")]
+    refused = [(finding.feature, finding.reason) for finding in findings.of("refused")]
     assert refused == [(2, "geometry that cannot be read")]
 
 

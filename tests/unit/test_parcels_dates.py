@@ -52,14 +52,14 @@ def test_a_time_in_a_column_of_dates_is_a_finding(tmp_path: Path) -> None:
     days = [date(2021, 5, 1), date(2021, 5, 2), None, None, date(2021, 5, 1)]
     assert table.attributes["a"].to_pylist() == days
     reason = "has a time, which a column of dates cannot hold"
-    assert [(f.ogc_fid, f.reason) for f in check(table).of("changed_text")] == [
+    assert [(f.feature, f.reason) for f in check(table).of("changed_text")] == [
         (1, f"a: '{given[0]}' {reason}"),
         (5, f"a: '{given[4]}' {reason}"),
     ]
     fix = Corrections(pa.table({"a": pa.array([None] * len(given), pa.date32())}))
     dates(fix, "a", pa.array(given))
     assert fix.table["a"].to_pylist() == days
-    assert [(f.ogc_fid, f.kind) for f in fix.found] == [
+    assert [(f.feature, f.kind) for f in fix.found] == [
         (3, "invalid_value"),
         (1, "changed_text"),
         (5, "changed_text"),

@@ -219,7 +219,7 @@ def test_a_guess_is_a_finding_of_inspect_and_load(
     done = load(conn, tables, path, Options())
     assert done.findings == check(read(path)).as_json()
     (found,) = done.findings["guessed_encoding"]
-    assert (found["ogc_fid"], found["column"], found["raw"], found["count"]) == (2, "crop", "Łąka", 2)
+    assert (found["feature"], found["column"], found["raw"], found["count"]) == (2, "crop", "Łąka", 2)
     assert found["reason"] == (
         "crop: 'Łąka' is read as CP1250: the file does not name its character set, and its words fit Polish."
         " If letters are wrong, name the character set with --encoding"

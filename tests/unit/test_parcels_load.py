@@ -1,13 +1,16 @@
 """Parcel files in the database: names, types and characters right; everything or nothing; never unasked."""
 
+import itertools
 import json
 import sqlite3
+import statistics
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 import shapely
@@ -60,13 +63,8 @@ def test_several_files_are_one_set_of_parcels(
     paths = sorted((tmp_path / "fr").rglob("*.gpkg"))
     loaded = load(conn, tables, paths, Options(layer="par*"))
     assert loaded.changed
-    assert rows(conn, "SELECT ogc_fid, name, source_layer FROM parcels_2021 ORDER BY 1") == [
-        (1, "é", "R11/p.gpkg:parcels"),
-        (2, "é", "R11/p.gpkg:parcels"),
-        (3, "é", "R24/p.gpkg:parcels"),
-        (4, "é", "R24/p.gpkg:parcels"),
-        (5, "é", "R24/p.gpkg:parcels"),
-    ]
+    found = "SELECT name, source_layer, count(*) FROM parcels_2021 GROUP BY 1, 2 ORDER BY 2"
+    assert rows(conn, found) == [("é", "R11/p.gpkg:parcels", 2), ("é", "R24/p.gpkg:parcels", 3)]
     assert not load(conn, tables, paths, Options(layer="par*")).changed
     assert load(conn, tables, paths[:1], Options(layer="par*"), check_only=True).changed
     assert load(conn, tables, tmp_path / "fr", Options()).changed
@@ -243,16 +241,32 @@ def test_a_view_on_the_parcels_is_named(
     assert rows(conn, "SELECT count(*) FROM big_fields") == [(3,)]
 
 
-def test_refused_parcels_leave_a_gap_and_are_listed(
+def test_refused_parcels_leave_no_gap_and_are_listed(
     conn: psycopg.Connection, tables: Tables, tmp_path: Path
 ) -> None:
     bowtie = shapely.Polygon([(500000, 6000000), (500100, 6000100), (500100, 6000000), (500000, 6000100)])
     path = write(tmp_path / "mixed.gpkg", [bowtie, None, shapely.Point(500000, 6000000), *fields(2)])
     loaded = load(conn, tables, path, Options())
-    assert [f["ogc_fid"] for f in loaded.findings["repaired"]] == [1]
-    assert [f["ogc_fid"] for f in loaded.findings["refused"]] == [2, 3]
-    assert rows(conn, "SELECT ogc_fid FROM parcels_2021 ORDER BY 1") == [(1,), (4,), (5,)]
+    assert [f["feature"] for f in loaded.findings["repaired"]] == [1]
+    assert [f["feature"] for f in loaded.findings["refused"]] == [2, 3]
+    assert rows(conn, "SELECT ogc_fid FROM parcels_2021 ORDER BY 1") == [(1,), (2,), (3,)]
     assert rows(conn, "SELECT parcels, findings FROM parcel_sets") == [(3, loaded.findings)]
+
+
+def test_ids_follow_space(conn: psycopg.Connection, tables: Tables, tmp_path: Path) -> None:
+    """Parcels of a grid in any order of the file: the next number is a neighbour's, and none is left out."""
+    side = 32
+    row, column = np.divmod(np.random.default_rng(13).permutation(side**2), side)
+    west, south = 500_000 + 200 * column, 6_000_000 + 200 * row
+    grid = shapely.box(west, south, west + 150, south + 150)
+    load(conn, tables, write(tmp_path / "grid.gpkg", list(grid)), Options())
+    corner = "ST_XMin(wkb_geometry), ST_YMin(wkb_geometry)"
+    found = rows(conn, f"SELECT ogc_fid, {corner} FROM parcels_2021 ORDER BY 1")
+    assert [number for number, *_ in found] == list(range(1, side**2 + 1))
+    steps = [abs(x - left) + abs(y - below) for (_, left, below), (_, x, y) in itertools.pairwise(found)]
+    assert statistics.mean(steps) < 500, "metres; a random order has 4,300"
+    stored = rows(conn, "SELECT array_agg(ogc_fid ORDER BY ctid) FROM parcels_2021")
+    assert stored == [(list(range(1, side**2 + 1)),)]
 
 
 def test_a_file_of_nothing_but_refused_parcels(
@@ -299,16 +313,16 @@ def test_commands(database: Database, conn: psycopg.Connection, four: Path, tmp_
     looked = as_json("parcels", "inspect", str(bad))
     assert looked["changed"] is False
     assert [layer["name"] for layer in looked["layers"]] == ["parcels"]
-    assert looked["parcels"]["findings"]["refused"] == [{"ogc_fid": 2, "reason": "no geometry"}]
+    assert looked["parcels"]["findings"]["refused"] == [{"feature": 2, "reason": "no geometry"}]
     assert (
-        "1 duplicate, loaded: ogc_fid 3 (same geometry as ogc_fid 1)"
+        "1 duplicate, loaded: feature 3 (same geometry as feature 1)"
         in run("parcels", "inspect", str(bad)).stdout
     )
 
     assert as_json("parcels", "load", str(bad), "--check")["changed"] is True
     told = run("parcels", "load", str(bad))
     assert told.stdout == "2 parcels of bad.gpkg are loaded in public.parcels_2021, EPSG:25832.\n"
-    assert "1 refused, not loaded: ogc_fid 2 (no geometry)" in told.stderr
+    assert "1 refused, not loaded: feature 2 (no geometry)" in told.stderr
     assert "renamed columns: count -> count_" in told.stderr
     again = as_json("parcels", "load", str(bad))
     assert (again["changed"], again["parcels"]) == (False, 2)

@@ -25,6 +25,7 @@ from cbmctl.parcels.table import parse
 from cbmctl.report.observations import Observations, read_map
 
 from ..conftest import Database
+from .loading import rows
 
 FIELD = 100.0
 REAL = ("dk_gsaa2016/marker2016_small.shp", "ch_zurich/ZH_Polygons_2020_ESCH_EPSG32632.shp")
@@ -126,9 +127,10 @@ def test_strays_are_loaded_and_reported_but_not_in_the_area(
     path = write(tmp_path / name, [*squares(*block()), *squares(middle, size=size)])
     done = load(conn, config.tables, path, Options())
     assert done.parcels == 41
-    assert [finding["ogc_fid"] for finding in done.findings["stray"]] == [41]
+    assert [finding["feature"] for finding in done.findings["stray"]] == [41]
     extent = aoi.from_parcels(conn, config)
-    assert list(extent.left_out) == [41]
+    stray = rows(conn, "SELECT ogc_fid FROM parcels_2021 ORDER BY ST_YMin(wkb_geometry) LIMIT 1")
+    assert [(number,) for number in extent.left_out] == stray
     west, south, east, north = extent.area.bounds
     assert 8.9 < west < east < 9.3
     assert 55.9 < south < north < 56.0
@@ -143,7 +145,7 @@ def test_the_map_of_the_report_leaves_strays_out(
     none, no = np.empty(0), np.empty(0, bool)
     seen = Observations(none.astype(np.int64), none.astype("datetime64[s]"), none, none, no, no)
     drawn = read_map(conn, config, seen)
-    assert drawn.pid.tolist() == list(range(1, 41))
+    assert drawn.pid.tolist() == list(range(2, 42)), "the first is at the origin"
 
 
 @pytest.mark.parametrize("name", ["stray.gpkg", "stray_degrees.gpkg"])
@@ -165,8 +167,8 @@ def test_the_area_names_what_it_leaves_out(database: Database, config: Config, t
     arguments = ["--config", str(database.config_path), "--json", "aoi", "set", "dk", "--from-parcels"]
     result = CliRunner().invoke(cbmctl, arguments)
     assert result.exit_code == 0, result.output
-    assert [left["ogc_fid"] for left in json.loads(result.stdout)["left_out"]] == [41]
-    assert "1 stray parcel left out of the area: ogc_fid 41 (x=0 y=0" in result.stderr
+    assert [left["ogc_fid"] for left in json.loads(result.stdout)["left_out"]] == [1]
+    assert "1 stray parcel left out of the area: ogc_fid 1 (x=0 y=0" in result.stderr
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:3035", "EPSG:2169", "EPSG:28992", "EPSG:2180"])

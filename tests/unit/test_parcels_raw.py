@@ -51,7 +51,7 @@ def one(
 ) -> tuple[str, list[Any], list[str]]:
     """The Arrow type, values and findings of a shapefile's only attribute."""
     table = read(shapefile(path / "parcels.shp", {"a": (kind, width, decimals)}, [[text] for text in texts]))
-    found = [f"{f.ogc_fid}x{f.count} {f.reason}" for f in check(table).of("invalid_value")]
+    found = [f"{f.feature}x{f.count} {f.reason}" for f in check(table).of("invalid_value")]
     return str(table.attributes["a"].type), table.attributes["a"].to_pylist(), found
 
 
@@ -125,7 +125,7 @@ def test_where_finds_the_right_records(tmp_path: Path) -> None:
         "crop": ["b", "b"],
         "sown": [None, date(2021, 5, 2)],
     }
-    assert [f.ogc_fid for f in check(table).of("invalid_value")] == [1]
+    assert [f.feature for f in check(table).of("invalid_value")] == [1]
     two = [tmp_path / "parcels.shp", shapefile(tmp_path / "others.shp", layout, records)]
     assert [f.count for f in check(read(two)).of("invalid_value")] == [2]
 
@@ -282,7 +282,7 @@ def test_identifiers_and_dates_in_the_table(conn: psycopg.Connection, tables: Ta
     ]
     assert done.findings["invalid_value"] == [
         {
-            "ogc_fid": 2,
+            "feature": 2,
             "reason": "sown: '20210231' is not a valid date",
             "column": "sown",
             "raw": "20210231",

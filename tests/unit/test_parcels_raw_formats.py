@@ -136,7 +136,7 @@ def test_long_numbers_in_lists_under_another_name_are_reported(tmp_path: Path) -
     path = gml(tmp_path / "parcels.gml", [{"a": "1"}, {"a": "1"}])
     fix = Corrections(pa.table({"renamed": [[1.0], [2.0, float(BIG)]]}))
     correct(fix, path, "parcel", fids=np.array([0, 1]), options=formats.GML.options)
-    assert [(f.kind, f.raw, f.ogc_fid) for f in fix.found] == [("rounded", str(BIG - 1), 2)]
+    assert [(f.kind, f.raw, f.feature) for f in fix.found] == [("rounded", str(BIG - 1), 2)]
 
 
 def test_gml_with_a_condition_on_numbers(tmp_path: Path) -> None:
@@ -277,6 +277,6 @@ def test_what_has_another_name_in_the_text_of_gml_is_reported(tmp_path: Path) ->
     path = gml(tmp_path / "parcels.gml", [{"a": str(BIG)}, {"a": "1"}])
     fix = Corrections(pa.table({"renamed": [float(BIG), 1.0]}))
     correct(fix, path, "parcel", fids=np.array([0, 1]), options=formats.GML.options)
-    assert [(f.kind, f.column, f.raw, f.ogc_fid) for f in fix.found] == [
+    assert [(f.kind, f.column, f.raw, f.feature) for f in fix.found] == [
         ("rounded", "renamed", str(BIG - 1), 1)
     ]

@@ -27,7 +27,7 @@ from cbmctl.parcels.source import read
 from cbmctl.parcels.values import values
 
 from ..conftest import Database
-from .loading import fields, rows, write
+from .loading import fields, in_file_order, rows, write
 
 
 def geoparquet(path: Path, columns: dict[str, pa.Array]) -> Path:
@@ -118,7 +118,7 @@ def test_equal_values_are_counted_together_and_many_different_ones_are_not_liste
         findings.value(Finding(9 - i, "invalid_value", "is not a valid date", "sown", "99999999"))
     assert findings.as_json()["invalid_value"] == [
         {
-            "ogc_fid": 5,
+            "feature": 5,
             "reason": "sown: '99999999' is not a valid date",
             "column": "sown",
             "raw": "99999999",
@@ -189,8 +189,7 @@ def test_reported_files_load_as_they_are_inspected(
         table, findings = read(path), Findings()
         expected = [row for piece, _ in cleaned(table, findings) for row in piece]
         assert load(conn, tables, path, Options()).findings == findings.as_json(), name
-        stored = rows(conn, "SELECT * FROM parcels_2021 ORDER BY ogc_fid")
-        assert [row[1:-1] for row in stored] == expected, name
+        assert [row[1:-1] for row in in_file_order(conn, table)] == expected, name
 
 
 def domain_geopackage(path: Path, codes: list[int | None]) -> Path:

@@ -50,7 +50,7 @@ def test_findings_are_those_of_the_features_selected(tmp_path: Path) -> None:
     path = shapefile(tmp_path / "parcels.shp", LAYOUT, RECORDS)
     table = read(path, where="n9 IS NULL", attributes=["n9", "d"])
     assert table.attributes.to_pydict() == {"n9": [None, None], "d": [None, None]}
-    assert [(f.ogc_fid, f.raw) for f in check(table).of("invalid_value")] == [(1, "20210231"), (1, "12a")]
+    assert [(f.feature, f.raw) for f in check(table).of("invalid_value")] == [(1, "20210231"), (1, "12a")]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_disk_without_room_for_what_is_fetched_is_a_warning(
 
 
 def test_what_inspection_notes_about_the_parcels_is_a_warning() -> None:
-    strays = [{"ogc_fid": 41, "reason": "x=0 y=0"}, {"ogc_fid": 52, "reason": "x=9 y=55"}]
+    strays = [{"feature": 41, "reason": "x=0 y=0"}, {"feature": 52, "reason": "x=9 y=55"}]
     note = "EPSG:10306 (LKS-2020 / Latvia TM) is unknown to PostGIS 3.5."
     inspection = {"parcels": {"notes": [note], "findings": {"stray": strays}}}
     asked = {"min_vcpus": 8, "min_memory_gb": 16, "catalogue_unused": [], "eodata_s3": {}}
@@ -127,7 +127,8 @@ def test_what_inspection_notes_about_the_parcels_is_a_warning() -> None:
     said = about_host("precheck_warnings", inspection=inspection, strays=found, command=command, **asked)
     assert said == [
         note,
-        "2 of the parcels lie far from all others and do not count for the area of interest: ogc_fid 41, 52.",
+        "2 of the parcels lie far from all others and do not count for the area of interest:"
+        " features 41, 52.",
     ]
 
 

@@ -14,9 +14,11 @@ import rasterio
 import shapely
 from shapely import box
 
+from cbmctl.parcels.source import read
 from cbmctl.pixels import Grid
 
 from ..conftest import Database
+from .loading import in_file_order
 from .products import image_file
 from .test_real_data import BANDS, Parcels, covered, plainly, quartered, read_parcels
 
@@ -69,8 +71,9 @@ DENMARK = Country(
 def test_every_row_is_what_numpy_says(database: Database, testdata: Path, country: Country) -> None:
     file = testdata / "parcels" / country.parcels
     onboard(database, testdata, country, file)
-    parcels = [(fid + 1, shape) for fid, shape in read_parcels(file)]  # ogc_fid counts from one
     with database.connect() as conn:
+        numbers = [row[0] for row in in_file_order(conn, read(file))]
+        parcels = [(numbers[fid], shape) for fid, shape in read_parcels(file)]
         scenes = conn.execute(
             """SELECT id, path, status, applied_offset, obstime FROM dias_catalogue
                ORDER BY obstime, tile, baseline LIKE '99.%', baseline DESC, processed DESC, reference"""

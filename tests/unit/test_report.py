@@ -40,7 +40,7 @@ def fill_parcels(conn: psycopg.Connection) -> None:
             " FROM ST_MakeEnvelope(%s, %s, %s, %s, 3035) AS field",
             [n + 1, f"DK-{n + 1:03}", n, x, y, x + 100, y + 100],
         )
-    findings = {"repaired": [{"ogc_fid": 3, "reason": "Self-intersection"}], "refused": []}
+    findings = {"repaired": [{"feature": 3, "reason": "Self-intersection"}], "refused": []}
     conn.execute(
         "INSERT INTO parcel_sets VALUES"
         " ('public.parcels_2021', 'gsaa_2021.gpkg', 'abc', '{}', 3035, 25, now(), %s)",
@@ -141,7 +141,7 @@ def test_a_season(filled: Database, tmp_path: Path) -> None:
     for words in (
         "25  from gsaa_2021.gpkg",
         "1 repaired",
-        "ogc_fid 3: Self-intersection",
+        "feature 3: Self-intersection",
         "DK-013, Čičerika",
     ):
         assert words in made.text

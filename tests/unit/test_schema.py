@@ -1,5 +1,6 @@
 """The schema: from nothing, from the manual's tables made by hand, and again."""
 
+import json
 from pathlib import Path
 
 import alembic.command
@@ -295,3 +296,27 @@ def test_every_tile_has_kept_its_rows_before_overlap_was_settled(database: Datab
             ({"edge": "keep", "overlap": None},),
             (None,),
         ]
+
+
+def test_findings_of_earlier_versions_name_features(database: Database) -> None:
+    at(database, "0016")
+    trap = "crop: '{\"ogc_fid\": 1}' is not a valid number"
+    found = {
+        "stray": [{"ogc_fid": 41, "reason": "far"}, {"ogc_fid": 7, "reason": "x"}],
+        "invalid_value": [{"ogc_fid": 2, "reason": trap, "column": "ogc_fid", "raw": "ogc_fid", "count": 3}],
+    }
+    with database.connect() as conn:
+        conn.execute(
+            "INSERT INTO parcel_sets VALUES ('public.p', 'p.gpkg', 'c', '{}', 25832, 9, now(), %s)",
+            [json.dumps(found)],
+        )
+    apply(database.config)
+    with database.connect() as conn:
+        assert conn.execute("SELECT findings FROM parcel_sets").fetchone() == (
+            {
+                "stray": [{"feature": 41, "reason": "far"}, {"feature": 7, "reason": "x"}],
+                "invalid_value": [
+                    {"feature": 2, "reason": trap, "column": "ogc_fid", "raw": "ogc_fid", "count": 3}
+                ],
+            },
+        )

@@ -129,7 +129,7 @@ def _inspect(
 @click.option(
     "--keep-statistics",
     is_flag=True,
-    help="Replace columns only: refused unless all parcels have the number and geometry that they had.",
+    help="Replace columns only: refused unless all parcels have the geometry that they had.",
 )
 @click.option("--again", is_flag=True, help="Read the file also if the table was made of the same content.")
 @click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
@@ -230,10 +230,10 @@ def _findings(findings: Findings) -> list[str]:
     lines = []
     for kind, meaning in KINDS.items():
         if found := findings.get(kind, []):
-            some = "; ".join(f"{item['ogc_fid']}{others(item)} ({item['reason']})" for item in found[:SHOWN])
+            some = "; ".join(f"{item['feature']}{others(item)} ({item['reason']})" for item in found[:SHOWN])
             left = features(found[SHOWN:])
             more = f"; and {left} more" if left else ""
-            lines.append(f"{features(found)} {meaning}: ogc_fid {some}{more}")
+            lines.append(f"{features(found)} {meaning}: feature {some}{more}")
     return lines
 
 

@@ -13,8 +13,9 @@ from cbmctl.cli import Context, pass_context
 from cbmctl.cli.parcel_options import bar, group, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import counted
-from cbmctl.parcels.compare import Comparison, Different, Rows, compare, options_of_load, read_again
+from cbmctl.parcels.compare import Comparison, Different, compare, options_of_load, read_again
 from cbmctl.parcels.load import Options, names
+from cbmctl.parcels.pairing import Features, Rows
 
 # The check did its work, and found something.
 FOUND = 3
@@ -77,9 +78,10 @@ def _lines(done: Comparison, file: str) -> Iterator[str]:
     yield from (_column(different) for different in done.columns)
 
 
-def _numbered(rows: Rows) -> str:
-    more = rows.count - len(rows.ogc_fid)
-    return f"{rows.count} (ogc_fid {', '.join(map(str, rows.ogc_fid))}{f' and {more} more' if more else ''})"
+def _numbered(rows: Rows | Features) -> str:
+    word, numbers = ("ogc_fid", rows.ogc_fid) if isinstance(rows, Rows) else ("feature", rows.feature)
+    more = rows.count - len(numbers)
+    return f"{rows.count} ({word} {', '.join(map(str, numbers))}{f' and {more} more' if more else ''})"
 
 
 def _column(different: Different) -> str:
@@ -125,8 +127,7 @@ def _advice(done: Comparison, load: str, area: str) -> Iterator[str]:
         )
     elif done.columns:
         yield (
-            f"Statistics are right, because numbers and geometries are. Replace the columns: {load}"
-            " --keep-statistics"
+            f"Statistics are right, because geometries are. Replace the columns: {load} --keep-statistics"
             if done.statistics
             else f"Load the file again: {load}"
         )

@@ -35,10 +35,10 @@ Rows = Iterator[tuple[Any, ...]]  # the values of a parcel, as psycopg copies th
 
 @dataclass(frozen=True)
 class Clean:
-    """A piece of the file, ready for the table: row numbers in the piece, ogc_fid and geometry of each."""
+    """A piece of the file, ready for the table: row numbers in the piece, feature and geometry of each."""
 
     rows: npt.NDArray[np.int64]
-    ogc_fid: npt.NDArray[np.int64]
+    feature: npt.NDArray[np.int64]
     geometry: Geometries
 
 
@@ -70,9 +70,9 @@ def cleaned(
         _report_duplicates(clean, seen, findings)
         _report_slivers(clean, metres, findings)
         findings.parcels += len(clean.rows)
-        numbers.append(clean.ogc_fid)
+        numbers.append(clean.feature)
         boxes.append(shapely.bounds(clean.geometry))
-        yield values(attributes, clean.rows.tolist(), clean.ogc_fid.tolist(), findings), clean
+        yield values(attributes, clean.rows.tolist(), clean.feature.tolist(), findings), clean
         advance(len(wkb))
     _report_strays(np.concatenate(numbers), np.concatenate(boxes), table.srid, findings)
 
@@ -97,16 +97,16 @@ def _clean(wkb: npt.NDArray[np.object_], first: int, findings: Findings) -> Clea
     return Clean(rows, rows + first, geometry[rows])
 
 
-def _mended(wkb: bytes | None, geometry: Any, ogc_fid: int) -> tuple[shapely.MultiPolygon | None, Finding]:
+def _mended(wkb: bytes | None, geometry: Any, feature: int) -> tuple[shapely.MultiPolygon | None, Finding]:
     """What can be kept of a geometry that is not a valid polygon, and the finding to tell."""
     if unfit := _unfit(wkb, geometry):
-        return None, Finding(ogc_fid, "refused", unfit)
+        return None, Finding(feature, "refused", unfit)
     reason = str(shapely.is_valid_reason(geometry))
     # 'structure' fills what overlapping rings share; 'linework' would turn it into holes that no farmer has
     area = _polygonal_part(shapely.make_valid(geometry, method="structure", keep_collapsed=False))
     if area is None:
-        return None, Finding(ogc_fid, "refused", f"no area: {reason}" if reason != VALID else "no area")
-    return area, Finding(ogc_fid, "repaired", reason if reason != VALID else "points or lines left out")
+        return None, Finding(feature, "refused", f"no area: {reason}" if reason != VALID else "no area")
+    return area, Finding(feature, "repaired", reason if reason != VALID else "points or lines left out")
 
 
 def _unfit(wkb: bytes | None, geometry: Any) -> str | None:
@@ -140,20 +140,20 @@ def _polygonal_part(geometry: Any) -> Any:
 
 
 def _report_strays(
-    ogc_fid: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], srid: int, findings: Findings
+    feature: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], srid: int, findings: Findings
 ) -> None:
     found = strays(boxes, srid)
-    findings.found += [Finding(int(ogc_fid[row]), "stray", reason) for row, reason in found.items()]
+    findings.found += [Finding(int(feature[row]), "stray", reason) for row, reason in found.items()]
     findings.bounds = bounds_in_degrees(boxes, found, srid)
 
 
 def _report_duplicates(clean: Clean, seen: dict[bytes, int], findings: Findings) -> None:
-    for ogc_fid, wkb in zip(
-        clean.ogc_fid.tolist(), shapely.to_wkb(shapely.normalize(clean.geometry)), strict=True
+    for feature, wkb in zip(
+        clean.feature.tolist(), shapely.to_wkb(shapely.normalize(clean.geometry)), strict=True
     ):
-        before = seen.setdefault(blake2b(wkb, digest_size=16).digest(), ogc_fid)
-        if before != ogc_fid:
-            findings.found.append(Finding(ogc_fid, "duplicate", f"same geometry as ogc_fid {before}"))
+        before = seen.setdefault(blake2b(wkb, digest_size=16).digest(), feature)
+        if before != feature:
+            findings.found.append(Finding(feature, "duplicate", f"same geometry as feature {before}"))
 
 
 def _report_slivers(clean: Clean, metres: Metres, findings: Findings) -> None:
@@ -163,4 +163,4 @@ def _report_slivers(clean: Clean, metres: Metres, findings: Findings) -> None:
     width = half / 2 - np.sqrt(np.maximum(half**2 / 4 - area, 0))
     for row in np.flatnonzero((area < PIXEL_M**2) | (width < PIXEL_M)):
         reason = f"{area[row]:.0f} m², about {width[row]:.1f} m wide"
-        findings.found.append(Finding(int(clean.ogc_fid[row]), "sliver", reason))
+        findings.found.append(Finding(int(clean.feature[row]), "sliver", reason))

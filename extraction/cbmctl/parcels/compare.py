@@ -1,7 +1,7 @@
 """A loaded table compared with its file: what an earlier version lost, changed or made up.
 
 The file is read and converted by the code that loads, into a temporary table; PostgreSQL compares the rows.
-Nothing is changed.
+Parcels are paired by geometry, because `ogc_fid` need not follow the file. Nothing is changed.
 """
 
 from collections.abc import Callable
@@ -18,25 +18,25 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels.columns import Column
 from cbmctl.parcels.delivery import Paths
-from cbmctl.parcels.filling import expect_parcels, fill
+from cbmctl.parcels.filling import expect_parcels, stage
 from cbmctl.parcels.findings import Findings
+from cbmctl.parcels.pairing import (
+    SHOWN,
+    Features,
+    Names,
+    Rows,
+    columns_of,
+    expect_table,
+    missing_in_file,
+    missing_in_table,
+    pair,
+    pair_moved,
+    pairing_names,
+    srid_of,
+)
 from cbmctl.parcels.places import stray_pids
 from cbmctl.parcels.source import read
 from cbmctl.parcels.table import ParcelTable
-
-SHOWN = 5
-FILE = "cbm_parcels_of_the_file"
-OURS = ("ogc_fid", "wkb_geometry")
-
-Names = dict[str, sql.Composable]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some rows: how many, and the first `ogc_fid` of them."""
-
-    count: int
-    ogc_fid: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Comparison:
         missing: parcels of the file that the table lacks.
         extra: parcels of the table that the file lacks.
         columns: columns that differ.
-        geometry: parcels with a different geometry.
+        geometry: parcels whose geometry differs from a parcel of the file that covers more than half of both.
         strays: stray parcels of the table (`places`) within the area of interest.
         statistics: whether `sigs` or `hists` has rows.
         findings: of the file, as a load would record them.
@@ -82,7 +82,7 @@ class Comparison:
     in_file: int
     in_table: int
     srid: tuple[int, int]
-    missing: Rows
+    missing: Features
     extra: Rows
     columns: tuple[Different, ...]
     geometry: Rows
@@ -92,7 +92,7 @@ class Comparison:
 
     @property
     def same_parcels(self) -> bool:
-        """Whether every parcel has its number and geometry: statistics are right then."""
+        """Whether every parcel has its geometry: statistics are right then."""
         return self.srid[0] == self.srid[1] and not (
             self.missing.count or self.extra.count or self.geometry.count
         )
@@ -124,21 +124,25 @@ def compare(
     parcels = config.tables.parcels
     findings = Findings()
     with conn.transaction(force_rollback=True):
-        building = sql.Identifier("pg_temp", FILE)
-        columns = fill(conn, building, table, findings=findings, advance=progress(len(table)))
+        columns = stage(conn, table, findings=findings, advance=progress(len(table)))
         expect_parcels(findings, table)
-        names: Names = {"file": building, "parcels": parcels.sql}
-        conn.execute(query("ANALYZE {file}", **names))
-        srid = table.srid, _srid(conn, parcels.sql) or table.srid
+        names = pairing_names(parcels)
+        stored = columns_of(conn, parcels)
+        srid = table.srid, srid_of(conn, parcels.sql) or table.srid
+        missing, extra, moved = Features(), Rows(), Rows()
+        if srid[0] == srid[1]:
+            pair(conn, parcels, table.srid, alike=[c.name for c in columns if c.name in stored])
+            moved = pair_moved(conn, parcels)
+            missing, extra = missing_in_table(conn, parcels), missing_in_file(conn, parcels)
         return Comparison(
             table=str(parcels),
             in_file=findings.parcels,
             in_table=int(one(conn, query("SELECT count(*) FROM {parcels}", **names))[0]),
             srid=srid,
-            missing=_only(conn, building, parcels.sql),
-            extra=_only(conn, parcels.sql, building),
-            columns=tuple(_columns(conn, parcels, columns, names)),
-            geometry=_geometry(conn, names) if srid[0] == srid[1] else Rows(0, ()),
+            missing=missing,
+            extra=extra,
+            columns=tuple(_columns(conn, stored, columns, names)) if srid[0] == srid[1] else (),
+            geometry=moved,
             strays=_strays_in_area(conn, config),
             statistics=_any(conn, config.tables.sigs) or _any(conn, config.tables.hists),
             findings=findings.as_json(),
@@ -151,12 +155,41 @@ def options_of_load(conn: psycopg.Connection, config: Config) -> dict[str, Any]:
     Raises:
         UserError: there is no parcel table.
     """
-    _expect_table(conn, config.tables.parcels)
+    expect_table(conn, config.tables.parcels)
     row = conn.execute(
         query("SELECT options FROM {sets} WHERE table_name = %s", sets=config.tables.parcel_sets.sql),
         [str(config.tables.parcels)],
     ).fetchone()
     return dict(row[0]) if row else {}
+
+
+def expect_same_parcels(
+    conn: psycopg.Connection, parcels: TableName, columns: list[Column], srid: int
+) -> None:
+    """Raise UserError unless table and staged file have the same geometries: statistics stay right then.
+
+    Args:
+        conn: a connection with a transaction under way, and the staged file in it. It gets the table PAIRS.
+        parcels: the parcel table.
+        columns: of the staged file.
+        srid: its EPSG code.
+    """
+    expect_table(conn, parcels)
+    stored, here = columns_of(conn, parcels), srid_of(conn, parcels.sql)
+    if here is not None and here != srid:
+        raise UserError(
+            f"The parcels of the file are in EPSG:{srid}, those of {parcels} in EPSG:{here}."
+            " Their statistics cannot be kept: load with --drop-statistics"
+        )
+    pair(conn, parcels, srid, alike=[c.name for c in columns if c.name in stored])
+    moved = pair_moved(conn, parcels)
+    missing, extra = missing_in_table(conn, parcels), missing_in_file(conn, parcels)
+    if missing.count or extra.count or moved.count:
+        raise UserError(
+            f"The parcels of the file are not those of {parcels}: {missing.count} are missing there,"
+            f" {extra.count} are not in the file, {moved.count} have a different geometry."
+            " Their statistics cannot be kept: load with --drop-statistics"
+        )
 
 
 def read_again(
@@ -176,84 +209,9 @@ def read_again(
         ) from error
 
 
-def expect_same_parcels(conn: psycopg.Connection, parcels: TableName, building: sql.Composable) -> None:
-    """Raise UserError unless two tables have the same numbers and geometries: statistics stay right then.
-
-    Args:
-        conn: a connection.
-        parcels: the parcel table.
-        building: the table that is to replace it.
-    """
-    _expect_table(conn, parcels)
-    names: Names = {"file": building, "parcels": parcels.sql}
-    here, there = (_srid(conn, table) for table in (parcels.sql, building))
-    missing, extra = _only(conn, building, parcels.sql), _only(conn, parcels.sql, building)
-    moved = _geometry(conn, names) if here == there else Rows(0, ())
-    if here != there or missing.count or extra.count or moved.count:
-        raise UserError(
-            f"The parcels of the file are not those of {parcels}: {missing.count} are missing there,"
-            f" {extra.count} are not in the file, {moved.count} have a different geometry (EPSG:{here} and"
-            f" EPSG:{there}). Their statistics cannot be kept: load with --drop-statistics"
-        )
-
-
-def _expect_table(conn: psycopg.Connection, parcels: TableName) -> None:
-    if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        raise UserError(f"The table {parcels} does not exist. Load it with cbmctl parcels load")
-
-
-def _srid(conn: psycopg.Connection, table: sql.Composable) -> int | None:
-    """The EPSG code of a table's geometries; None of an empty one."""
-    row = conn.execute(query("SELECT ST_SRID(wkb_geometry) FROM {table} LIMIT 1", table=table)).fetchone()
-    return int(row[0]) if row else None
-
-
-def _only(conn: psycopg.Connection, here: sql.Composable, there: sql.Composable) -> Rows:
-    """The parcels of one table that another lacks."""
-    statement = query(
-        "SELECT ogc_fid FROM {here} h WHERE NOT EXISTS (SELECT FROM {there} t WHERE t.ogc_fid = h.ogc_fid)",
-        here=here,
-        there=there,
-    )
-    return _rows(conn, statement)
-
-
-def _geometry(conn: psycopg.Connection, names: Names) -> Rows:
-    """Parcels whose geometry differs; where rings begin, and in which direction they go, does not count."""
-    statement = query(
-        "SELECT f.ogc_fid FROM {file} f JOIN {parcels} p USING (ogc_fid)"
-        " WHERE NOT ST_OrderingEquals(f.wkb_geometry, p.wkb_geometry)"
-        " AND NOT (ST_IsValid(p.wkb_geometry) AND ST_Equals(f.wkb_geometry, p.wkb_geometry))",
-        **names,
-    )
-    return _rows(conn, statement)
-
-
-def _rows(conn: psycopg.Connection, statement: sql.Composed) -> Rows:
-    row = one(
-        conn,
-        query(
-            "WITH found AS MATERIALIZED ({statement})"
-            " SELECT count(*), (SELECT coalesce(array_agg(ogc_fid ORDER BY ogc_fid), '{{}}')"
-            " FROM (SELECT ogc_fid FROM found ORDER BY ogc_fid LIMIT {shown}) AS first_ones) FROM found",
-            statement=statement,
-            shown=sql.Literal(SHOWN),
-        ),
-    )
-    return Rows(int(row[0]), tuple(row[1]))
-
-
 def _columns(
-    conn: psycopg.Connection, parcels: TableName, planned: list[Column], names: Names
+    conn: psycopg.Connection, stored: dict[str, str], planned: list[Column], names: Names
 ) -> list[Different]:
-    stored: dict[str, str] = dict(
-        conn.execute(
-            "SELECT attname, typname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid"
-            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL(%s)"
-            " ORDER BY attnum",
-            [str(parcels), list(OURS)],
-        ).fetchall()
-    )
     wanted = {column.name: column.type for column in planned}
     both = [name for name in wanted if name in stored]
     found = []
@@ -263,7 +221,7 @@ def _columns(
             examples = _examples(conn, names, name, _differs(name, wanted, stored)) if rows else ()
             found.append(Different(name, problem, wanted[name], stored[name], rows, examples))
     for name in wanted.keys() - stored.keys():
-        filled = query("SELECT count({column}) FROM {file}", column=sql.Identifier(name), **names)
+        filled = query("SELECT count({column}) FROM {staged}", column=sql.Identifier(name), **names)
         found.append(Different(name, "missing", wanted[name], None, int(one(conn, filled)[0])))
     found += [Different(name, "extra", None, stored[name]) for name in stored if name not in wanted]
     order = [*wanted, *stored]
@@ -280,7 +238,9 @@ def _counts(
         query("count(*) FILTER (WHERE {differs})", differs=_differs(name, wanted, stored)) for name in both
     )
     statement = query(
-        "SELECT {counted} FROM {file} f JOIN {parcels} p USING (ogc_fid)", counted=counted, **names
+        "SELECT {counted} FROM {staged} f JOIN {pairs} USING ({feature}) JOIN {parcels} p USING (ogc_fid)",
+        counted=counted,
+        **names,
     )
     return [int(count) for count in one(conn, statement)]
 
@@ -301,7 +261,8 @@ def _examples(
     rows = conn.execute(
         query(
             "SELECT ogc_fid, left(f.{column}::text, 80), left(p.{column}::text, 80)"
-            " FROM {file} f JOIN {parcels} p USING (ogc_fid) WHERE {differs} ORDER BY ogc_fid LIMIT {shown}",
+            " FROM {staged} f JOIN {pairs} USING ({feature}) JOIN {parcels} p USING (ogc_fid)"
+            " WHERE {differs} ORDER BY ogc_fid LIMIT {shown}",
             column=sql.Identifier(column),
             differs=differs,
             shown=sql.Literal(SHOWN),

@@ -1,4 +1,4 @@
-"""A parcels file as a table of PostGIS: its columns, rows, key and index."""
+"""A parcels file as tables of PostGIS: staged as it was read, then numbered, with its key and index."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import psycopg
 import shapely
 from psycopg import sql
 
+from cbmctl.config import TableName
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import cleaned
@@ -13,20 +14,21 @@ from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.table import ParcelTable
 
+# Temporary tables of one transaction. No column of a file has the name of FEATURE, because that has a space.
+STAGED = sql.Identifier("pg_temp", "cbm_staged_parcels")
+PAIRS = sql.Identifier("pg_temp", "cbm_parcel_pairs")
+FEATURE = sql.Identifier("feature number")
 
-def fill(
-    conn: psycopg.Connection,
-    building: sql.Identifier,
-    table: ParcelTable,
-    *,
-    findings: Findings,
-    advance: Callable[[int], None],
+
+def stage(
+    conn: psycopg.Connection, table: ParcelTable, *, findings: Findings, advance: Callable[[int], None]
 ) -> list[Column]:
-    """Make a table of a file, and return its columns.
+    """Make the temporary table STAGED of a file, and return the columns of its attributes.
+
+    Its other columns are FEATURE, the feature's position in the file from 1, and `wkb_geometry`.
 
     Args:
-        conn: a connection with a transaction under way.
-        building: the table's name; it does not exist yet.
+        conn: a connection with a transaction under way; the table is gone at its end.
         table: the file.
         findings: is filled on the way.
         advance: called with the number of features done.
@@ -34,29 +36,80 @@ def fill(
     columns = plan(table.attributes.schema)
     conn.execute(
         query(
-            "CREATE TABLE {building}"
-            " (ogc_fid integer NOT NULL{columns}, wkb_geometry geometry(MultiPolygon, {srid}) NOT NULL)",
-            building=building,
-            columns=sql.Composed(
-                [sql.SQL(", {} {}").format(sql.Identifier(c.name), sql.Identifier(c.type)) for c in columns]
-            ),
+            "CREATE TEMPORARY TABLE {staged} ({feature} integer PRIMARY KEY{columns},"
+            " wkb_geometry geometry(MultiPolygon, {srid}) NOT NULL) ON COMMIT DROP",
+            staged=STAGED,
+            feature=FEATURE,
+            columns=_definitions(columns),
             srid=sql.Literal(table.srid),
         )
     )
-    names = sql.SQL(", ").join(
-        sql.Identifier(n) for n in ("ogc_fid", "wkb_geometry", *(c.name for c in columns))
+    statement = query(
+        "COPY {staged} ({feature}, wkb_geometry{names}) FROM STDIN (FORMAT binary)",
+        staged=STAGED,
+        feature=FEATURE,
+        names=_names(columns),
     )
-    statement = query("COPY {building} ({names}) FROM STDIN (FORMAT binary)", building=building, names=names)
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         # PostGIS reads EWKB, and bytea is sent as the bytes it is
         copy.set_types(["int4", "bytea", *(c.type for c in columns)])
         for rows, clean in cleaned(table, findings, advance):
             ewkb = shapely.to_wkb(shapely.set_srid(clean.geometry, table.srid), include_srid=True)
-            for ogc_fid, geometry, others in zip(clean.ogc_fid.tolist(), ewkb, rows, strict=True):
-                copy.write_row((ogc_fid, geometry, *others))
-    conn.execute(query("ALTER TABLE {building} ADD PRIMARY KEY (ogc_fid)", building=building))
-    conn.execute(query("CREATE INDEX ON {building} USING gist (wkb_geometry)", building=building))
+            for feature, geometry, others in zip(clean.feature.tolist(), ewkb, rows, strict=True):
+                copy.write_row((feature, geometry, *others))
+    conn.execute(query("ANALYZE {staged}", staged=STAGED))
     return columns
+
+
+def number_by_place(
+    conn: psycopg.Connection, building: sql.Identifier, columns: list[Column], srid: int
+) -> None:
+    """Make a parcel table of the staged file: `ogc_fid` from 1 without gaps, along a Hilbert curve.
+
+    Neighbours are seen by the same scenes, so their statistics share pages of `sigs` and of its key
+    (docs/decisions/tables.md). PostGIS sorts geometries along that curve.
+    """
+    _create(
+        conn,
+        building,
+        columns,
+        srid,
+        query(
+            "SELECT row_number() OVER (ORDER BY wkb_geometry, {feature}), wkb_geometry{names}"
+            " FROM {staged} ORDER BY 1",
+            feature=FEATURE,
+            names=_names(columns),
+            staged=STAGED,
+        ),
+    )
+
+
+def number_as_paired(
+    conn: psycopg.Connection,
+    building: sql.Identifier,
+    columns: list[Column],
+    srid: int,
+    parcels: TableName,
+) -> None:
+    """Make a parcel table of the staged file: `ogc_fid` and geometry are those of the paired parcels (PAIRS).
+
+    The stored geometry stays, because one that differs by a millimetre can have other pixels.
+    """
+    _create(
+        conn,
+        building,
+        columns,
+        srid,
+        query(
+            "SELECT p.ogc_fid, ST_Multi(p.wkb_geometry){names} FROM {staged} f JOIN {pairs} USING ({feature})"
+            " JOIN {parcels} p USING (ogc_fid) ORDER BY 1",
+            feature=FEATURE,
+            names=_names(columns, "f"),
+            staged=STAGED,
+            pairs=PAIRS,
+            parcels=parcels.sql,
+        ),
+    )
 
 
 def expect_parcels(findings: Findings, table: ParcelTable) -> None:
@@ -65,3 +118,36 @@ def expect_parcels(findings: Findings, table: ParcelTable) -> None:
         reasons = {f.reason for f in findings.of("refused")}
         why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "there are none"
         raise UserError(f"{table.shown} has no parcel to load ({why}): check the layer and --where")
+
+
+def _create(
+    conn: psycopg.Connection,
+    building: sql.Identifier,
+    columns: list[Column],
+    srid: int,
+    rows: sql.Composed,
+) -> None:
+    names = {"building": building, "columns": _definitions(columns), "names": _names(columns)}
+    conn.execute(
+        query(
+            "CREATE TABLE {building}"
+            " (ogc_fid integer NOT NULL{columns}, wkb_geometry geometry(MultiPolygon, {srid}) NOT NULL)",
+            srid=sql.Literal(srid),
+            **names,
+        )
+    )
+    conn.execute(query("INSERT INTO {building} (ogc_fid, wkb_geometry{names}) {rows}", rows=rows, **names))
+    conn.execute(query("ALTER TABLE {building} ADD PRIMARY KEY (ogc_fid)", building=building))
+    conn.execute(query("CREATE INDEX ON {building} USING gist (wkb_geometry)", building=building))
+
+
+def _definitions(columns: list[Column]) -> sql.Composed:
+    """The columns of the attributes with their types, each after a comma."""
+    return sql.Composed(
+        [sql.SQL(", {} {}").format(sql.Identifier(c.name), sql.Identifier(c.type)) for c in columns]
+    )
+
+
+def _names(columns: list[Column], *alias: str) -> sql.Composed:
+    """The names of the attributes' columns, each after a comma."""
+    return sql.Composed([sql.SQL(", {}").format(sql.Identifier(*alias, c.name)) for c in columns])

@@ -29,10 +29,10 @@ class Finding:
     """Something about a feature (see KINDS), and why.
 
     A finding about a value names its column and the value as the file has it, and stands for all `count`
-    features with the same value; `ogc_fid` is the first of them.
+    features with the same value; `feature` is the first of them.
     """
 
-    ogc_fid: int
+    feature: int
     kind: str
     reason: str
     column: str | None = None
@@ -40,8 +40,8 @@ class Finding:
     count: int = 1
 
     def as_json(self) -> dict[str, Any]:
-        """`{"ogc_fid", "reason"}`; of a value also `"column"`, `"raw"` and `"count"`."""
-        about = {"ogc_fid": self.ogc_fid, "reason": self.reason}
+        """`{"feature", "reason"}`; of a value also `"column"`, `"raw"` and `"count"`."""
+        about = {"feature": self.feature, "reason": self.reason}
         if self.column is None:
             return about
         return about | {"column": self.column, "raw": self.raw, "count": self.count}
@@ -75,14 +75,14 @@ class Findings:
                 key = (found.kind, column, "")
                 new = replace(found, raw=None, reason=f"{column}: other values, not listed")
         if known := self._values.get(key):
-            first = min(found.ogc_fid, known.ogc_fid)
-            new = replace(known, ogc_fid=first, count=known.count + found.count)
+            first = min(found.feature, known.feature)
+            new = replace(known, feature=first, count=known.count + found.count)
         self._values[key] = new
 
     def of(self, kind: str) -> list[Finding]:
-        """The findings of a kind, by ogc_fid."""
+        """The findings of a kind, by feature."""
         everything: Iterable[Finding] = (*self.found, *self._values.values())
-        return sorted((f for f in everything if f.kind == kind), key=lambda f: (f.ogc_fid, f.column or ""))
+        return sorted((f for f in everything if f.kind == kind), key=lambda f: (f.feature, f.column or ""))
 
     def as_json(self) -> dict[str, list[dict[str, Any]]]:
         """`{kind: [finding, …]}`, every kind present."""

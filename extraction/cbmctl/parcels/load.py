@@ -17,7 +17,7 @@ from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.compare import expect_same_parcels
 from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
-from cbmctl.parcels.filling import expect_parcels, fill
+from cbmctl.parcels.filling import expect_parcels, number_as_paired, number_by_place, stage
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
@@ -75,7 +75,7 @@ def load(
         paths: the files, archives and folders of the delivery.
         options: how to read them.
         drop_statistics: delete the statistics that were computed with the former parcels.
-        keep_statistics: replace columns only; all parcels must have the number and geometry that they had.
+        keep_statistics: replace columns only; all parcels must have the geometry that they had.
         again: read the file also if the table was made of the same content.
         check_only: find out everything, change nothing.
         progress: gets the number of features, gives what to call with each number done.
@@ -101,20 +101,24 @@ def load(
             expect_parcels(findings, table)
             superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=True)
             columns = plan(table.attributes.schema)
-        elif check_only:
-            with conn.transaction(force_rollback=True):
-                columns = fill(conn, _building(tables), table, findings=findings, advance=advance)
-                expect_same_parcels(conn, tables.parcels, _building(tables))
         else:
-            columns = fill(conn, _building(tables), table, findings=findings, advance=advance)
+            columns = stage(conn, table, findings=findings, advance=advance)
             expect_parcels(findings, table)
             if keep_statistics:
-                expect_same_parcels(conn, tables.parcels, _building(tables))
-            else:
-                superseded = supersede(conn, tables, drop_statistics=drop_statistics)
-            _swap(conn, tables)
-            loaded = {"source": names(paths), "checksum": content, "options": json.dumps(options.as_json())}
-            _record(conn, tables, loaded, table.srid, findings)
+                expect_same_parcels(conn, tables.parcels, columns, table.srid)
+            if not check_only:
+                if keep_statistics:
+                    number_as_paired(conn, _building(tables), columns, table.srid, tables.parcels)
+                else:
+                    number_by_place(conn, _building(tables), columns, table.srid)
+                    superseded = supersede(conn, tables, drop_statistics=drop_statistics)
+                _swap(conn, tables)
+                loaded = {
+                    "source": names(paths),
+                    "checksum": content,
+                    "options": json.dumps(options.as_json()),
+                }
+                _record(conn, tables, loaded, table.srid, findings)
         return Loaded(
             True,
             str(tables.parcels),

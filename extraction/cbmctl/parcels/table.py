@@ -18,7 +18,7 @@ SOURCE_COLUMN = "source_layer"
 
 @dataclass(frozen=True)
 class ParcelTable:
-    """The parcels of one or more layers, in file order; feature number n (from 1) becomes ogc_fid n.
+    """The parcels of one or more layers, in file order; features are numbered from 1.
 
     `geometry` holds WKB as the file has it (linear, maybe with Z, null where missing), `attributes` all the
     rest. With several layers, the last attribute (`SOURCE_COLUMN`) says which one a parcel is from.
@@ -39,7 +39,7 @@ class ParcelTable:
         return len(self.geometry)
 
     def batches(self, size: int = 20_000) -> Iterator[tuple[int, pa.Table, npt.NDArray[np.object_]]]:
-        """Pieces that fit in memory as Python objects: first ogc_fid, attributes, (n,) WKB bytes or None."""
+        """Pieces that fit in memory as Python objects: first feature, attributes, (n,) WKB bytes or None."""
         for start in range(0, len(self), size):
             wkb = np.array(self.geometry.slice(start, size).to_pylist(), dtype=object)
             yield start + 1, self.attributes.slice(start, size), wkb

@@ -45,7 +45,7 @@ def together(path: str, pieces: Sequence[ParcelTable]) -> ParcelTable:
         pa.chunked_array([chunk for piece in pieces for chunk in piece.geometry.chunks], pa.binary()),
         tuple(dict.fromkeys(note for piece in pieces for note in piece.notes)),
         tuple(
-            replace(found, ogc_fid=found.ogc_fid + start)
+            replace(found, feature=found.feature + start)
             for start, piece in zip(_starts(pieces), pieces, strict=True)
             for found in piece.found
         ),

@@ -39,14 +39,14 @@ class Changed:
 
 
 def values(
-    table: pa.Table, rows: Sequence[int], ogc_fid: Sequence[int], findings: Findings
+    table: pa.Table, rows: Sequence[int], feature: Sequence[int], findings: Findings
 ) -> Iterator[tuple[Any, ...]]:
     """The rows as Python values that psycopg can copy.
 
     Args:
         table: attributes of a piece of the file.
         rows: which of its rows.
-        ogc_fid: the feature of each of them.
+        feature: the feature of each of them.
         findings: gets those values that are changed or become NULL.
     """
     columns = []
@@ -55,10 +55,10 @@ def values(
         found = [everything[row] for row in rows]
         for i, value in enumerate(found):
             if isinstance(value, Changed):
-                findings.value(Finding(ogc_fid[i], value.kind, value.reason, name, value.raw))
+                findings.value(Finding(feature[i], value.kind, value.reason, name, value.raw))
                 found[i] = value.instead
         if stored_as(column.type) == "jsonb":
-            found = _json_column(found, name, ogc_fid, findings)
+            found = _json_column(found, name, feature, findings)
         columns.append(found)
     return zip(*columns, strict=True) if columns else iter([()] * len(rows))
 
@@ -212,13 +212,13 @@ def _records(array: pa.Array) -> list[Any]:
     ]
 
 
-def _json_column(found: list[Any], name: str, ogc_fid: Sequence[int], findings: Findings) -> list[Any]:
+def _json_column(found: list[Any], name: str, feature: Sequence[int], findings: Findings) -> list[Any]:
     stored = []
     for i, value in enumerate(found):
         wrong: list[Changed] = []
         stored.append(_json(value, wrong))
         for one in wrong:
-            findings.value(Finding(ogc_fid[i], one.kind, one.reason, name, one.raw))
+            findings.value(Finding(feature[i], one.kind, one.reason, name, one.raw))
     return stored
 
 

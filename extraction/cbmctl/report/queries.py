@@ -39,7 +39,7 @@ class Facts:
     Attributes:
         parcels: rows of the parcel table.
         source: the file they came from, None when the table was filled by hand.
-        findings: by kind, what was not as it should be in that file: [{"ogc_fid", "reason"}].
+        findings: by kind, what was not as it should be in that file: [{"feature", "reason"}].
         scenes: of the area and the period of the configuration, by card and status.
         failures: the scenes among them that have an error status.
         sigs, hists: rows.

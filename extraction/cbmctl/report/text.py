@@ -34,7 +34,7 @@ def _lines(facts: Facts, picture: str) -> Iterator[str]:
         if found:
             yield f"              {count(features(found))} {words}"
             yield from (
-                f"                ogc_fid {one['ogc_fid']}{others(one)}: {one['reason']}"
+                f"                feature {one['feature']}{others(one)}: {one['reason']}"
                 for one in found[:_SHOWN]
             )
             if len(found) > _SHOWN:

@@ -1,0 +1,118 @@
+"""Parcels of a file and of a table are the same if their geometries are, whatever else differs."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbmctl.config import TableName
+from cbmctl.database import query
+from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED
+from cbmctl.parcels.pairing import pair
+
+from .examples import examples
+
+pytestmark = pytest.mark.postgis
+
+PARCELS = TableName("public", "parcels_2021")
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A parcel in one of a few places, of one of a few shapes there."""
+
+    place: int
+    shape: int
+    name: str | None
+    key: str
+
+    def drawn(self, seed: int, off: float) -> shapely.MultiPolygon:
+        """Its polygons, which begin anywhere, turn either way, and have corners up to `off` metres off."""
+        luck = np.random.default_rng(seed)
+        x, y = 500_000.0005 + 90 * self.place, 6_000_000.0005
+        parts = [shapely.box(x, y, x + 80 + self.shape, y + 80)]
+        if self.shape == 2:
+            parts = [shapely.box(x, y, x + 30, y + 80), shapely.box(x + 40, y, x + 80, y + 80)]
+        rings = []
+        for i in luck.permutation(len(parts)):
+            corners = np.array(parts[i].exterior.coords[:-1]) + luck.uniform(-off, off, (4, 2))
+            rings.append(shapely.Polygon(np.roll(corners, luck.integers(4), axis=0)[:: luck.choice((1, -1))]))
+        return shapely.MultiPolygon(rings)
+
+
+NAMES = st.sampled_from(["oats", "rye", None])
+SETS = st.lists(
+    st.builds(Parcel, st.integers(0, 3), st.integers(0, 2), NAMES, st.sampled_from("abcd")), max_size=8
+)
+
+
+@pytest.fixture(scope="module")
+def bare(dsn: str, bare_template: str) -> Iterator[psycopg.Connection]:
+    """A database with PostGIS for all examples."""
+    with psycopg.connect(dsn, dbname=bare_template, autocommit=True) as conn:
+        yield conn
+
+
+def paired(
+    conn: psycopg.Connection, file: list[Parcel], table: list[Parcel], *, seed: int, by_key: bool, off: float
+) -> list[tuple[Parcel, Parcel]]:
+    with conn.transaction(force_rollback=True):
+        for name, number, parcels in (
+            (STAGED, FEATURE, file),
+            (PARCELS.sql, psycopg.sql.Identifier("ogc_fid"), table),
+        ):
+            conn.execute(
+                query(
+                    "CREATE TABLE {name} ({number} integer PRIMARY KEY, name text, key text,"
+                    " wkb_geometry geometry(MultiPolygon, 25832))",
+                    name=name,
+                    number=number,
+                )
+            )
+            for i, parcel in enumerate(parcels):
+                conn.execute(
+                    query("INSERT INTO {name} VALUES (%s, %s, %s, ST_GeomFromWKB(%s, 25832))", name=name),
+                    [i, parcel.name, parcel.key, parcel.drawn(seed + i + 1000 * (parcels is table), off).wkb],
+                )
+        pair(conn, PARCELS, 25832, key="key" if by_key else None, alike=["name"])
+        found = conn.execute(query("SELECT * FROM {pairs}", pairs=PAIRS)).fetchall()
+    return [(file[feature], table[ogc_fid]) for feature, ogc_fid in found]
+
+
+@examples(30)
+@given(
+    file=SETS,
+    table=SETS,
+    seed=st.integers(0, 10**6),
+    by_key=st.booleans(),
+    off=st.sampled_from([0.0, 0.0003]),
+)
+def test_as_many_pairs_as_geometries_allow(
+    bare: psycopg.Connection,
+    *,
+    file: list[Parcel],
+    table: list[Parcel],
+    seed: int,
+    by_key: bool,
+    off: float,
+) -> None:
+    pairs = paired(bare, file, table, seed=seed, by_key=by_key, off=off)
+
+    def common(*what: str) -> int:
+        def of(parcels: list[Parcel]) -> Counter[tuple[object, ...]]:
+            return Counter(tuple(getattr(p, one) for one in ("place", "shape", *what)) for p in parcels)
+
+        return (of(file) & of(table)).total()
+
+    assert all((a.place, a.shape) == (b.place, b.shape) for a, b in pairs)
+    assert len(pairs) == common()
+    if by_key and not off:
+        assert sum(a.key == b.key for a, b in pairs) >= common("key", "name")
+    elif not off:
+        assert sum(a.name == b.name for a, b in pairs) == common("name")
