@@ -51,7 +51,7 @@ author: The CbM onboarding authors
 """
 
 EXAMPLES = r"""
-- name: The server's console tells its host keys
+- name: Read the host keys from the console of the server
   cloud_host_key:
     cloud: cdse-dk
     server: "{{ planned.plan.server.id }}"

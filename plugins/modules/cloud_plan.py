@@ -158,7 +158,7 @@ author: The CbM onboarding authors
 """
 
 EXAMPLES = r"""
-- name: The cloud is looked at
+- name: Survey the cloud
   cloud_plan:
     cloud: cdse-dk
     tenant: dk

@@ -43,7 +43,7 @@ author: The CbM onboarding authors
 """
 
 EXAMPLES = r"""
-- name: Cinder is asked for its reason
+- name: Read why Cinder failed
   cloud_volume_reason:
     cloud: cdse-dk
     volume: 0c9f3a1e-5f0e-4b0c-9c3e-1f2f4f0f7d11
