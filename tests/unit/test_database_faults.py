@@ -1,5 +1,6 @@
 """A database container that is killed or out of disk space keeps what is committed, and comes back."""
 
+import fcntl
 import shutil
 import subprocess
 import uuid
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import REPOSITORY, Eventually, docker, image_to_test
+from .role_plays import rendered
 
 SUPERVISOR = REPOSITORY / "roles/postgis/files/database-supervisor"
 WAIT = REPOSITORY / "roles/postgis/files/wait-for-postgres"
@@ -131,6 +133,83 @@ def test_an_exchange_that_a_restart_of_the_host_ended_is_undone(
         eventually(lambda: database.run("SELECT 1") == "1")
     policy = "{{.HostConfig.RestartPolicy.Name}}"
     assert docker("inspect", "--format", policy, database.container).strip() == "always"
+
+
+def is_waited_for(lock: Path) -> bool:
+    """Whether a process waits for a lock that another one holds."""
+    waiting = [line.split() for line in Path("/proc/locks").read_text().splitlines() if " -> FLOCK " in line]
+    return any(f":{lock.stat().st_ino}" in field for fields in waiting for field in fields)
+
+
+def role_command(name: str, database: Database, directory: Path) -> list[str]:
+    """A command of the role postgis for this database."""
+    given = {"postgis_container": database.container, "postgis_supervisor_directory": str(directory)}
+    command: list[str] = rendered("postgis", f"{{{{ {name} }}}}", **given)
+    return command
+
+
+def restored(database: Database, directory: Path) -> None:
+    command = role_command("postgis_restore_command", database, directory)
+    subprocess.run(command, check=True, capture_output=True)
+    assert docker("ps", "--all", "--quiet", "--filter", f"name={database.container}.previous") == ""
+    (directory / f"{database.container}.exchange").unlink(missing_ok=True)
+    docker("start", database.container)
+
+
+def test_a_killed_container_is_not_started_while_a_playbook_sets_it_aside(
+    database: Database, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Else it would run beside the new one, on the same data."""
+    eventually(lambda: database.run("SELECT 1") == "1")
+    previous = f"{database.container}.previous"
+    lock = tmp_path / f"{database.container}.lock"
+    with supervised(database, tmp_path) as looks:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            docker("kill", database.container)
+            eventually(lambda: is_waited_for(lock))
+            (tmp_path / f"{database.container}.exchange").touch()
+            docker("update", "--restart=no", database.container)
+            docker("rename", database.container, previous)
+        seen = looks()
+        eventually(lambda: looks() >= seen + 3)
+        assert docker("inspect", "--format", "{{.State.Status}}", previous).strip() == "exited"
+    restored(database, tmp_path)
+
+
+def test_a_playbook_sets_no_container_aside_that_the_supervisor_is_starting(
+    database: Database, tmp_path: Path, eventually: Eventually
+) -> None:
+    eventually(lambda: database.run("SELECT 1") == "1")
+    previous = f"{database.container}.previous"
+    lock = tmp_path / f"{database.container}.lock"
+    slow = tmp_path / "bin" / "docker"
+    slow.parent.mkdir()
+    # a stop is lost on a container whose server does not handle signals yet
+    slow.write_text(
+        f"""#!/bin/sh
+        real={shutil.which("docker")}
+        [ "$1" = start ] || exec $real "$@"
+        touch {tmp_path}/starting
+        until [ -e {tmp_path}/go ]; do /bin/sleep 0.1; done
+        $real "$@"
+        until $real exec "$2" pg_isready --quiet; do /bin/sleep 0.1; done
+        """
+    )
+    slow.chmod(0o755)
+    with supervised(database, tmp_path) as looks:
+        docker("kill", database.container)
+        eventually((tmp_path / "starting").exists)
+        exchange = subprocess.Popen(role_command("postgis_set_aside_command", database, tmp_path))
+        eventually(lambda: is_waited_for(lock))
+        assert database.state() == "exited", "nothing was renamed"
+        (tmp_path / "go").touch()
+        assert exchange.wait(timeout=120) == 0
+        seen = looks()
+        eventually(lambda: looks() >= seen + 3)
+        assert docker("inspect", "--format", "{{.State.Status}}", previous).strip() == "exited"
+        assert docker("ps", "--quiet", "--filter", f"name={database.container}$") == ""
+    restored(database, tmp_path)
 
 
 def waited(container: str, directory: Path) -> str:

@@ -70,7 +70,8 @@ def lines(tmp_path: Path) -> Iterator[dict[str, Any]]:
     for container in (name, f"{name}.previous"):
         subprocess.run(["docker", "rm", "--force", container], check=False, capture_output=True)
     docker("volume", "rm", "--force", name)
-    Path(f"/run/{name}.exchange").unlink(missing_ok=True)
+    for suffix in ("exchange", "lock"):
+        Path(f"/run/{name}.{suffix}").unlink(missing_ok=True)
 
 
 def containers(lines: dict[str, Any]) -> list[str]:
