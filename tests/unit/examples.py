@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -39,6 +40,17 @@ def seeded(number: int, *, thorough: int) -> Callable[[Test], Test]:
         return run
 
     return decorate
+
+
+def run_machine(
+    machine: Callable[[], RuleBasedStateMachine], number: int, *, thorough: int, steps: int
+) -> None:
+    """Run a state machine so many times, with so many steps, drawn from a seed that a failure names."""
+    limits = settings(_limits(number, thorough), stateful_step_count=steps)
+    # what `seed` does to a test, for which there is no other way here
+    machine._hypothesis_internal_use_seed = SEED  # type: ignore[attr-defined]
+    with _naming_the_seed():
+        run_state_machine_as_test(machine, settings=limits)  # type: ignore[arg-type]
 
 
 def _limits(number: int, thorough: int) -> settings:

@@ -1,0 +1,178 @@
+"""What must be so of a queue at every instant, worked out from the tables and from what products say."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cbmctl.bandsets import BANDSETS
+
+from .queue_events import LIVE, Events
+from .queue_scenes import BY_REFERENCE, Made, Rows, Said, Truth, rank
+
+Row = dict[str, Any]
+FIGURES = ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
+WAITS = "done; waits for another part of what it replaces"
+OPEN = ("ready", "running")
+
+
+@dataclass
+class State:
+    """The tables: scenes by id, their tasks, and the rows of each band set."""
+
+    scenes: dict[int, Row]
+    tasks: dict[int, dict[str, Row]]
+    rows: dict[int, dict[str, dict[tuple[int, str], object]]]
+
+    @classmethod
+    def read(cls, events: Events) -> "State":
+        scenes = {row["id"]: row for row in events.rows("SELECT * FROM dias_catalogue")}
+        tasks: dict[int, dict[str, Row]] = {obsid: {} for obsid in scenes}
+        for row in events.rows(f"SELECT t.*, {LIVE} AS live FROM tasks t"):
+            tasks[row["obsid"]][row["bandset"]] = row
+        bandsets = {band: name for name in ("10", "20") for band in BANDSETS[name].bands}
+        rows: dict[int, dict[str, dict[tuple[int, str], object]]] = defaultdict(lambda: defaultdict(dict))
+        for row in events.rows("SELECT * FROM sigs"):
+            figures = tuple(np.float32(row[figure]).item() for figure in FIGURES)
+            rows[row["obsid"]][bandsets[row["band"]]][row["pid"], row["band"]] = figures
+        for row in events.rows("SELECT * FROM hists"):
+            rows[row["obsid"]]["scl"][row["pid"], "SCL"] = row["hist"]
+        return cls(scenes, tasks, rows)
+
+    def made(self, obsid: int) -> Made:
+        return BY_REFERENCE[self.scenes[obsid]["reference"]]
+
+    def extracted(self) -> list[int]:
+        return [obsid for obsid, scene in self.scenes.items() if scene["status"] == "extracted"]
+
+    def pids(self, obsid: int) -> set[int]:
+        return {pid for rows in self.rows[obsid].values() for pid, _ in rows} if obsid in self.rows else set()
+
+
+def check(state: State, truth: Truth, *, later: bool, by_hand: Collection[str]) -> None:
+    """Everything that must be so after every event."""
+    assert not set(state.rows) - set(state.scenes), "rows of scenes that are not in the catalogue"
+    for obsid, scene in state.scenes.items():
+        check_status(scene, state.tasks[obsid], by_hand)
+        check_rows(state, obsid, truth, later)
+    check_once(state)
+    check_elsewhere(state)
+
+
+def check_status(scene: Row, tasks: Mapping[str, Row], by_hand: Collection[str]) -> None:
+    """The status follows from the tasks."""
+    name, status = BY_REFERENCE[scene["reference"]].name, scene["status"]
+    if name in by_hand and status == "ingested":
+        return
+    allowed = statuses(scene, tasks)
+    assert (status, scene["reason"]) in allowed, (name, status, scene["reason"], allowed)
+
+
+def statuses(scene: Row, tasks: Mapping[str, Row]) -> set[tuple[str, str | None]]:
+    """Return the status and reason that a scene may have."""
+    if not tasks:
+        return {("ingested" if scene["online"] else "offline", None), ("superseded", None), ("offered", None)}
+    if scene["status"] == "offline":
+        assert not scene["online"]
+        assert {task["state"] for task in tasks.values()} == {"done"}
+        return {("offline", None)}
+    failed = [tasks[name] for name in BANDSETS if name in tasks and tasks[name]["state"] == "failed"]
+    reason = failed[0]["reason"] if failed else None
+    if any(task["state"] in OPEN for task in tasks.values()):
+        untouched = all(
+            task["state"] == "ready" and not task["attempts"] and task["rows"] is None
+            for task in tasks.values()
+        )
+        return {("ingested", None) if untouched else ("inprogress", reason)}
+    if reason:
+        return {(reason.partition(": ")[0][:24], reason)}
+    if any(task["parcels"] for task in tasks.values()):
+        return {("extracted", None), ("inprogress", WAITS)}
+    return {("No parcels", None)}
+
+
+def check_rows(state: State, obsid: int, truth: Truth, later: bool) -> None:
+    """Rows are what the product says, and where there is none, the task tells why."""
+    made, tasks, rows = state.made(obsid), state.tasks[obsid], state.rows.get(obsid, {})
+    status = state.scenes[obsid]["status"]
+    if status in ("superseded", "offered"):
+        assert not tasks, (made.name, status, tasks)
+    for bandset in rows:
+        assert bandset in tasks, f"{made.name} is {status}, and has rows of {bandset} without a task"
+    for bandset, task in tasks.items():
+        there = rows.get(bandset, {})
+        assert len(there) == (task["rows"] or 0), (made.name, bandset, len(there), task)
+        if task["state"] == "done" and task["method"] is not None:
+            said = truth.said(made, later, bandset, tuple(task["bands"]), task["method"])
+            if task["parcels"] == 0:
+                assert not said.rows
+            else:
+                _check_task(task, there, said, made.name)
+
+
+def _check_task(task: Row, there: Rows, said: Said, name: str) -> None:
+    where = (name, task["bandset"])
+    for key, row in there.items():
+        assert said.rows.get(key) == row, (where, key, row, said.rows.get(key))
+    missing = {pid for pid, _ in said.rows.keys() - there.keys()}
+    elsewhere = set(task["elsewhere"] or ())
+    assert missing == elsewhere & {pid for pid, _ in said.rows}, (where, "missing", missing, elsewhere)
+    assert not elsewhere or task["method"]["overlap"] == "first", where
+    assert sorted(task["cut"] or []) == said.cut, where
+    assert sorted(task["slivers"] or []) == said.slivers, where
+
+
+def check_once(state: State) -> None:
+    """No parcel counts twice in a datatake."""
+    holders: dict[int, list[str]] = defaultdict(list)
+    for obsid in state.extracted():
+        methods = [task["method"] or {} for task in state.tasks[obsid].values()]
+        if all(method.get("overlap") == "first" for method in methods):
+            for pid in state.pids(obsid):
+                holders[pid].append(state.made(obsid).name)
+    twice = {pid: names for pid, names in holders.items() if len(names) > 1}
+    assert not twice, twice
+
+
+def check_elsewhere(state: State) -> None:
+    """What a scene that counts gave up is in another that counts, or will."""
+    held = {
+        pid: obsid
+        for obsid, scene in state.scenes.items()
+        if scene["status"] in ("extracted", "inprogress", "ingested")
+        for pid in state.pids(obsid)
+    }
+    for obsid in state.extracted():
+        for bandset, task in state.tasks[obsid].items():
+            for pid in task["elsewhere"] or ():
+                assert pid in held, (state.made(obsid).name, bandset, pid, "is nowhere")
+
+
+def best(state: State, truth: Truth, *, later: bool) -> dict[str, dict[str, dict[Any, Any]]]:
+    """What the rule leaves in the scenes that are extracted, of all that they have to say."""
+    said: dict[str, dict[str, Said]] = {}
+    for obsid in state.extracted():
+        made = state.made(obsid)
+        said[made.name] = {
+            name: truth.said(made, later, name, tuple(task["bands"]), task["method"])
+            for name, task in state.tasks[obsid].items()
+        }
+    competing = sorted((state.made(obsid) for obsid in state.extracted()), key=rank)
+    kept: dict[str, dict[str, dict[Any, Any]]] = {name: {"scl": {}, "10": {}, "20": {}} for name in said}
+    for pid in {pid for sets in said.values() for one in sets.values() for pid, _ in one.rows}:
+        chosen = min(competing, key=lambda made: _place(said[made.name], made, pid))
+        for bandset, one in said[chosen.name].items():
+            kept[chosen.name][bandset] |= {key: row for key, row in one.rows.items() if key[0] == pid}
+    return kept
+
+
+def _place(said: Mapping[str, Said], made: Made, pid: int) -> tuple[Any, ...]:
+    bands = sum(p == pid for name in ("10", "20") if name in said for p, _ in said[name].rows)
+    hist: Any = said["scl"].rows.get((pid, "SCL"), {}) if "scl" in said else {}
+    seen = 0 if bands else sum(pixels for scl, pixels in hist.items() if scl != "0")
+    official = made.official and bool(bands or seen)
+    # of scenes that have nothing of it at all, none is chosen before one that has
+    nothing = not any(p == pid for one in said.values() for p, _ in one.rows)
+    return nothing, not official, not bands, -seen, pid in made.cut, -bands

@@ -1,0 +1,218 @@
+"""Whatever happens to the queue, and in whatever order: nothing is lost, counted twice or stuck."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cbmctl.database import connect
+
+from .conftest import Season
+from .datatake import S2
+from .examples import run_machine
+from .queue_events import Events, never_together
+from .queue_rules import WAITS, State, best, check
+from .queue_scenes import EARLIER, SCENES, Truth, load_parcels
+
+pytestmark = pytest.mark.postgis
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": S2,
+    "edges": S2 | {"edge": "keep"},
+    "every tile": S2 | {"overlap": "all"},
+    "one band, no cloud": S2 | {"10": ["B02"], "cloud_classes": []},
+    "much cloud": S2 | {"cloud_classes": [3, 4, 5, 6, 7, 8, 9]},
+    "no 20 m": S2 | {"20": []},
+    "as stored, all tiles": S2 | {"reflectance": "as-stored", "overlap": "all"},
+}
+NAMES = st.sampled_from(sorted(SCENES))
+WHICH = st.integers(0, 8)
+BY_HAND = ("extracted", "inprogress", "No parcels", "Rio error", "!S3 subdir", "Worker vanished")
+
+
+def which_of(choices: Sequence[Any], which: int) -> Any:
+    return choices[which % len(choices)]
+
+
+def event(**drawn: Any) -> Callable[[Any], Any]:
+    """A rule, after which the invariants show whether all is as it should be."""
+
+    def decorate(function: Any) -> Any:
+        @wraps(function)
+        def run(machine: "Queue", **values: Any) -> None:
+            machine.sound = False
+            function(machine, **values)
+
+        return rule(**drawn)(run)
+
+    return decorate
+
+
+class Queue(RuleBasedStateMachine):
+    """Three workers, an operator and a careless archive."""
+
+    def __init__(self, events: Events, truth: Truth) -> None:
+        super().__init__()
+        self.events, self.truth = events, truth
+        self.by_hand: set[str] = set()
+        self.sound = True
+        self.state = State({}, {}, {})
+        events.start_over()
+        events.configure(**SETTINGS["default"])
+        events.hire(3)
+
+    def named(self, *statuses: str) -> list[str]:
+        """The scenes in the catalogue, or those of one of these statuses."""
+        return [
+            self.state.made(obsid).name
+            for obsid, scene in sorted(self.state.scenes.items())
+            if not statuses or scene["status"] in statuses
+        ]
+
+    @initialize(names=st.sets(NAMES, min_size=1, max_size=5))
+    def begins(self, names: set[str]) -> None:
+        self.events.catalogue(*sorted(names))
+        self.events.plan()
+
+    @event(names=st.sets(NAMES, min_size=1, max_size=3), online=st.sampled_from((True, True, True, False)))
+    def catalogue(self, names: set[str], online: bool) -> None:
+        self.events.catalogue(*sorted(names), online=online)
+
+    @event(settings=st.sampled_from(sorted(SETTINGS)))
+    def settings_change(self, settings: str) -> None:
+        self.events.configure(**SETTINGS[settings])
+        self.events.plan()
+
+    @event()
+    def plan(self) -> None:
+        self.events.plan()
+
+    @event(which=WHICH)
+    def ask(self, which: int) -> None:
+        self.events.ask(which_of(self.named(), which))
+
+    @precondition(lambda self: self.named(*BY_HAND))
+    @event(which=WHICH)
+    def set_ingested(self, which: int) -> None:
+        name = which_of(self.named(*BY_HAND), which)
+        self.events.set_ingested(name)
+        self.by_hand.add(name)
+
+    @precondition(lambda self: self.named("offered"))
+    @event(which=st.none() | WHICH)
+    def replace(self, which: int | None) -> None:
+        self.events.replace(*([] if which is None else [which_of(self.named(), which)]))
+
+    @event(which=st.none() | WHICH)
+    def repair(self, which: int | None) -> None:
+        self.events.repair(*([] if which is None else [which_of(self.named(), which)]))
+
+    @precondition(lambda self: self.named("extracted"))
+    @event()
+    def purge(self) -> None:
+        self.events.configure(**SETTINGS["much cloud"])
+        self.events.purge()
+
+    @precondition(lambda self: len(self.named("extracted")) > 1 and not self.events.busy())
+    @event()
+    def drop_statistics(self) -> None:
+        self.events.drop_statistics()
+
+    @event(which=WHICH, band=st.sampled_from(("B05_20m", "SCL_20m", None)))
+    def damage(self, which: int, band: str | None) -> None:
+        self.events.damage(which_of(self.named(), which), band)
+
+    @event()
+    def mend(self) -> None:
+        self.events.mend(*SCENES)
+
+    @precondition(lambda self: self.events.idle())
+    @event(which=WHICH)
+    def begin(self, which: int) -> None:
+        self.events.begin(which_of(self.events.idle(), which))
+
+    @precondition(lambda self: self.events.busy())
+    @event(which=WHICH)
+    def carry_out(self, which: int) -> None:
+        self.events.carry_out(which_of(self.events.busy(), which))
+
+    @event(which=WHICH, tasks=st.integers(1, 8))
+    def work(self, which: int, tasks: int) -> None:
+        hand = which_of(self.events.hands, which)
+        for _ in range(tasks):
+            self.events.begin(hand)
+            self.events.carry_out(hand)
+
+    @precondition(lambda self: self.events.busy())
+    @event(which=WHICH)
+    def release(self, which: int) -> None:
+        self.events.release(which_of(self.events.busy(), which))
+
+    @precondition(lambda self: self.events.busy())
+    @event(which=WHICH, reconnects=st.booleans(), writing=st.booleans())
+    def die(self, which: int, reconnects: bool, writing: bool) -> None:
+        self.events.die(which_of(self.events.busy(), which), reconnects=reconnects, writing=writing)
+
+    @event()
+    def work_off(self) -> None:
+        self.events.work_off()
+
+    @invariant()
+    def is_right(self) -> None:
+        self.state = State.read(self.events)
+        self.by_hand &= set(self.named("ingested"))
+        check(self.state, self.truth, later=self.events.later, by_hand=self.by_hand)
+        self.sound = True
+
+    def teardown(self) -> None:
+        """Nothing is stuck; and once the archive is whole, all is as if nothing had ever happened."""
+        if not self.sound:
+            return
+        events = self.events
+        events.configure(**S2)
+        events.plan()
+        self.comes_to_rest()
+        events.mend(*SCENES)
+        events.catalogue(*self.named())
+        events.replace()
+        events.repair()
+        events.plan()
+        self.comes_to_rest()
+        for scene in self.state.scenes.values():
+            assert scene["status"] in ("extracted", "No parcels", "superseded"), scene
+        wanted = best(self.state, self.truth, later=events.later)
+        for obsid in self.state.extracted():
+            name = self.state.made(obsid).name
+            there = {bandset: self.state.rows[obsid].get(bandset, {}) for bandset in ("scl", "10", "20")}
+            assert there == wanted[name], name
+
+    def comes_to_rest(self) -> None:
+        self.events.work_off()
+        self.is_right()
+        for obsid, scene in self.state.scenes.items():
+            open_tasks = [t for t in self.state.tasks[obsid].values() if t["state"] in ("ready", "running")]
+            assert not open_tasks, scene
+            assert scene["status"] != "ingested", scene
+            assert scene["status"] != "inprogress" or scene["reason"] == WAITS, scene
+
+
+def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never_together(monkeypatch)
+    pristine = tmp_path / "pristine"
+    for made in SCENES.values():
+        made.write(pristine)
+    with season.database.connect() as conn:
+        load_parcels(conn, EARLIER)
+    eodata = season.config.eodata
+    truth = Truth(season.database.configured(eodata=str(pristine)))
+    config = season.database.configured(eodata=str(eodata))
+    for made in SCENES.values():
+        (eodata / str(made.record.path)).parent.mkdir(parents=True, exist_ok=True)
+    with connect(config, autocommit=True) as conn:
+        events = Events(season, pristine, config, conn)
+        run_machine(lambda: Queue(events, truth), 6, thorough=150, steps=30)
+        events.start_over()
