@@ -17,6 +17,7 @@ import shapely
 
 from cbmctl.config import Config
 from cbmctl.database import one, query
+from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.scenes import SceneError
@@ -26,9 +27,6 @@ FORMAT = 2  # of the files; another number, and all are made anew
 KEPT_IN_MEMORY = 4
 # It shares a disk with the database. What was used last stays; an index of Sentinel-1 fits one scene only.
 BYTES_ON_DISK = 4 * 2**30
-# An edge this long is bent by up to a centimetre on its way into another projection; longer ones get more
-# corners. In degrees where the parcels are.
-EDGE_M, EDGE_DEGREES = 500.0, 0.005
 # The sides of an image become curves in the parcels' projection.
 _PIECES = 50
 
@@ -105,12 +103,8 @@ class Indexes:
         """Fetch pids and geometries, in the grid's CRS, of the parcels that may have pixels there."""
         rows = self._conn.execute(
             query(
-                """SELECT ogc_fid, ST_AsBinary(ST_Transform(ST_Segmentize(wkb_geometry, (
-                       SELECT CASE WHEN srtext LIKE 'GEOG%%' OR proj4text LIKE '%%longlat%%'
-                           THEN %(degrees)s ELSE %(metres)s END
-                       FROM spatial_ref_sys WHERE srid = Find_SRID(%(schema)s, %(name)s, 'wkb_geometry')
-                   )), %(epsg)s))
-                   FROM {parcels} WHERE wkb_geometry && {box}""",
+                "SELECT ogc_fid, ST_AsBinary({projected}) FROM {parcels} WHERE wkb_geometry && {box}",
+                projected=projected(self._config.tables.parcels, grid.epsg),
                 **self._names(),
             ),
             self._place(grid),
@@ -136,8 +130,6 @@ class Indexes:
             "top": top,
             "epsg": grid.epsg,
             "step": max(right - left, top - bottom) / _PIECES,
-            "metres": EDGE_M,
-            "degrees": EDGE_DEGREES,
             "schema": parcels.schema,
             "name": parcels.name,
             "table": str(parcels),

@@ -16,8 +16,9 @@ from cbmctl import aoi
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Config
 from cbmctl.errors import UserError
+from cbmctl.parcels.grids import zones
 from cbmctl.parcels.load import Options, load
-from cbmctl.parcels.rasterise import rasterise, zones
+from cbmctl.parcels.rasterise import rasterise
 from cbmctl.parcels.source import read
 
 from ..conftest import Database
@@ -221,7 +222,7 @@ def test_zones_and_resolutions(database: Database, conn: psycopg.Connection, con
 
 def test_what_is_missing_is_said(conn: psycopg.Connection, config: Config, testdata: Path) -> None:
     with pytest.raises(
-        UserError, match=r"public.parcels_2021 is not there: load it first with cbmctl parcels load"
+        UserError, match=r"The table public.parcels_2021 does not exist. Load it with cbmctl parcels load"
     ):
         rasterise(conn, config)
     load(conn, config.tables, testdata / "parcels/dk_gsaa2016/marker2016_small.shp", Options())

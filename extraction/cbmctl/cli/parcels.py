@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cbmctl.cli import Context, parcels_check, pass_context  # noqa: F401  (its command registers itself)
+from cbmctl.cli import Context, parcels_check, parcels_quality, pass_context  # noqa: F401  (they register)
 from cbmctl.cli.output import table
 from cbmctl.cli.parcel_options import SHOWN, bar, group, numbers, reads_files
 from cbmctl.database import connect

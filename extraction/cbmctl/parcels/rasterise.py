@@ -9,14 +9,13 @@ the image's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import psycopg
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.grids import comment_of, grids, stamp_of
 
 CHUNK = 5_000
 # Whole numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres.
@@ -67,55 +66,10 @@ def rasterise(
     Raises:
         UserError: no parcels, no such area, no scenes, or PostGIS cannot make a raster of any parcel.
     """
-    parcels = config.tables.parcels
-    if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        raise UserError(f"the table {parcels} is not there: load it first with cbmctl parcels load")
-    # on a grid of its own each Sentinel-1 scene lies otherwise
-    bandsets = [BANDSETS[name] for name in config.extraction.bandsets]
-    wanted = sorted({bandset.resolution for bandset in bandsets if bandset.card == "s2"})
     return [
         _table(conn, config, epsg, resolution, check_only=check_only, progress=progress)
-        for epsg, resolution in product(zones(conn, config) if wanted else [], wanted)
+        for epsg, resolution in grids(conn, config)
     ]
-
-
-def zones(conn: psycopg.Connection, config: Config) -> list[int]:
-    """The EPSG codes of the UTM zones in which Sentinel-2 scenes show the area in the configured period.
-
-    Where the catalogue does not know a scene's code, its name tells it, as in the manual: …_T32TMT_… is zone
-    32, and bands of latitude from N on are north of the equator.
-
-    Raises:
-        UserError: there is no such area, or no scene meets it.
-    """
-    args, tables = config.args, config.tables
-    names = {
-        "catalogue": tables.catalogue.sql,
-        "aois": tables.aois.sql,
-        "field": psycopg.sql.Identifier(args.aoi_field),
-    }
-    if not one(conn, query("SELECT count(*) FROM {aois} WHERE {field} = %s", **names), [args.name])[0]:
-        raise UserError(f"{tables.aois} has no area '{args.name}': make it with cbmctl aoi set {args.name}")
-    rows = conn.execute(
-        query(
-            r"""
-            SELECT DISTINCT coalesce(epsg, CASE WHEN reference ~ '^([^_]*_){{5}}T\d\d[C-X]' THEN
-                CASE WHEN substr(split_part(reference, '_', 6), 4, 1) >= 'N' THEN 32600 ELSE 32700 END
-                + substr(split_part(reference, '_', 6), 2, 2)::integer END) AS zone
-            FROM {catalogue} c JOIN {aois} a ON ST_Intersects(c.footprint, a.wkb_geometry)
-            WHERE a.{field} = %s AND card = 's2' AND obstime >= %s AND obstime < %s ORDER BY zone
-            """,
-            **names,
-        ),
-        [args.name, args.start, args.end],
-    ).fetchall()
-    found = [zone for (zone,) in rows if zone is not None]
-    if not found:
-        raise UserError(
-            f"{tables.catalogue} has no Sentinel-2 scene over '{args.name}' from {args.start} to {args.end}:"
-            " fill it first with cbmctl catalogue sync"
-        )
-    return found
 
 
 def _table(
@@ -134,9 +88,9 @@ def _table(
         conn.execute(
             query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=config.tables.parcel_sets.sql)
         )
-        stamp = _stamp(conn, config)
+        stamp = stamp_of(conn, config)
         count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
-        complete = _comment(conn, raster) == stamp
+        complete = comment_of(conn, raster) == stamp
         reasons: dict[int, str] = {}
         if not complete and not check_only:
             label = f"{parcels.name} in EPSG:{epsg} at {resolution} m"
@@ -228,26 +182,3 @@ def _without_pixel(conn: psycopg.Connection, raster: TableName) -> tuple[int, ..
         query("SELECT pid FROM {raster} WHERE ST_BandIsNoData(rast, 1, true) ORDER BY pid", raster=raster.sql)
     ).fetchall()
     return tuple(pid for (pid,) in rows)
-
-
-def _stamp(conn: psycopg.Connection, config: Config) -> str:
-    """What tells these parcels from those of another load: the record of the load, else the table itself."""
-    name = str(config.tables.parcels)
-    row = conn.execute(
-        query(
-            "SELECT 'parcels loaded ' || to_char(loaded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
-            " FROM {sets} WHERE table_name = %s",
-            sets=config.tables.parcel_sets.sql,
-        ),
-        [name],
-    ).fetchone()
-    return (
-        str(row[0]) if row else f"parcels of table {one(conn, query('SELECT %s::regclass::oid'), [name])[0]}"
-    )
-
-
-def _comment(conn: psycopg.Connection, table: TableName) -> str | None:
-    comment: str | None = one(
-        conn, query("SELECT obj_description(to_regclass(%s), 'pg_class')"), [str(table)]
-    )[0]
-    return comment

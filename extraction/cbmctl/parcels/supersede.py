@@ -9,6 +9,7 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.quality import forget
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def supersede(
         conn.execute(query("DELETE FROM {table}", table=table.sql))
     for raster in raster_tables(conn, tables.parcels):
         conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
+    forget(conn, tables.parcels)
     return gone
 
 

@@ -8,7 +8,7 @@ takes a pixel from another.
 
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,6 +20,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from cbmctl.pixels.edges import edges_of
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.scanline import capacities, scan
 
@@ -29,9 +30,6 @@ Floats = NDArray[np.float64]
 THREADS = 2  # the kernels are short; more would take processors from the decoder
 # Of an image that is worked on strip by strip; with 25,000 columns of float32 a strip takes 100 MB at most.
 STRIP_ROWS = 512
-_Edges = tuple[Floats, Floats, Ints, Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]
-# Pixels from the image's corner to the other side of the Earth, at 1 m: what lies further is no place.
-_NOWHERE = 4e7
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,7 @@ class PixelIndex:
             grid: the image's own grid.
         """
         pids = np.asarray(pids, np.int32)
-        edges = _edges(parcels, grid)
+        edges = edges_of(parcels, grid)
         places = np.concatenate(([0], np.cumsum(capacities(*edges[:-1]))))
         starts, lengths = np.empty(places[-1], np.int64), np.empty(places[-1], np.int32)
         kept, total = np.zeros(len(pids), np.int64), np.zeros(len(pids), np.int64)
@@ -232,36 +230,3 @@ def _pixels(starts: NDArray[Any], lengths: NDArray[Any]) -> Ints:
     before = np.cumsum(lengths, dtype=np.int64) - lengths
     pixels: Ints = np.arange(lengths.sum(dtype=np.int64)) + np.repeat(starts - before, lengths)
     return pixels
-
-
-def _edges(parcels: Sequence[Any] | NDArray[Any], grid: Grid) -> _Edges:
-    """Return the arguments x, y, rings, polygons, parcels, usable and ccw of the scanline kernel."""
-    polygons, owner = shapely.get_parts(parcels, return_index=True)
-    rings, polygon = shapely.get_rings(polygons, return_index=True)
-    xy, ring = shapely.get_coordinates(rings, return_index=True)
-    # The inverse geotransform in GDAL's order of operations: one rounding can decide who gets a centre
-    # on a border.
-    t = grid.transform
-    x = -t.c / t.a + xy[:, 0] * (1.0 / t.a)
-    y = -t.f / t.e + xy[:, 1] * (1.0 / t.e)
-    # A polygon with a coordinate that the projection could not express is nowhere on this grid.
-    nowhere = ~((np.abs(x) < _NOWHERE) & (np.abs(y) < _NOWHERE))
-    usable = np.ones(len(polygons), bool)
-    usable[polygon[ring[nowhere]]] = False
-    ccw = np.zeros(len(rings), bool)
-    sound = usable[polygon]  # GEOS refuses rings with infinite coordinates
-    ccw[sound] = shapely.is_ccw(rings[sound])
-    return (
-        x,
-        y,
-        _offsets(ring, len(rings)),
-        _offsets(polygon, len(polygons)),
-        _offsets(owner, len(parcels)),
-        usable,
-        ccw,
-    )
-
-
-def _offsets(owner: Ints, number: int) -> Ints:
-    """Return where the things of each owner begin, owners ascending."""
-    return np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=number))))

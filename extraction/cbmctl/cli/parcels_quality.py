@@ -1,0 +1,41 @@
+"""`cbmctl parcels quality`: what each parcel can tell."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+
+import click
+
+from cbmctl.cli import Context, pass_context
+from cbmctl.cli.output import table
+from cbmctl.cli.parcel_options import bar, group
+from cbmctl.database import connect
+from cbmctl.errors import counted
+from cbmctl.parcels.quality import assess
+
+
+@group.command(
+    "quality",
+    short_help="Make the table of quality flags of the parcels.",
+    epilog="\b\nExample:\n  cbmctl parcels quality",
+)
+@click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
+@pass_context
+def quality_command(context: Context, check_only: bool) -> None:
+    """Make the table of quality flags: pixels, full pixels, share lost by a 5 m inward buffer, overlaps.
+
+    The table has a row per parcel, UTM zone and resolution. It is made again after parcels are loaded.
+    """
+    config, output = context.config, context.output
+    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
+        done = assess(conn, config, check_only=check_only, progress=partial(bar, output, bars))
+    state = ("would be made" if check_only else "is made") if done.changed else "is unchanged"
+    rows = [
+        [f"EPSG:{one.epsg}", one.resolution, one.usable, one.slivers, one.overlapping, one.left_out]
+        for one in done.grids
+    ]
+    output.result(
+        asdict(done),
+        f"{done.table} of {counted(done.parcels, 'parcel')} {state}.",
+        *([table(["zone", "metres", "usable", "slivers", "overlapping", "left out"], rows)] if rows else []),
+    )

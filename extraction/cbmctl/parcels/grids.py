@@ -1,0 +1,88 @@
+"""The grids of Sentinel-2 on which parcels are looked at, and what tells one load of parcels from another."""
+
+from itertools import product
+
+import psycopg
+
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Config, TableName
+from cbmctl.database import one, query
+from cbmctl.errors import UserError
+
+
+def grids(conn: psycopg.Connection, config: Config) -> list[tuple[int, int]]:
+    """The EPSG code and the resolution of every grid: UTM zones of the scenes, resolutions of the bands.
+
+    Raises:
+        UserError: no parcels, no such area, or no scenes.
+    """
+    parcels = config.tables.parcels
+    if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
+        raise UserError(f"The table {parcels} does not exist. Load it with cbmctl parcels load")
+    # each Sentinel-1 scene has a grid of its own
+    bandsets = [BANDSETS[name] for name in config.extraction.bandsets]
+    wanted = sorted({bandset.resolution for bandset in bandsets if bandset.card == "s2"})
+    return list(product(zones(conn, config) if wanted else [], wanted))
+
+
+def zones(conn: psycopg.Connection, config: Config) -> list[int]:
+    """The EPSG codes of the UTM zones in which Sentinel-2 scenes show the area in the configured period.
+
+    Where the catalogue does not know a scene's code, its name tells it, as in the manual: …_T32TMT_… is zone
+    32, and bands of latitude from N on are north of the equator.
+
+    Raises:
+        UserError: there is no such area, or no scene meets it.
+    """
+    args, tables = config.args, config.tables
+    names = {
+        "catalogue": tables.catalogue.sql,
+        "aois": tables.aois.sql,
+        "field": psycopg.sql.Identifier(args.aoi_field),
+    }
+    if not one(conn, query("SELECT count(*) FROM {aois} WHERE {field} = %s", **names), [args.name])[0]:
+        raise UserError(f"{tables.aois} has no area '{args.name}': make it with cbmctl aoi set {args.name}")
+    rows = conn.execute(
+        query(
+            r"""
+            SELECT DISTINCT coalesce(epsg, CASE WHEN reference ~ '^([^_]*_){{5}}T\d\d[C-X]' THEN
+                CASE WHEN substr(split_part(reference, '_', 6), 4, 1) >= 'N' THEN 32600 ELSE 32700 END
+                + substr(split_part(reference, '_', 6), 2, 2)::integer END) AS zone
+            FROM {catalogue} c JOIN {aois} a ON ST_Intersects(c.footprint, a.wkb_geometry)
+            WHERE a.{field} = %s AND card = 's2' AND obstime >= %s AND obstime < %s ORDER BY zone
+            """,
+            **names,
+        ),
+        [args.name, args.start, args.end],
+    ).fetchall()
+    found = [zone for (zone,) in rows if zone is not None]
+    if not found:
+        raise UserError(
+            f"{tables.catalogue} has no Sentinel-2 scene over '{args.name}' from {args.start} to {args.end}:"
+            " fill it first with cbmctl catalogue sync"
+        )
+    return found
+
+
+def stamp_of(conn: psycopg.Connection, config: Config) -> str:
+    """What tells these parcels from those of another load: the record of the load, else the table itself."""
+    name = str(config.tables.parcels)
+    row = conn.execute(
+        query(
+            "SELECT 'parcels loaded ' || to_char(loaded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+            " FROM {sets} WHERE table_name = %s",
+            sets=config.tables.parcel_sets.sql,
+        ),
+        [name],
+    ).fetchone()
+    return (
+        str(row[0]) if row else f"parcels of table {one(conn, query('SELECT %s::regclass::oid'), [name])[0]}"
+    )
+
+
+def comment_of(conn: psycopg.Connection, table: TableName) -> str | None:
+    """The comment on a table; None without one, or without the table."""
+    comment: str | None = one(
+        conn, query("SELECT obj_description(to_regclass(%s), 'pg_class')"), [str(table)]
+    )[0]
+    return comment
