@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from configparser import ConfigParser
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,9 @@ from tests.conftest import REPOSITORY, Database
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.M | re.S)
+
+
+INI = blocks("ordering.md", "ini")
 
 
 @pytest.mark.usefixtures("roles")
@@ -95,3 +99,13 @@ def test_the_demos_connection_file_reads_the_password_of_today(tmp_path: Path) -
     (state / "secrets/reader.password").write_text("renewed\n")
     assert password() == "renewed"
     assert (clone / "build/demo/connection.env").stat().st_mode & 0o077 == 0
+
+
+def test_the_timer_runs_a_playbook_that_is_there() -> None:
+    units = {text.splitlines()[0].removeprefix("# "): ConfigParser(interpolation=None) for text in INI}
+    for text, parser in zip(INI, units.values(), strict=True):
+        parser.read_string(text)
+    assert set(units) == {"cbm-order.service", "cbm-order.timer"}
+    command = units["cbm-order.service"]["Service"]["ExecStart"].split()
+    assert (REPOSITORY / command[-1]).is_file()
+    assert units["cbm-order.timer"]["Install"]["WantedBy"] == "timers.target"

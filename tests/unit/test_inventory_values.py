@@ -176,6 +176,19 @@ VALUES: list[tuple[dict[str, Any], list[str]]] = [
             "tenant_eodata_s3.ca_file: 'ca.crt' is not an absolute path. Begin it with / or ~.",
         ],
     ),
+    ({"tenant_orders": {}}, []),
+    ({"tenant_orders": {"cards": ["bs", "c12"], "user": "me", "price": 1.2, "budget": 300}}, []),
+    (
+        {"tenant_orders": {"cards": ["s2"], "products_per_month": 0, "price": -1, "end": "soon", "users": 1}},
+        [
+            "tenant_orders: unknown key users (did you mean user?). Known keys: cards, user,"
+            " products_per_month, price, budget, any_timeliness, start, end.",
+            "tenant_orders.cards: 's2' is not valid. It must be one of: bs, c6, c12.",
+            "tenant_orders.products_per_month: 0 is out of range. Use a whole number of 1 or more.",
+            "tenant_orders.price: -1 is out of range. Use a number of 0 or more.",
+            "tenant_orders.end: 'soon' is not a valid date. Use YYYY-MM-DD.",
+        ],
+    ),
     (
         {"tenant_parcels_file": "gsaa/a.gpkg"},
         ["tenant_parcels_file: 'gsaa/a.gpkg' is not an absolute path. Begin it with / or ~."],
