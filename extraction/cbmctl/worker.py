@@ -22,7 +22,7 @@ from cbmctl.eodata import Archive, ArchiveError, open_archive
 from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
 from cbmctl.queue import tasks
-from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.locks import lock_datatake
 from cbmctl.queue.tasks import Task
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, Reading
@@ -297,7 +297,6 @@ class _Worker:
         with self.conn.transaction():
             lock_datatake(self.conn, self.config.tables, job.task.obsid)
             rows = job.write(self.conn, self.config)
-            # the task before its scene, always: see cbmctl.queue.planning
             tasks.finish(
                 self.conn,
                 self.config.tables,

@@ -10,7 +10,7 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue import tasks
-from cbmctl.queue.scene_status import settle
+from cbmctl.queue.scene_changes import update_scenes
 
 from .acquisition import (
     BETTER,
@@ -157,7 +157,7 @@ def test_an_offer_takes_the_place_of_what_failed_meanwhile(extracted: Season) ->
     for state, status in (("ready", "offered"), ("failed", "ingested")):
         with season.database.connect() as conn:
             conn.execute("UPDATE tasks SET state = %s, reason = 'Rio error: x' WHERE bandset = '20'", [state])
-            settle(conn, season.config.tables, [old])
+            update_scenes(conn, season.config.tables, [old])
         assert statuses(season)[BETTER.reference] == status
     assert statuses(season)[ORIGINAL.reference] == "superseded"
     assert season.tasks() == {}

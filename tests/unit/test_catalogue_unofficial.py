@@ -9,8 +9,9 @@ import pytest
 from shapely.geometry import shape
 
 from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.versions import arrange, lock
+from cbmctl.catalogue.versions import arrange
 from cbmctl.database import connect
+from cbmctl.queue.locks import lock_queue
 
 from ..conftest import Database
 from .acquisition import (
@@ -117,7 +118,7 @@ def test_what_gave_way_to_a_users_own_processing_comes_back(extracted: Season, *
                 "UPDATE dias_catalogue SET status = 'ingested' WHERE reference = %s", [OWN.reference]
             )
     with season.database.connect() as conn:
-        lock(conn, season.config.tables)
+        lock_queue(conn, season.config.tables)
         done = arrange(conn, season.config.tables, [])
         assert arrange(conn, season.config.tables, []) == type(done)(), "once"
     if begun:

@@ -14,10 +14,10 @@ from shapely import box
 from cbmctl.database import connect
 from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.queue import tasks
-from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.locks import lock_datatake
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair
-from cbmctl.queue.scene_status import settle
+from cbmctl.queue.scene_changes import update_scenes
 
 from .conftest import Season
 from .datatake import HERE, S2, WEST, ZONE, Datatake, Rows, best, images, without
@@ -114,7 +114,7 @@ def test_a_worker_that_dies_makes_no_difference(three: tuple[Datatake, Rows]) ->
             if number == 3:  # in the middle of writing, with the datatake's lock
                 scene = datatake.ids[WEST]
                 with suppress(psycopg.OperationalError), victim.transaction():
-                    settle(victim, datatake.config.tables, [scene])
+                    update_scenes(victim, datatake.config.tables, [scene])
                     victim.execute("DELETE FROM sigs")
                     victim.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         datatake.work(*list(datatake.ids)[: number or 1])

@@ -12,12 +12,12 @@ import pytest
 from cbmctl import extraction
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.sync import store
-from cbmctl.catalogue.versions import arrange, lock
+from cbmctl.catalogue.versions import arrange
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue import tasks
-from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue.locks import lock_datatake, lock_queue
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair
 
@@ -82,7 +82,7 @@ def test_a_newer_version_of_the_scene_that_counts(datatake: Datatake, *, shown: 
     datatake.enter(WEST, name="newer", made="20210306T080000", **changes)
     with connect(datatake.config, autocommit=True) as conn:
         with conn.transaction():
-            lock(conn, datatake.config.tables)
+            lock_queue(conn, datatake.config.tables)
             arranged = arrange(conn, datatake.config.tables, [Path(task_path(datatake, "newer")).name])
         assert len(arranged.offered) == 1
         replace(conn, datatake.config)

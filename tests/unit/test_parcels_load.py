@@ -20,6 +20,7 @@ from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register th
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
 from cbmctl.parcels.load import Loaded, Options, checksum, load
+from cbmctl.queue.locks import try_task
 
 from ..conftest import Database
 from .loading import fields, rows, write
@@ -171,7 +172,7 @@ def test_not_while_a_worker_works(
 ) -> None:
     conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = 2")
     with database.connect() as worker:
-        worker.execute("SELECT pg_advisory_lock(2)")
+        assert try_task(worker, "10", 2)
         with pytest.raises(UserError, match=r"1 tasks are being extracted with public.parcels_2021: stop"):
             load(conn, tables, four, Options(), drop_statistics=True)
     # the worker died: its lock went with its connection

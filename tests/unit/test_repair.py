@@ -14,10 +14,11 @@ from cbmctl.cli import cbmctl
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
+from cbmctl.queue import rows as scene_rows
 from cbmctl.queue import tasks
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import ERRORS, Repair, repair
-from cbmctl.queue.scene_status import delete_rows, settle
+from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.schema import apply
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
@@ -72,7 +73,7 @@ def claim(season: Season, conn: psycopg.Connection, bandset: str) -> tasks.Task:
 def finish(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
     """Write one row of each band instead of those that are there, and close the task."""
     with conn.transaction():
-        delete_rows(conn, season.config.tables, [(task.obsid, task.bandset)])
+        scene_rows.delete(conn, season.config.tables, [(task.obsid, task.bandset)])
         if task.bandset == "scl":
             conn.execute("INSERT INTO hists VALUES (1, %s, '{}')", [task.obsid])
         else:
@@ -275,7 +276,7 @@ def test_repaired_scenes_are_extracted_to_the_end(quick: Season, conn: psycopg.C
         conn.execute("UPDATE tasks SET state = 'failed', reason = 'Rio error: x' WHERE bandset = '10'")
         conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = %s", [scenes[1]])
         conn.execute("DELETE FROM tasks WHERE obsid = %s", [scenes[2]])
-        settle(conn, quick.config.tables, scenes[:2])
+        update_scenes(conn, quick.config.tables, scenes[:2])
         conn.execute("UPDATE dias_catalogue SET status = 'inprogress' WHERE id = %s", [scenes[2]])
     assert len(repaired(quick).scenes) == 3
     assert quick.status(scenes[1]) == quick.status(scenes[2]) == "ingested"

@@ -13,8 +13,8 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.queue import planning, tasks
+from cbmctl.queue.locks import LOCK_SPACE
 from cbmctl.queue.repair import repair
-from cbmctl.queue.statements import LOCK_SPACE
 
 from .conftest import BANDS_10, BANDS_20, Season
 

@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
-from cbmctl.catalogue.versions import Pair, lock
+from cbmctl.catalogue.versions import Pair
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError, counted
+from cbmctl.queue import scene_status
 from cbmctl.queue.acquisitions import acquisitions
 from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.locks import lock_queue
 from cbmctl.queue.planning import plan_scenes, wanted
+from cbmctl.queue.scene_status import Place
 
 
 def offers(conn: psycopg.Connection, config: Config) -> list[Pair]:
@@ -39,7 +42,7 @@ def replace(
     """Queue newer versions of scenes that are extracted, in one transaction.
 
     The older ones count until the newer are extracted: with the last rows of the newer one, in the same
-    transaction, the older becomes 'superseded' and its rows go [cbmctl.queue.scene_status].
+    transaction, the older becomes 'superseded' and its rows go [cbmctl.queue.scene_changes].
 
     Args:
         conn: a connection in no transaction.
@@ -54,7 +57,7 @@ def replace(
             nothing is extracted from scenes of its card.
     """
     with conn.transaction(force_rollback=check):
-        lock(conn, config.tables)
+        lock_queue(conn, config.tables)
         found = offers(conn, config)
         if references:
             find_scenes(conn, config.tables, references)
@@ -76,13 +79,7 @@ def replace(
             found = _of_configured_cards(conn, config, found, note)
         if found:
             scenes = find_scenes(conn, config.tables, [pair.new for pair in found])
-            conn.execute(
-                query(
-                    "UPDATE {catalogue} SET status = 'ingested' WHERE id = ANY(%s)",
-                    catalogue=config.tables.catalogue.sql,
-                ),
-                [list(scenes.values())],
-            )
+            scene_status.update(conn, config.tables, dict.fromkeys(scenes.values(), Place.CURRENT))
             plan_scenes(conn, config, scenes)
     return found
 

@@ -10,12 +10,12 @@ from shapely import wkb
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.record import Record
-from cbmctl.catalogue.versions import Arranged, arrange, lock
+from cbmctl.catalogue.versions import Arranged, arrange
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.queue.overlap import reopen
-from cbmctl.queue.scene_status import let_rest
+from cbmctl.queue.locks import lock_queue
+from cbmctl.queue.scene_changes import follow_archive, go_offline
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def store(conn: psycopg.Connection, config: Config, records: Sequence[Record]) -
         [record.orbit.pair and record.orbit.pair.sensor for record in records],
     ]
     with conn.transaction():
-        lock(conn, tables)
+        lock_queue(conn, tables)  # before anything is written
         absent = [record.reference for record in records if not record.online]
         waiting = _let_wait(conn, tables, references, absent)
         completed = conn.execute(_COMPLETE.format(catalogue=table, found=_FOUND), columns).fetchall()
@@ -150,40 +150,21 @@ def _let_wait(
         ),
         [references, absent],
     ).fetchall()
-    if found:
-        obsids = [obsid for obsid, _ in found]
-        let_rest(conn, tables, obsids)
-        conn.execute(
-            query(
-                "UPDATE {catalogue} SET status = 'offline', reason = NULL WHERE id = ANY(%s)",
-                catalogue=tables.catalogue.sql,
-            ),
-            [obsids],
-        )
-        reopen(conn, tables, obsids)
+    go_offline(conn, tables, [obsid for obsid, _ in found])
     return {reference for _, reference in found}
 
 
 def _follow_online(conn: psycopg.Connection, tables: Tables, references: Sequence[str]) -> None:
     """Let scenes that nobody has begun with wait while they are not online, and be ready once they are."""
-    names = {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql}
-    conn.execute(
+    changed = conn.execute(
         query(
-            """DELETE FROM {tasks} t USING {catalogue} d
-               WHERE d.id = t.obsid AND d.reference = ANY(%s) AND d.status = 'ingested' AND NOT d.online
-                 AND t.state <> 'done'""",
-            **names,
-        ),
-        [references],
-    )
-    conn.execute(
-        query(
-            """UPDATE {catalogue} SET status = CASE WHEN online THEN 'ingested' ELSE 'offline' END
+            """SELECT id FROM {catalogue}
                WHERE reference = ANY(%s) AND status = CASE WHEN online THEN 'offline' ELSE 'ingested' END""",
-            **names,
+            catalogue=tables.catalogue.sql,
         ),
         [references],
-    )
+    ).fetchall()
+    follow_archive(conn, tables, [obsid for (obsid,) in changed])
 
 
 _FOUND = sql.SQL("""

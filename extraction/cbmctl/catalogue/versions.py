@@ -11,8 +11,10 @@ import psycopg
 
 from cbmctl.config import Tables
 from cbmctl.database import query
+from cbmctl.queue import scene_status
 from cbmctl.queue.acquisitions import Acquisition, Version, acquisitions
-from cbmctl.queue.scene_status import forget
+from cbmctl.queue.scene_changes import forget
+from cbmctl.queue.scene_status import Place
 from cbmctl.queue.statements import official
 
 # Also what gave way to a user's own processing before that was ruled out: no search need find it again.
@@ -53,14 +55,6 @@ class Arranged:
         )
 
 
-def lock(conn: psycopg.Connection, tables: Tables) -> None:
-    """Let no worker claim or close a task until the transaction ends, as `cbmctl.queue.planning` does.
-
-    To be called before anything is written: workers touch a task before its scene.
-    """
-    conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", tasks=tables.tasks.sql))
-
-
 def arrange(conn: psycopg.Connection, tables: Tables, references: Sequence[str]) -> Arranged:
     """Find the versions of scenes and settle which of them is for extraction.
 
@@ -69,7 +63,7 @@ def arrange(conn: psycopg.Connection, tables: Tables, references: Sequence[str])
     is 'offered' until somebody asks for it [`cbmctl.catalogue.replace`].
 
     Args:
-        conn: a connection in a transaction that holds `lock`.
+        conn: a connection in a transaction that has locked the queue.
         tables: the tables.
         references: scenes that are new or have changed.
     """
@@ -92,7 +86,7 @@ class _Arrangement:
     def __init__(self, conn: psycopg.Connection, tables: Tables) -> None:
         self._conn, self._tables = conn, tables
         self._links: list[tuple[int, int | None]] = []
-        self._statuses: dict[int, str] = {}
+        self._places: dict[int, Place | None] = {}
         self._superseded: list[tuple[Version, Version]] = []
         self._offered: list[tuple[Version, Version]] = []
         self._renewed: list[Version] = []
@@ -112,19 +106,19 @@ class _Arrangement:
                 self._offered += [(old, new) for new in successors if not new.counts and not new.tasks]
             else:
                 self._superseded += [(old, new) for new in successors]
-                self._statuses[old.id] = "superseded"
+                self._places[old.id] = Place.SUPERSEDED
         for version in versions:
             newest = not acquisition.successors(version)
             if version in waited_for:
                 # one that has tasks was asked for, and is not offered once more
                 if version.status in ("ingested", "superseded") and not version.tasks and version.online:
-                    self._statuses[version.id] = "offered"
+                    self._places[version.id] = Place.OFFERED
             elif newest and version.status in ("superseded", "offered"):
                 self._renew(version)
 
     def _renew(self, version: Version) -> None:
         self._renewed.append(version)
-        self._statuses[version.id] = "ingested" if version.online else "offline"
+        self._places[version.id] = Place.CURRENT
 
     def write(self) -> Arranged:
         forget(self._conn, self._tables, sorted({old.id for old, _ in self._superseded}))
@@ -133,12 +127,7 @@ class _Arrangement:
                FROM unnest(%(ids)s::integer[], %(newer)s::integer[]) AS n (id, newer) WHERE d.id = n.id""",
             {"ids": [old for old, _ in self._links], "newer": [newer for _, newer in self._links]},
         )
-        self._execute(
-            """UPDATE {catalogue} d SET status = n.status, reason = NULL
-               FROM unnest(%(ids)s::integer[], %(statuses)s::text[]) AS n (id, status)
-               WHERE d.id = n.id AND d.status <> n.status""",
-            {"ids": list(self._statuses), "statuses": list(self._statuses.values())},
-        )
+        scene_status.update(self._conn, self._tables, self._places)
         return Arranged(
             tuple(Pair(old.reference, new.reference) for old, new in self._superseded),
             tuple(Pair(old.reference, new.reference) for old, new in self._offered),

@@ -12,7 +12,7 @@ from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import table
 from cbmctl.database import connect
 from cbmctl.queue import progress
-from cbmctl.queue.tasks import STATES
+from cbmctl.queue.states import STATES
 
 _SHOWN = 20
 _NUMBERS = (

@@ -21,6 +21,7 @@ from cbmctl.parcels.filling import expect_parcels, number_as_paired, number_by_p
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
+from cbmctl.queue.locks import lock_parcel_sets
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ def load(
     """
     content = checksum(paths)
     with conn.transaction():
-        # one load or rasterisation at a time; everyone may read meanwhile
-        conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
+        lock_parcel_sets(conn, tables)
         if not again and (same := _same(conn, tables, content, options)):
             return same
         refuse_if_in_use(conn, tables, drop_statistics=drop_statistics or keep_statistics)

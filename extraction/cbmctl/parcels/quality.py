@@ -27,6 +27,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
 from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.full import pixel_counts
+from cbmctl.queue.locks import lock_parcel_sets
 
 CHUNK = 10_000
 INWARDS_M = 5.0
@@ -94,10 +95,7 @@ def assess(
     parcels, wanted = config.tables.parcels, grids(conn, config)
     table = table_of(parcels)
     with conn.transaction():
-        # one load at a time; everyone may read meanwhile
-        conn.execute(
-            query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=config.tables.parcel_sets.sql)
-        )
+        lock_parcel_sets(conn, config.tables)
         stamp = f"{stamp_of(conn, config)}; {', '.join(f'{epsg}/{res}' for epsg, res in wanted)}"
         count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
         made = comment_of(conn, table) == stamp

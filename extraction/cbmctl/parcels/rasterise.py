@@ -16,6 +16,7 @@ from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
+from cbmctl.queue.locks import lock_parcel_sets
 
 CHUNK = 5_000
 # Whole numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres.
@@ -84,10 +85,7 @@ def _table(
     parcels = config.tables.parcels
     raster = parcels.sibling(f"{parcels.name}_{epsg}_{resolution}_rast")
     with conn.transaction():
-        # one load or rasterisation at a time; everyone may read meanwhile
-        conn.execute(
-            query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=config.tables.parcel_sets.sql)
-        )
+        lock_parcel_sets(conn, config.tables)
         stamp = stamp_of(conn, config)
         count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
         complete = comment_of(conn, raster) == stamp

@@ -10,6 +10,9 @@ from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.quality import forget
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
+from cbmctl.queue.scene_changes import start_over
+from cbmctl.queue.statements import names
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,8 @@ def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, *, drop_statistic
     """
     running = one(
         conn,
-        # a worker holds an advisory lock while it works; a task of a dead one is 'running' without
-        query(
-            "SELECT count(*) FROM {tasks} WHERE state = 'running' AND EXISTS (SELECT FROM pg_locks l"
-            " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
-            tasks=tables.tasks.sql,
-        ),
+        query("SELECT count(*) FROM {tasks} t WHERE {at_work}", **names(tables)),
+        LIVE_PARAMETERS,
     )[0]
     if running:
         raise UserError(
@@ -74,9 +72,9 @@ def supersede(
     """
     if not check_only:
         # no worker may add a row between this look and the commit
-        for table in (tables.tasks, tables.sigs, tables.hists):
-            conn.execute(query("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", table=table.sql))
+        lock_results(conn, tables)
         refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
+    scenes = {"catalogue": tables.catalogue.sql, "scenes": _begun(tables)}
     gone = Superseded(
         sigs=_rows(conn, tables.sigs),
         hists=_rows(conn, tables.hists),
@@ -85,34 +83,10 @@ def supersede(
     )
     if check_only:
         return gone
-    names = {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql, "scenes": _begun(tables)}
-    conn.execute(
-        query(
-            # without statistics a newer version need not wait any more
-            "UPDATE {catalogue} SET status = CASE WHEN superseded_by IS NOT NULL THEN 'superseded'"
-            " WHEN online THEN 'ingested' ELSE 'offline' END,"
-            " reason = NULL, applied_offset = NULL"
-            " WHERE id IN (SELECT id FROM {scenes}) OR status = 'offered'",
-            **names,
-        )
-    )
-    # what was done in a way that is not known any more is for the next plan to enter
-    conn.execute(
-        query(
-            "DELETE FROM {tasks} WHERE bands IS NULL OR method IS NULL"
-            " OR obsid IN (SELECT id FROM {catalogue} WHERE status IN ('superseded', 'offline'))",
-            **names,
-        )
-    )
-    conn.execute(
-        query(
-            "UPDATE {tasks} SET state = 'ready', attempts = 0, reason = NULL, worker = NULL,"
-            " not_before = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL, rows = NULL,"
-            " slivers = NULL, cut = NULL, elsewhere = NULL, elsewhere_seen = NULL"
-            " WHERE state <> 'ready' OR attempts > 0 OR rows IS NOT NULL",
-            **names,
-        )
-    )
+    begun = conn.execute(
+        query("SELECT id FROM {scenes} UNION SELECT id FROM {catalogue} WHERE status = 'offered'", **scenes)
+    ).fetchall()
+    start_over(conn, tables, [obsid for (obsid,) in begun])
     for table in (tables.sigs, tables.hists):
         conn.execute(query("DELETE FROM {table}", table=table.sql))
     for raster in raster_tables(conn, tables.parcels):

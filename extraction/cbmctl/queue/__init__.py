@@ -6,7 +6,10 @@ Imports point one way, from top to bottom:
 - `purge`: rows of fully cloudy parcels go.
 - `progress`: how far the extraction is.
 - `tasks`, `vanished_workers`: claim and close a task; whose fault it is that a worker vanished.
-- `scene_status`: a scene's status, from its tasks and its versions.
+- `scene_changes`: what a change of tasks, versions, archive or parcels means for scenes and their rows.
 - `overlap`, `acquisitions`: tiles of one datatake; versions of one acquisition.
+- `scene_status`, `states`: a scene's status; what happens to a task. Each is the only writer of its column.
+- `rows`: rows of scenes, which go with them.
 - `find_scenes`, `statements`: scenes by name; the conditions that the statements share.
+- `locks`: every lock, and the order in which locks are taken.
 """

@@ -27,6 +27,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import Tables
 from cbmctl.database import query
+from cbmctl.queue.locks import LIVE_PARAMETERS, at_work
 from cbmctl.queue.statements import ERRORS, official
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
@@ -226,7 +227,9 @@ def siblings(conn: psycopg.Connection, tables: Tables, obsids: Collection[int]) 
 def acquisitions(conn: psycopg.Connection, tables: Tables, obsids: Collection[int]) -> Iterator[Acquisition]:
     """Read the acquisitions of scenes by time: those of several versions, and those that once had several."""
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query(_VERSIONS, **_names(tables)), {"obsids": list(obsids)}).fetchall()
+        rows = cursor.execute(
+            query(_VERSIONS, **_names(tables)), LIVE_PARAMETERS | {"obsids": list(obsids)}
+        ).fetchall()
     for _, group in groupby(rows, lambda row: row.pop("acquisition")):
         yield Acquisition([_version(row) for row in group])
 
@@ -245,6 +248,7 @@ def _names(tables: Tables) -> dict[str, sql.Composable]:
         "tasks": tables.tasks.sql,
         "version": version,
         "official": official("d"),
+        "at_work": at_work("t"),
     }
 
 
@@ -273,9 +277,9 @@ _VERSIONS: LiteralString = """
         ST_AsBinary(d.footprint) AS footprint, d.status, d.online, w.tasks, w.running, w.done,
         d.superseded_by AS linked
     FROM version d, LATERAL (
-        SELECT count(*) AS tasks, coalesce(bool_or(state = 'running'), false) AS running,
+        SELECT count(*) AS tasks, coalesce(bool_or({at_work}), false) AS running,
             d.status = 'extracted' OR (d.status = 'inprogress'
                 AND coalesce(bool_and(state = 'done') AND sum(parcels) > 0, false)) AS done
-        FROM {tasks} WHERE obsid = d.id) w
+        FROM {tasks} t WHERE obsid = d.id) w
     ORDER BY d.acquisition, d.id
 """

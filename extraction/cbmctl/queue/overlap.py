@@ -25,10 +25,9 @@ from psycopg import sql
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.queue.statements import LOCK_SPACE, official
+from cbmctl.queue import scene_status, states
+from cbmctl.queue.statements import official
 
-# Beside the keys of tasks, which follow LOCK_SPACE.
-_DATATAKE_SPACE = LOCK_SPACE + 0xFF
 # Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
 FOOTPRINT_MARGIN_DEGREES = 0.02
 # What a scene is called that is not closed, and one that is closed without rows that count.
@@ -36,24 +35,6 @@ _OPEN_WORDS = ["ingested", "inprogress", "offered", "offline"]
 _WITHOUT_ROWS = [*_OPEN_WORDS, "superseded", "No parcels"]
 _BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
 _SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BANDS]}
-
-
-def lock(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
-    """Let no other worker close a task of this scene's datatake, or acquisition, until the transaction ends.
-
-    Locks are taken in one order, by workers and by all others, so that nobody waits in a circle: datatake,
-    tasks, rows of sigs and hists, catalogue. Whoever locks the table of tasks as a whole begins there.
-    """
-    conn.execute(
-        query(
-            """SELECT pg_advisory_xact_lock(%s, hashtext(sensor || to_char(obstime, 'YYYYMMDDHH24MISS')))
-               FROM {catalogue} WHERE id = %s""",
-            catalogue=tables.catalogue.sql,
-        ),
-        [_DATATAKE_SPACE, obsid],
-    )
-    # not only at the task itself, which comes after its rows
-    conn.execute(query("LOCK TABLE {tasks} IN ROW EXCLUSIVE MODE", tasks=tables.tasks.sql))
 
 
 def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> list[int]:
@@ -76,7 +57,7 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
     """Leave each parcel of scenes that are closed in one scene of the datatake.
 
     Args:
-        conn: a connection in a transaction that holds `lock`, or the table of tasks.
+        conn: a connection in a transaction that has locked the datatake, or the queue.
         tables: the tables.
         obsids: scenes that may have come to be extracted, or to fail; those still open are left alone.
     """
@@ -119,7 +100,9 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
             if lost:
                 _give_up(conn, tables, scene, lost)
             if wanted:
-                conn.execute(query(_OPEN, **_names(tables)), {"obsid": scene, "pids": wanted})
+                parameters = {"obsid": scene, "pids": wanted}
+                if conn.execute(states.change(tables, states.REOPENED, _GAVE_UP), parameters).rowcount:
+                    scene_status.update(conn, tables, {scene: None})
 
 
 def _given_up(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
@@ -148,7 +131,7 @@ def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequenc
     ).fetchall()
     for bandset, rows, parcels, seen in gone:
         conn.execute(
-            query(_REMEMBER, **_names(tables)),
+            states.change(tables, states.GAVE_UP_PARCELS, _THIS, also=_REMEMBER),
             {"rows": rows, "pids": parcels, "seen": seen, "obsid": obsid, "bandset": bandset},
         )
 
@@ -277,26 +260,16 @@ _DELETE: LiteralString = """
     GROUP BY bandset
     UNION ALL SELECT 'scl', count(*), array_agg(pid), array_agg({seen}) FROM hist HAVING count(*) > 0
 """
-_REMEMBER: LiteralString = """
-    UPDATE {tasks}
-    SET rows = rows - %(rows)s, (elsewhere, elsewhere_seen) = (
+_REMEMBER = sql.SQL(
+    """rows = t.rows - %(rows)s, (elsewhere, elsewhere_seen) = (
         SELECT array_agg(pid ORDER BY pid),
             CASE WHEN %(seen)s::integer[] IS NOT NULL THEN array_agg(saw ORDER BY pid) END
         FROM (
             SELECT pid, max(saw) AS saw FROM (
-                SELECT * FROM unnest(elsewhere, elsewhere_seen) AS before (pid, saw)
+                SELECT * FROM unnest(t.elsewhere, t.elsewhere_seen) AS before (pid, saw)
                 UNION ALL SELECT * FROM unnest(%(pids)s::integer[], %(seen)s::integer[]) AS given (pid, saw)
             ) parcel WHERE pid IS NOT NULL GROUP BY pid
-        ) parcels)
-    WHERE obsid = %(obsid)s AND bandset = %(bandset)s
-"""
-_OPEN: LiteralString = """
-    WITH opened AS (
-        UPDATE {tasks}
-        SET state = 'ready', attempts = 0, reason = NULL, not_before = NULL, worker = NULL
-        WHERE obsid = %(obsid)s AND state = 'done' AND method IS NOT NULL AND elsewhere && %(pids)s::integer[]
-        RETURNING obsid
-    )
-    UPDATE {catalogue} d SET status = 'inprogress', reason = NULL
-    FROM (SELECT DISTINCT obsid FROM opened) o WHERE d.id = o.obsid
-"""
+        ) parcels)"""
+)
+_THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
+_GAVE_UP = sql.SQL("t.obsid = %(obsid)s AND t.method IS NOT NULL AND t.elsewhere && %(pids)s::integer[]")

@@ -12,8 +12,10 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.queue.scene_status import settle
-from cbmctl.queue.statements import LIVE_PARAMETERS, names
+from cbmctl.queue import states
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
+from cbmctl.queue.scene_changes import update_scenes
+from cbmctl.queue.statements import names
 from cbmctl.queue.tasks import counts
 
 # What the configuration asks for, a line for each band set; takes the parameters of `wanted`.
@@ -22,6 +24,10 @@ WANTED = sql.SQL(
            ARRAY(SELECT jsonb_array_elements_text(value -> 'bands')) AS bands
        FROM jsonb_each(%(wanted)s)"""
 )
+
+# materialised: the scenes of an area are looked up once, and not for each task
+_SCENES: LiteralString = "(WITH s AS MATERIALIZED ({scenes}) SELECT * FROM s) s"
+AS_WANTED = sql.SQL("bands = w.bands, method = w.method")
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,12 @@ def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Pl
     with conn.transaction(force_rollback=check):
         queue = _Queue(conn, config)
         queue.require_area()
-        queue.lock()
+        lock_queue(conn, config.tables)
         open_tasks = queue.change_open()
         kept = queue.change_overlap()
         again = queue.put_again()
         dropped = queue.drop()
-        settle(conn, config.tables, open_tasks + kept + again + dropped)
+        update_scenes(conn, config.tables, open_tasks + kept + again + dropped)
         created = queue.create()
         now = counts(conn, config.tables)
         return Planned(len(created), len(open_tasks) + len(again), len(dropped), len(kept), now)
@@ -106,11 +112,11 @@ def plan_scenes(
     with conn.transaction(force_rollback=check):
         queue = _Queue(conn, config, obsids)
         queue.require_cards()
-        queue.lock()
+        lock_queue(conn, config.tables)
         queue.require_current()
         again = queue.put_again() + queue.change_open()
         dropped = queue.drop()
-        settle(conn, config.tables, again + dropped)
+        update_scenes(conn, config.tables, again + dropped)
         created = queue.create()
         now = counts(conn, config.tables, obsids)
         return Planned(len(created), len(again), len(dropped), 0, now)
@@ -207,28 +213,19 @@ class _Queue:
             )
         raise UserError(f"{reference} is not online: sync the catalogue again once the archive has it")
 
-    def lock(self) -> None:
-        """Let no worker claim or close a task meanwhile, and no other plan begin; everyone may read.
-
-        Workers touch a task before its scene, so none of them holds a scene while it waits for us.
-        """
-        self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", **self._names))
-
     def change_open(self) -> list[int]:
         """Tell open tasks of new bands and methods; what failed with others begins anew.
 
         A worker that is at one notices when it is done, and leaves it to be done again.
         """
-        return self._obsids(
-            """UPDATE {tasks} t
-               SET bands = w.bands, method = w.method, not_before = NULL,
-                   attempts = CASE state WHEN 'ready' THEN 0 ELSE attempts END,
-                   reason = CASE state WHEN 'running' THEN reason END
-               FROM ({wanted}) w
-               WHERE w.bandset = t.bandset AND t.state IN ('ready', 'running') AND {asked}
-                 AND (t.bands, t.method) <> (w.bands, w.method)
-               RETURNING t.obsid"""
+        where = query(
+            "w.bandset = t.bandset AND {asked} AND (t.bands, t.method) <> (w.bands, w.method)", **self._names
         )
+        return [
+            obsid
+            for event in (states.CHANGED, states.CHANGED_AT_WORK)
+            for obsid in self._change(event, where, also=AS_WANTED, source="({wanted}) w")
+        ]
 
     def change_overlap(self) -> list[int]:
         """Tell what is done that it is to give up parcels, or need not, where that is all that changed.
@@ -236,69 +233,67 @@ class _Queue:
         Rows that were given up and are asked for now must be read again. Of band sets that are not configured
         any more there may be rows too.
         """
-        kept = self._obsids(
-            """WITH scenes AS MATERIALIZED ({scenes})
-               UPDATE {tasks} t SET method = w.method
-               FROM ({wanted}) w, scenes s
-               WHERE w.bandset = t.bandset AND s.id = t.obsid AND t.state = 'done' AND t.bands = w.bands
-                 AND t.method <> w.method AND t.method - 'overlap' = w.method - 'overlap'
-                 AND (w.method ->> 'overlap' = 'first' OR t.elsewhere IS NULL)
-               RETURNING t.obsid"""
+        kept = self._change(
+            states.OVERLAP_CHANGED,
+            query(
+                """w.bandset = t.bandset AND s.id = t.obsid AND t.bands = w.bands
+                   AND t.method <> w.method AND t.method - 'overlap' = w.method - 'overlap'
+                   AND (w.method ->> 'overlap' = 'first' OR t.elsewhere IS NULL)"""
+            ),
+            also=query("method = w.method"),
+            source=f"({{wanted}}) w, {_SCENES}",
         )
-        return kept + self._obsids(
-            """WITH scenes AS MATERIALIZED ({scenes})
-               UPDATE {tasks} t SET method = jsonb_set(t.method, '{{overlap}}', '"first"')
-               FROM scenes s
-               WHERE s.id = t.obsid AND t.state = 'done' AND t.bandset <> ALL(%(bandsets)s)
-                 AND t.method ->> 'overlap' = 'all' AND EXISTS (
-                   SELECT FROM ({wanted}) w WHERE w.method ->> 'overlap' = 'first')
-               RETURNING t.obsid"""
+        return kept + self._change(
+            states.OVERLAP_CHANGED,
+            query(
+                """s.id = t.obsid AND t.bandset <> ALL(%(bandsets)s)
+                   AND t.method ->> 'overlap' = 'all' AND EXISTS (
+                     SELECT FROM ({wanted}) w WHERE w.method ->> 'overlap' = 'first')""",
+                **self._names,
+            ),
+            also=query("""method = jsonb_set(t.method, '{{overlap}}', '"first"')"""),
+            source=_SCENES,
         )
 
     def put_again(self) -> list[int]:
-        return self._obsids(
-            """WITH scenes AS MATERIALIZED ({scenes})
-               UPDATE {tasks} t
-               SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
-                   not_before = NULL, worker = NULL
-               FROM ({wanted}) w, scenes s
-               WHERE w.bandset = t.bandset AND s.id = t.obsid AND CASE
+        """Have done again what is asked for whole, was set back to 'ingested', or was done otherwise."""
+        return self._change(
+            states.ASKED_AGAIN,
+            query(
+                """w.bandset = t.bandset AND s.id = t.obsid AND CASE
                    WHEN %(obsids)s::integer[] IS NOT NULL THEN CASE t.state
                        WHEN 'ready' THEN t.attempts > 0
                        WHEN 'running' THEN NOT {live}
                        ELSE true END
                    ELSE t.state IN ('done', 'failed') AND (
                        s.status = 'ingested'
-                       OR (t.bands, t.method) IS DISTINCT FROM (w.bands, w.method)) END
-               RETURNING t.obsid"""
+                       OR (t.bands, t.method) IS DISTINCT FROM (w.bands, w.method)) END""",
+                **self._names,
+            ),
+            also=AS_WANTED,
+            source=f"({{wanted}}) w, {_SCENES}",
         )
 
     def drop(self) -> list[int]:
-        # of an earlier time there are rows, in whatever bands
-        former = self._obsids(
-            """UPDATE {tasks} t
-               SET state = 'done', bands = NULL, method = NULL, reason = NULL, not_before = NULL
-               WHERE t.state <> 'done' AND t.bandset <> ALL(%(bandsets)s) AND t.rows > 0
-                 AND (t.state <> 'running' OR NOT {live}) AND {asked}
-               RETURNING t.obsid"""
+        """Leave nothing to be done of band sets that are not configured; rows of an earlier time stay."""
+        where = query(
+            "t.bandset <> ALL(%(bandsets)s) AND (t.state <> 'running' OR NOT {live}) AND {asked}",
+            **self._names,
         )
-        return former + self._obsids(
-            """DELETE FROM {tasks} t
-               WHERE t.state <> 'done' AND t.bandset <> ALL(%(bandsets)s)
-                 AND (t.state <> 'running' OR NOT {live}) AND {asked}
-               RETURNING t.obsid"""
-        )
+        former = self._change(states.RETIRED_WITH_ROWS, query("{where} AND t.rows > 0", where=where))
+        return former + self._change(states.DROPPED, where)
 
     def create(self) -> list[int]:
-        created = self._obsids(
-            """INSERT INTO {tasks} (obsid, bandset, bands, method)
-               SELECT s.id, w.bandset, w.bands, w.method
-               FROM ({scenes}) s JOIN ({wanted}) w ON w.card = s.card
-               ON CONFLICT DO NOTHING RETURNING obsid"""
+        wanted = query(
+            """SELECT s.id AS obsid, w.bandset, w.bands, w.method
+               FROM ({scenes}) s JOIN ({wanted}) w ON w.card = s.card""",
+            **self._names,
         )
+        rows = self._conn.execute(states.plan(self._config.tables, wanted), self._parameters)
+        created = [obsid for obsid, _ in rows]
         self._parameters["created"] = created
         # a new scene is 'ingested' until a worker begins; one that was closed is open again
-        settle(
+        update_scenes(
             self._conn,
             self._config.tables,
             self._obsids(
@@ -307,6 +302,23 @@ class _Queue:
             ),
         )
         return created
+
+    def _change(
+        self,
+        event: states.Event,
+        where: sql.Composable,
+        *,
+        also: sql.Composable | None = None,
+        source: LiteralString | None = None,
+    ) -> list[int]:
+        statement = states.change(
+            self._config.tables,
+            event,
+            where,
+            also=also,
+            source=query(source, **self._names) if source else None,
+        )
+        return [obsid for obsid, _ in self._conn.execute(statement, self._parameters)]
 
     def _obsids(self, text: LiteralString) -> list[int]:
         found: list[tuple[Any, ...]] = self._conn.execute(

@@ -10,8 +10,9 @@ from psycopg.rows import dict_row
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
 from cbmctl.database import one, query
-from cbmctl.queue.statements import LIVE_PARAMETERS, names
-from cbmctl.queue.tasks import STATES
+from cbmctl.queue.locks import LIVE_PARAMETERS
+from cbmctl.queue.statements import names
+from cbmctl.queue.states import STATES
 
 
 @dataclass(frozen=True)

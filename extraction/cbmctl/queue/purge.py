@@ -17,7 +17,8 @@ from psycopg.types.json import Jsonb
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.queue.overlap import lock as lock_datatake
+from cbmctl.queue import states
+from cbmctl.queue.locks import lock_datatake, lock_scenes
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,30 @@ def purge_scene(conn: psycopg.Connection, tables: Tables, obsid: int, classes: S
     names, parameters = _names(tables), _parameters(classes, obsid)
     with conn.transaction():
         lock_datatake(conn, tables, obsid)
-        conn.execute(query("SELECT FROM {tasks} WHERE obsid = %(obsid)s FOR UPDATE", **names), parameters)
+        lock_scenes(conn, tables, [obsid], [obsid])
         now = conn.execute(_SCENES.format(**names), parameters).fetchall()
         if not any(verdict in _PURGE for _, verdict in now):
             return 0
         gone = conn.execute(query(_DELETE, **names), parameters).fetchall()
         pids = sorted({pid for _, _, parcels in gone for pid in parcels})
         for bandset, rows, _ in gone:
-            conn.execute(query(_COUNT, **names), parameters | {"bandset": bandset, "rows": rows})
-        conn.execute(query(_RECORD, **names), parameters)
+            conn.execute(
+                states.change(tables, states.PURGED, _THIS, also=_COUNT),
+                parameters | {"bandset": bandset, "rows": rows},
+            )
+        conn.execute(states.change(tables, states.PURGED, _RATED, also=_RECORD), parameters)
         if pids:
-            conn.execute(query(_NEIGHBOURS, **names), parameters | {"pids": pids})
+            neighbours = states.change(
+                tables,
+                states.NEIGHBOUR_PURGED,
+                _NEIGHBOURS,
+                also=_REMAINING,
+                source=query(
+                    "{catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)",
+                    catalogue=names["catalogue"],
+                ),
+            )
+            conn.execute(neighbours, parameters | {"pids": pids})
     return sum(rows for _, rows, _ in gone)
 
 
@@ -154,18 +168,16 @@ _DELETE: LiteralString = """
     FROM gone LEFT JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
     GROUP BY bandset
 """
-_COUNT: LiteralString = """
-    UPDATE {tasks} SET rows = rows - %(rows)s WHERE obsid = %(obsid)s AND bandset = %(bandset)s
-"""
-_RECORD: LiteralString = """
-    UPDATE {tasks} SET method = jsonb_set(method, '{{cloud_classes}}', %(classes)s)
-    WHERE obsid = %(obsid)s AND bandset = ANY(%(bandsets)s) AND method IS NOT NULL
-"""
-_NEIGHBOURS: LiteralString = """
-    UPDATE {tasks} t
-    SET elsewhere = (
-        SELECT array_agg(pid ORDER BY pid) FROM unnest(elsewhere) pid WHERE pid <> ALL(%(pids)s::integer[]))
-    FROM {catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)
-    WHERE s.id = %(obsid)s AND n.id <> s.id AND t.obsid = n.id AND t.bandset = ANY(%(bandsets)s)
-      AND elsewhere && %(pids)s::integer[]
-"""
+_THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
+_COUNT = sql.SQL("rows = t.rows - %(rows)s")
+_RATED = sql.SQL("t.obsid = %(obsid)s AND t.bandset = ANY(%(bandsets)s) AND t.method IS NOT NULL")
+_RECORD = sql.SQL("method = jsonb_set(t.method, '{cloud_classes}', %(classes)s)")
+_NEIGHBOURS = sql.SQL(
+    """s.id = %(obsid)s AND n.id <> s.id AND t.obsid = n.id AND t.bandset = ANY(%(bandsets)s)
+       AND t.elsewhere && %(pids)s::integer[]"""
+)
+_REMAINING = sql.SQL(
+    """elsewhere = (
+           SELECT array_agg(pid ORDER BY pid) FROM unnest(t.elsewhere) pid
+           WHERE pid <> ALL(%(pids)s::integer[]))"""
+)

@@ -17,11 +17,13 @@ from psycopg.rows import dict_row
 
 from cbmctl.config import Config
 from cbmctl.database import query
+from cbmctl.queue import rows, states
 from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
 from cbmctl.queue.overlap import reopen
-from cbmctl.queue.planning import WANTED, wanted
-from cbmctl.queue.scene_status import delete_rows, settle
-from cbmctl.queue.statements import ERRORS, LIVE_PARAMETERS, names
+from cbmctl.queue.planning import AS_WANTED, WANTED, wanted
+from cbmctl.queue.scene_changes import update_scenes
+from cbmctl.queue.statements import ERRORS, names
 
 # Of scenes that no worker is at: whether somebody has tried the task t since it was planned.
 _TOUCHED = sql.SQL("(t.state IN ('running', 'failed') OR (t.state = 'ready' AND t.attempts > 0))")
@@ -92,14 +94,14 @@ def repair(
     with conn.transaction(force_rollback=check):
         obsids = list(find_scenes(conn, config.tables, references).values()) if references else None
         work = _Repair(conn, config, obsids)
-        work.lock()
+        lock_queue(conn, config.tables)
         live = work.live()
         faulty = work.faulty()
         ids = [scene["id"] for scene in faulty]
-        removed = delete_rows(conn, config.tables, work.rows_to_go(ids))
+        removed = rows.delete(conn, config.tables, work.rows_to_go(ids))
         tasks = work.renew(ids)
         work.forget_offset(ids)
-        settle(conn, config.tables, ids)
+        update_scenes(conn, config.tables, ids)
         reopen(conn, config.tables, ids)
         after = work.statuses(ids)
     scenes = []
@@ -114,19 +116,15 @@ class _Repair:
     """The statements of a repair."""
 
     def __init__(self, conn: psycopg.Connection, config: Config, obsids: list[int] | None) -> None:
-        self._conn = conn
+        self._conn, self._tables = conn, config.tables
         self._names = names(config.tables) | {"wanted": WANTED, "touched": _TOUCHED}
         self._parameters = LIVE_PARAMETERS | wanted(config) | {"asked": obsids, "errors": list(ERRORS)}
-
-    def lock(self) -> None:
-        """Let nobody claim or close a task meanwhile, as `cbmctl.queue.planning` does."""
-        self._conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", **self._names))
 
     def live(self) -> list[str]:
         """References of the scenes that are being worked on."""
         rows = self._rows(
             """SELECT reference FROM {catalogue} d
-               WHERE EXISTS (SELECT FROM {tasks} t WHERE obsid = d.id AND state = 'running' AND {live})
+               WHERE EXISTS (SELECT FROM {tasks} t WHERE obsid = d.id AND {at_work})
                  AND (%(asked)s::integer[] IS NULL OR id = ANY(%(asked)s::integer[]))
                ORDER BY obstime, id"""
         )
@@ -140,7 +138,7 @@ class _Repair:
         return self._rows(
             """SELECT d.id, reference, card, status AS before, coalesce(t.reason, d.reason) AS reason
                FROM {catalogue} d LEFT JOIN (
-                   SELECT obsid, bool_or(state = 'running' AND {live}) AS live, bool_or({touched}) AS touched,
+                   SELECT obsid, bool_or({at_work}) AS live, bool_or({touched}) AS touched,
                        (array_agg(CASE state WHEN 'running' THEN format('the worker %%s is gone', worker)
                                   ELSE reason END ORDER BY array_position(%(order)s, bandset))
                            FILTER (WHERE {touched}))[1] AS reason
@@ -169,23 +167,17 @@ class _Repair:
 
         So is what gave parcels up: to take part as a whole, the scene needs all of its rows.
         """
-        forgotten = self._rows(
-            """DELETE FROM {tasks} t
-               WHERE obsid = ANY(%(ids)s) AND {touched} AND bandset <> ALL(%(bandsets)s) RETURNING obsid""",
-            ids,
-        )
-        ready = self._rows(
-            """UPDATE {tasks} t
-               SET state = 'ready', bands = w.bands, method = w.method, attempts = 0, reason = NULL,
-                   not_before = NULL, worker = NULL, claimed_at = NULL, finished_at = NULL, parcels = NULL,
-                   rows = CASE WHEN {touched} THEN NULL ELSE rows END, slivers = NULL, cut = NULL,
-                   elsewhere = NULL, elsewhere_seen = NULL
-               FROM ({wanted}) w
-               WHERE obsid = ANY(%(ids)s) AND ({touched} OR elsewhere IS NOT NULL)
-                 AND w.bandset = t.bandset RETURNING obsid""",
-            ids,
-        )
-        return Counter(row["obsid"] for row in forgotten + ready)
+        changed = [
+            row
+            for event, which, configured in (
+                (states.REPAIRED_AWAY, "{touched} AND t.bandset <> ALL(%(bandsets)s)", False),
+                # before what was tried becomes ready
+                (states.MADE_WHOLE, "NOT {touched} AND t.elsewhere IS NOT NULL", True),
+                (states.REPAIRED, "{touched}", True),
+            )
+            for row in self._change(event, which, ids, configured=configured)
+        ]
+        return Counter(obsid for obsid, _ in changed)
 
     def forget_offset(self, ids: list[int]) -> None:
         """What was added to the digital numbers is told of scenes that have rows made of them."""
@@ -200,6 +192,17 @@ class _Repair:
     def statuses(self, ids: list[int]) -> dict[int, str]:
         rows = self._rows("SELECT id, status FROM {catalogue} WHERE id = ANY(%(ids)s)", ids)
         return {row["id"]: row["status"] for row in rows}
+
+    def _change(
+        self, event: states.Event, which: LiteralString, ids: Sequence[int], *, configured: bool
+    ) -> list[tuple[int, str]]:
+        where = query(which, **self._names) + query(" AND t.obsid = ANY(%(ids)s)")
+        also, source = None, None
+        if configured:
+            where += query(" AND w.bandset = t.bandset")
+            also, source = AS_WANTED, query("({wanted}) w", **self._names)
+        statement = states.change(self._tables, event, where, also=also, source=source)
+        return self._conn.execute(statement, self._parameters | {"ids": list(ids)}).fetchall()
 
     def _rows(self, text: LiteralString, ids: Sequence[int] = ()) -> list[dict[str, Any]]:
         with self._conn.cursor(row_factory=dict_row) as cursor:

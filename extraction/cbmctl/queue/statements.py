@@ -1,35 +1,16 @@
 """What statements about the queue have in common: tables, conditions and words."""
 
-from typing import Any
-
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.queue.locks import at_work, live
 
-LOCK_SPACE = 0x43424D00
 # Of a scene that killed its workers: the manual has no word for that.
 VANISHED = "Worker vanished"
 # The words for what failed, beside '!S3 …': the manual's, and two of our own.
 ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error", VANISHED)
 
 
-def live(task: str) -> sql.Composed:
-    """Return whether somebody works on a task, as a condition that takes LIVE_PARAMETERS.
-
-    Args:
-        task: alias of a row of the tasks in the statement.
-    """
-    return sql.SQL(
-        """EXISTS (
-               SELECT FROM pg_locks l
-               WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = {task}.obsid::oid
-                 AND l.classid = (%(space)s + array_position(%(order)s, {task}.bandset))::oid
-                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
-    ).format(task=sql.Identifier(task))
-
-
-LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 # Whether the task t is of the scenes that the caller asks about: %(obsids)s, or NULL for all.
 ASKED = sql.SQL("(%(obsids)s::integer[] IS NULL OR t.obsid = ANY(%(obsids)s::integer[]))")
 
@@ -72,5 +53,6 @@ def names(tables: Tables) -> dict[str, sql.Composable]:
         "catalogue": tables.catalogue.sql,
         "aois": tables.aois.sql,
         "live": live("t"),
+        "at_work": at_work("t"),
         "asked": ASKED,
     }

@@ -1,8 +1,8 @@
 """The work queue in PostgreSQL: one task is one scene and one set of bands.
 
 Whoever works on a task holds an advisory lock on its connection for as long as it works. A dead worker's
-lock is gone with its connection, so its task is free again at once: no leases, no clean-up. The lock's key is
-LOCK_SPACE plus the band set's place in BANDSETS, and the scene's id. A connection may hold several.
+lock is gone with its connection, so its task is free again at once: no leases, no clean-up. A connection may
+hold several [cbmctl.queue.locks].
 
 An attempt whose worker vanished counts only where the scene may be to blame [cbmctl.queue.vanished_workers].
 
@@ -17,17 +17,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cbmctl.bandsets import BANDSETS, Method
+from cbmctl.bandsets import Method
 from cbmctl.config import Config, Tables
 from cbmctl.database import one, query
-from cbmctl.queue import vanished_workers
-from cbmctl.queue.overlap import lock as lock_datatake
-from cbmctl.queue.scene_status import delete_rows, settle
-from cbmctl.queue.statements import ASKED, DUE, LIVE_PARAMETERS, LOCK_SPACE, ORDER, names
+from cbmctl.queue import rows as scene_rows
+from cbmctl.queue import scene_status, states, vanished_workers
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_datatake, try_task, unlock_task
+from cbmctl.queue.scene_changes import update_scenes
+from cbmctl.queue.statements import ASKED, DUE, ORDER, names
 
-STATES = ("ready", "running", "done", "failed")
 _FEW = 100  # more than there are workers that claim at the same instant
 
 
@@ -51,7 +52,7 @@ def counts(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | Non
         query("SELECT state, count(*) FROM {tasks} t WHERE {asked} GROUP BY state", **names(tables)),
         {"obsids": _array(obsids)},
     ).fetchall()
-    return dict.fromkeys(STATES, 0) | dict(found)
+    return dict.fromkeys(states.STATES, 0) | dict(found)
 
 
 def all_closed(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> bool:
@@ -120,15 +121,15 @@ def claim(
                 found = Task(
                     obsid, card, bandset, tuple(bands), _method(method), attempts + 1, reference, path
                 )
-                if not one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _lock(found))[0]:
+                if not try_task(conn, bandset, obsid):
                     continue  # its worker came between the look and the lock: look again
                 task = found
                 if state == "ready" or attempts < most:
-                    _start(conn, tables, task, worker)
+                    _start(conn, tables, task, worker, state)
                     return task
             with conn.transaction():  # another one, because the datatake is locked before the task
                 lock_datatake(conn, tables, task.obsid)
-                _close(conn, tables, task, state="failed", reason=vanished_workers.parked(attempts, reason))
+                _close(conn, tables, task, states.VANISHED, reason=vanished_workers.parked(attempts, reason))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
@@ -169,12 +170,14 @@ def finish(
         conn,
         tables,
         task,
-        state="done",
-        parcels=parcels,
-        rows=rows,
-        slivers=list(slivers),
-        cut=list(cut) or None,
-        elsewhere=list(elsewhere) or None,
+        states.FINISHED,
+        _found(
+            parcels=parcels,
+            rows=rows,
+            slivers=list(slivers),
+            cut=list(cut) or None,
+            elsewhere=list(elsewhere) or None,
+        ),
     )
 
 
@@ -187,23 +190,24 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
         lock_datatake(conn, tables, task.obsid)
         closed = conn.execute(
             # a task that someone is claiming right now is left out: its worker will find the same
-            query(
-                """UPDATE {tasks}
-                   SET state = 'done', parcels = 0, rows = 0, reason = NULL, not_before = NULL,
-                       cut = NULL, elsewhere = NULL, elsewhere_seen = NULL, finished_at = now()
-                   WHERE (obsid, bandset) IN (
-                       SELECT obsid, bandset FROM {tasks} WHERE obsid = %s AND state = 'ready'
-                       FOR UPDATE SKIP LOCKED)
-                   RETURNING bandset""",
-                **names(tables),
+            states.change(
+                tables,
+                states.NO_PARCELS,
+                query(
+                    """(t.obsid, t.bandset) IN (
+                           SELECT obsid, bandset FROM {tasks} WHERE obsid = %(obsid)s AND state = 'ready'
+                           FOR UPDATE SKIP LOCKED)""",
+                    **names(tables),
+                ),
+                also=_FOUND,
             ),
-            [task.obsid],
+            _found(parcels=0, rows=0) | {"obsid": task.obsid},
         ).fetchall()
-        delete_rows(conn, tables, [(task.obsid, bandset) for (bandset,) in [(task.bandset,), *closed]])
+        scene_rows.delete(conn, tables, [(task.obsid, task.bandset), *closed])
         conn.execute(
             query("UPDATE {catalogue} SET applied_offset = NULL WHERE id = %s", **names(tables)), [task.obsid]
         )
-        _close(conn, tables, task, state="done", parcels=0, rows=0)
+        _close(conn, tables, task, states.NO_PARCELS, _found(parcels=0, rows=0))
 
 
 def fail(
@@ -239,8 +243,11 @@ def fail(
         )
         attempt = max(min(task.attempt, *counted), 1)
         last = lasting or attempt > len(pauses)
-        state, pause = ("failed", None) if last else ("ready", pauses[attempt - 1])
-        _close(conn, config.tables, task, state=state, reason=f"{status}: {reason}", pause=pause)
+        failed = f"{status}: {reason}"
+        if last:
+            _close(conn, config.tables, task, states.GIVEN_UP, reason=failed)
+        else:
+            _close(conn, config.tables, task, states.RETRIED, reason=failed, pause=pauses[attempt - 1])
     return last
 
 
@@ -248,100 +255,85 @@ def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Give a task back as if it had never been claimed."""
     with conn.transaction():
         lock_datatake(conn, tables, task.obsid)
-        conn.execute(
-            query(
-                "UPDATE {tasks} SET state = 'ready', attempts = attempts - 1, worker = NULL"
-                " WHERE obsid = %s AND bandset = %s",
-                **names(tables),
-            ),
-            [task.obsid, task.bandset],
-        )
-        settle(conn, tables, [task.obsid])
+        conn.execute(states.change(tables, states.RELEASED, _THIS), _key(task))
+        update_scenes(conn, tables, [task.obsid])
     unlock(conn, task)
 
 
 def unlock(conn: psycopg.Connection, task: Task) -> None:
     """Let go of a task, after its last transaction."""
-    conn.execute("SELECT pg_advisory_unlock(%s, %s)", _lock(task))
+    unlock_task(conn, task.bandset, task.obsid)
 
 
-def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str) -> None:
+def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str, state: str) -> None:
     conn.execute(
-        query(
-            """UPDATE {tasks} SET state = 'running', attempts = %s, worker = %s,
-                   claimed_at = clock_timestamp(), finished_at = NULL, not_before = NULL, host_boot = %s,
-                   server_start = pg_postmaster_start_time()
-               WHERE obsid = %s AND bandset = %s""",
-            **names(tables),
+        states.change(
+            tables,
+            states.CLAIMED if state == states.READY else states.TAKEN_OVER,
+            _THIS,
+            also=query("attempts = %(attempt)s, worker = %(worker)s, host_boot = %(host_boot)s"),
         ),
-        [task.attempt, worker, vanished_workers.boot_id(), task.obsid, task.bandset],
+        _key(task) | {"attempt": task.attempt, "worker": worker, "host_boot": vanished_workers.boot_id()},
     )
-    conn.execute(
-        query(
-            "UPDATE {catalogue} SET status = 'inprogress' WHERE id = %s AND status <> 'inprogress'",
-            **names(tables),
-        ),
-        [task.obsid],
-    )
+    scene_status.begin(conn, tables, task.obsid)
 
 
 def _close(
     conn: psycopg.Connection,
     tables: Tables,
     task: Task,
+    event: states.Event,
+    found: dict[str, Any] | None = None,
     *,
-    state: str,
     reason: str | None = None,
+    pause: int | None = None,
+) -> None:
+    parameters = _key(task) | {
+        "bands": list(task.bands),
+        "method": Jsonb(asdict(task.method)),
+        "reason": reason,
+        "pause": pause,
+    }
+    parameters |= found or _found()
+    outdated = query("{this} AND (t.bands, t.method) IS DISTINCT FROM (%(bands)s, %(method)s)", this=_THIS)
+    if not conn.execute(states.change(tables, states.OUTDATED, outdated, also=_FOUND), parameters).rowcount:
+        also = sql.SQL(", ").join((_FOUND, _FAILURE)) if reason else _FOUND
+        conn.execute(states.change(tables, event, _THIS, also=also), parameters)
+    update_scenes(conn, tables, [task.obsid])
+
+
+# a task that fails keeps what is known of the rows of an earlier time, which it has not touched
+_FOUND = sql.SQL(
+    """parcels = coalesce(%(parcels)s, t.parcels), rows = coalesce(%(rows)s, t.rows),
+       slivers = coalesce(%(slivers)s::integer[], t.slivers),
+       cut = CASE WHEN %(rows)s IS NULL THEN t.cut ELSE %(cut)s::integer[] END,
+       elsewhere = CASE WHEN %(rows)s IS NULL THEN t.elsewhere ELSE %(elsewhere)s::integer[] END,
+       elsewhere_seen = CASE WHEN %(rows)s IS NULL THEN t.elsewhere_seen END,
+       finished_at = now()"""
+)
+_FAILURE = sql.SQL(
+    "reason = %(reason)s, not_before = clock_timestamp() + %(pause)s::integer * interval '1 s'"
+)
+_THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
+
+
+def _found(
+    *,
     parcels: int | None = None,
     rows: int | None = None,
-    pause: int | None = None,
     slivers: list[int] | None = None,
     cut: list[int] | None = None,
     elsewhere: list[int] | None = None,
-) -> None:
-    parameters = asdict(task) | {
-        "bands": list(task.bands),
-        "method": Jsonb(asdict(task.method)),
-        "state": state,
-        "reason": reason,
-        "parcels": parcels,
-        "rows": rows,
-        "pause": pause,
-        "slivers": slivers,
-        "cut": cut,
-        "elsewhere": elsewhere,
-    }
-    conn.execute(
-        query(
-            # a task that fails keeps what is known of the rows of an earlier time, which it has not touched
-            """UPDATE {tasks}
-               SET (state, attempts, reason, not_before) = (
-                       SELECT CASE WHEN same THEN %(state)s ELSE 'ready' END,
-                           CASE WHEN same THEN attempts ELSE 0 END,
-                           CASE WHEN same THEN %(reason)s::text END,
-                           CASE WHEN same THEN clock_timestamp() + %(pause)s::integer * interval '1 s' END
-                       FROM (VALUES (bands = %(bands)s AND method = %(method)s)) AS asked (same)),
-                   parcels = coalesce(%(parcels)s, parcels), rows = coalesce(%(rows)s, rows),
-                   slivers = coalesce(%(slivers)s::integer[], slivers),
-                   cut = CASE WHEN %(rows)s IS NULL THEN cut ELSE %(cut)s::integer[] END,
-                   elsewhere = CASE WHEN %(rows)s IS NULL THEN elsewhere ELSE %(elsewhere)s::integer[] END,
-                   elsewhere_seen = CASE WHEN %(rows)s IS NULL THEN elsewhere_seen END,
-                   finished_at = now()
-               WHERE obsid = %(obsid)s AND bandset = %(bandset)s""",
-            **names(tables),
-        ),
-        parameters,
-    )
-    settle(conn, tables, [task.obsid])
+) -> dict[str, Any]:
+    return {"parcels": parcels, "rows": rows, "slivers": slivers, "cut": cut, "elsewhere": elsewhere}
+
+
+def _key(task: Task) -> dict[str, Any]:
+    return {"obsid": task.obsid, "bandset": task.bandset}
 
 
 def _method(stored: dict[str, Any]) -> Method:
     return Method(**stored | {"cloud_classes": tuple(stored["cloud_classes"])})
-
-
-def _lock(task: Task) -> tuple[int, int]:
-    # SQL's array_position counts from one
-    return LOCK_SPACE + list(BANDSETS).index(task.bandset) + 1, task.obsid
 
 
 def _array(obsids: Sequence[int] | None) -> list[int] | None:

@@ -21,14 +21,14 @@ from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue.statements import LIVE_PARAMETERS, LOCK_SPACE, VANISHED, live, names
+from cbmctl.queue import states
+from cbmctl.queue.locks import LIVE_PARAMETERS, live, lock_vanished
+from cbmctl.queue.statements import VANISHED, names
 
 TOGETHER_S = 10.0
 EXCUSES = 10
 # Of the kernel: in a container it is the host's.
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Beside the keys of tasks and datatakes.
-_NOTICE_SPACE = LOCK_SPACE + 0xFE
 
 
 def boot_id() -> str | None:
@@ -60,13 +60,13 @@ def notice(conn: psycopg.Connection, tables: Tables, worker: str) -> list[tuple[
     }
     if conn.execute(query(_ORPHANS, **statements), parameters).fetchone():
         with conn.transaction():
-            conn.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_NOTICE_SPACE])
+            lock_vanished(conn)
             conn.execute(query(_FORGET, **statements))
             entered = conn.execute(query(_ENTER, **statements), parameters).fetchall()
             entered += conn.execute(query(_TOGETHER, **statements), parameters).fetchall()
         for obsid, bandset, excuse in entered:
             if excuse:  # one at a time, with no other lock held: others lock several tasks, in their order
-                conn.execute(query(_TAKE_BACK, **statements), [obsid, bandset])
+                conn.execute(states.change(tables, states.EXCUSED, _TAKE_BACK), [obsid, bandset])
     suspects = conn.execute(query(_SUSPECTS, **statements), parameters).fetchall()
     at_work = any(alive for _, _, alive in suspects)
     return [(obsid, bandset) for obsid, bandset, _ in suspects if at_work]
@@ -129,12 +129,9 @@ _TOGETHER: LiteralString = """
                     WHERE mine.worker = v.worker AND yours.worker = o.worker))
     RETURNING obsid, bandset, excuse
 """
-_TAKE_BACK: LiteralString = """
-    UPDATE {tasks} SET attempts = attempts - 1
-    WHERE obsid = %s AND bandset = %s AND attempts > 0 AND state IN ('ready', 'running')
-"""
+_TAKE_BACK = sql.SQL("t.obsid = %s AND t.bandset = %s AND t.attempts > 0")
 _SUSPECTS: LiteralString = """
-    SELECT t.obsid, t.bandset, t.state = 'running' AND {live}
+    SELECT t.obsid, t.bandset, {at_work}
     FROM {tasks} t JOIN (
         SELECT obsid, bandset FROM {vanished} WHERE coalesce(excuse, 'together') = 'together'
         GROUP BY obsid, bandset HAVING count(*) > 1

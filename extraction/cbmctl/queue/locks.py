@@ -1,0 +1,179 @@
+"""Every lock of the queue, and the one order in which a transaction takes them: nobody waits in a circle.
+
+The order is that of `Lock`; each function refuses to take a lock after a later one. A task that somebody
+works on is locked for as long as that takes, by its connection and not by a transaction: such locks are
+tried, never waited for, as are the rows of tasks that `cbmctl.queue.tasks` looks for with SKIP LOCKED.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg import sql
+
+from cbmctl.bandsets import BANDSETS
+from cbmctl.config import Tables
+from cbmctl.database import one, query
+
+# Keys of advisory locks: of tasks, this plus the band set's place in BANDSETS, and the scene's id.
+LOCK_SPACE = 0x43424D00
+_VANISHED_SPACE, _DATATAKE_SPACE = LOCK_SPACE + 0xFE, LOCK_SPACE + 0xFF
+LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
+
+
+class Lock(IntEnum):
+    """What is locked, first to last.
+
+    Attributes:
+        PARCELS: the table of parcel sets.
+        VANISHED: the list of vanished workers.
+        DATATAKE: a datatake, by an advisory lock.
+        QUEUE: the table of tasks: for a worker, or as a whole.
+        RESULTS: the tables sigs and hists.
+        SCENES: rows of tasks, then of the catalogue.
+    """
+
+    PARCELS = 1
+    VANISHED = 2
+    DATATAKE = 3
+    QUEUE = 4
+    RESULTS = 5
+    SCENES = 6
+
+
+# By connection: when its transaction began, the last lock, and whether the queue as a whole is locked.
+_held: WeakKeyDictionary[psycopg.Connection, tuple[datetime, Lock, bool]] = WeakKeyDictionary()
+
+
+def lock_parcel_sets(conn: psycopg.Connection, tables: Tables) -> None:
+    """Let no other load or rasterisation begin until the transaction ends; everyone may read."""
+    _in_order(conn, Lock.PARCELS)
+    conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
+
+
+def lock_vanished(conn: psycopg.Connection) -> None:
+    """Let nobody else enter vanished workers until the transaction ends."""
+    _in_order(conn, Lock.VANISHED)
+    conn.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_VANISHED_SPACE])
+
+
+def lock_datatake(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
+    """Let no other worker close a task of this scene's datatake or acquisition until the transaction ends."""
+    _in_order(conn, Lock.DATATAKE)
+    conn.execute(
+        query(
+            """SELECT pg_advisory_xact_lock(%s, hashtext(sensor || to_char(obstime, 'YYYYMMDDHH24MISS')))
+               FROM {catalogue} WHERE id = %s""",
+            catalogue=tables.catalogue.sql,
+        ),
+        [_DATATAKE_SPACE, obsid],
+    )
+    _in_order(conn, Lock.QUEUE)
+    # not only at the task itself, which comes after its rows
+    conn.execute(query("LOCK TABLE {tasks} IN ROW EXCLUSIVE MODE", tasks=tables.tasks.sql))
+
+
+def lock_queue(conn: psycopg.Connection, tables: Tables) -> None:
+    """Let no worker claim or close a task, and nobody else plan, until the transaction ends."""
+    _in_order(conn, Lock.QUEUE, whole=True)
+    conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", tasks=tables.tasks.sql))
+
+
+def lock_results(conn: psycopg.Connection, tables: Tables) -> None:
+    """Let nobody change tasks or statistics until the transaction ends; everyone may read."""
+    _in_order(conn, Lock.QUEUE, whole=True)
+    conn.execute(query("LOCK TABLE {tasks} IN SHARE ROW EXCLUSIVE MODE", tasks=tables.tasks.sql))
+    _in_order(conn, Lock.RESULTS)
+    for table in (tables.sigs, tables.hists):
+        conn.execute(query("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", table=table.sql))
+
+
+def lock_scenes(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], siblings: Sequence[int]
+) -> dict[int, str]:
+    """Let nobody else change scenes until the transaction ends.
+
+    Two workers may finish tasks of one scene at once; the second must see what the first has written.
+
+    Args:
+        conn: a connection in a transaction.
+        tables: the tables.
+        obsids: scenes whose tasks have changed.
+        siblings: other versions, whose tasks may go; once in a transaction, unless that has the whole queue.
+
+    Returns:
+        The status of each.
+    """
+    _in_order(conn, Lock.SCENES)
+    if siblings:  # tasks first: workers touch a task before its scene
+        conn.execute(
+            query(
+                "SELECT FROM {tasks} WHERE obsid = ANY(%s) ORDER BY obsid, bandset FOR UPDATE",
+                tasks=tables.tasks.sql,
+            ),
+            [list(siblings)],
+        )
+    return dict(
+        conn.execute(
+            query(
+                "SELECT id, status FROM {catalogue} WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+                catalogue=tables.catalogue.sql,
+            ),
+            [[*obsids, *siblings]],
+        ).fetchall()
+    )
+
+
+def try_task(conn: psycopg.Connection, bandset: str, obsid: int) -> bool:
+    """Lock a task for this connection, until `unlock_task` or its end; return whether nobody else has it."""
+    return bool(one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _key(bandset, obsid))[0])
+
+
+def unlock_task(conn: psycopg.Connection, bandset: str, obsid: int) -> None:
+    """Let go of a task."""
+    conn.execute("SELECT pg_advisory_unlock(%s, %s)", _key(bandset, obsid))
+
+
+def live(task: str) -> sql.Composed:
+    """Return whether a task is locked by a worker, as a condition that takes LIVE_PARAMETERS.
+
+    Args:
+        task: alias of a row of the tasks in the statement.
+    """
+    return sql.SQL(
+        """EXISTS (
+               SELECT FROM pg_locks l
+               WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = {task}.obsid::oid
+                 AND l.classid = (%(space)s + array_position(%(order)s, {task}.bandset))::oid
+                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+    ).format(task=sql.Identifier(task))
+
+
+def at_work(task: str) -> sql.Composed:
+    """Return whether somebody works on a task, as a condition that takes LIVE_PARAMETERS.
+
+    A task is also 'running' if its worker is gone, and also locked while its worker is about to let go of it.
+
+    Args:
+        task: alias of a row of the tasks in the statement.
+    """
+    return sql.SQL("({task}.state = 'running' AND {live})").format(task=sql.Identifier(task), live=live(task))
+
+
+def _in_order(conn: psycopg.Connection, lock: Lock, *, whole: bool = False) -> None:
+    """Note a lock that is about to be taken. Raises RuntimeError if the transaction holds a later one."""
+    began = one(conn, query("SELECT now()"))[0]
+    then, last, queue = _held.get(conn, (None, lock, False))
+    if then != began:
+        last, queue = lock, False
+    elif lock < last or (lock is last is Lock.SCENES and not queue):
+        raise RuntimeError(f"{lock.name} is locked after {last.name}: see cbmctl.queue.locks")
+    _held[conn] = began, lock, queue or whole
+
+
+def _key(bandset: str, obsid: int) -> tuple[int, int]:
+    # SQL's array_position counts from one
+    return LOCK_SPACE + list(BANDSETS).index(bandset) + 1, obsid

@@ -1,0 +1,142 @@
+"""What a change of tasks, versions, archive or parcels means for scenes and for their rows.
+
+A scene's status follows [cbmctl.queue.scene_status]; versions whose place is taken lose their rows; each
+parcel of a datatake stays in one of its scenes [cbmctl.queue.overlap].
+"""
+
+from collections.abc import Collection, Sequence
+
+import psycopg
+from psycopg import sql
+
+from cbmctl.config import Tables
+from cbmctl.database import query
+from cbmctl.queue import rows, scene_status, states
+from cbmctl.queue.acquisitions import Acquisition, Version, acquisitions, siblings
+from cbmctl.queue.locks import lock_scenes
+from cbmctl.queue.overlap import reopen, settle_overlaps
+from cbmctl.queue.scene_status import Place
+
+_OF_SCENES = sql.SQL("t.obsid = ANY(%s)")
+
+
+def update_scenes(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Let the scenes' status say what their tasks have come to, and the reason why.
+
+    A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
+    One that is extracted takes the place of the older versions of its acquisition, in the same transaction;
+    where it does so only together with others, it is 'inprogress' until these are done. One that failed gives
+    way to a newer version that was offered. Each parcel that a scene shares with other tiles of the datatake
+    stays in one of them.
+    """
+    before = lock_scenes(conn, tables, obsids, siblings(conn, tables, obsids))
+    extracted = {obsid for obsid, status in before.items() if status == "extracted"}
+    scene_status.update(conn, tables, dict.fromkeys(obsids))
+    others = _update_versions(conn, tables, obsids, extracted)
+    settle_overlaps(conn, tables, [*obsids, *others])
+
+
+def _update_versions(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], seen: Collection[int]
+) -> list[int]:
+    """Let go of versions whose place is taken, and of those that failed while a newer one was offered.
+
+    Returns:
+        Scenes that waited for others to be done, and are extracted now.
+    """
+    asked, extracted = set(obsids), []
+    for acquisition in acquisitions(conn, tables, obsids):
+        versions, settled = acquisition.versions, acquisition.settled(seen)
+        failed = {old for old in versions if old.id in asked and _gives_way(acquisition, old)}
+        # of one that is being worked on, not yet
+        gone = {old for old in settled.replaced | failed if old.status != "superseded" and not old.running}
+        waited = {old for old in versions if old.done and old.status == "inprogress"} - settled.early - gone
+        # an offer stays one while there is another scene that counts and that it would replace
+        waited_for = {
+            new
+            for old in versions
+            if old.status != "superseded" and old not in gone
+            for new in acquisition.successors(old)
+        }
+        freed = {new for old in failed & gone for new in acquisition.successors(old)} - waited_for
+        forget(conn, tables, [old.id for old in gone])
+        places = {old.id: Place.SUPERSEDED for old in gone}
+        places |= {new.id: Place.WAITS for new in settled.early}
+        places |= {new.id: Place.CURRENT for new in waited}
+        places |= {new.id: Place.CURRENT for new in freed if new.status == "offered"}
+        scene_status.update(conn, tables, places)
+        extracted += [new.id for new in waited]
+    return extracted
+
+
+def _gives_way(acquisition: Acquisition, old: Version) -> bool:
+    return (old.failed or old.status == "No parcels") and any(
+        new.status == "offered" for new in acquisition.successors(old)
+    )
+
+
+def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Remove the tasks and rows of scenes that no longer count; parcels that only they had are done again."""
+    if not obsids:
+        return
+    # tasks first: workers touch a task before its scene
+    conn.execute(states.change(tables, states.SUPERSEDED, _OF_SCENES), [list(obsids)])
+    rows.delete(conn, tables, [(obsid, None) for obsid in obsids])
+    conn.execute(
+        query(
+            "UPDATE {catalogue} SET applied_offset = NULL WHERE id = ANY(%s) AND applied_offset IS NOT NULL",
+            catalogue=tables.catalogue.sql,
+        ),
+        [list(obsids)],
+    )
+    reopen(conn, tables, obsids)
+
+
+def go_offline(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Let scenes that failed wait for the archive; their rows stay, but others may have their parcels."""
+    follow_archive(conn, tables, obsids)
+    reopen(conn, tables, obsids)
+
+
+def follow_archive(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Let scenes be 'offline', or 'ingested' to be extracted whole, as `online` says.
+
+    Nothing is left to be done of them until the next plan; tasks with rows stay, as done in whatever bands.
+    """
+    if not obsids:
+        return
+    without_rows = query("{of_scenes} AND t.rows IS NULL", of_scenes=_OF_SCENES)
+    conn.execute(states.change(tables, states.OFFLINE, without_rows), [list(obsids)])
+    conn.execute(states.change(tables, states.OFFLINE_WITH_ROWS, _OF_SCENES), [list(obsids)])
+    scene_status.update(conn, tables, dict.fromkeys(obsids, Place.AGAIN))
+
+
+def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Have everything extracted again, because the parcels are others and their rows go.
+
+    A newer version need not wait any more for the older one. What was done in a way that is not known is for
+    the next plan to enter.
+
+    Args:
+        conn: a connection in a transaction that holds the table of tasks.
+        tables: the tables.
+        obsids: scenes that are not as the catalogue delivered them.
+    """
+    names = {"catalogue": tables.catalogue.sql}
+    scenes = conn.execute(
+        query("SELECT id, superseded_by, online FROM {catalogue} WHERE id = ANY(%s)", **names), [list(obsids)]
+    ).fetchall()
+    waiting = [obsid for obsid, newer, online in scenes if newer is not None or not online]
+    unknown = query(
+        """t.bands IS NULL OR t.method IS NULL OR t.obsid = ANY(%s)
+           OR t.obsid IN (SELECT id FROM {catalogue} WHERE status IN ('superseded', 'offline'))""",
+        **names,
+    )
+    conn.execute(states.change(tables, states.NEW_PARCELS_UNKNOWN, unknown), [waiting])
+    begun = query("t.state <> 'ready' OR t.attempts > 0 OR t.rows IS NOT NULL")
+    conn.execute(states.change(tables, states.NEW_PARCELS, begun))
+    conn.execute(
+        query("UPDATE {catalogue} SET applied_offset = NULL WHERE id = ANY(%s)", **names), [list(obsids)]
+    )
+    places = {obsid: Place.CURRENT if newer is None else Place.SUPERSEDED for obsid, newer, _ in scenes}
+    scene_status.update(conn, tables, places)

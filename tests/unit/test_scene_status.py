@@ -1,0 +1,99 @@
+"""The status of a scene: SQL says what the function says, and nothing else writes it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import cbmctl
+from cbmctl.config import Tables
+from cbmctl.database import query
+from cbmctl.queue import scene_status
+from cbmctl.queue.scene_status import Facts, Place, status
+
+CODE = Path(cbmctl.__file__).parent
+LONG = "!S3 a_band_of_a_very_long_name.tif"
+
+
+def all_facts() -> Iterator[Facts]:
+    numbers = [
+        (tasks, untouched, at_all)
+        for tasks in (0, 1, 3)
+        for at_all in range(tasks + 1)
+        for untouched in range(at_all + 1)
+    ]
+    for place, online, (tasks, untouched, at_all), parcels, failure in product(
+        Place, (True, False), numbers, (None, 0, 5), (None, "Rio error", LONG)
+    ):
+        yield Facts(place, online, tasks, untouched, at_all, parcels, failure)
+
+
+@pytest.mark.postgis
+def test_sql_is_the_function(conn: psycopg.Connection) -> None:
+    facts = list(all_facts())
+    columns = {name: [asdict(one)[name] for one in facts] for name in asdict(facts[0])}
+    found = conn.execute(
+        query(
+            """SELECT {status} FROM unnest(%(place)s::text[], %(online)s::boolean[], %(tasks)s::integer[],
+                   %(untouched)s::integer[], %(open)s::integer[], %(parcels)s::integer[],
+                   %(failure)s::text[])
+               WITH ORDINALITY AS f (place, online, tasks, untouched, open, parcels, failure, number)
+               ORDER BY number""",
+            status=scene_status.STATUS,
+        ),
+        columns,
+    ).fetchall()
+    assert [word for (word,) in found] == [status(one) for one in facts]
+    assert {status(one) for one in facts} == {
+        "ingested", "offline", "inprogress", "extracted", "No parcels", "Rio error", LONG[:24], "offered",
+        "superseded",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason", "place", "after"),
+    [
+        ("ingested", None, None, "ingested"),
+        ("ingested", None, Place.OFFERED, "offered"),
+        ("extracted", None, Place.SUPERSEDED, "superseded"),
+        ("superseded", None, None, "superseded"),
+        ("superseded", None, Place.CURRENT, "extracted"),
+        ("inprogress", None, None, "extracted"),
+        ("inprogress", scene_status.WAITS, None, "inprogress"),
+        ("extracted", None, Place.WAITS, "inprogress"),
+        ("inprogress", scene_status.WAITS, Place.CURRENT, "extracted"),
+        ("extracted", None, Place.AGAIN, "ingested"),
+        ("!S3 B02.jp2", "gone", None, "extracted"),
+    ],
+)
+@pytest.mark.postgis
+def test_the_place_stays_until_another_is_given(  # noqa: PLR0917
+    conn: psycopg.Connection, tables: Tables, stored: str, reason: str | None, place: Place | None, after: str
+) -> None:
+    conn.execute(
+        """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, reason)
+           VALUES (1, '2021-03-05', 'A', '2A', 's2', %s, %s)""",
+        [stored, reason],
+    )
+    conn.execute("INSERT INTO tasks (obsid, bandset, state, parcels, rows) VALUES (1, '10', 'done', 3, 3)")
+    scene_status.update(conn, tables, {1: place})
+    waits = scene_status.WAITS if after == "inprogress" else None
+    assert conn.execute("SELECT status, reason FROM dias_catalogue").fetchall() == [(after, waits)]
+
+
+def writes_status(code: str) -> bool:
+    assigned = re.findall(
+        r"UPDATE \{catalogue\}(?: (?:AS )?\w+)?\s+SET\b(.*?)(?:\bWHERE\b|\bFROM\b)", code, re.S
+    )
+    return any(re.search(r"\bstatus\b\s*(=|,.*\)\s*=)", each) for each in assigned)
+
+
+def test_nothing_else_writes_the_status() -> None:
+    assert writes_status('"UPDATE {catalogue} d SET reason = NULL, status = %s WHERE id = %s"')
+    assert not writes_status('"UPDATE {catalogue} SET reason = %s WHERE status = %s"')
+    files = [path for path in CODE.rglob("*.py") if writes_status(path.read_text())]
+    assert [path.stem for path in files] == ["scene_status"]
