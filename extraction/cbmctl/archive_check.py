@@ -17,10 +17,13 @@ from cbmctl.checksums import DIFFERS, NO_CHECKSUM, Checked, Checksums, known_che
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.eodata import Archive, Held
+from cbmctl.reasons import FILE_MISSING, NO_PATH, PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.files import files_of
 from cbmctl.scenes.listing import is_folder
 from cbmctl.scenes.manifest import MANIFEST_FILE, Checksum
+
+MISSING = {reason.code for reason in (PRODUCT_MISSING, FILE_MISSING, NO_PATH)}
 
 
 @dataclass(frozen=True)
@@ -163,12 +166,12 @@ class _Check:
     def scene(self, scene: ExtractedScene) -> None:
         """Compare one scene's files, as far as that is not known."""
         if scene.path is None:
-            raise SceneError("!S3 subdir", f"the catalogue has no path for {scene.reference}")
+            raise SceneError(NO_PATH, f"the catalogue has no path for {scene.reference}")
         known = known_checks(self.conn, self.config.tables, scene.obsid, self.max_age_days)
         with closing(self.archive.hold(scene.path, re.escape(MANIFEST_FILE))) as held:
             folder = held.root / scene.path
             if not is_folder(folder):
-                raise SceneError("!S3 subdir", f"{scene.path} is not in the archive")
+                raise SceneError(PRODUCT_MISSING, f"{scene.path} is not in the archive")
             manifest = Checksums(folder, held)
             listed = manifest.listed(scene.files)
             supported = {file: checksum for file, checksum in listed.items() if checksum.supported}
@@ -193,7 +196,7 @@ class _Check:
         try:
             return sorted(held.names(held.root / str(scene.path)))
         except OSError as error:
-            raise SceneError("Rio error", f"{scene.reference} cannot be listed: {error}") from error
+            raise SceneError(UNREADABLE, f"{scene.reference} cannot be listed: {error}") from error
 
     def _needed(
         self, scene: ExtractedScene, file: str, held: Held, known: Checked | None, checksum: Checksum
@@ -205,7 +208,7 @@ class _Check:
             self.report.findings.append(_missing(scene, file))
             return False
         except OSError as error:
-            raise SceneError("Rio error", f"{file} of {scene.reference} cannot be read: {error}") from error
+            raise SceneError(UNREADABLE, f"{file} of {scene.reference} cannot be read: {error}") from error
         if known and unchanged(known, checksum, version):
             self.report.unchanged += 1
             return False
@@ -258,7 +261,7 @@ def _extract(scene: ExtractedScene) -> str:
 
 
 def _unusable(scene: ExtractedScene, error: SceneError) -> Finding:
-    missing = error.status.startswith("!S3")
+    missing = error.cause.code in MISSING
     return Finding(
         "archive.product_missing" if missing else "archive.unreadable",
         scene.reference,

@@ -19,6 +19,7 @@ from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.eodata import Held
 from cbmctl.eodata.limits import CancelledError
+from cbmctl.reasons import DAMAGED, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.manifest import ALGORITHMS, MANIFEST_FILE, Checksum, read_manifest
 
@@ -88,7 +89,7 @@ class Checksums:
             cancelled: set when nobody waits for it any more.
 
         Raises:
-            SceneError: the file differs, or cannot be read (`Rio error`).
+            SceneError: the file differs, or cannot be read (DAMAGED, UNREADABLE).
             ArchiveError: the archive is away.
         """
         if not self._on:
@@ -100,7 +101,7 @@ class Checksums:
         checked = self.compare(path, cancelled)
         if checked.outcome == DIFFERS:
             raise SceneError(
-                "Rio error",
+                DAMAGED,
                 f"{path.name} of {self._folder.name} is damaged: {checked.detail}, also when fetched again."
                 " Once the archive has an intact copy, run cbmctl repair",
                 lasting=True,
@@ -220,7 +221,7 @@ class Checksums:
                 return read_manifest(self._folder)
         except ValueError as error:
             raise SceneError(
-                "Rio error",
+                DAMAGED,
                 f"{MANIFEST_FILE} of {self._folder.name} is damaged ({error}), also when fetched again: no"
                 " file of the product can be checked. Once the archive has an intact copy, run cbmctl repair",
                 lasting=True,
@@ -301,4 +302,4 @@ def _expected(checked: Checked) -> tuple[str | None, str | None]:
 
 
 def _unreadable(path: Path, folder: Path, error: Exception) -> SceneError:
-    return SceneError("Rio error", f"{path.name} of {folder.name} cannot be read: {error}")
+    return SceneError(UNREADABLE, f"{path.name} of {folder.name} cannot be read: {error}")

@@ -10,10 +10,10 @@ from psycopg import sql
 from cbmctl.certificates import fault
 from cbmctl.config import Config, Connection
 from cbmctl.errors import UserError
+from cbmctl.reasons import NOT_WRITTEN, UNREACHABLE
 
 # The manual's status words for a database that cannot be read from or written to.
-NO_IN_DB = "No in db"
-NO_OUT_DB = "No out db"
+NO_IN_DB, NO_OUT_DB = UNREACHABLE.status, NOT_WRITTEN.status
 
 CONNECT_TIMEOUT_S = 10
 # A peer that vanished (power cut, cut cable) is given up after 30 + 3 × 10 s. The server is asked to do so

@@ -21,6 +21,7 @@ from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.queue.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
 from cbmctl.queue.tasks import Task
+from cbmctl.reasons import DAMAGED, NO_FOOTPRINT, NO_PATH, PARCELS_UNREADABLE, UNREADABLE
 from cbmctl.results import replace_histograms, replace_signatures
 from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
 from cbmctl.scenes.files import CLASSES, files_of
@@ -124,7 +125,7 @@ def open_job(
     if not _meets_parcels(conn, config, task):
         return None
     if task.path is None:
-        raise SceneError("!S3 subdir", f"the catalogue has no path for {task.reference}: sync it again")
+        raise SceneError(NO_PATH, f"the catalogue has no path for {task.reference}: sync it again")
     files = files_of(task.bandset, task.bands, classes=bool(task.method.cloud_classes))
     held = archive.hold(task.path, f"{files}|{re.escape(MANIFEST_FILE)}")
     try:
@@ -162,7 +163,7 @@ def _opened(root: Path, path: str, task: Task, checksums: Checksums, files: str)
     try:
         return opener(root, path, task)
     except SceneError as error:
-        if error.status != "Rio error" or not checksums.healed(files):
+        if error.cause not in (UNREADABLE, DAMAGED) or not checksums.healed(files):
             raise
         return opener(root, path, task)
 
@@ -235,11 +236,11 @@ def _meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool
         raise parcel_error(conn, config, error) from error
     # neither is a word about the scene's parcels, so neither may become 'No parcels'
     if nowhere:
-        raise SceneError("No extent", f"the catalogue has no footprint for {task.reference}: sync it again")
+        raise SceneError(NO_FOOTPRINT, f"the catalogue has no footprint for {task.reference}: sync it again")
     if not any_parcels:
-        raise SceneError("Parcel SQL", f"{config.tables.parcels} is empty: load the parcels")
+        raise SceneError(PARCELS_UNREADABLE, f"{config.tables.parcels} is empty: load the parcels")
     return bool(meets)
 
 
 def _unusable(scene: Scene, band: Band, error: Exception) -> SceneError:
-    return SceneError("Rio error", f"{band.path.name} of {scene.name} cannot be used: {error}")
+    return SceneError(UNREADABLE, f"{band.path.name} of {scene.name} cannot be used: {error}")

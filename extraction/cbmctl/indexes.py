@@ -20,6 +20,7 @@ from cbmctl.database import one, query
 from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.index import PixelIndex
+from cbmctl.reasons import PARCELS_UNREADABLE
 from cbmctl.scenes import SceneError
 
 FORMAT = 2  # of the files; another number, and all are made anew
@@ -47,7 +48,7 @@ class Indexes:
             touching: with slivers, as `PixelIndex.touching` adds them.
 
         Raises:
-            SceneError: the parcels cannot be read ('Parcel SQL').
+            SceneError: the parcels cannot be read (PARCELS_UNREADABLE).
         """
         try:
             with self._conn.transaction():
@@ -164,5 +165,5 @@ def parcel_error(conn: psycopg.Connection, config: Config, error: psycopg.Error)
     if conn.broken:
         return error
     return SceneError(
-        "Parcel SQL", f"{config.tables.parcels} cannot be read: {error.diag.message_primary or error}"
+        PARCELS_UNREADABLE, f"{config.tables.parcels} cannot be read: {error.diag.message_primary or error}"
     )

@@ -24,14 +24,12 @@ from cbmctl.indexes import Indexes
 from cbmctl.queue import tasks
 from cbmctl.queue.locks import lock_datatake
 from cbmctl.queue.tasks import Task
+from cbmctl.reasons import NOT_WRITTEN, WORKER_ERROR, Reason
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, Reading
 from cbmctl.stopping import Stop, StopRequested
 
 POLL_S = 2.0
-# Statuses that an archive which is away would bring upon every scene.
-FROM_ARCHIVE = ("!S3 ", "Rio error")
-WORKER_ERROR = "Worker error"
 # A database that restarts is back within a minute; workers wait for it this long.
 RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
 # An archive that is mounted anew is back within two minutes. So long may nothing be done for its sake.
@@ -242,18 +240,18 @@ class _Worker:
             raise
         except SceneError as error:
             self._require_archive(task, error)
-            self._fail(task, error.status, error.reason, since, lasting=error.lasting)
+            self._fail(task, error.cause, error.reason, since, lasting=error.lasting)
         except psycopg.Error as error:
             if self.conn.broken:
                 raise
             reason = f"the rows cannot be written: {error.diag.message_primary or error}"
-            self._fail(task, NO_OUT_DB, reason, since)
+            self._fail(task, NOT_WRITTEN, reason, since)
         except Exception as error:  # noqa: BLE001 - kept whole as the task's reason
             self._fail(task, WORKER_ERROR, "".join(traceback.format_exception(error)).strip(), since)
 
     def _require_archive(self, task: Task, error: SceneError) -> None:
         """Give a task back, and raise ArchiveError, where not the scene is to blame but the whole archive."""
-        if not error.status.startswith(FROM_ARCHIVE):
+        if not error.cause.archive:
             return
         since = time.monotonic() if error.since is None else error.since
         try:
@@ -318,15 +316,15 @@ class _Worker:
                 )
         return rows
 
-    def _fail(self, task: Task, status: str, reason: str, since: float, *, lasting: bool = False) -> None:
+    def _fail(self, task: Task, cause: Reason, reason: str, since: float, *, lasting: bool = False) -> None:
         try:
-            last = tasks.fail(self.conn, self.config, task, status=status, reason=reason, lasting=lasting)
+            last = tasks.fail(self.conn, self.config, task, cause, reason, lasting=lasting)
         except psycopg.Error:
             if not self.conn.broken:
                 tasks.unlock(self.conn, task)  # else nobody could take it while this connection lives
             raise
         verdict = "given up" if last else "to be tried again"
-        self._done(task, f"{status}: {reason} [attempt {task.attempt}, {verdict}]", since)
+        self._done(task, f"{cause.status}: {reason} [attempt {task.attempt}, {verdict}]", since)
 
     def _give_back(self, begun: _Begun) -> None:
         if begun.reading:

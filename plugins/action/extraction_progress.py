@@ -37,10 +37,9 @@ class ActionModule(ActionBase):
 
         failed = status["failed_tasks"]
         for task in failed:
-            display.warning(f"{task['reference']} ({task['bandset']}): {last_line(task['reason'])}")
+            display.warning(f"{task['reference']} ({task['bandset']}): {told(task)}")
         if failed and not sum(counts["done"] for counts in status["tasks"].values()):
-            reason = last_line(failed[0]["reason"])
-            raise AnsibleActionFail(f"not one scene could be extracted; the first reason: {reason}")
+            raise AnsibleActionFail(f"not one scene could be extracted; the first reason: {told(failed[0])}")
         return {"changed": False, "status": status}
 
     def _watch(self, service: str, poll_seconds: float) -> dict[str, Any]:
@@ -107,9 +106,9 @@ class ActionModule(ActionBase):
         return answer
 
 
-def last_line(reason: str) -> str:
-    """Of a traceback, the line that says what happened."""
-    return reason.splitlines()[-1]
+def told(task: dict[str, Any]) -> str:
+    """Why a task failed; of a traceback, the line that says what happened."""
+    return f"{task['status']}: {task['reason'].splitlines()[-1]}"
 
 
 def counted(name: str, counts: dict[str, int]) -> str:

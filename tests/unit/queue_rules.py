@@ -86,8 +86,8 @@ def statuses(scene: Row, tasks: Mapping[str, Row]) -> set[tuple[str, str | None]
             for task in tasks.values()
         )
         return {("ingested", None) if untouched else ("inprogress", reason)}
-    if reason:
-        return {(reason.partition(": ")[0][:24], reason)}
+    if failed:
+        return {(failed[0]["failed_status"][:24], reason)}
     if any(task["parcels"] for task in tasks.values()):
         return {("extracted", None), ("inprogress", WAITS)}
     return {("No parcels", None)}

@@ -156,7 +156,11 @@ def test_an_offer_takes_the_place_of_what_failed_meanwhile(extracted: Season) ->
     ((old,),) = season.rows("SELECT id FROM dias_catalogue WHERE reference = %s", ORIGINAL.reference)
     for state, status in (("ready", "offered"), ("failed", "ingested")):
         with season.database.connect() as conn:
-            conn.execute("UPDATE tasks SET state = %s, reason = 'Rio error: x' WHERE bandset = '20'", [state])
+            conn.execute(
+                "UPDATE tasks SET state = %s, reason_code = 'archive.unreadable',"
+                " failed_status = 'Rio error', reason = 'x' WHERE bandset = '20'",
+                [state],
+            )
             update_scenes(conn, season.config.tables, [old])
         assert statuses(season)[BETTER.reference] == status
     assert statuses(season)[ORIGINAL.reference] == "superseded"

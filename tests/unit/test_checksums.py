@@ -53,7 +53,7 @@ def test_overwritten_bytes_fail_the_scene(season: Season, band: str) -> None:
     # an intact copy and `repair` are enough
     overwrite(image(folder, band))
     with season.database.connect() as conn:
-        conn.execute("UPDATE tasks SET state = 'ready', attempts = 0, reason = NULL WHERE state = 'failed'")
+        conn.execute("UPDATE tasks SET state = 'ready', attempts = 0 WHERE state = 'failed'")
     season.extract()
     assert season.status(bad) == "extracted"
     assert found_sigs(season) == [*expected_sigs(bad, 5), *expected_sigs(good, 6)]

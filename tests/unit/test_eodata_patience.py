@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from cbmctl.eodata import ArchiveError, Held, bucket
 from cbmctl.eodata.client import READ_TIMEOUT_S
 from cbmctl.eodata.mount import Mount
+from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 
 from .clock import Clock
@@ -139,7 +140,7 @@ def test_the_wait_counts_from_the_first_silence_and_ends_on_time(
     def hold(_self: Mount, path: str, files: str) -> Held:  # noqa: ARG001
         since = clock.now
         clock.sleep(140)
-        raise SceneError("Rio error", "it does not come", since=since)
+        raise SceneError(UNREADABLE, "it does not come", since=since)
 
     def check(_self: Mount, within: float | None = None) -> None:
         assert within is not None

@@ -14,6 +14,7 @@ from cbmctl.errors import UserError
 from cbmctl.queue import tasks
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
+from cbmctl.reasons import UNREADABLE
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
@@ -120,7 +121,7 @@ def test_a_task_that_waits_or_was_left_is_fresh_again(season: Season, conn: psyc
         assert tasks.claim(victim, season.config, "victim")
         waiting = tasks.claim(victim, season.config, "victim")
         assert waiting is not None
-        tasks.fail(victim, season.config, waiting, status="Rio error", reason="it is torn")
+        tasks.fail(victim, season.config, waiting, UNREADABLE, "it is torn")
         conn.execute("SELECT pg_terminate_backend(%s, 5000)", [victim.info.backend_pid])
     assert planned(season, FIFTH).again == 2
     assert season.rows("SELECT DISTINCT state, attempts, not_before, worker FROM tasks") == [

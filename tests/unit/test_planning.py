@@ -10,6 +10,7 @@ from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.queue import tasks
 from cbmctl.queue.planning import Planned, plan
+from cbmctl.reasons import UNREADABLE, file_missing
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
@@ -162,7 +163,7 @@ def test_a_method_that_changes_while_a_worker_is_at_the_task(
     s2 = {"scl": False, "10": ["B02"], "20": [], "edge": "keep"}
     after = season.database.configured(extraction={"s2": s2, "retry_seconds": []})
     assert changes(planned(after)) == (0, 1, 0)
-    assert not tasks.fail(conn, before, task, status="Rio error", reason="it is torn")
+    assert not tasks.fail(conn, before, task, UNREADABLE, "it is torn")
     tasks.unlock(conn, task)
     assert season.rows("SELECT state, attempts, reason, not_before FROM tasks") == [("ready", 0, None, None)]
     again = tasks.claim(conn, after, "live")
@@ -179,7 +180,7 @@ def test_what_failed_with_other_bands_begins_anew(season: Season, conn: psycopg.
     impatient = season.database.configured(extraction={"retry_seconds": [3600]})
     task = tasks.claim(conn, impatient, "test")
     assert task is not None
-    tasks.fail(conn, impatient, task, status="!S3 B08.jp2", reason="it is not there")
+    tasks.fail(conn, impatient, task, file_missing("B08.jp2"), "it is not there")
     tasks.unlock(conn, task)
     after = configured(season, ["B02"], [], scl=False)
     assert changes(planned(after)) == (0, 1, 0)

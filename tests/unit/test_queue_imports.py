@@ -9,7 +9,7 @@ from cbmctl import queue
 
 PACKAGE = Path(queue.__file__).parent
 # What tasks and scenes are made of: nothing of it knows that there is a queue.
-BELOW = {"bandsets", "config", "database", "errors"}
+BELOW = {"bandsets", "config", "database", "errors", "reasons"}
 # In the order in which the package's docstring lists them.
 LAYERS = [
     name

@@ -49,8 +49,10 @@ def test_the_database_does_what_the_table_says(conn: psycopg.Connection, tables:
         with conn.transaction(force_rollback=True):
             for number, state in enumerate(states.STATES, 1):
                 conn.execute(
-                    """INSERT INTO tasks (obsid, bandset, bands, method, state, attempts, reason, worker)
-                       VALUES (%s, '10', '{B02}', '{}', %s, 2, 'torn', 'w')""",
+                    """INSERT INTO tasks (obsid, bandset, bands, method, state, attempts, worker, reason_code,
+                           failed_status, reason)
+                       VALUES (%s, '10', '{B02}', '{}', %s, 2, 'w', 'archive.unreadable', 'Rio error',
+                           'torn')""",
                     [number, state],
                 )
             conn.execute(states.change(tables, event, sql.SQL("true")))
@@ -61,7 +63,8 @@ def test_the_database_does_what_the_table_says(conn: psycopg.Connection, tables:
             )
             assert after == {state: event.moves.get(state, state) for state in states.STATES}, event.name
             again = (
-                "SELECT attempts, reason, not_before, worker FROM tasks WHERE obsid = 3 AND state = 'ready'"
+                "SELECT attempts, reason_code, not_before, worker FROM tasks"
+                " WHERE obsid = 3 AND state = 'ready'"
             )
             assert conn.execute(again).fetchall() in ([], [(0, None, None, None)]), event.name
 

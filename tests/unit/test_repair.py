@@ -17,8 +17,9 @@ from cbmctl.errors import UserError
 from cbmctl.queue import rows as scene_rows
 from cbmctl.queue import tasks
 from cbmctl.queue.planning import plan
-from cbmctl.queue.repair import ERRORS, Repair, repair
+from cbmctl.queue.repair import Repair, repair
 from cbmctl.queue.scene_changes import update_scenes
+from cbmctl.reasons import FAILURES, UNREADABLE
 from cbmctl.schema import apply
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
@@ -87,7 +88,7 @@ def finish(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
 
 
 def fail(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
-    tasks.fail(conn, season.config, task, status="Rio error", reason="line 1\nB02.jp2 is torn")
+    tasks.fail(conn, season.config, task, UNREADABLE, "line 1\nB02.jp2 is torn")
     tasks.unlock(conn, task)
 
 
@@ -118,7 +119,7 @@ def by_hand(season: Season, statuses: tuple[tuple[str, str], ...]) -> dict[str, 
 
 
 def test_a_database_of_the_manual(season: Season) -> None:
-    bad = ("inprogress", "!S3 VV.img", "!S3 B08.jp2", *ERRORS)
+    bad = ("inprogress", "!S3 VV.img", "!S3 B08.jp2", *sorted(FAILURES))
     good = ("ingested", "extracted", "No parcels", "final")
     scenes = by_hand(season, tuple((("s2", "bs", "c12")[len(word) % 3], word) for word in (*bad, *good)))
     before = everything(season)
@@ -165,7 +166,7 @@ def test_a_failed_scene_keeps_what_is_done(quick: Season, conn: psycopg.Connecti
         0,
         1,
     )
-    assert done.reason == "Rio error: line 1\nB02.jp2 is torn"
+    assert done.reason == "line 1\nB02.jp2 is torn"
     assert rows(quick) == [(scene, "SCL"), (scene, "VVb"), (other, "B02"), (other, "B03"), (other, "SCL")]
     assert quick.rows("SELECT id, applied_offset, reason FROM dias_catalogue ORDER BY id") == [
         (scene, None, None),
@@ -202,7 +203,7 @@ def test_a_task_that_waits_for_its_next_attempt_waits_no_longer(
     fail(season, conn, claim(season, conn, "20"))
     assert tasks.claim(conn, season.config, "too early") is None
     (done,) = repaired(season).scenes
-    assert (done.tasks, done.reason) == (1, "Rio error: line 1\nB02.jp2 is torn")
+    assert (done.tasks, done.reason) == (1, "line 1\nB02.jp2 is torn")
     task = tasks.claim(conn, season.config, "now")
     assert task is not None
     assert (task.bandset, task.attempt) == ("20", 1)
@@ -273,7 +274,10 @@ def test_repaired_scenes_are_extracted_to_the_end(quick: Season, conn: psycopg.C
     with conn.transaction():
         # one that failed, one that was left half done, and one that was done by hand
         conn.execute("DELETE FROM sigs WHERE band = 'B02' AND pid = 1")
-        conn.execute("UPDATE tasks SET state = 'failed', reason = 'Rio error: x' WHERE bandset = '10'")
+        conn.execute(
+            "UPDATE tasks SET state = 'failed', reason_code = 'archive.unreadable',"
+            " failed_status = 'Rio error', reason = 'x' WHERE bandset = '10'"
+        )
         conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = %s", [scenes[1]])
         conn.execute("DELETE FROM tasks WHERE obsid = %s", [scenes[2]])
         update_scenes(conn, quick.config.tables, scenes[:2])
@@ -384,8 +388,8 @@ def test_who_may_repair(database: Database, role: str) -> None:
         conn.execute(
             """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status) VALUES
                    (1, '2021-03-05', 'a', '2A', 's2', 'Rio error'), (2, '2021-03-06', 'b', '2A', 's2', 'x');
-               INSERT INTO tasks (obsid, bandset, bands, method, state) VALUES
-                   (2, '10', '{}', '{}', 'failed');
+               INSERT INTO tasks (obsid, bandset, bands, method, state, reason_code, failed_status, reason)
+               VALUES (2, '10', '{}', '{}', 'failed', 'worker.error', 'Worker error', 'x');
                INSERT INTO sigs (pid, obsid, band) VALUES (1, 1, 'B02'), (1, 2, 'B02');
                INSERT INTO hists VALUES (1, 1, '{}')"""
         )
@@ -417,7 +421,7 @@ def test_the_command(quick: Season, conn: psycopg.Connection) -> None:
                 "card": "s2",
                 "before": "Rio error",
                 "after": "inprogress",
-                "reason": "Rio error: line 1\nB02.jp2 is torn",
+                "reason": "line 1\nB02.jp2 is torn",
                 "tasks": 1,
                 "sigs": 1,
                 "hists": 0,

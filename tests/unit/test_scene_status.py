@@ -14,6 +14,7 @@ from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.queue import scene_status
 from cbmctl.queue.scene_status import Facts, Place, status
+from cbmctl.reasons import WAITS_FOR_PARTS
 
 CODE = Path(cbmctl.__file__).parent
 LONG = "!S3 a_band_of_a_very_long_name.tif"
@@ -55,7 +56,7 @@ def test_sql_is_the_function(conn: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "reason", "place", "after"),
+    ("stored", "code", "place", "after"),
     [
         ("ingested", None, None, "ingested"),
         ("ingested", None, Place.OFFERED, "offered"),
@@ -63,26 +64,26 @@ def test_sql_is_the_function(conn: psycopg.Connection) -> None:
         ("superseded", None, None, "superseded"),
         ("superseded", None, Place.CURRENT, "extracted"),
         ("inprogress", None, None, "extracted"),
-        ("inprogress", scene_status.WAITS, None, "inprogress"),
+        ("inprogress", WAITS_FOR_PARTS.code, None, "inprogress"),
         ("extracted", None, Place.WAITS, "inprogress"),
-        ("inprogress", scene_status.WAITS, Place.CURRENT, "extracted"),
+        ("inprogress", WAITS_FOR_PARTS.code, Place.CURRENT, "extracted"),
         ("extracted", None, Place.AGAIN, "ingested"),
-        ("!S3 B02.jp2", "gone", None, "extracted"),
+        ("!S3 B02.jp2", "archive.file_missing", None, "extracted"),
     ],
 )
 @pytest.mark.postgis
 def test_the_place_stays_until_another_is_given(  # noqa: PLR0917
-    conn: psycopg.Connection, tables: Tables, stored: str, reason: str | None, place: Place | None, after: str
+    conn: psycopg.Connection, tables: Tables, stored: str, code: str | None, place: Place | None, after: str
 ) -> None:
     conn.execute(
-        """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, reason)
+        """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, reason_code)
            VALUES (1, '2021-03-05', 'A', '2A', 's2', %s, %s)""",
-        [stored, reason],
+        [stored, code],
     )
     conn.execute("INSERT INTO tasks (obsid, bandset, state, parcels, rows) VALUES (1, '10', 'done', 3, 3)")
     scene_status.update(conn, tables, {1: place})
-    waits = scene_status.WAITS if after == "inprogress" else None
-    assert conn.execute("SELECT status, reason FROM dias_catalogue").fetchall() == [(after, waits)]
+    waits = WAITS_FOR_PARTS.code if after == "inprogress" else None
+    assert conn.execute("SELECT status, reason_code FROM dias_catalogue").fetchall() == [(after, waits)]
 
 
 def writes_status(code: str) -> bool:

@@ -320,3 +320,44 @@ def test_findings_of_earlier_versions_name_features(database: Database) -> None:
                 ],
             },
         )
+
+
+def test_reasons_of_before_get_their_codes(database: Database) -> None:
+    at(database, "0017")
+    with database.connect() as conn:
+        conn.execute(
+            """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status, reason) VALUES
+                   (1, '2021-03-05', 'a', '2A', 's2', 'Rio error', 'Rio error: B02: torn'),
+                   (2, '2021-03-05', 'b', '2A', 's2', 'inprogress',
+                       'done; waits for another part of what it replaces'),
+                   (3, '2021-03-05', 'c', '2A', 's2', '!S3 VV.img', NULL),
+                   (4, '2021-03-05', 'd', '2A', 's2', 'extracted', NULL),
+                   (5, '2021-03-05', 'e', '2A', 's2', 'inprogress', '!S3 B05.jp2: not there'),
+                   (6, '2021-03-05', 'f', '2A', 's2', 'final', 'somebody''s own: words');
+               INSERT INTO tasks (obsid, bandset, bands, method, state, reason) VALUES
+                   (1, '10', '{B02}', '{}', 'failed', 'Rio error: B02: torn'),
+                   (1, '20', '{B05}', '{}', 'failed', NULL),
+                   (1, 'scl', '{SCL}', '{}', 'done', NULL),
+                   (5, '20', '{B05}', '{}', 'ready', '!S3 a_very_long_name_of_a.tif: gone')"""
+        )
+    apply(database.config)
+    with database.connect() as conn:
+        assert conn.execute(
+            "SELECT bandset, reason_code, failed_status, reason FROM tasks ORDER BY obsid, bandset"
+        ).fetchall() == [
+            ("10", "archive.unreadable", "Rio error", "B02: torn"),
+            ("20", "worker.error", "Worker error", "the reason was not recorded"),
+            ("scl", None, None, None),
+            ("20", "archive.file_missing", "!S3 a_very_long_name_of_a.tif", "gone"),
+        ]
+        waits = "done; waits for another part of what it replaces"
+        assert conn.execute("SELECT reason_code, reason FROM dias_catalogue ORDER BY id").fetchall() == [
+            ("archive.unreadable", "B02: torn"),
+            ("versions.waits_for_parts", waits),
+            ("archive.file_missing", None),
+            (None, None),
+            ("archive.file_missing", "not there"),
+            (None, "somebody's own: words"),
+        ]
+        with pytest.raises(psycopg.errors.CheckViolation):
+            conn.execute("UPDATE tasks SET state = 'failed' WHERE bandset = 'scl'")

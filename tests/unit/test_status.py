@@ -11,6 +11,7 @@ from cbmctl.cli import cbmctl
 from cbmctl.database import connect
 from cbmctl.queue import progress, tasks
 from cbmctl.queue.planning import plan
+from cbmctl.reasons import UNREADABLE
 
 from .conftest import Season
 
@@ -55,7 +56,7 @@ def test_what_goes_on(season: Season, conn: psycopg.Connection) -> None:
     config = season.database.configured(extraction={"retry_seconds": [90]})
     plan(conn, config)
     waiting, dead = claim(season, conn), connect(config, autocommit=True)
-    tasks.fail(conn, config, waiting, status="Rio error", reason="line 1\nit is torn")
+    tasks.fail(conn, config, waiting, UNREADABLE, "line 1\nit is torn")
     tasks.unlock(conn, waiting)
     claim(season, dead, "host:2")
     conn.execute("SELECT pg_terminate_backend(%s, 5000)", [dead.info.backend_pid])
@@ -70,17 +71,21 @@ def test_what_goes_on(season: Season, conn: psycopg.Connection) -> None:
     (task,) = now.waiting_tasks
     assert (task["reference"], task["bandset"], task["attempts"]) == (FIFTH, "scl", 1)
     assert 80 < task["seconds"] <= 90
-    assert task["reason"] == "Rio error: line 1\nit is torn"
+    assert (task["reason_code"], task["status"], task["reason"]) == (
+        "archive.unreadable",
+        "Rio error",
+        "line 1\nit is torn",
+    )
 
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout
     assert f"running: {FIFTH} (20): by host:1 for 5 min\n" in shown
-    assert re.search(rf"waiting: {FIFTH} \(scl\): it is torn \[attempt 2 in \d\d s\]\n", shown)
+    assert re.search(rf"waiting: {FIFTH} \(scl\): Rio error: it is torn \[attempt 2 in \d\d s\]\n", shown)
     conn.execute("UPDATE tasks SET not_before = now()")
     conn.execute("SELECT pg_advisory_unlock_all()")
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout
-    assert "(scl): it is torn [attempt 2 as soon as a worker is free]\n" in shown
+    assert "(scl): Rio error: it is torn [attempt 2 as soon as a worker is free]\n" in shown
     assert "(10): worker host:1 is gone, the next one takes it over\n" in shown
-    conn.execute("UPDATE tasks SET state = 'failed', reason = 'Rio error: it is torn' WHERE bandset = 'scl'")
+    conn.execute("UPDATE tasks SET state = 'failed' WHERE bandset = 'scl'")
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout
     assert f"failed: {FIFTH} (scl): Rio error: it is torn\n" in shown
 
@@ -89,7 +94,8 @@ def test_long_lists_are_cut(season: Season, conn: psycopg.Connection) -> None:
     conn.execute(
         """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status)
            SELECT id, '2021-03-05', id::text, '2A', 's2', 'Rio error' FROM generate_series(1, 25) id;
-           INSERT INTO tasks (obsid, bandset, state, reason) SELECT id, '10', 'failed', 'Rio error: x'
+           INSERT INTO tasks (obsid, bandset, state, reason_code, failed_status, reason)
+           SELECT id, '10', 'failed', 'archive.unreadable', 'Rio error', 'x'
            FROM generate_series(1, 25) id"""
     )
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout

@@ -15,6 +15,7 @@ from cbmctl.errors import UserError
 from cbmctl.queue import planning, tasks
 from cbmctl.queue.locks import LOCK_SPACE
 from cbmctl.queue.repair import repair
+from cbmctl.reasons import UNREADABLE, file_missing
 
 from .conftest import BANDS_10, BANDS_20, Season
 
@@ -199,7 +200,7 @@ def test_a_task_that_alone_kills_its_workers_is_parked(season: Season) -> None:
     season = impatient(season, **{"10": [], "20": []})
     plan(season)
     with line(season) as conn:
-        tasks.fail(conn, season.config, claim(season, conn), status="Rio error", reason="it is torn")
+        tasks.fail(conn, season.config, claim(season, conn), UNREADABLE, "it is torn")
     for attempt in (2, 3):
         victim = connect(season.config, autocommit=True)
         assert claim(season, victim).attempt == attempt
@@ -215,7 +216,7 @@ def test_a_task_that_alone_kills_its_workers_is_parked(season: Season) -> None:
     assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
         (
             "Worker vanished",
-            "Worker vanished: the worker of this task alone vanished in attempt 3, the last; memory may be"
+            "the worker of this task alone vanished in attempt 3, the last; memory may be"
             " too small for this scene (journalctl -k); before that, Rio error: it is torn",
         )
     ]
@@ -236,7 +237,7 @@ def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> 
             task = claim(season, conn)
             order.append(task.obsid)
             if task.obsid == scene:
-                last = tasks.fail(conn, season.config, task, status="!S3 B02.jp2", reason=reason)
+                last = tasks.fail(conn, season.config, task, file_missing("B02.jp2"), reason)
                 tasks.unlock(conn, task)
                 assert last is (task.attempt == 3)
             else:
@@ -246,8 +247,8 @@ def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> 
         for _ in range(4):
             finish(season, conn, claim(season, conn))
     assert season.status(other) == "extracted"
-    assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
-        ("!S3 B02.jp2", f"!S3 B02.jp2: {reason}")
+    assert season.rows("SELECT status, reason_code, reason FROM dias_catalogue WHERE id = %s", scene) == [
+        ("!S3 B02.jp2", "archive.file_missing", reason)
     ]
     assert plan(season).changed is False
 
@@ -259,14 +260,14 @@ def test_a_long_word_fits_and_its_reason_is_whole(season: Season) -> None:
         planning.plan(conn, config)
         for bandset in ("scl", "10", "20"):
             task = claim(season, conn)
-            status = "!S3 a_band_of_a_very_long_name.tif"
+            cause = file_missing("a_band_of_a_very_long_name.tif")
             if bandset == "scl":
                 finish(season, conn, task)
             else:
-                assert tasks.fail(conn, config, task, status=status, reason=f"{bandset} m are\nnot there")
+                assert tasks.fail(conn, config, task, cause, f"{bandset} m are\nnot there")
                 tasks.unlock(conn, task)
     assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
-        ("!S3 a_band_of_a_very_lon", f"{status}: 10 m are\nnot there")
+        ("!S3 a_band_of_a_very_lon", "10 m are\nnot there")
     ]
 
 
@@ -278,7 +279,7 @@ def test_a_failure_waits_longer_each_time(season: Season) -> None:
         for attempt, pause in ((1, 30), (2, 300)):
             task = claim(season, conn)
             assert task.attempt == attempt
-            assert not tasks.fail(conn, config, task, status="Rio error", reason="it is torn")
+            assert not tasks.fail(conn, config, task, UNREADABLE, "it is torn")
             tasks.unlock(conn, task)
             assert season.rows(
                 "SELECT round(extract(epoch FROM not_before - now()) / 10)::integer * 10 FROM tasks"
@@ -288,7 +289,7 @@ def test_a_failure_waits_longer_each_time(season: Season) -> None:
             conn.execute("UPDATE tasks SET not_before = now() - interval '1 ms'")
         task = claim(season, conn)
         assert season.rows("SELECT not_before FROM tasks") == [(None,)]
-        assert tasks.fail(conn, config, task, status="Rio error", reason="it is torn")
+        assert tasks.fail(conn, config, task, UNREADABLE, "it is torn")
     assert season.rows("SELECT state, not_before FROM tasks") == [("failed", None)]
     assert season.status(scene) == "Rio error"
 
@@ -299,7 +300,7 @@ def test_a_dead_workers_task_does_not_wait(season: Season) -> None:
     with line(season) as conn:
         planning.plan(conn, config)
         task = claim(season, conn)
-        tasks.fail(conn, config, task, status="Rio error", reason="it is torn")
+        tasks.fail(conn, config, task, UNREADABLE, "it is torn")
         tasks.unlock(conn, task)
         victim = connect(config, autocommit=True)
         assert claim(season, victim).attempt == 2
@@ -317,7 +318,7 @@ def test_only_what_nobody_has_tried(season: Season) -> None:
     with line(season) as conn:
         first = claim(season, conn, fresh_only=True)
         assert first.obsid == other
-        tasks.fail(conn, season.config, first, status="Rio error", reason="it is torn")
+        tasks.fail(conn, season.config, first, UNREADABLE, "it is torn")
         tasks.unlock(conn, first)
         assert tasks.claim(conn, season.config, "test", fresh_only=True) is None
         assert {(task.obsid, task.attempt) for task in (claim(season, conn), claim(season, conn))} == {
@@ -346,7 +347,7 @@ def test_what_is_ready_again_before_its_worker_let_go_is_not_taken(season: Seaso
     plan(season)
     with line(season) as conn, line(season) as other:
         task = claim(season, conn)
-        tasks.fail(conn, season.config, task, status="Rio error", reason="it is torn")
+        tasks.fail(conn, season.config, task, UNREADABLE, "it is torn")
         assert tasks.claim(other, season.config, "other") is None
         tasks.unlock(conn, task)
         assert claim(season, other).attempt == 2

@@ -137,17 +137,17 @@ def test_a_scene_without_parcels_is_not_even_opened(season: Season) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "status", "reason"),
+    ("damage", "status", "code", "reason"),
     [
-        ("product", "!S3 subdir", "is not in the archive"),
-        ("band", "!S3 B02.jp2", "lacks B02"),
-        ("bytes", "Rio error", "cannot be read"),
-        ("parcels", "Parcel SQL", "public.parcels_2021 cannot be read"),
-        ("path", "!S3 subdir", "the catalogue has no path"),
+        ("product", "!S3 subdir", "archive.product_missing", "is not in the archive"),
+        ("band", "!S3 B02.jp2", "archive.file_missing", "lacks B02"),
+        ("bytes", "Rio error", "archive.unreadable", "cannot be read"),
+        ("parcels", "Parcel SQL", "parcels.unreadable", "public.parcels_2021 cannot be read"),
+        ("path", "!S3 subdir", "catalogue.no_path", "the catalogue has no path"),
     ],
 )
 def test_a_broken_scene_gets_its_word_and_the_others_go_on(
-    season: Season, damage: str, status: str, reason: str
+    season: Season, damage: str, status: str, code: str, reason: str
 ) -> None:
     broken, whole = season.scene(5, product=damage != "product"), season.scene(6)
     path = season.rows("SELECT path FROM dias_catalogue WHERE id = %s", broken)[0][0]
@@ -161,9 +161,9 @@ def test_a_broken_scene_gets_its_word_and_the_others_go_on(
         if damage == "parcels":
             conn.execute("ALTER TABLE parcels_2021 RENAME TO parcels_gone")
     season.extract()
-    found = season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", broken)[0]
-    assert found[0] == status
-    assert reason in found[1]
+    found = season.rows("SELECT status, reason_code, reason FROM dias_catalogue WHERE id = %s", broken)[0]
+    assert found[:2] == (status, code)
+    assert reason in found[2]
     assert season.status(whole) == (status if damage == "parcels" else "extracted")
 
 
@@ -325,4 +325,4 @@ def test_extract_run_does_it_all(season: Season) -> None:
     ]
     assert status["tasks"]["scl"] == {"ready": 0, "running": 0, "done": 3, "failed": 1}
     assert (status["parcels"], status["sigs"], status["hists"]) == (3, 18, 6)
-    assert {task["reason"].split(":")[0] for task in status["failed_tasks"]} == {"!S3 subdir"}
+    assert {task["status"] for task in status["failed_tasks"]} == {"!S3 subdir"}

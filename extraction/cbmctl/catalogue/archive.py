@@ -13,6 +13,7 @@ from cbmctl.catalogue.findings import Broken, Findings
 from cbmctl.catalogue.products import describe, may_meet
 from cbmctl.catalogue.record import CARDS, Card, Record
 from cbmctl.errors import UserError
+from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 
 
@@ -101,7 +102,11 @@ def _entries(folder: Path, root: Path, findings: Findings) -> list[Path]:
     except OSError as error:
         _still_there(root)
         findings.broken.append(
-            Broken(str(folder.relative_to(root)), "Rio error", f"cannot be listed: {error.strerror or error}")
+            Broken(
+                str(folder.relative_to(root)),
+                UNREADABLE.status,
+                f"cannot be listed: {error.strerror or error}",
+            )
         )
         return []
 

@@ -20,6 +20,7 @@ from cbmctl.catalogue.record import (
     sensing_time,
     utc,
 )
+from cbmctl.reasons import NO_FOOTPRINT, NO_PATH, RECORD_INVALID
 from cbmctl.scenes import SceneError
 
 
@@ -64,13 +65,15 @@ def normal(card: Card, told: Told) -> Record:
             archive.
     """
     if not isinstance(told.name, str):
-        raise SceneError("Rio error", "the service gives it no name")
+        raise SceneError(RECORD_INVALID, "the service gives it no name")
     name = reference(card, told.name)
     match = card.pattern.fullmatch(name)
     if match is None:
-        raise SceneError("Rio error", f"its name is not that of a {card.ptype} product")
+        raise SceneError(RECORD_INVALID, f"its name is not that of a {card.ptype} product")
     if len(name) > LONGEST_NAME:
-        raise SceneError("Rio error", f"its name is too long: the catalogue takes {LONGEST_NAME} characters")
+        raise SceneError(
+            RECORD_INVALID, f"its name is too long: the catalogue takes {LONGEST_NAME} characters"
+        )
     parts = match.groupdict()
     tile, baseline = parts.get("tile"), parts.get("baseline")
     try:
@@ -97,7 +100,7 @@ def normal(card: Card, told: Told) -> Record:
             ),
         )
     except (ValueError, TypeError) as error:
-        raise SceneError("Rio error", f"it is described wrongly: {error}") from error
+        raise SceneError(RECORD_INVALID, f"it is described wrongly: {error}") from error
 
 
 def _percent(told: object) -> float | None:
@@ -133,9 +136,9 @@ def archive_path(card: Card, told: str | None, name: str) -> str:
         or {"", ".", ".."} & {*between}
         or not card.pattern.fullmatch(reference(card, folder))
     ):
-        raise SceneError("!S3 subdir", f"the service names no folder of the archive for it ({told})")
+        raise SceneError(NO_PATH, f"the service names no folder of the archive for it ({told})")
     if _either(reference(card, folder)) != _either(name):
-        raise SceneError("!S3 subdir", f"the service names the folder of another product for it ({told})")
+        raise SceneError(NO_PATH, f"the service names the folder of another product for it ({told})")
     return path
 
 
@@ -147,17 +150,17 @@ def _either(name: str) -> str:
 def geometry(told: Mapping[str, Any] | None) -> Footprint:
     """Return an outline, GeoJSON, as a valid polygon. Raises SceneError (`No extent`) if it is not one."""
     if not told:
-        raise SceneError("No extent", "the service gives no footprint for it")
+        raise SceneError(NO_FOOTPRINT, "the service gives no footprint for it")
     try:
         outline = shape(dict(told))
     except (LookupError, ValueError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
-        raise SceneError("No extent", f"its footprint is no geometry ({error})") from error
+        raise SceneError(NO_FOOTPRINT, f"its footprint is no geometry ({error})") from error
     if not isinstance(outline, Polygon | MultiPolygon) or outline.is_empty:
-        raise SceneError("No extent", f"its footprint is {told.get('type')}, and no polygon")
+        raise SceneError(NO_FOOTPRINT, f"its footprint is {told.get('type')}, and no polygon")
     try:
         return as_footprint(outline)
     except (ValueError, shapely.errors.ShapelyError) as error:
-        raise SceneError("No extent", str(error)) from error
+        raise SceneError(NO_FOOTPRINT, str(error)) from error
 
 
 def _zone(tile: str) -> int:

@@ -23,6 +23,7 @@ from cbmctl.catalogue.record import (
     utc,
 )
 from cbmctl.pixels.grid import Grid
+from cbmctl.reasons import RECORD_INVALID, UNREADABLE
 from cbmctl.scenes import SceneError, backscatter, coherence
 from cbmctl.scenes.sentinel2 import Product, open_product
 
@@ -44,7 +45,9 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
     """
     name = match.string
     if len(name) > LONGEST_NAME:
-        raise SceneError("Rio error", f"its name is too long: the catalogue takes {LONGEST_NAME} characters")
+        raise SceneError(
+            RECORD_INVALID, f"its name is too long: the catalogue takes {LONGEST_NAME} characters"
+        )
     try:
         obstime = sensing_time(match)
         if card.name != "s2":
@@ -83,7 +86,7 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
             orbit=scene_orbit(name, obstime, footprint),
         )
     except (ValueError, OSError, RasterioError, shapely.errors.ShapelyError) as error:
-        raise SceneError("Rio error", f"{name} cannot be catalogued: {error}") from error
+        raise SceneError(UNREADABLE, f"{name} cannot be catalogued: {error}") from error
 
 
 def may_meet(tile: str, area: BaseGeometry) -> bool:

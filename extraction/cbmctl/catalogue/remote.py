@@ -14,6 +14,7 @@ from cbmctl.catalogue.normal import normal
 from cbmctl.catalogue.record import CARDS, Card, Record
 from cbmctl.catalogue.service import Product, Question, Service
 from cbmctl.catalogue.slicing import SHORTEST, complete
+from cbmctl.reasons import RECORD_INVALID
 from cbmctl.scenes import SceneError
 
 Span = tuple[datetime, datetime]
@@ -125,7 +126,7 @@ def _sort(service: Service, card: Card, product: Product, area: BaseGeometry, fi
         findings.broken.append(Broken(name, error.status, error.reason))
         return
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        findings.broken.append(Broken(name, "Rio error", f"it is described wrongly: {error!r}"))
+        findings.broken.append(Broken(name, RECORD_INVALID.status, f"it is described wrongly: {error!r}"))
         return
     if area.intersects(record.footprint):
         findings.records.append(record)

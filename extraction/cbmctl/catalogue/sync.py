@@ -16,6 +16,8 @@ from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.queue.locks import lock_queue
 from cbmctl.queue.scene_changes import follow_archive, go_offline
+from cbmctl.queue.statements import failed
+from cbmctl.reasons import FROM_ARCHIVE
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,11 @@ def _let_wait(
     """
     found: list[tuple[int, str]] = conn.execute(
         query(
-            """SELECT id, reference FROM {catalogue}
+            """SELECT id, reference FROM {catalogue} d
                WHERE reference = ANY(%s) AND (NOT online OR reference = ANY(%s))
-                 AND (status LIKE '!S3%%' OR status = 'Rio error')""",
+                 AND {failed}""",
             catalogue=tables.catalogue.sql,
+            failed=failed("d", FROM_ARCHIVE),
         ),
         [references, absent],
     ).fetchall()

@@ -115,7 +115,8 @@ def _search(search: Mapping[str, Any]) -> str:
 
 def told(task: Mapping[str, Any]) -> str:
     """Name a task and the last line of its reason: of a traceback it is the one that says what happened."""
-    return f"{task['reference']} ({task['bandset']}): {last_line(task['reason'])}"
+    why = f"{task['status']}: {last_line(task['reason'])}" if task["status"] else "not failed"
+    return f"{task['reference']} ({task['bandset']}): {why}"
 
 
 def last_line(reason: str | None) -> str:

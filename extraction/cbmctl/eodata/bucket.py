@@ -29,6 +29,7 @@ from cbmctl.eodata.settings import S3
 from cbmctl.eodata.space import reserve, unkept, unwritable
 from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted
+from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
 
 CHUNK = 2**20
@@ -102,7 +103,7 @@ class Bucket:
                 known, objects = objects, self._product(path)
                 # a server may have other tags in its lists than in its answers
                 compared = objects != known
-        raise SceneError("Rio error", f"{PurePosixPath(path).name} is replaced while it is fetched")
+        raise SceneError(UNREADABLE, f"{PurePosixPath(path).name} is replaced while it is fetched")
 
     def _product(self, path: str) -> list[Object]:
         try:
@@ -110,7 +111,7 @@ class Bucket:
         except _RequestError as error:
             raise self._blame(f"{PurePosixPath(path).name} cannot be listed", error) from error
         if not objects:
-            raise SceneError("!S3 subdir", f"{path} is not in the archive")
+            raise SceneError(PRODUCT_MISSING, f"{path} is not in the archive")
         return objects
 
     def _hold(self, path: str, files: str, objects: Sequence[Object], *, compared: bool) -> Held:
@@ -153,7 +154,7 @@ class Bucket:
         try:
             self._fetch(wanted[path], root, product, cancelled)
         except _ReplacedError as error:
-            raise SceneError("Rio error", f"{product} is replaced while it is fetched") from error
+            raise SceneError(UNREADABLE, f"{product} is replaced while it is fetched") from error
 
     def check(self, within: float | None = None) -> None:
         """Raise ArchiveError unless the bucket can be listed, and an object of it read; see Archive."""
@@ -230,7 +231,7 @@ class Bucket:
         """
         if error.problem.throttled:
             return self._away(what, error)
-        return SceneError("Rio error", f"{what}: {error}", since=error.since)
+        return SceneError(UNREADABLE, f"{what}: {error}", since=error.since)
 
     def _away(self, what: str, error: _RequestError) -> ArchiveError:
         if error.problem.denied:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 
 
@@ -59,7 +60,7 @@ def tag_of(told: Mapping[str, Any]) -> str | None:
 def below(root: Path, key: str) -> Path:
     """Return where an object goes; SceneError if that is not below the root."""
     if ".." in PurePosixPath(key).parts or "\0" in key:
-        raise SceneError("Rio error", f"the archive has an object {key!r}, which is no file's name")
+        raise SceneError(UNREADABLE, f"the archive has an object {key!r}, which is no file's name")
     return root / key.lstrip("/")
 
 

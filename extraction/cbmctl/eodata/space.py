@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cbmctl.eodata import ArchiveError
+from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 
 # The cache lies on the database's disk, which must never be full.
@@ -78,5 +79,5 @@ def unwritable(folder: Path, error: OSError) -> ArchiveError:
 def unkept(folder: Path, error: OSError, product: str) -> ArchiveError | SceneError:
     """Return whose error it is that a product's files cannot be made there: the product's, by its names."""
     if error.errno in _NAMES:
-        return SceneError("Rio error", f"{product} has an object that cannot be a file ({error.strerror})")
+        return SceneError(UNREADABLE, f"{product} has an object that cannot be a file ({error.strerror})")
     return unwritable(folder, error)

@@ -28,7 +28,8 @@ from shapely.geometry.base import BaseGeometry
 from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.queue.locks import LIVE_PARAMETERS, at_work
-from cbmctl.queue.statements import ERRORS, official
+from cbmctl.queue.statements import official
+from cbmctl.reasons import FAILURES, FILE_MISSING
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
 MOSTLY = 0.8
@@ -80,7 +81,7 @@ class Version:
     @property
     def failed(self) -> bool:
         """Whether it was given up."""
-        return self.status in ERRORS or self.status.startswith("!S3")
+        return self.status in FAILURES or self.status.startswith(FILE_MISSING.status)
 
     @property
     def available(self) -> bool:

@@ -24,9 +24,9 @@ class Status:
         tasks: by band set, the number of tasks in each state.
         running_tasks: reference, bandset, attempt, worker, whether that worker is alive (a dead one's task is
             taken over as soon as somebody is free), since when, and the seconds from then on.
-        waiting_tasks: reference, bandset, attempts, reason, not_before and the seconds until then, of each
-            that has failed and is to be tried again.
-        failed_tasks: reference, bandset, attempts and reason of each that was given up.
+        waiting_tasks: reference, bandset, attempts, reason_code, status, reason, not_before and the seconds
+            until then, of each that has failed and is to be tried again.
+        failed_tasks: reference, bandset, attempts, reason_code, status and reason of each that was given up.
         parcels: rows of the parcel table; None when there is none.
         sigs: rows that the extraction has written. Counted by task: counting 100 million rows takes a minute.
         hists: likewise.
@@ -58,7 +58,8 @@ def read(conn: psycopg.Connection, config: Config) -> Status:
     waiting = _rows(
         conn,
         config,
-        """SELECT d.reference, t.bandset, t.attempts, t.reason, t.not_before,
+        """SELECT d.reference, t.bandset, t.attempts, t.reason_code, t.failed_status AS status, t.reason,
+               t.not_before,
                greatest(ceil(extract(epoch FROM t.not_before - now())), 0)::integer AS seconds
            FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
            WHERE t.state = 'ready' AND t.attempts > 0 ORDER BY t.not_before NULLS FIRST, d.id""",
@@ -88,11 +89,11 @@ def read(conn: psycopg.Connection, config: Config) -> Status:
 def failed_tasks(
     conn: psycopg.Connection, config: Config, obsids: Sequence[int] | None = None
 ) -> list[dict[str, Any]]:
-    """Read reference, bandset, attempts and reason of the tasks that were given up, of all scenes or some."""
+    """Read `Status.failed_tasks`, of all scenes or of some."""
     return _rows(
         conn,
         config,
-        """SELECT d.reference, t.bandset, t.attempts, t.reason
+        """SELECT d.reference, t.bandset, t.attempts, t.reason_code, t.failed_status AS status, t.reason
            FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
            WHERE t.state = 'failed' AND {asked}
            ORDER BY d.obstime, d.id, array_position(%(order)s, t.bandset)""",

@@ -23,7 +23,7 @@ from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
 from cbmctl.queue.overlap import reopen
 from cbmctl.queue.planning import AS_WANTED, WANTED, wanted
 from cbmctl.queue.scene_changes import update_scenes
-from cbmctl.queue.statements import ERRORS, names
+from cbmctl.queue.statements import failed, names
 
 # Of scenes that no worker is at: whether somebody has tried the task t since it was planned.
 _TOUCHED = sql.SQL("(t.state IN ('running', 'failed') OR (t.state = 'ready' AND t.attempts > 0))")
@@ -117,8 +117,8 @@ class _Repair:
 
     def __init__(self, conn: psycopg.Connection, config: Config, obsids: list[int] | None) -> None:
         self._conn, self._tables = conn, config.tables
-        self._names = names(config.tables) | {"wanted": WANTED, "touched": _TOUCHED}
-        self._parameters = LIVE_PARAMETERS | wanted(config) | {"asked": obsids, "errors": list(ERRORS)}
+        self._names = names(config.tables) | {"wanted": WANTED, "touched": _TOUCHED, "failed": failed("d")}
+        self._parameters = LIVE_PARAMETERS | wanted(config) | {"asked": obsids}
 
     def live(self) -> list[str]:
         """References of the scenes that are being worked on."""
@@ -133,7 +133,7 @@ class _Repair:
     def faulty(self) -> list[dict[str, Any]]:
         """Scenes that no worker is at and that may need something, by time.
 
-        Any other word than ERRORS that there is no task for is somebody's own, and none of an error.
+        A word of no task that is none of REASONS is somebody's own, and no error.
         """
         return self._rows(
             """SELECT d.id, reference, card, status AS before, coalesce(t.reason, d.reason) AS reason
@@ -146,7 +146,7 @@ class _Repair:
                ) t ON t.obsid = d.id
                WHERE (%(asked)s::integer[] IS NULL OR d.id = ANY(%(asked)s::integer[]))
                  AND t.live IS NOT TRUE
-                 AND (t.touched OR status = 'inprogress' OR status LIKE '!S3%%' OR status = ANY(%(errors)s))
+                 AND (t.touched OR status = 'inprogress' OR {failed})
                ORDER BY obstime, d.id"""
         )
 

@@ -15,10 +15,10 @@ from psycopg import sql
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import query
+from cbmctl.reasons import WAITS_FOR_PARTS
 
 # varchar(24) in the manual's table
 _LONGEST = 24
-WAITS = "done; waits for another part of what it replaces"
 
 
 class Place(StrEnum):
@@ -89,10 +89,10 @@ PLACE = sql.SQL(
     """CASE
            WHEN d.status IN ('offered', 'superseded') THEN d.status
            WHEN d.status IN ('ingested', 'offline') THEN 'again'
-           WHEN d.status = 'inprogress' AND d.reason = {waits} THEN 'waits'
+           WHEN d.reason_code = {waits} THEN 'waits'
            ELSE 'current'
        END"""
-).format(waits=sql.Literal(WAITS))
+).format(waits=sql.Literal(WAITS_FOR_PARTS.code))
 
 # A row of facts for each scene of `asked`: id, and its new place or NULL.
 FACTS: LiteralString = """
@@ -100,13 +100,13 @@ FACTS: LiteralString = """
         sum(t.parcels) AS parcels,
         count(*) FILTER (WHERE t.state = 'ready' AND t.attempts = 0 AND t.rows IS NULL) AS untouched,
         count(*) FILTER (WHERE t.state IN ('ready', 'running')) AS open,
-        (array_agg(split_part(t.reason, ': ', 1) ORDER BY array_position(%(order)s, t.bandset))
-            FILTER (WHERE t.state = 'failed'))[1] AS failure,
-        (array_agg(t.reason ORDER BY array_position(%(order)s, t.bandset))
-            FILTER (WHERE t.state = 'failed'))[1] AS reason
+        w.failed_status AS failure, w.reason_code, w.reason
     FROM unnest(%(obsids)s::integer[], %(places)s::text[]) AS a (id, place)
     JOIN {catalogue} d ON d.id = a.id LEFT JOIN {tasks} t ON t.obsid = d.id
-    GROUP BY d.id, a.place
+    LEFT JOIN LATERAL (
+        SELECT * FROM {tasks} WHERE obsid = d.id AND state = 'failed'
+        ORDER BY array_position(%(order)s, bandset) LIMIT 1) w ON true
+    GROUP BY d.id, a.place, w.failed_status, w.reason_code, w.reason
 """
 
 
@@ -122,18 +122,19 @@ def update(conn: psycopg.Connection, tables: Tables, scenes: Mapping[int, Place 
         return
     conn.execute(
         query(
-            """WITH f AS (SELECT f.*, {status} AS status FROM ({facts}) f)
-               UPDATE {catalogue} d
-               SET status = f.status, reason = f.reason
+            """UPDATE {catalogue} d SET (status, reason_code, reason) = (f.status, f.reason_code, f.reason)
                FROM (
-                   SELECT id, status, CASE
-                       WHEN status = 'inprogress' AND open = 0 THEN {waits} ELSE reason END AS reason
-                   FROM f
+                   SELECT id, status, CASE WHEN waits THEN {code} ELSE reason_code END AS reason_code,
+                       CASE WHEN waits THEN {waits} ELSE reason END AS reason
+                   FROM (SELECT *, status = 'inprogress' AND open = 0 AS waits
+                       FROM (SELECT f.*, {status} AS status FROM ({facts}) f) f) f
                ) f
-               WHERE d.id = f.id AND (d.status, d.reason) IS DISTINCT FROM (f.status, f.reason)""",
+               WHERE d.id = f.id AND (d.status, d.reason_code, d.reason)
+                   IS DISTINCT FROM (f.status, f.reason_code, f.reason)""",
             facts=query(FACTS, place=PLACE, **_names(tables)),
             status=STATUS,
-            waits=sql.Literal(WAITS),
+            code=sql.Literal(WAITS_FOR_PARTS.code),
+            waits=sql.Literal(WAITS_FOR_PARTS.meaning),
             **_names(tables),
         ),
         {"obsids": list(scenes), "places": list(scenes.values()), "order": list(BANDSETS)},
@@ -144,8 +145,8 @@ def begin(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
     """Do what `update` does for a scene of which a task has just become 'running', without counting."""
     conn.execute(
         query(
-            """UPDATE {catalogue} SET status = 'inprogress', reason = NULL
-               WHERE id = %s AND (status <> 'inprogress' OR reason IS NOT NULL)""",
+            """UPDATE {catalogue} SET status = 'inprogress', reason_code = NULL, reason = NULL
+               WHERE id = %s AND (status <> 'inprogress' OR reason_code IS NOT NULL)""",
             **_names(tables),
         ),
         [obsid],

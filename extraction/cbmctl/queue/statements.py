@@ -1,15 +1,12 @@
 """What statements about the queue have in common: tables, conditions and words."""
 
+from collections.abc import Collection
+
 from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.queue.locks import at_work, live
-
-# Of a scene that killed its workers: the manual has no word for that.
-VANISHED = "Worker vanished"
-# The words for what failed, beside '!S3 …': the manual's, and two of our own.
-ERRORS = ("Rio error", "No in db", "No out db", "No extent", "Parcel SQL", "Worker error", VANISHED)
-
+from cbmctl.reasons import FAILURES, FILE_MISSING
 
 # Whether the task t is of the scenes that the caller asks about: %(obsids)s, or NULL for all.
 ASKED = sql.SQL("(%(obsids)s::integer[] IS NULL OR t.obsid = ANY(%(obsids)s::integer[]))")
@@ -30,6 +27,20 @@ DUE = sql.SQL(
 )
 # In which order tasks are begun; takes LIVE_PARAMETERS, of a task t and its scene d.
 ORDER = sql.SQL("array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid")
+
+
+def failed(scene: str, words: Collection[str] = FAILURES) -> sql.Composed:
+    """Return whether the status of a scene says that it failed, as a condition.
+
+    Args:
+        scene: alias of a row of the catalogue in the statement.
+        words: of these statuses, or because a file is missing.
+    """
+    return sql.SQL("(starts_with({scene}.status, {missing}) OR {scene}.status IN ({words}))").format(
+        scene=sql.Identifier(scene),
+        missing=sql.Literal(FILE_MISSING.status),
+        words=sql.SQL(", ").join(map(sql.Literal, sorted(words))),
+    )
 
 
 def official(scene: str) -> sql.Composed:

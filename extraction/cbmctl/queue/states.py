@@ -16,13 +16,14 @@ State = LiteralString | None
 READY, RUNNING, DONE, FAILED = "ready", "running", "done", "failed"
 STATES: tuple[LiteralString, ...] = (READY, RUNNING, DONE, FAILED)
 
+_NO_REASON: LiteralString = "reason_code = NULL, failed_status = NULL, reason = NULL"
 # A task that is ready again is as if nobody had tried it.
-READY_AGAIN: LiteralString = "attempts = 0, reason = NULL, not_before = NULL, worker = NULL"
+READY_AGAIN: LiteralString = f"attempts = 0, {_NO_REASON}, not_before = NULL, worker = NULL"
 # The same, without its rows and what was known of them.
 WITHOUT_RESULTS: LiteralString = """claimed_at = NULL, finished_at = NULL, parcels = NULL, slivers = NULL,
     cut = NULL, elsewhere = NULL, elsewhere_seen = NULL"""
 # Its rows stay, in whatever bands; nothing is left to do.
-RETIRED: LiteralString = "bands = NULL, method = NULL, reason = NULL, not_before = NULL"
+RETIRED: LiteralString = f"bands = NULL, method = NULL, {_NO_REASON}, not_before = NULL"
 _BEGUN: LiteralString = """claimed_at = clock_timestamp(), finished_at = NULL, not_before = NULL,
     server_start = pg_postmaster_start_time()"""
 
@@ -74,13 +75,13 @@ EXCUSED = Event(
     "attempts = attempts - 1",
 )
 VANISHED = _event("worker vanished", "in the last attempt, and the scene may be to blame", RUNNING, FAILED)
-FINISHED = _event("done", "the rows are written", RUNNING, DONE, "reason = NULL, not_before = NULL")
+FINISHED = _event("done", "the rows are written", RUNNING, DONE, f"{_NO_REASON}, not_before = NULL")
 NO_PARCELS = _event(
     "no parcels",
     "the scene meets none; also its tasks that nobody has begun",
     "ready running",
     DONE,
-    "reason = NULL, not_before = NULL",
+    f"{_NO_REASON}, not_before = NULL",
 )
 RETRIED = _event("failed, tried again", "after a pause", RUNNING, READY)
 GIVEN_UP = _event("failed", "in the last attempt, or another is of no use", RUNNING, FAILED)

@@ -28,6 +28,7 @@ from cbmctl.queue import scene_status, states, vanished_workers
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_datatake, try_task, unlock_task
 from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.queue.statements import ASKED, DUE, ORDER, names
+from cbmctl.reasons import WORKER_VANISHED, Reason
 
 _FEW = 100  # more than there are workers that claim at the same instant
 
@@ -103,7 +104,7 @@ def claim(
                     query(
                         # found and locked in two steps: only so the first few can be had without sorting all
                         """SELECT t.obsid, d.card, t.bandset, t.bands, t.method, t.attempts, t.state,
-                                  t.reason, d.reference, d.path
+                                  t.failed_status || ': ' || t.reason, d.reference, d.path
                            FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
                            WHERE {due} AND (t.obsid, t.bandset) IN (
                                SELECT t.obsid, t.bandset FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
@@ -129,7 +130,8 @@ def claim(
                     return task
             with conn.transaction():  # another one, because the datatake is locked before the task
                 lock_datatake(conn, tables, task.obsid)
-                _close(conn, tables, task, states.VANISHED, reason=vanished_workers.parked(attempts, reason))
+                text = vanished_workers.parked(attempts, reason)
+                _close(conn, tables, task, states.VANISHED, failure=_failure(WORKER_VANISHED, text))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
@@ -214,9 +216,9 @@ def fail(
     conn: psycopg.Connection,
     config: Config,
     task: Task,
+    cause: Reason,
+    text: str,
     *,
-    status: str,
-    reason: str,
     lasting: bool = False,
 ) -> bool:
     """Give a task back for another attempt after a pause or, after the last one, park it.
@@ -225,8 +227,8 @@ def fail(
         conn: the connection that claimed the task.
         config: tells the pauses, and by their number how often a task is tried.
         task: the task.
-        status: the manual's word for `dias_catalogue.status`.
-        reason: one sentence.
+        cause: of REASONS.
+        text: one sentence.
         lasting: whether another attempt is of no use, so that the task is parked at once.
 
     Returns:
@@ -243,11 +245,11 @@ def fail(
         )
         attempt = max(min(task.attempt, *counted), 1)
         last = lasting or attempt > len(pauses)
-        failed = f"{status}: {reason}"
         if last:
-            _close(conn, config.tables, task, states.GIVEN_UP, reason=failed)
+            _close(conn, config.tables, task, states.GIVEN_UP, failure=_failure(cause, text))
         else:
-            _close(conn, config.tables, task, states.RETRIED, reason=failed, pause=pauses[attempt - 1])
+            failure = _failure(cause, text, pauses[attempt - 1])
+            _close(conn, config.tables, task, states.RETRIED, failure=failure)
     return last
 
 
@@ -285,19 +287,16 @@ def _close(
     event: states.Event,
     found: dict[str, Any] | None = None,
     *,
-    reason: str | None = None,
-    pause: int | None = None,
+    failure: dict[str, Any] | None = None,
 ) -> None:
     parameters = _key(task) | {
         "bands": list(task.bands),
         "method": Jsonb(asdict(task.method)),
-        "reason": reason,
-        "pause": pause,
     }
-    parameters |= found or _found()
+    parameters |= (found or _found()) | (failure or {})
     outdated = query("{this} AND (t.bands, t.method) IS DISTINCT FROM (%(bands)s, %(method)s)", this=_THIS)
     if not conn.execute(states.change(tables, states.OUTDATED, outdated, also=_FOUND), parameters).rowcount:
-        also = sql.SQL(", ").join((_FOUND, _FAILURE)) if reason else _FOUND
+        also = sql.SQL(", ").join((_FOUND, _FAILURE)) if failure else _FOUND
         conn.execute(states.change(tables, event, _THIS, also=also), parameters)
     update_scenes(conn, tables, [task.obsid])
 
@@ -312,7 +311,8 @@ _FOUND = sql.SQL(
        finished_at = now()"""
 )
 _FAILURE = sql.SQL(
-    "reason = %(reason)s, not_before = clock_timestamp() + %(pause)s::integer * interval '1 s'"
+    """reason_code = %(code)s, failed_status = %(status)s, reason = %(text)s,
+       not_before = clock_timestamp() + %(pause)s::integer * interval '1 s'"""
 )
 _THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
 
@@ -326,6 +326,10 @@ def _found(
     elsewhere: list[int] | None = None,
 ) -> dict[str, Any]:
     return {"parcels": parcels, "rows": rows, "slivers": slivers, "cut": cut, "elsewhere": elsewhere}
+
+
+def _failure(cause: Reason, text: str, pause: int | None = None) -> dict[str, Any]:
+    return {"code": cause.code, "status": cause.status, "text": text, "pause": pause}
 
 
 def _key(task: Task) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.queue import states
 from cbmctl.queue.locks import LIVE_PARAMETERS, live, lock_vanished
-from cbmctl.queue.statements import VANISHED, names
+from cbmctl.queue.statements import names
 
 TOGETHER_S = 10.0
 EXCUSES = 10
@@ -81,7 +81,7 @@ def parked(attempts: int, reason: str | None) -> str:
     """
     before = f"; before that, {reason}" if reason else ""
     return (
-        f"{VANISHED}: the worker of this task alone vanished in attempt {attempts}, the last; memory may be"
+        f"the worker of this task alone vanished in attempt {attempts}, the last; memory may be"
         f" too small for this scene (journalctl -k){before}"
     )
 

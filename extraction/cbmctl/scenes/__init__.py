@@ -4,26 +4,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbmctl.pixels.grid import Grid
+from cbmctl.reasons import Reason
 
 
 class SceneError(Exception):
     """A product cannot be used; the next one can.
 
     Attributes:
-        status: the manual's word for `dias_catalogue.status`: `!S3 subdir`, `!S3 B02.jp2`, `Rio error`.
+        cause: of REASONS, with the manual's word for `dias_catalogue.status`.
         reason: one sentence that names the file and says what is wrong with it.
         since: when the archive began to fail it, as time.monotonic() has it; None where that is now.
         lasting: whether another attempt is of no use.
     """
 
     def __init__(
-        self, status: str, reason: str, *, since: float | None = None, lasting: bool = False
+        self, cause: Reason, reason: str, *, since: float | None = None, lasting: bool = False
     ) -> None:
-        super().__init__(f"{status}: {reason}")
-        self.status = status
+        super().__init__(f"{cause.status}: {reason}")
+        self.cause = cause
         self.reason = reason
         self.since = since
         self.lasting = lasting
+
+    @property
+    def status(self) -> str:
+        """The manual's word: `!S3 subdir`, `!S3 B02.jp2`, `Rio error`."""
+        return self.cause.status
 
 
 @dataclass(frozen=True)

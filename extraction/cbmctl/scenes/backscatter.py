@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cbmctl.pixels.grid import Grid
+from cbmctl.reasons import UNREADABLE, file_missing
 from cbmctl.scenes import Band, RawLayout, Scene, SceneError
 from cbmctl.scenes.radar import FlawError, find, opened, polarisations
 
@@ -34,14 +35,14 @@ def open_backscatter(root: Path, path: str, bands: Sequence[str]) -> Scene:
     wanted = [band for band in bands if band[:2] in promised]
     if not wanted:
         raise SceneError(
-            f"!S3 {bands[0][:2]}.img",
+            file_missing(f"{bands[0][:2]}.img"),
             f"{folder.name} has no {' or '.join(bands)}: it holds {' and '.join(promised) or 'no image'}",
         )
     (grid, first), *others = [_open(images, band, folder) for band in wanted]
     for other_grid, other in others:
         if other_grid != grid:
             raise SceneError(
-                "Rio error", f"{other.path.name} of {folder.name} is not on the grid of {first.path.name}"
+                UNREADABLE, f"{other.path.name} of {folder.name} is not on the grid of {first.path.name}"
             )
     return Scene(folder.name, grid, (first, *(other for _, other in others)))
 
@@ -67,7 +68,7 @@ def any_grid(folder: Path) -> Grid:
     """
     image = next(iter(find_images(folder).values()), None)
     if image is None:
-        raise SceneError("!S3 VV.img", f"{folder.name} has no {folder.name}.data/Gamma0_VV.img")
+        raise SceneError(file_missing("VV.img"), f"{folder.name} has no {folder.name}.data/Gamma0_VV.img")
     with opened(image, folder.name, RESOLUTION) as (grid, _):
         return grid
 
@@ -77,10 +78,13 @@ def _open(images: dict[str, Path], band: str, folder: Path) -> tuple[Grid, Band]
     image = images.get(polarisation)
     if image is None:
         raise SceneError(
-            f"!S3 {polarisation}.img", f"{folder.name} has no {folder.name}.data/Gamma0_{polarisation}.img"
+            file_missing(f"{polarisation}.img"),
+            f"{folder.name} has no {folder.name}.data/Gamma0_{polarisation}.img",
         )
     if not find(image.parent, f"{image.stem}*.hdr"):
-        raise SceneError(f"!S3 {polarisation}.hdr", f"{image.name} of {folder.name} has no {image.stem}.hdr")
+        raise SceneError(
+            file_missing(f"{polarisation}.hdr"), f"{image.name} of {folder.name} has no {image.stem}.hdr"
+        )
     with opened(image, folder.name, RESOLUTION) as (grid, dataset):
         if dataset.count != 1:
             raise FlawError(f"holds {dataset.count} bands instead of one")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cbmctl.pixels.grid import Grid
+from cbmctl.reasons import file_missing
 from cbmctl.scenes import Band, Scene, SceneError
 from cbmctl.scenes.bandnames import stated_polarisations
 from cbmctl.scenes.radar import FlawError, find, opened, polarisations
@@ -51,7 +52,7 @@ def open_coherence(root: Path, path: str, bands: Sequence[str]) -> Scene:
         found = tuple(Band(band, image, held.index(band[:2]) + 1) for band in bands if band[:2] in held)
     if not found:
         raise SceneError(
-            "!S3 .tif",
+            file_missing(".tif"),
             f"{image.name} of {folder.name} has no {' or '.join(bands)}: it holds {' and '.join(held)}",
         )
     return Scene(folder.name, grid, found)
@@ -65,7 +66,7 @@ def find_image(folder: Path) -> Path:
     """
     images = find(folder, "*.tif")
     if not images:
-        raise SceneError("!S3 .tif", f"{folder.name} has no {folder.name}.tif")
+        raise SceneError(file_missing(".tif"), f"{folder.name} has no {folder.name}.tif")
     return next((image for image in images if image.stem == folder.name), images[0])
 
 

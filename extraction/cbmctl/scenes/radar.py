@@ -11,6 +11,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from cbmctl.pixels.grid import Grid
+from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.listing import glob, is_folder
 
@@ -37,10 +38,10 @@ def find(folder: Path, pattern: str) -> list[Path]:
     """
     try:
         if not is_folder(folder):
-            raise SceneError("!S3 subdir", f"{folder.name} is not in the archive")
+            raise SceneError(PRODUCT_MISSING, f"{folder.name} is not in the archive")
         return glob(folder, pattern)
     except OSError as error:
-        raise SceneError("Rio error", f"{folder.name} cannot be listed: {error}") from error
+        raise SceneError(UNREADABLE, f"{folder.name} cannot be listed: {error}") from error
 
 
 @contextmanager
@@ -66,9 +67,9 @@ def opened(path: Path, product: str, resolution: int) -> Iterator[tuple[Grid, An
             _check_values(dataset)
             yield grid, dataset
     except FlawError as flaw:
-        raise SceneError("Rio error", f"{path.name} of {product} {flaw}") from flaw
+        raise SceneError(UNREADABLE, f"{path.name} of {product} {flaw}") from flaw
     except (RasterioError, OSError, ValueError) as error:
-        raise SceneError("Rio error", f"{path.name} of {product} cannot be read: {error}") from error
+        raise SceneError(UNREADABLE, f"{path.name} of {product} cannot be read: {error}") from error
 
 
 def _grid(dataset: Any, resolution: int) -> Grid:

@@ -24,6 +24,7 @@ from rasterio.windows import Window
 
 from cbmctl.pixels.index import PixelIndex, Strip
 from cbmctl.pixels.statistics import needed_blocks
+from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import Band, Scene, SceneError
 
 Array = NDArray[Any]
@@ -256,4 +257,4 @@ def _raw(file: int, band: Band, strip: Strip) -> Array:
 
 
 def _unreadable(scene: Scene, band: Band, error: Exception) -> SceneError:
-    return SceneError("Rio error", f"{band.path.name} of {scene.name} cannot be read: {error}")
+    return SceneError(UNREADABLE, f"{band.path.name} of {scene.name} cannot be read: {error}")

@@ -10,6 +10,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 from shapely import Polygon
 
+from cbmctl.reasons import UNREADABLE, file_missing
 from cbmctl.scenes import SceneError
 
 METADATA_FILE = "MTD_MSIL2A.xml"
@@ -69,9 +70,9 @@ def read_safe_metadata(folder: Path) -> SafeMetadata:
             generated=_text(root, "GENERATION_TIME"),
         )
     except FileNotFoundError:
-        raise SceneError(f"!S3 {METADATA_FILE}", f"{folder.name} has no {METADATA_FILE}") from None
+        raise SceneError(file_missing(METADATA_FILE), f"{folder.name} has no {METADATA_FILE}") from None
     except (OSError, ParseError, DefusedXmlException, ValueError) as error:
-        raise SceneError("Rio error", f"{METADATA_FILE} of {folder.name} cannot be read: {error}") from error
+        raise SceneError(UNREADABLE, f"{METADATA_FILE} of {folder.name} cannot be read: {error}") from error
 
 
 def _parse(path: Path) -> Element:

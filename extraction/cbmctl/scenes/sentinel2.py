@@ -9,6 +9,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from cbmctl.pixels.grid import Grid
+from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE, file_missing
 from cbmctl.scenes import Band, Scene, SceneError
 from cbmctl.scenes.listing import glob, is_folder
 from cbmctl.scenes.safe import METADATA_FILE, SafeMetadata, read_safe_metadata
@@ -45,7 +46,7 @@ class Product:
         """
         path = next(iter(sorted(self._listing(resolution).values())), None)
         if path is None:
-            raise SceneError("!S3 subdir", f"{self.name} has no images in IMG_DATA/R{resolution}m")
+            raise SceneError(PRODUCT_MISSING, f"{self.name} has no images in IMG_DATA/R{resolution}m")
         return self._grid(path, resolution)
 
     def scene(self, bands: Sequence[str], resolution: int, *, harmonise: bool = True) -> Scene:
@@ -63,13 +64,13 @@ class Product:
         files = self._listing(resolution)
         if missing := [band for band in bands if band not in files]:
             raise SceneError(
-                f"!S3 {missing[0]}.jp2", f"{self.name} lacks {', '.join(missing)} at {resolution} m"
+                file_missing(f"{missing[0]}.jp2"), f"{self.name} lacks {', '.join(missing)} at {resolution} m"
             )
         grids = [self._grid(files[band], resolution) for band in bands]
         for band, grid in zip(bands, grids, strict=True):
             if grid != grids[0]:
                 raise SceneError(
-                    "Rio error", f"{files[band].name} of {self.name} is not on the grid of {bands[0]}"
+                    UNREADABLE, f"{files[band].name} of {self.name} is not on the grid of {bands[0]}"
                 )
         offsets = self.metadata.boa_offsets if harmonise else {}
         return Scene(
@@ -89,7 +90,7 @@ class Product:
             return {}
         except OSError as error:
             raise SceneError(
-                "Rio error", f"R{resolution}m of {self.name} cannot be listed: {error}"
+                UNREADABLE, f"R{resolution}m of {self.name} cannot be listed: {error}"
             ) from error
         return {match["band"]: path for path, match in names if match}
 
@@ -104,7 +105,7 @@ class Product:
                     raise ValueError(f"its pixels measure {dataset.res}, not {resolution} m")
                 return Grid(epsg, dataset.transform, dataset.height, dataset.width)
         except (RasterioError, OSError, ValueError) as error:
-            raise SceneError("Rio error", f"{path.name} of {self.name} cannot be read: {error}") from error
+            raise SceneError(UNREADABLE, f"{path.name} of {self.name} cannot be read: {error}") from error
 
 
 def files(bands: Sequence[str], resolution: int) -> str:
@@ -122,14 +123,16 @@ def open_product(root: Path, path: str) -> Product:
     folder = root / path
     tile = _TILE.search(folder.name)
     if tile is None:
-        raise SceneError("!S3 subdir", f"{folder.name} names no Sentinel-2 tile")
+        raise SceneError(PRODUCT_MISSING, f"{folder.name} names no Sentinel-2 tile")
     try:
         if not is_folder(folder):
-            raise SceneError("!S3 subdir", f"{path} is not in the archive")
+            raise SceneError(PRODUCT_MISSING, f"{path} is not in the archive")
         granules = glob(folder, "GRANULE/*/IMG_DATA")
     except OSError as error:
-        raise SceneError("Rio error", f"{folder.name} cannot be listed: {error}") from error
+        raise SceneError(UNREADABLE, f"{folder.name} cannot be listed: {error}") from error
     if len(granules) != 1:
-        raise SceneError("!S3 subdir", f"{folder.name} has {len(granules)} IMG_DATA folders instead of one")
+        raise SceneError(
+            PRODUCT_MISSING, f"{folder.name} has {len(granules)} IMG_DATA folders instead of one"
+        )
     epsg = (32600 if tile["latitude"] >= "N" else 32700) + int(tile["zone"])
     return Product(folder, granules[0], read_safe_metadata(folder), epsg)

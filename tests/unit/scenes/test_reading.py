@@ -11,6 +11,7 @@ from rasterio.windows import Window
 
 from cbmctl.pixels import PixelIndex
 from cbmctl.pixels.statistics import needed_blocks
+from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, _unit, read_whole
 
@@ -136,7 +137,7 @@ def test_nothing_is_decoded_before_its_check(tmp_path: Path, monkeypatch: pytest
             order.append(path.name)
 
         def refuse(_path: Path, _cancelled: threading.Event) -> None:
-            raise SceneError("Rio error", "it is damaged")
+            raise SceneError(UNREADABLE, "it is damaged")
 
         monkeypatch.setattr(reader, "_dataset", opened)
         reader.start(scene, scene.bands[0], *covering(), check).result()
