@@ -24,6 +24,7 @@ from .judging import MAPPED, NAME, SPECIFICATION, problems, read, said
         # under another role's prefix
         ("tenant_client_cidrs", "postgis_client_cidrs"),
         ("worker_image_workers", "extraction_workers"),
+        ("tenant_workers", "extraction_workers"),
         ("tenant_port", "tenant_database_port"),
         # the prefix itself
         ("tennant_year", "tenant_year"),

@@ -43,12 +43,12 @@ def _meant(name: str, prefix: str, known: Collection[str], likely: Collection[st
     """The known name that is most like a name, which begins like those of a role."""
     # without what they all begin with, which would make any two of them alike
     rest = name.removeprefix(prefix)
+    # the same words under another prefix are meant rather than similar words under this one
+    if others := [each for each in likely if each.endswith(f"_{rest}")]:
+        return min(others, key=lambda each: (len(each), each))
     rests = {each.removeprefix(prefix): each for each in known if each.startswith(prefix)}
-    if close := get_close_matches(rest, rests, n=1, cutoff=0.75):
-        return rests[close[0]]
-    # of another role
-    others = [each for each in likely if each.endswith(f"_{rest}")]
-    return min(others, key=lambda each: (len(each), each)) if others else _similar(name, likely, cutoff=0.85)
+    close = get_close_matches(rest, rests, n=1, cutoff=0.75)
+    return rests[close[0]] if close else _similar(name, likely, cutoff=0.85)
 
 
 def _similar(name: str, known: Collection[str], cutoff: float) -> str | None:
