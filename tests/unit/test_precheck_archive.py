@@ -27,8 +27,8 @@ from .test_precheck_host import about_host
 
 SECRET = "5ecret0fTheArchive"
 BUCKET = {"endpoint": "https://s3.example.org"}
-UNMOUNTED = "with tenant_eodata_s3 and tenant_eodata_access direct nothing is mounted"
-NONE = "holds none; write ACCESS_KEY:SECRET_KEY into it on one line, mode 0600, or correct"
+UNMOUNTED = "needs a mounted archive, but tenant_eodata_access is direct"
+NONE = "holds no keys to the archive. Write ACCESS_KEY:SECRET_KEY into it on one line, with mode 0600"
 # lines of an inventory, and what is said of them
 SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "usual": ({}, []),
@@ -47,11 +47,11 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "archive not mounted": ({"catalogue_source": "archive", "eodata_s3": BUCKET}, [UNMOUNTED]),
     "what is no address": (
         {"catalogue_urls": {"stac": "a.example"}},
-        ["stac in tenant_catalogue_urls (a.example) is no address; write it with https://."],
+        ["tenant_catalogue_urls: invalid URL of stac (a.example). Begin it with https://."],
     ),
     "what are no addresses": (
         {"catalogue_urls": {"stac": "", "odata": "b"}},
-        ["stac and odata in tenant_catalogue_urls (empty, b) is no address; write it with https://."],
+        ["tenant_catalogue_urls: invalid URL of stac and odata (empty, b). Begin it with https://."],
     ),
     "a service of one's own": (
         {"cards": ["s2", "bs"], "catalogue_urls": {"odata": "https://a.example"}},
@@ -59,33 +59,36 @@ SAID: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "opensearch": (
         {"catalogue_source": "opensearch"},
-        ["tenant_catalogue_source opensearch needs an address"],
+        ["the URL of opensearch is missing"],
     ),
     "radar in STAC": (
         {"catalogue_source": "stac", "cards": ["s2", "bs", "c12"]},
         [
-            "STAC has no collection for bs, c12 (tenant_cards);"
-            " set tenant_catalogue_source to service or odata, or leave out those cards."
+            "tenant_catalogue_source: 'stac' has no collection for bs, c12 (tenant_cards)."
+            " Set tenant_catalogue_source to service or odata, or remove those cards."
         ],
     ),
     "services of one's own that are none": (
         {"catalogue_urls": {"stacc": "https://a.example", "odata": {"url": "b"}}},
-        ["odata in tenant_catalogue_urls ({'url': 'b'}) is no address; write it with https://."],
+        ["tenant_catalogue_urls: invalid URL of odata ({'url': 'b'}). Begin it with https://."],
     ),
-    "keys that are not there": ({"eodata_keys_file": "/absent"}, ["the file /absent does not exist"]),
+    "keys that are not there": (
+        {"eodata_keys_file": "/absent"},
+        ["tenant_eodata_keys_file: /absent does not exist"],
+    ),
     "no keys": (
         {"eodata_keys_file": "/dev/null"},
-        [f"There are no keys to the archive: the file /dev/null {NONE}"],
+        [f"tenant_eodata_keys_file: /dev/null {NONE}"],
     ),
-    "keys that are a folder": ({"eodata_keys_file": "/etc/"}, [NONE, "mode 0755); chmod 600"]),
+    "keys that are a folder": ({"eodata_keys_file": "/etc/"}, [NONE, "has mode 0755, and other users"]),
 }
 # a file of keys, its mode, and what is said of it
 KEYS: dict[str, tuple[bytes, int, list[str]]] = {
     "good": (f"ACCESS:{SECRET}\n".encode(), 0o600, []),
     "good-of-windows": (f"ACCESS:{SECRET}\r\n".encode(), 0o400, []),
-    "open": (f"ACCESS:{SECRET}".encode(), 0o640, ["has mode 0640); chmod 600 "]),
+    "open": (f"ACCESS:{SECRET}".encode(), 0o640, ["has mode 0640, and other users"]),
     "one": (SECRET.encode(), 0o600, [NONE]),
-    "one-open": (f":{SECRET}\n".encode(), 0o604, [NONE, "has mode 0604); chmod 600 "]),
+    "one-open": (f":{SECRET}\n".encode(), 0o604, [NONE, "has mode 0604, and other users"]),
     "apart": (f"ACCESS: {SECRET}\n".encode(), 0o600, [NONE]),
     "lines": (f"ACCESS:{SECRET}\nACCESS:{SECRET}\n".encode(), 0o600, [NONE]),
     "no-text": (b"ACCESS:\xff\xfe" + SECRET.encode(), 0o600, [NONE]),

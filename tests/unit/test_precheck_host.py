@@ -72,10 +72,11 @@ def trusted(value: Any) -> Any:
 def test_an_archive_that_hangs_is_told_from_one_that_is_empty() -> None:
     assert about_host(archive={"matched": 1}) == []
     (empty,) = about_host(archive={"matched": 0})
-    assert empty.startswith("/eodata of cbm-dk is missing or empty; attach the eodata network")
+    assert empty.startswith("tenant_eodata: /eodata of cbm-dk is missing or empty. Attach the eodata network")
     assert about_host(archive={"failed": True, "timedout": {"period": 60}}) == [
-        "/eodata of cbm-dk is mounted, but does not answer within a minute; restart eodata.mount,"
-        " set tenant_eodata to where the archive is mounted, or tenant_eodata_s3 to have it from S3."
+        "tenant_eodata: /eodata of cbm-dk is mounted, but does not answer within a minute."
+        " Restart eodata.mount, correct the mount point in tenant_eodata, or set tenant_eodata_s3"
+        " to read the archive from S3."
     ]
 
 
@@ -109,8 +110,8 @@ def test_a_disk_without_room_for_what_is_fetched_is_a_warning(
     asked = {"min_vcpus": 8, "min_memory_gb": 16, "catalogue_unused": [], "command": command}
     asked |= {"inspection": {}, "strays": []}
     sentence = (
-        f"The data disk /dev/vdb has {gigabytes} GB; workers that read from S3 take up to"
-        " 12 GB beside what the parcels need, and wait for each other where there is less."
+        f"The data disk /dev/vdb has {gigabytes} GB. Workers that read from S3 need up to"
+        " 12 GB more than the parcels, and wait for free space if there is less."
     )
     said = about_host("precheck_warnings", eodata_s3=bucket, **asked, **disk)
     assert [one.strip() for one in said] == ([sentence] if warned else [])
@@ -127,8 +128,7 @@ def test_what_inspection_notes_about_the_parcels_is_a_warning() -> None:
     said = about_host("precheck_warnings", inspection=inspection, strays=found, command=command, **asked)
     assert said == [
         note,
-        "2 of the parcels lie far from all others and do not count for the area of interest:"
-        " features 41, 52.",
+        "2 parcels lie far from all others and are left out of the area of interest: features 41, 52.",
     ]
 
 

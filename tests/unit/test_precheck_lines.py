@@ -40,8 +40,8 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
             "tenant_cards: 's1' is not valid. It must be one of: s2, bs, c6, c12.",
             "tenant_catalogue_urls: 'https://a.example' is not a mapping. Use {stac: …}.",
             "tenant_database_port: 99999 is out of range. Use a whole number from 1 to 65535.",
-            "STAC has no collection for bs (tenant_cards);"
-            " set tenant_catalogue_source to service or odata, or leave out those cards.",
+            "tenant_catalogue_source: 'stac' has no collection for bs (tenant_cards)."
+            " Set tenant_catalogue_source to service or odata, or remove those cards.",
         ],
     ),
     ({"data_mount": "/srv/cbm"}, []),
@@ -60,7 +60,7 @@ LINES: list[tuple[dict[str, Any], list[str]]] = [
         {"eodata_s3": "https://a.example", "eodata_keys_file": "/dev/null"},
         [
             "tenant_eodata_s3: 'https://a.example' is not a mapping. Use {endpoint: …}.",
-            "endpoint in tenant_eodata_s3 (empty) is no address; write it with https://.",
+            "tenant_eodata_s3.endpoint: '' is not a valid URL. Begin it with https://.",
         ],
     ),
 ]
