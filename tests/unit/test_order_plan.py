@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from shapely import box
@@ -51,6 +52,20 @@ def slc(testdata: Path, days: int, sensor: str, **given: Any) -> Product:
     return level_1(testdata, "slc", START + timedelta(days=days), sensor=sensor, **given)
 
 
+def order(conn: psycopg.Connection, name: str, state: str) -> None:
+    """Enter an order of one product."""
+    conn.execute(
+        """WITH made AS (
+               INSERT INTO orders (label, service, account) VALUES ('x', 'https://o.example', 'agency')
+               RETURNING id)
+           INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow, state,
+               service_id)
+           SELECT gen_random_uuid(), id, 'CARD-BS', 'bs', '1A', '2024-02-06 04:13:37', %s, 'card_bs', %s, '7'
+           FROM made""",
+        [name, state],
+    )
+
+
 def inputs(answer: Any) -> list[str]:
     return [each["input"] for each in answer["wanted"]]
 
@@ -68,13 +83,7 @@ def test_backscatter_that_is_missing(area: Database, testdata: Path) -> None:
             "INSERT INTO dias_catalogue (reference, obstime, sensor, card)"
             " VALUES ('known', '2024-02-06 04:12:37', '1A', 'bs')"
         )
-        conn.execute(
-            """INSERT INTO orders (label, service, account) VALUES ('x', 'https://o.example', 'agency');
-               INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow,
-                   state, service_id)
-               SELECT gen_random_uuid(), id, 'CARD-BS', 'bs', '1A', '2024-02-06 04:13:37', '{}', 'card_bs',
-                   'queued', '7' FROM orders""".format(ordered["Name"])  # type: ignore[call-overload]
-        )
+        order(conn, ordered["Name"], "queued")
     products = [backscatter(testdata, 0), there, catalogued, ordered, free, beside, cog]
     with serve(Catalogue(products)) as url:
         answer = planned(area, url, "bs", "--price", "1.5")
@@ -94,6 +103,27 @@ def test_backscatter_that_is_missing(area: Database, testdata: Path) -> None:
     assert "IW_GRDH_1S in area and period" in text
     assert "Quota: 25 a month, 2 at a time; 1 ordered this month, 1 more now; 1 month, the last is" in text
     assert "Cost: 1.50 at 1.5 a product." in text
+
+
+def test_a_card_product_that_cannot_be_catalogued_is_not_ordered_again(
+    area: Database, testdata: Path
+) -> None:
+    made = backscatter(testdata, 0, S3Path=None)
+    with serve(Catalogue([made, grd(testdata, 0)])) as url:
+        answer = planned(area, url, "bs")
+        assert (answer["existing"], answer["wanted"]) == (1, [])
+
+
+def test_what_failed_before_is_left_out_of_the_forecast(area: Database, testdata: Path) -> None:
+    failed, free = grd(testdata, 0), grd(testdata, 1)
+    with area.connect() as conn:
+        order(conn, failed["Name"], "failed")
+    with serve(Catalogue([failed, free])) as url:
+        answer = planned(area, url, "bs")
+        text = run(area, url, "bs", as_json=False).stdout
+    assert (len(answer["wanted"]), answer["stopped"], answer["to_order"]) == (2, 1, 1)
+    assert answer["forecast"]["this_month"] == 1
+    assert "Failed, refused or cancelled before: 1 product." in text
 
 
 def test_of_several_versions_of_a_slice_the_manuals_timeliness_counts(area: Database, testdata: Path) -> None:

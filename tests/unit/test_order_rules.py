@@ -26,7 +26,13 @@ def slc(
 
 
 def planned(card: str, inputs: list[Input], **given: Any) -> Any:
-    options: dict[str, Any] = {"existing": set(), "on_order": set(), "proven": set(), "label": "there"}
+    options: dict[str, Any] = {
+        "existing": set(),
+        "on_order": set(),
+        "stopped": set(),
+        "proven": set(),
+        "label": "there",
+    }
     return make_plan(card, Inputs(inputs), PERIOD, **options | given)
 
 
@@ -114,6 +120,12 @@ def test_a_pair_with_a_new_satellite_is_not_proven_by_the_other_order() -> None:
     plan = planned("c6", found, proven={"1A-1C", "1A-1B"})
     assert plan.satellites == {"1A-1C": 2, "1C-1A": 1}
     assert plan.held == {"1C-1A": 1}
+
+
+def test_what_was_refused_is_planned_but_not_counted() -> None:
+    one, other = slc(1), slc(2)
+    plan = planned("bs", [one, other], stopped={one.name})
+    assert [len(plan.wanted), plan.stopped, plan.number] == [2, 1, 1]
 
 
 TODAY = date(2026, 11, 30)

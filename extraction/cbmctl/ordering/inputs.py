@@ -9,8 +9,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.area import pieces
-from cbmctl.catalogue.normal import geometry, normal
-from cbmctl.catalogue.orbits import named_orbit
+from cbmctl.catalogue.normal import geometry, reference
+from cbmctl.catalogue.orbits import named_orbit, named_pair
 from cbmctl.catalogue.record import CARDS, Card, sensing_time
 from cbmctl.catalogue.remote import months
 from cbmctl.catalogue.service import Product, Question, Service
@@ -166,17 +166,22 @@ def level_1(search: Search, card: str, *, any_timeliness: bool = False) -> Input
 def existing(search: Search, card: str) -> list[Made]:
     """Return the CARD products that the service lists.
 
+    Their names are enough: one that cannot be catalogued exists as well, and an order would make no other.
+
     Raises:
         ServiceError: the service does not answer, or not as it should.
     """
     kind, found = CARDS[card], []
     for product in search.products(kind):
         try:
-            record = normal(kind, search.service.tell(product))
-        except (SceneError, LookupError, TypeError, ValueError, AttributeError):
-            continue  # what cannot be catalogued does not replace an order
-        pair = record.orbit.pair
-        found.append(Made(record.sensor, record.obstime, pair.sensor if pair else None))
+            name = reference(kind, search.service.tell(product).name)
+            match = kind.pattern.fullmatch(name)
+            if match is None:
+                continue
+            pair = named_pair(name)
+            found.append(Made(match["sensor"], sensing_time(match), pair.sensor if pair else None))
+        except (LookupError, TypeError, ValueError, AttributeError):
+            continue
     return found
 
 

@@ -10,6 +10,8 @@ from cbmctl.ordering.inputs import Made, satellites
 
 # These were not accepted, so they do not count against the quota.
 _NOT_ACCEPTED = ["refused", "unsent"]
+# These are ordered again only on the operator's word.
+_STOPPED = ["failed", "refused", "cancelled"]
 
 
 def catalogued(conn: psycopg.Connection, tables: Tables, card: str, start: date, end: date) -> list[Made]:
@@ -35,6 +37,18 @@ def proven(conn: psycopg.Connection, tables: Tables, card: str) -> set[str]:
         [card],
     )
     return {satellites(sensor, pair_sensor) for sensor, pair_sensor in rows}
+
+
+def stopped(conn: psycopg.Connection, tables: Tables, product_type: str) -> set[str]:
+    """Return the inputs of which an order failed, or was refused or cancelled."""
+    rows = conn.execute(
+        query(
+            "SELECT DISTINCT input FROM {items} WHERE product_type = %s AND state = ANY(%s)",
+            items=tables.order_items.sql,
+        ),
+        [product_type, _STOPPED],
+    )
+    return {name for (name,) in rows}
 
 
 def ordered_in_month(conn: psycopg.Connection, tables: Tables, today: date) -> int:

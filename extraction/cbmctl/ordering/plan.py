@@ -26,6 +26,8 @@ class Plan:
         held: how many wait until the first product of their satellites is there, by inputs.satellites.
         other_timeliness: GRD of another timeliness than the manual's.
         offline: of the wanted ones, inputs that the archive does not have at once.
+        stopped: how many of the wanted ones failed, or were refused or cancelled before; only the operator's
+            word orders them again.
         wanted: to be ordered: first one of all satellites that are not proven, then by time.
         satellites: how many are wanted, by inputs.satellites.
     """
@@ -37,8 +39,14 @@ class Plan:
     held: Counter[str]
     other_timeliness: Sequence[Input]
     offline: int
+    stopped: int
     wanted: Sequence[Wanted]
     satellites: Counter[str]
+
+    @property
+    def number(self) -> int:
+        """How many products are to be ordered."""
+        return len(self.wanted) - self.stopped
 
 
 def search_start(card: str, start: date) -> date:
@@ -53,6 +61,7 @@ def make_plan(
     *,
     existing: Collection[Key],
     on_order: Collection[str],
+    stopped: Collection[str],
     proven: Collection[str] | None,
     label: str,
 ) -> Plan:
@@ -64,6 +73,7 @@ def make_plan(
         period: first day of sensing, and the day after the last.
         existing: CARD products that are there.
         on_order: inputs that are on order or made.
+        stopped: inputs of which an order failed, or was refused or cancelled.
         proven: satellites, as inputs.satellites, of which such a product was seen; None holds nothing back.
         label: area and period, for the list of orders.
     """
@@ -87,6 +97,7 @@ def make_plan(
         held=Counter(words[one.name] for one in held),
         other_timeliness=[one for one in inputs.other_timeliness if start <= one.sensed.date() < end],
         offline=sum(not one.online for one in chosen),
+        stopped=sum(one.name in stopped for one in chosen),
         wanted=[
             Wanted(
                 CARDS[card].ptype, one.name, earlier[one.name].name if one.name in earlier else None, label

@@ -20,7 +20,7 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
 from cbmctl.ordering.inputs import LEVEL_1, Search, existing, level_1
-from cbmctl.ordering.known import catalogued, ordered_in_month, proven
+from cbmctl.ordering.known import catalogued, ordered_in_month, proven, stopped
 from cbmctl.ordering.ledger import on_order
 from cbmctl.ordering.pairs import DAYS, gaps
 from cbmctl.ordering.plan import Plan, make_plan, search_start
@@ -131,13 +131,14 @@ def plan_command(
             (first, last),
             existing={one.key for one in made},
             on_order={name for kind, name in on_order(conn, config.tables) if kind == PRODUCT_TYPES[card]},
+            stopped=stopped(conn, config.tables, PRODUCT_TYPES[card]),
             proven=None if all_satellites else seen,
             label=f"{aoi} {first} to {last}",
         )
         used = ordered_in_month(conn, config.tables, today)
     if not plan.level_1:
         raise UserError(_nothing(plan, service.url, f"'{aoi}'", card, (first, last)))
-    told = forecast(len(plan.wanted), quota, used=used, today=today, price=price)
+    told = forecast(plan.number, quota, used=used, today=today, price=price)
     without = gaps(first, last) if card == "c6" else []
     output.result(
         {"changed": False, **_data(plan), "ordered_this_month": used, "forecast": asdict(told)}
@@ -166,6 +167,8 @@ def _data(plan: Plan) -> dict[str, Any]:
         "held": dict(plan.held),
         "other_timeliness": [one.name for one in plan.other_timeliness],
         "offline": plan.offline,
+        "stopped": plan.stopped,
+        "to_order": plan.number,
         "satellites": dict(plan.satellites),
         "wanted": [asdict(each) for each in plan.wanted],
     }
@@ -181,8 +184,10 @@ def _products(plan: Plan, card: str) -> str:
         rows.append((f"no SLC {DAYS[card]} days before", len(plan.no_pair)))
     if plan.held:
         rows.append(("held until the first product of the satellite is made", plan.held.total()))
-    rows += [(f"to order of {sensor}", number) for sensor, number in sorted(plan.satellites.items())]
-    rows.append(("to order", len(plan.wanted)))
+    rows += [(f"missing of {word}", number) for word, number in sorted(plan.satellites.items())]
+    if plan.stopped:
+        rows.append(("failed, refused or cancelled before", plan.stopped))
+    rows.append(("to order", plan.number))
     return table(["products", "number"], rows)
 
 
@@ -218,6 +223,11 @@ def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Itera
         yield (
             f"No {CARDS[card].ptype} of {word} is known. One is ordered first; {number} more"
             " follow once it is in the catalogue (or with --all-satellites)."
+        )
+    if plan.stopped:
+        yield (
+            f"Failed, refused or cancelled before: {counted(plan.stopped, 'product')}. cbmctl order status"
+            " shows why; cbmctl order place repeats such orders only with --again."
         )
     if plan.other_timeliness:
         others = counted(len(plan.other_timeliness), "product")
