@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -128,6 +128,7 @@ class Odp:
         quota: products that may still be ordered; None means any number.
         keeps_names: whether orders are listed under the names they were given.
         asked: method and path of each request.
+        watch: called before and after each request of the API, outside the lock.
     """
 
     realm: Realm = field(default_factory=Realm)
@@ -140,6 +141,7 @@ class Odp:
     down: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    watch: Callable[[str], None] = lambda _when: None
 
     def accept(self, body: dict[str, Any], *, hidden: int = 0) -> dict[str, Any]:
         """Take an order, whatever it says."""
@@ -205,8 +207,8 @@ def lost_before(_odp: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any
 
 
 def late(odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    """Accepted, the answer is lost, and the next two lists do not show it yet."""
-    odp.accept(body, hidden=2)
+    """Accepted, the answer is lost, and the next four lists do not show it yet."""
+    odp.accept(body, hidden=4)
     hang_up(handler)
 
 
@@ -238,8 +240,10 @@ def serve(odp: Odp) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            with odp.lock:
+            odp.watch("before")
+            with odp.lock, suppress(BrokenPipeError, ConnectionResetError):  # a client that was killed
                 _answer(odp, self)
+            odp.watch("after")
 
         do_POST = do_GET  # noqa: N815 - http.server's name
 

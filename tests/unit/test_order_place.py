@@ -133,7 +133,7 @@ def test_an_order_whose_acceptance_is_unknown_is_sent_again_only_if_asked(
     answer = answered(command(database, "place", file, "--yes"), INCOMPLETE)
     assert (answer["unknown"], answer["unsent"]) == ([grd(1)], [grd(2), grd(3)])
     assert rows(database) == [(grd(1), "unknown")]
-    for _ in range(2):
+    for _ in range(4):
         answered(command(database, "place", file, "--yes"))
     late = fault is odp_server.late
     assert odp.made() == dict.fromkeys(names(THREE[0 if late else 1 :]), 1)
@@ -213,6 +213,22 @@ def test_a_password_that_ends_in_between_orders_nothing(odp: Odp, database: Data
     assert placed.unsent == names(THREE)
     assert "refuses the login of 'agency'" in str(placed.reason)
     assert rows(database) == [(grd(1), "unsent")]
+
+
+def test_an_interruption_before_an_order_is_sent_leaves_it_unknown(
+    odp: Odp, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OrderService, "place", interrupted)
+        result = command(database, "place", plan(tmp_path, *THREE), "--yes")
+    assert type(result.exception).__name__ == "Abort"
+    assert rows(database) == [(grd(1), "sending")]
+    assert answered(command(database, "status"), INCOMPLETE)["total"] == {"unknown": 1}
+    answered(command(database, "place", plan(tmp_path, *THREE), "--yes"))
+    assert odp.made() == dict.fromkeys([grd(2), grd(3)], 1)
 
 
 def test_orders_placed_elsewhere_are_not_repeated(odp: Odp, database: Database, tmp_path: Path) -> None:
