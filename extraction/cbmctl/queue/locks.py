@@ -1,8 +1,9 @@
 """Every lock of the queue, and the one order in which a transaction takes them: nobody waits in a circle.
 
-The order is that of `Lock`; each function refuses to take a lock after a later one. A task that somebody
-works on is locked for as long as that takes, by its connection and not by a transaction: such locks are
-tried, never waited for, as are the rows of tasks that `cbmctl.queue.tasks` looks for with SKIP LOCKED.
+The order is that of `Lock`; each function refuses to take a lock after a later one. Rows of other scenes
+of a datatake change only under its lock, or that of the whole queue. A task that somebody works on is
+locked for as long as that takes, by its connection and not by a transaction: such locks are tried, never
+waited for, as are the rows of tasks that `cbmctl.queue.tasks` looks for with SKIP LOCKED.
 """
 
 from collections.abc import Sequence

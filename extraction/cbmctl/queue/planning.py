@@ -263,7 +263,7 @@ class _Queue:
                 """w.bandset = t.bandset AND s.id = t.obsid AND CASE
                    WHEN %(obsids)s::integer[] IS NOT NULL THEN CASE t.state
                        WHEN 'ready' THEN t.attempts > 0
-                       WHEN 'running' THEN NOT {live}
+                       WHEN 'running' THEN NOT {at_work}
                        ELSE true END
                    ELSE t.state IN ('done', 'failed') AND (
                        s.status = 'ingested'
@@ -277,7 +277,7 @@ class _Queue:
     def drop(self) -> list[int]:
         """Leave nothing to be done of band sets that are not configured; rows of an earlier time stay."""
         where = query(
-            "t.bandset <> ALL(%(bandsets)s) AND (t.state <> 'running' OR NOT {live}) AND {asked}",
+            "t.bandset <> ALL(%(bandsets)s) AND NOT {at_work} AND {asked}",
             **self._names,
         )
         former = self._change(states.RETIRED_WITH_ROWS, query("{where} AND t.rows > 0", where=where))
