@@ -30,6 +30,8 @@ from cbmctl.scenes.reading import Reader, Reading
 from cbmctl.stopping import Stop, StopRequested
 
 POLL_S = 2.0
+# What is reported of a task that was deleted meanwhile.
+WITHDRAWN = "withdrawn; nothing is written"
 # A database that restarts is back within a minute; workers wait for it this long.
 RECONNECT_S, RECONNECT_EVERY_S = 120.0, 2.0
 # An archive that is mounted anew is back within two minutes. So long may nothing be done for its sake.
@@ -238,6 +240,8 @@ class _Worker:
         except (StopRequested, ArchiveError):
             tasks.release(self.conn, self.config.tables, task)
             raise
+        except tasks.Withdrawn:
+            self._done(task, WITHDRAWN, since)
         except SceneError as error:
             self._require_archive(task, error)
             self._fail(task, error.cause, error.reason, since, lasting=error.lasting)
@@ -319,6 +323,9 @@ class _Worker:
     def _fail(self, task: Task, cause: Reason, reason: str, since: float, *, lasting: bool = False) -> None:
         try:
             last = tasks.fail(self.conn, self.config, task, cause, reason, lasting=lasting)
+        except tasks.Withdrawn:
+            self._done(task, WITHDRAWN, since)
+            return
         except psycopg.Error:
             if not self.conn.broken:
                 tasks.unlock(self.conn, task)  # else nobody could take it while this connection lives

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from cbmctl.bandsets import BANDSETS
+from cbmctl.queue.scene_status import Facts, Place
+from cbmctl.queue.scene_status import status as scene_status
+from cbmctl.reasons import WAITS_FOR_PARTS
 
 from .queue_events import LIVE, Events
 from .queue_scenes import BY_REFERENCE, Made, Rows, Said, Truth, rank
 
 Row = dict[str, Any]
 FIGURES = ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
-WAITS = "done; waits for another part of what it replaces"
 OPEN = ("ready", "running")
 
 
@@ -62,35 +64,38 @@ def check(state: State, truth: Truth, *, later: bool, by_hand: Collection[str]) 
 
 
 def check_status(scene: Row, tasks: Mapping[str, Row], by_hand: Collection[str]) -> None:
-    """The status follows from the tasks."""
+    """The status and the reason follow from the tasks."""
     name, status = BY_REFERENCE[scene["reference"]].name, scene["status"]
     if name in by_hand and status == "ingested":
         return
-    allowed = statuses(scene, tasks)
-    assert (status, scene["reason"]) in allowed, (name, status, scene["reason"], allowed)
-
-
-def statuses(scene: Row, tasks: Mapping[str, Row]) -> set[tuple[str, str | None]]:
-    """Return the status and reason that a scene may have."""
-    if not tasks:
-        return {("ingested" if scene["online"] else "offline", None), ("superseded", None), ("offered", None)}
-    if scene["status"] == "offline":
-        assert not scene["online"]
-        assert {task["state"] for task in tasks.values()} == {"done"}
-        return {("offline", None)}
+    places = {Place.CURRENT, Place.WAITS} if tasks else {Place.CURRENT, Place.SUPERSEDED, Place.OFFERED}
+    if not scene["online"]:
+        places.add(Place.AGAIN)
     failed = [tasks[name] for name in BANDSETS if name in tasks and tasks[name]["state"] == "failed"]
-    reason = failed[0]["reason"] if failed else None
-    if any(task["state"] in OPEN for task in tasks.values()):
-        untouched = all(
-            task["state"] == "ready" and not task["attempts"] and task["rows"] is None
-            for task in tasks.values()
+    found = [task["parcels"] for task in tasks.values() if task["parcels"] is not None]
+    words = {
+        scene_status(
+            Facts(
+                place=place,
+                online=scene["online"],
+                tasks=len(tasks),
+                untouched=sum(_untouched(task) for task in tasks.values()),
+                open=sum(task["state"] in OPEN for task in tasks.values()),
+                parcels=sum(found) if found else None,
+                failure=failed[0]["failed_status"] if failed else None,
+            )
         )
-        return {("ingested", None) if untouched else ("inprogress", reason)}
-    if failed:
-        return {(failed[0]["failed_status"][:24], reason)}
-    if any(task["parcels"] for task in tasks.values()):
-        return {("extracted", None), ("inprogress", WAITS)}
-    return {("No parcels", None)}
+        for place in places
+    }
+    assert status in words, (name, status, words, tasks)
+    reason = (failed[0]["reason_code"], failed[0]["reason"]) if failed else (None, None)
+    if status == "inprogress" and all(task["state"] == "done" for task in tasks.values()):
+        reason = (WAITS_FOR_PARTS.code, WAITS_FOR_PARTS.meaning)
+    assert (scene["reason_code"], scene["reason"]) == reason, (name, status)
+
+
+def _untouched(task: Row) -> bool:
+    return task["state"] == "ready" and not task["attempts"] and task["rows"] is None
 
 
 def check_rows(state: State, obsid: int, truth: Truth, later: bool) -> None:

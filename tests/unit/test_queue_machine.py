@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cbmctl.database import connect
+from cbmctl.reasons import WAITS_FOR_PARTS
 
 from .conftest import Season
 from .datatake import S2
 from .examples import run_machine
 from .queue_events import Events, never_together
-from .queue_rules import WAITS, State, best, check
+from .queue_rules import State, best, check
 from .queue_scenes import EARLIER, SCENES, Truth, load_parcels
 
 pytestmark = pytest.mark.postgis
@@ -197,7 +198,7 @@ class Queue(RuleBasedStateMachine):
             open_tasks = [t for t in self.state.tasks[obsid].values() if t["state"] in ("ready", "running")]
             assert not open_tasks, scene
             assert scene["status"] != "ingested", scene
-            assert scene["status"] != "inprogress" or scene["reason"] == WAITS, scene
+            assert scene["status"] != "inprogress" or scene["reason_code"] == WAITS_FOR_PARTS.code, scene
 
 
 def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ writes them.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from psycopg.types.json import Jsonb
 
 from cbmctl.bandsets import Method
 from cbmctl.config import Config, Tables
-from cbmctl.database import one, query
+from cbmctl.database import query
 from cbmctl.queue import rows as scene_rows
 from cbmctl.queue import scene_status, states, vanished_workers
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_datatake, try_task, unlock_task
@@ -45,6 +46,13 @@ class Task:
     attempt: int
     reference: str
     path: str | None
+
+
+class Withdrawn(Exception):  # noqa: N818 - nothing is wrong
+    """A task is not the worker's any more.
+
+    It was deleted while it was being worked on: with its scene, or because another version counts.
+    """
 
 
 def counts(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> dict[str, int]:
@@ -128,7 +136,8 @@ def claim(
                 if state == "ready" or attempts < most:
                     _start(conn, tables, task, worker, state)
                     return task
-            with conn.transaction():  # another one, because the datatake is locked before the task
+            # another transaction, because the datatake is locked before the task
+            with suppress(Withdrawn), conn.transaction():
                 lock_datatake(conn, tables, task.obsid)
                 text = vanished_workers.parked(attempts, reason)
                 _close(conn, tables, task, states.VANISHED, failure=_failure(WORKER_VANISHED, text))
@@ -167,6 +176,9 @@ def finish(
         slivers: parcels that hold no pixel centre, so that they can have no row.
         cut: parcels that reach beyond the image.
         elsewhere: parcels that were left out, because another scene of the datatake has them.
+
+    Raises:
+        Withdrawn: its rows must not be written.
     """
     _close(
         conn,
@@ -187,6 +199,9 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Close a task whose scene meets no parcel, and the scene's other tasks, unread.
 
     Rows of an earlier time, of other parcels, go.
+
+    Raises:
+        Withdrawn: the task is not the worker's any more.
     """
     with conn.transaction():
         lock_datatake(conn, tables, task.obsid)
@@ -233,16 +248,20 @@ def fail(
 
     Returns:
         Whether that was the last attempt.
+
+    Raises:
+        Withdrawn: the task is not the worker's any more.
     """
     pauses = config.extraction.retry_seconds
     with conn.transaction():
         lock_datatake(conn, config.tables, task.obsid)
         # an earlier attempt may have turned out not to count meanwhile
-        counted = one(
-            conn,
+        counted = conn.execute(
             query("SELECT attempts FROM {tasks} WHERE obsid = %s AND bandset = %s", **names(config.tables)),
             [task.obsid, task.bandset],
-        )
+        ).fetchone()
+        if counted is None:
+            raise Withdrawn
         attempt = max(min(task.attempt, *counted), 1)
         last = lasting or attempt > len(pauses)
         if last:
@@ -297,7 +316,8 @@ def _close(
     outdated = query("{this} AND (t.bands, t.method) IS DISTINCT FROM (%(bands)s, %(method)s)", this=_THIS)
     if not conn.execute(states.change(tables, states.OUTDATED, outdated, also=_FOUND), parameters).rowcount:
         also = sql.SQL(", ").join((_FOUND, _FAILURE)) if failure else _FOUND
-        conn.execute(states.change(tables, event, _THIS, also=also), parameters)
+        if not conn.execute(states.change(tables, event, _THIS, also=also), parameters).rowcount:
+            raise Withdrawn
     update_scenes(conn, tables, [task.obsid])
 
 
