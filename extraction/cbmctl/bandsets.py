@@ -10,6 +10,7 @@ EDGES = ("drop", "keep")
 OVERLAPS = ("first", "all")
 RETRY_SECONDS = (10, 60)
 SCL_CLASSES = range(12)
+MAX_BUFFER_M = 50
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class Method:
         reflectance: of the 10 m and 20 m bands: 'harmonised' or 'as-stored'; None elsewhere.
         cloud_classes: parcels that hold no other SCL class get no row; empty where SCL is not looked at.
         overlap: of a parcel in several tiles of a datatake 'first' keeps the rows of one, 'all' of each.
+        buffer_m: metres by which parcels are shrunk before their pixels are looked up.
     """
 
     edge: str
     reflectance: str | None = None
     cloud_classes: tuple[int, ...] = ()
     overlap: str | None = None
+    buffer_m: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def read_extraction(section: Section) -> Extraction:
         UserError: a value is wrong, or nothing is to be extracted.
     """
     radar = [name for name, bandset in BANDSETS.items() if bandset.card != "s2"]
-    section.only("s2", *radar, "retry_seconds", "checksums")
+    section.only("s2", *radar, "parcels_buffer_m", "retry_seconds", "checksums")
     s2 = section.section("s2", {})
     s2.only("scl", "10", "20", "reflectance", "cloud_classes", "edge", "overlap")
     for name in radar:
@@ -117,13 +120,14 @@ def _methods(section: Section, s2: Section) -> dict[str, Method]:
     # without histograms nobody could see why a parcel has no row
     cloudy = tuple(sorted(set(classes))) if s2.flag("scl", default=True) else ()
     overlap = s2.choice("overlap", OVERLAPS, "first")
+    buffer_m = section.number("parcels_buffer_m", 0.0, MAX_BUFFER_M)
     methods = {
-        "scl": Method("keep", overlap=overlap),
-        "10": Method(edge, reflectance, cloudy, overlap),
+        "scl": Method("keep", overlap=overlap, buffer_m=buffer_m),
+        "10": Method(edge, reflectance, cloudy, overlap, buffer_m),
     }
     methods["20"] = methods["10"]
     for name in ("bs", "c6", "c12"):
-        methods[name] = Method(section.section(name, {}).choice("edge", EDGES, "keep"))
+        methods[name] = Method(section.section(name, {}).choice("edge", EDGES, "keep"), buffer_m=buffer_m)
     return methods
 
 

@@ -133,7 +133,7 @@ def open_job(
         held = replace(held, close=partial(_close, checksums, held))
         checksums.require_metadata(files)
         scene = _opened(held.root, task.path, task, checksums, files)
-        index = indexes.get(scene.grid, touching=task.bandset == "scl")
+        index = indexes.get(scene.grid, touching=task.bandset == "scl", buffer_m=task.method.buffer_m)
         active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
         elsewhere = _elsewhere(conn, config, task, index.pids[active])
         active &= ~np.isin(index.pids, elsewhere)
@@ -202,7 +202,7 @@ def _cloudy(root: Path, path: str, task: Task, indexes: Indexes, checksums: Chec
     checksums.require(scene.bands[0].path)
     image = read_whole(scene, scene.bands[0])
     checksums.release(scene.bands[0].path)
-    index = indexes.get(scene.grid, touching=True)
+    index = indexes.get(scene.grid, touching=True, buffer_m=task.method.buffer_m)
     try:
         counts = class_counts(index, image)
     except ValueError as error:

@@ -40,12 +40,13 @@ class Indexes:
         self._conn, self._config = conn, config
         self._kept: dict[str, PixelIndex] = {}
 
-    def get(self, grid: Grid, *, touching: bool = False) -> PixelIndex:
+    def get(self, grid: Grid, *, touching: bool = False, buffer_m: float = 0.0) -> PixelIndex:
         """Return the index of the parcels on a grid.
 
         Args:
             grid: an image's.
             touching: with slivers, as `PixelIndex.touching` adds them.
+            buffer_m: metres by which the parcels are shrunk.
 
         Raises:
             SceneError: the parcels cannot be read (PARCELS_UNREADABLE).
@@ -54,7 +55,7 @@ class Indexes:
             with self._conn.transaction():
                 # what is named and what is fetched must be the same
                 self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                name = self._name(grid, touching)
+                name = self._name(grid, touching, buffer_m)
                 index = self._kept.pop(name, None)
                 if index is None:  # an empty one is one too
                     index = self._load(name, grid)
@@ -63,6 +64,8 @@ class Indexes:
         except psycopg.Error as error:
             raise parcel_error(self._conn, self._config, error) from error
         if index is None:
+            # in the projection of the image, where a metre is a metre
+            parcels = shapely.buffer(parcels, -buffer_m, quad_segs=8) if buffer_m else parcels
             index = PixelIndex.build(pids, parcels, grid)
             index = index.touching(pids, parcels) if touching else index
             self._save(name, index)
@@ -71,7 +74,7 @@ class Indexes:
             self._kept.pop(next(iter(self._kept)))
         return index
 
-    def _name(self, grid: Grid, touching: bool) -> str:
+    def _name(self, grid: Grid, touching: bool, buffer_m: float) -> str:
         versions = one(
             self._conn,
             query(
@@ -97,6 +100,7 @@ class Indexes:
             grid.height,
             grid.width,
             touching,
+            buffer_m,
         )
         return sha256(repr(known).encode()).hexdigest()[:32]
 

@@ -71,5 +71,12 @@ class Section:
             raise self.error(key, f"is {value!r}: use a whole number from {within[0]} to {within[-1]}")
         return value
 
+    def number(self, key: str, default: float, most: float) -> float:
+        """Return a number from 0 on. Raises UserError when it is none, or larger than `most`."""
+        value = self.get(key, default)
+        if type(value) not in {int, float} or not 0 <= value <= most:
+            raise self.error(key, f"is {value!r}: use a number from 0 to {most}")
+        return float(value)
+
     def _name(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key

@@ -109,6 +109,12 @@ def test_how_rows_are_made(tmp_path: Path) -> None:
     assert without_scl.methods["10"].cloud_classes == (), "there is nothing to see clouds by"
 
 
+def test_parcels_are_shrunk_in_all_band_sets(tmp_path: Path) -> None:
+    for metres in (5, 2.5):
+        config = load_config(write(tmp_path, root__extraction={"parcels_buffer_m": metres}))
+        assert {method.buffer_m for method in config.extraction.methods.values()} == {metres}
+
+
 def test_files_are_checked_unless_it_is_switched_off(tmp_path: Path) -> None:
     assert load_config(write(tmp_path)).extraction.checksums
     assert not load_config(write(tmp_path, root__extraction={"checksums": False})).extraction.checksums
@@ -182,6 +188,13 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"root__extraction": {"s2": {"10": ["B8A"]}}}, "extraction.s2.10 is ['B8A']"),
         ({"root__extraction": {"bs": {"bands": ["VV"]}}}, "extraction.bs.bands is ['VV']: use a list of VVb"),
         ({"root__extraction": NOTHING}, "switch something on"),
+        *(
+            (
+                {"root__extraction": {"parcels_buffer_m": wrong}},
+                f"extraction.parcels_buffer_m is {wrong!r}: use a number from 0 to 50",
+            )
+            for wrong in (-1, 51, "5", True, float("nan"))
+        ),
         ({"root__extraction": {"checksums": "no"}}, "extraction.checksums must be true or false, not 'no'"),
         ({"root__extraction": {"s2": {"scl": "no"}}}, "extraction.s2.scl must be true or false, not 'no'"),
         ({"root__extraction": {"s2": {"edge": "cut"}}}, "extraction.s2.edge is 'cut': use one of drop, keep"),

@@ -71,6 +71,16 @@ def test_from_the_database_then_from_memory_then_from_disk(
     assert len(fetches) == 1
 
 
+def test_each_buffer_has_its_own(season: Season, conn: psycopg.Connection, fetches: Fetches) -> None:
+    found = Indexes(conn, season.config)
+    for metres in (0.0, 7.5, 20.0):
+        shrunk = {pid: PARCELS[pid].buffer(-metres, quad_segs=8) for pid in NEAR}
+        assert pixels(found.get(GRID, buffer_m=metres)) == burnt(shrunk, GRID)
+    nothing = found.get(GRID, buffer_m=200.0, touching=True)
+    assert (len(nothing), sorted(nothing.empty.tolist())) == (0, NEAR)
+    assert len(fetches) == len(files(season.config)) == 4
+
+
 def test_each_grid_has_its_own(season: Season, conn: psycopg.Connection, fetches: Fetches) -> None:
     t = GRID.transform
     grids = [

@@ -278,7 +278,7 @@ def test_roles(database: Database) -> None:
             conn.execute("INSERT INTO aois VALUES ('x')")
 
 
-def test_every_tile_has_kept_its_rows_before_overlap_was_settled(database: Database) -> None:
+def test_every_tile_has_kept_its_rows_and_no_parcel_was_shrunk_before(database: Database) -> None:
     at(database, "0007")
     with database.connect() as conn:
         conn.execute(
@@ -292,8 +292,8 @@ def test_every_tile_has_kept_its_rows_before_overlap_was_settled(database: Datab
     apply(database.config)
     with database.connect() as conn:
         assert conn.execute("SELECT method FROM tasks ORDER BY obsid, bandset").fetchall() == [
-            ({"edge": "drop", "overlap": "all"},),
-            ({"edge": "keep", "overlap": None},),
+            ({"edge": "drop", "overlap": "all", "buffer_m": 0},),
+            ({"edge": "keep", "overlap": None, "buffer_m": 0},),
             (None,),
         ]
 

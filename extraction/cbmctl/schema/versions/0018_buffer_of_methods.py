@@ -1,0 +1,13 @@
+"""A task's method says by how much parcels were shrunk."""
+
+from alembic import op
+
+revision = "0018"
+down_revision = "0017"
+
+
+def upgrade() -> None:
+    """Say of all tasks that parcels were not shrunk, so that none is extracted again."""
+    op.execute("""
+        UPDATE public.tasks SET method = method || '{"buffer_m": 0}' WHERE method IS NOT NULL;
+    """)
