@@ -104,6 +104,14 @@ def bare_template(dsn: str) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="module")
+def bare(dsn: str, bare_template: str) -> Iterator[psycopg.Connection]:
+    """A connection to a database with PostGIS for all examples of a module's properties."""
+    name = f"cbm_test_{uuid.uuid4().hex[:12]}"
+    with _created(dsn, name, bare_template) as own, psycopg.connect(own, autocommit=True) as conn:
+        yield conn
+
+
 @pytest.fixture(scope="session")
 def template(dsn: str, bare_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database with the schema, too."""

@@ -171,9 +171,7 @@ def test_statistics_are_not_kept_for_other_parcels(
     conn.execute("UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, 1, 0) WHERE ogc_fid = 2")
     for more in ([], ["--check"]):
         result = run(database, "parcels", "load", str(five), "--again", "--keep-statistics", *more)
-        assert "0 are missing there, 0 are not in the file, 1 have a different geometry" in str(
-            result.exception
-        )
+        assert "are not those of public.parcels_2021: 1 are new, 1 are gone." in str(result.exception)
     assert (
         run(database, "parcels", "load", str(five), "--keep-statistics", "--drop-statistics").exit_code == 2
     )

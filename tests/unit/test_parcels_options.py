@@ -17,6 +17,7 @@ LINES = {
         {"tenant_parcels_axes": "swapped", "tenant_parcels_crs": "EPSG:3035"},
         ["--crs=EPSG:3035", "--axes=swapped"],
     ),
+    "identified": ({"tenant_parcels_id": "FS_KENNUNG"}, ["--key=FS_KENNUNG"]),
     "kept": ({"tenant_parcels_axes": "as-is"}, ["--axes=as-is"]),
 }
 

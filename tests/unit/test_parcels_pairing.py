@@ -1,7 +1,6 @@
 """Parcels of a file and of a table are the same if their geometries are, whatever else differs."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +49,6 @@ NAMES = st.sampled_from(["oats", "rye", None])
 SETS = st.lists(
     st.builds(Parcel, st.integers(0, 3), st.integers(0, 2), NAMES, st.sampled_from("abcd")), max_size=8
 )
-
-
-@pytest.fixture(scope="module")
-def bare(dsn: str, bare_template: str) -> Iterator[psycopg.Connection]:
-    """A database with PostGIS for all examples."""
-    with psycopg.connect(dsn, dbname=bare_template, autocommit=True) as conn:
-        yield conn
 
 
 def paired(

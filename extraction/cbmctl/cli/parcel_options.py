@@ -46,6 +46,13 @@ def reads_files(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def key_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The option that names the attribute by which parcels of two files are the same declaration."""
+    return click.option("--key", help="The attribute that identifies parcels; its values must be unique.")(
+        command
+    )
+
+
 def bar(output: Output, bars: ExitStack, label: str, total: int) -> Callable[[int], None]:
     """A bar in the place of the one before; it ends with the stack."""
     bars.close()

@@ -10,7 +10,7 @@ import click
 
 from cbmctl.cli import Context, parcels_check, parcels_quality, pass_context  # noqa: F401  (they register)
 from cbmctl.cli.output import table
-from cbmctl.cli.parcel_options import SHOWN, bar, group, numbers, reads_files
+from cbmctl.cli.parcel_options import SHOWN, bar, group, key_option, numbers, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref
@@ -19,6 +19,7 @@ from cbmctl.parcels.columns import plan
 from cbmctl.parcels.crs import swapped_place
 from cbmctl.parcels.delivery import Dataset, opened, shown
 from cbmctl.parcels.findings import KINDS, features, others
+from cbmctl.parcels.keys import expect_key
 from cbmctl.parcels.layers import choose, layers
 from cbmctl.parcels.load import Loaded, Options, load, names
 from cbmctl.parcels.rasterise import RasterTable, rasterise
@@ -34,6 +35,7 @@ Findings = dict[str, list[dict[str, Any]]]
     epilog="\b\nExample:\n  cbmctl parcels inspect gsaa_2021.gpkg --layer parcels",
 )
 @reads_files
+@key_option
 @pass_context
 def inspect_command(
     context: Context, /, files: tuple[Path, ...], attributes: tuple[str, ...], **chosen: str | None
@@ -57,6 +59,7 @@ def _inspect(
     crs: str | None,
     axes: str | None,
     where: str | None,
+    key: str | None,
 ) -> None:
     name = shown(files)
     found = layers(datasets, encoding)
@@ -78,6 +81,8 @@ def _inspect(
         parcels = read_layers(
             name, choose(found, name, layer), crs=crs, axes=axes, where=where, attributes=attributes
         )
+        if key:
+            expect_key(parcels, key)
         notes = [*parcels.notes, *spatial_ref.notes(parcels.srid)]
     except UserError as error:
         # which layer, or which coordinate system, is what one inspects a file for
@@ -125,6 +130,7 @@ def _inspect(
     "  cbmctl parcels load R11.shp R24.shp",
 )
 @reads_files
+@key_option
 @click.option("--drop-statistics", is_flag=True, help="Delete statistics of the previous parcels.")
 @click.option(
     "--keep-statistics",
@@ -148,7 +154,7 @@ def load_command(
     Several files, or layers that --layer names by a pattern, are loaded as one set if they have the same
     columns. A changed file replaces the parcels in one transaction, but not while statistics refer to them.
     """
-    how = {name: chosen.pop(name) for name in ("drop_statistics", "keep_statistics", "again")}
+    how = {name: chosen.pop(name) for name in ("drop_statistics", "keep_statistics", "again", "key")}
     if how["drop_statistics"] and how["keep_statistics"]:
         raise click.UsageError("Give either --drop-statistics or --keep-statistics.")
     config, output = context.config, context.output
@@ -167,6 +173,7 @@ def load_command(
         *done.notes,
         *_findings(done.findings),
         *_renamed(done),
+        *(done.changes.sentences() if done.changes else []),
         *(done.superseded.sentences() if done.superseded else []),
     ]
     for line in told if done.changed else []:

@@ -26,6 +26,7 @@ from cbmctl.parcels.pairing import (
     Names,
     Rows,
     columns_of,
+    differs,
     expect_table,
     missing_in_file,
     missing_in_table,
@@ -163,35 +164,6 @@ def options_of_load(conn: psycopg.Connection, config: Config) -> dict[str, Any]:
     return dict(row[0]) if row else {}
 
 
-def expect_same_parcels(
-    conn: psycopg.Connection, parcels: TableName, columns: list[Column], srid: int
-) -> None:
-    """Raise UserError unless table and staged file have the same geometries: statistics stay right then.
-
-    Args:
-        conn: a connection with a transaction under way, and the staged file in it. It gets the table PAIRS.
-        parcels: the parcel table.
-        columns: of the staged file.
-        srid: its EPSG code.
-    """
-    expect_table(conn, parcels)
-    stored, here = columns_of(conn, parcels), srid_of(conn, parcels.sql)
-    if here is not None and here != srid:
-        raise UserError(
-            f"The parcels of the file are in EPSG:{srid}, those of {parcels} in EPSG:{here}."
-            " Their statistics cannot be kept: load with --drop-statistics"
-        )
-    pair(conn, parcels, srid, alike=[c.name for c in columns if c.name in stored])
-    moved = pair_moved(conn, parcels)
-    missing, extra = missing_in_table(conn, parcels), missing_in_file(conn, parcels)
-    if missing.count or extra.count or moved.count:
-        raise UserError(
-            f"The parcels of the file are not those of {parcels}: {missing.count} are missing there,"
-            f" {extra.count} are not in the file, {moved.count} have a different geometry."
-            " Their statistics cannot be kept: load with --drop-statistics"
-        )
-
-
 def read_again(
     conn: psycopg.Connection, config: Config, paths: Paths, options: dict[str, Any]
 ) -> ParcelTable:
@@ -218,7 +190,7 @@ def _columns(
     for name, rows in zip(both, _counts(conn, names, both, wanted, stored), strict=True):
         problem = "values" if stored[name] == wanted[name] else "type"
         if rows or problem == "type":
-            examples = _examples(conn, names, name, _differs(name, wanted, stored)) if rows else ()
+            examples = _examples(conn, names, name, differs(name, wanted, stored)) if rows else ()
             found.append(Different(name, problem, wanted[name], stored[name], rows, examples))
     for name in wanted.keys() - stored.keys():
         filled = query("SELECT count({column}) FROM {staged}", column=sql.Identifier(name), **names)
@@ -235,7 +207,7 @@ def _counts(
     if not both:
         return []
     counted = sql.SQL(", ").join(
-        query("count(*) FILTER (WHERE {differs})", differs=_differs(name, wanted, stored)) for name in both
+        query("count(*) FILTER (WHERE {differs})", differs=differs(name, wanted, stored)) for name in both
     )
     statement = query(
         "SELECT {counted} FROM {staged} f JOIN {pairs} USING ({feature}) JOIN {parcels} p USING (ogc_fid)",
@@ -243,16 +215,6 @@ def _counts(
         **names,
     )
     return [int(count) for count in one(conn, statement)]
-
-
-def _differs(name: str, wanted: dict[str, str], stored: dict[str, str]) -> sql.Composed:
-    """A condition on f and p; values of different types are compared as text."""
-    cast = "" if wanted[name] == stored[name] else "::text"
-    return query(
-        "f.{column}{cast} IS DISTINCT FROM p.{column}{cast}",
-        column=sql.Identifier(name),
-        cast=sql.SQL("::text") if cast else sql.SQL(""),
-    )
 
 
 def _examples(

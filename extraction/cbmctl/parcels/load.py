@@ -13,14 +13,21 @@ from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels import spatial_ref
+from cbmctl.parcels.changes import Changes, changes, has_parcels
 from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import Column, plan
-from cbmctl.parcels.compare import expect_same_parcels
 from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
 from cbmctl.parcels.filling import expect_parcels, number_as_paired, number_by_place, stage
 from cbmctl.parcels.findings import Findings
+from cbmctl.parcels.keys import expect_key
 from cbmctl.parcels.source import read
-from cbmctl.parcels.supersede import Superseded, refuse_if_in_use, supersede
+from cbmctl.parcels.supersede import (
+    Superseded,
+    expect_same_parcels,
+    refuse_if_in_use,
+    refuse_if_running,
+    supersede,
+)
 from cbmctl.queue.locks import lock_parcel_sets
 
 
@@ -54,6 +61,7 @@ class Loaded:
     columns: list[Column] = field(default_factory=list)
     superseded: Superseded | None = None
     notes: tuple[str, ...] = ()
+    changes: Changes | None = None
 
 
 def load(
@@ -66,6 +74,7 @@ def load(
     keep_statistics: bool = False,
     again: bool = False,
     check_only: bool = False,
+    key: str | None = None,
     progress: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Loaded:
     """Load a file, unless the table already holds exactly its content.
@@ -79,6 +88,7 @@ def load(
         keep_statistics: replace columns only; all parcels must have the geometry that they had.
         again: read the file also if the table was made of the same content.
         check_only: find out everything, change nothing.
+        key: the attribute that identifies parcels.
         progress: gets the number of features, gives what to call with each number done.
 
     Raises:
@@ -90,35 +100,39 @@ def load(
         lock_parcel_sets(conn, tables)
         if not again and (same := _same(conn, tables, content, options)):
             return same
-        refuse_if_in_use(conn, tables, drop_statistics=drop_statistics or keep_statistics)
+        refuse_if_running(conn, tables)
         table = read(paths, **asdict(options))
+        column = expect_key(table, key) if key else None
         entered = spatial_ref.enter(conn, table.srid, check_only=check_only)
-        advance = progress(len(table))
-        superseded = None
-        findings = Findings()
-        if check_only and not keep_statistics:
-            findings = check(table, advance)
+        findings, advance = Findings(), progress(len(table))
+        changed = superseded = None
+        if check_only and not has_parcels(conn, tables.parcels):
+            findings, columns = check(table, advance), plan(table.attributes.schema)
             expect_parcels(findings, table)
-            superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=True)
-            columns = plan(table.attributes.schema)
         else:
             columns = stage(conn, table, findings=findings, advance=advance)
             expect_parcels(findings, table)
+            changed = changes(conn, tables.parcels, columns, table.srid, key=column)
+        if keep_statistics:
+            expect_same_parcels(tables.parcels, changed)
+        else:
+            if not drop_statistics:
+                refuse_if_in_use(conn, tables, changed)
+            superseded = supersede(
+                conn, tables, changed, drop_statistics=drop_statistics, check_only=check_only
+            )
+        if not check_only:
             if keep_statistics:
-                expect_same_parcels(conn, tables.parcels, columns, table.srid)
-            if not check_only:
-                if keep_statistics:
-                    number_as_paired(conn, _building(tables), columns, table.srid, tables.parcels)
-                else:
-                    number_by_place(conn, _building(tables), columns, table.srid)
-                    superseded = supersede(conn, tables, drop_statistics=drop_statistics)
-                _swap(conn, tables)
-                loaded = {
-                    "source": names(paths),
-                    "checksum": content,
-                    "options": json.dumps(options.as_json()),
-                }
-                _record(conn, tables, loaded, table.srid, findings)
+                number_as_paired(conn, _building(tables), columns, table.srid, tables.parcels)
+            else:
+                number_by_place(conn, _building(tables), columns, table.srid)
+            _swap(conn, tables)
+            loaded = {
+                "source": names(paths),
+                "checksum": content,
+                "options": json.dumps(options.as_json()),
+            }
+            _record(conn, tables, loaded, table.srid, findings)
         return Loaded(
             True,
             str(tables.parcels),
@@ -128,6 +142,7 @@ def load(
             columns,
             superseded,
             (*table.notes, *([entered] if entered else [])),
+            changed,
         )
 
 

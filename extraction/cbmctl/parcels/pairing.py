@@ -6,7 +6,7 @@ where several parcels have one geometry: parcels with the same key are paired fi
 attributes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -209,6 +209,16 @@ def pair_moved(conn: psycopg.Connection, parcels: TableName) -> Rows:
     )
     found = sorted(pid for (pid,) in conn.execute(statement).fetchall())
     return Rows(len(found), tuple(found[:SHOWN]))
+
+
+def differs(name: str, wanted: Mapping[str, str], stored: Mapping[str, str]) -> sql.Composed:
+    """A condition on a staged parcel f and a stored one p; values of different types are compared as text."""
+    cast = "" if wanted[name] == stored[name] else "::text"
+    return query(
+        "f.{column}{cast} IS DISTINCT FROM p.{column}{cast}",
+        column=sql.Identifier(name),
+        cast=sql.SQL("::text") if cast else sql.SQL(""),
+    )
 
 
 def columns_of(conn: psycopg.Connection, parcels: TableName) -> dict[str, str]:

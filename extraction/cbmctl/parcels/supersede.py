@@ -9,6 +9,7 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.changes import Changes
 from cbmctl.parcels.quality import forget
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
 from cbmctl.queue.scene_changes import start_over
@@ -38,12 +39,8 @@ class Superseded:
         return said
 
 
-def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, *, drop_statistics: bool) -> None:
-    """Refuse to replace parcels that statistics or a working extraction refer to.
-
-    Raises:
-        UserError: one sentence with the number of rows, or of tasks that run.
-    """
+def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
+    """Raise UserError while workers extract statistics of the parcels."""
     running = one(
         conn,
         query("SELECT count(*) FROM {tasks} t WHERE {at_work}", **names(tables)),
@@ -53,17 +50,45 @@ def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, *, drop_statistic
         raise UserError(
             f"{running} tasks are being extracted with {tables.parcels}: stop the extraction, then load again"
         )
+
+
+def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, changes: Changes | None) -> None:
+    """Raise UserError if there are statistics of the parcels; the sentence says what the file changes."""
     sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
-    if (sigs or hists) and not drop_statistics:
+    if sigs or hists:
         raise UserError(
-            f"{tables.sigs} ({sigs} rows) and {tables.hists} ({hists} rows) refer to the parcels in"
-            f" {tables.parcels}: load into a new parcel_table with new sigs and hists tables,"
-            " or give the rows up with --drop-statistics"
+            " ".join(
+                [
+                    f"{tables.sigs} ({sigs} rows) and {tables.hists} ({hists} rows) refer to the parcels in"
+                    f" {tables.parcels}: load into a new parcel_table with new sigs and hists tables,"
+                    " or give the rows up with --drop-statistics.",
+                    *(changes.sentences() if changes else []),
+                ]
+            )
+        )
+
+
+def expect_same_parcels(parcels: TableName, changes: Changes | None) -> None:
+    """Raise UserError unless a file has the geometries of the table: statistics stay right then."""
+    if changes is None:
+        raise UserError(
+            f"The table {parcels} does not exist, or its parcels are in another coordinate system."
+            " Their statistics cannot be kept: load with --drop-statistics"
+        )
+    if changes.gone or changes.new:
+        raise UserError(
+            f"The parcels of the file are not those of {parcels}: {changes.new} are new, {changes.gone} are"
+            " gone. Their statistics cannot be kept: load with --drop-statistics"
         )
 
 
 def supersede(
-    conn: psycopg.Connection, tables: Tables, *, drop_statistics: bool, check_only: bool = False
+    conn: psycopg.Connection,
+    tables: Tables,
+    changes: Changes | None,
+    *,
+    drop_statistics: bool,
+    check_only: bool = False,
 ) -> Superseded:
     """Take away what refers to the parcels of before, inside the caller's transaction.
 
@@ -73,7 +98,9 @@ def supersede(
     if not check_only:
         # no worker may add a row between this look and the commit
         lock_results(conn, tables)
-        refuse_if_in_use(conn, tables, drop_statistics=drop_statistics)
+        refuse_if_running(conn, tables)
+        if not drop_statistics:
+            refuse_if_in_use(conn, tables, changes)
     scenes = {"catalogue": tables.catalogue.sql, "scenes": _begun(tables)}
     gone = Superseded(
         sigs=_rows(conn, tables.sigs),
