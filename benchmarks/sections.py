@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import access, checking, overlap, peers, table
+from benchmarks import access, checking, maintenance, overlap, peers, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -192,6 +192,12 @@ def rows(run: Run) -> list[Figure]:
     return table.figures(run.server)
 
 
+def rewriting(run: Run) -> list[Figure]:
+    """A purged table, rewritten while others read and write."""
+    run.note("a purge of eleven million rows, and pg_repack")
+    return maintenance.figures(run.server)
+
+
 def neighbours(run: Run) -> list[Figure]:
     """Tiles of a datatake that show the same parcels."""
     run.note("tiles that overlap, over a table of eight million rows")
@@ -242,6 +248,7 @@ SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "growth": growth,
     "overlap": neighbours,
     "table": rows,
+    "maintain": rewriting,
     "archive": archive,
     "peers": others,
 }

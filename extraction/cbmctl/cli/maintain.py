@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
@@ -11,11 +12,13 @@ from cbmctl.cli.output import Output
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.purge import Purged, purge
+from cbmctl.maintenance.rewrite import Rewritten, rewrite
+from cbmctl.maintenance.vacuum import Vacuumed, vacuum
 
 
 @cbmctl.group("maintain")
 def group() -> None:
-    """Delete rows of cloudy parcels, and give back space."""
+    """Delete rows of cloudy parcels, vacuum tables, give back space."""
 
 
 @group.command(
@@ -40,6 +43,7 @@ def purge_command(context: Context, classes: str | None, check: bool) -> None:
     which would otherwise extract all scenes again.
 
     Each scene is one transaction. Readers and workers go on, and the next run continues an interrupted one.
+    Then cbmctl maintain compact gives the space back to the disk.
     """
     config = context.config
     with connect(config, purpose="cbmctl maintain purge", autocommit=True) as conn, ExitStack() as bars:
@@ -49,6 +53,89 @@ def purge_command(context: Context, classes: str | None, check: bool) -> None:
         _purged(done, check=check),
         *_left(done),
     )
+
+
+@group.command(
+    "vacuum",
+    short_help="Vacuum and analyze the tables.",
+    epilog="\b\nExamples:\n  cbmctl maintain vacuum\n  cbmctl maintain vacuum --check",
+)
+@click.option("--check", is_flag=True, help="Say which tables need it; change nothing.")
+@pass_context
+def vacuum_command(context: Context, check: bool) -> None:
+    """Vacuum and analyze dias_catalogue, tasks, hists and sigs, each if it needs it.
+
+    The space of deleted rows can be used again by the same table. It is not given back to the disk: for that
+    there is cbmctl maintain compact. Readers and writers go on.
+    """
+    config = context.config
+    with connect(config, purpose="cbmctl maintain vacuum", autocommit=True) as conn, ExitStack() as bars:
+        done = vacuum(conn, config, check=check, progress=_progress(context.output, bars))
+    context.output.result(
+        {
+            "changed": any(table.needed for table in done),
+            "check": check,
+            "tables": [vars(table) for table in done],
+        },
+        *(_vacuumed(table, check=check) for table in done),
+    )
+
+
+_DISK = click.option(
+    "--disk",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder on the database's disk, whose free space counts.  [default: cache in db_config.json]",
+)
+
+
+@group.command(
+    "compact",
+    short_help="Give the space of deleted rows back to the disk.",
+    epilog="\b\nExamples:\n  cbmctl maintain compact --check\n  cbmctl maintain compact",
+)
+@_DISK
+@click.option("--check", is_flag=True, help="Say which tables are worth it, and whether there is space.")
+@pass_context
+def compact_command(context: Context, disk: Path | None, check: bool) -> None:
+    """Rewrite hists and sigs without the space of deleted rows, each if a tenth of it is wasted.
+
+    Run it after cbmctl maintain purge. pg_repack copies the table while readers and writers go on; they wait
+    for an instant at its start and end. It needs free space for a copy of the table and its indexes, which is
+    checked first. An interruption leaves the table as it was; the next run begins with that table.
+    """
+    _rewrite(context, disk, by_parcel=False, check=check)
+
+
+def _rewrite(context: Context, disk: Path | None, *, by_parcel: bool, check: bool) -> None:
+    config = context.config
+    with connect(config, purpose="cbmctl maintain", autocommit=True) as conn, ExitStack() as bars:
+        bar = _progress(context.output, bars)
+        done = rewrite(conn, config, by_parcel=by_parcel, disk=disk, check=check, progress=bar)
+    context.output.result(
+        {
+            "changed": any(table.needed for table in done),
+            "check": check,
+            "tables": [vars(table) for table in done],
+        },
+        *(_rewritten(table, check=check) for table in done),
+    )
+
+
+def _rewritten(table: Rewritten, *, check: bool) -> str:
+    size = f"{table.before / 1e9:.2f} GB"
+    if not table.needed:
+        return f"{table.table}: {size}, nothing to do."
+    after = f"{'about ' if check else ''}{table.after / 1e9:.2f} GB"
+    return f"{table.table}: {size}, {'would be' if check else 'is now'} {after}."
+
+
+def _vacuumed(table: Vacuumed, *, check: bool) -> str:
+    if not table.needed:
+        return f"{table.table}: nothing to do."
+    if check:
+        return f"{table.table}: would be vacuumed, {counted(table.dead, 'dead row')}."
+    left = f", {table.left} left that a transaction still sees" if table.left else ""
+    return f"{table.table}: vacuumed, {counted(table.dead, 'dead row')} before{left}."
 
 
 def _progress(output: Output, bars: ExitStack) -> Callable[[str, int], Callable[[int], None]]:
