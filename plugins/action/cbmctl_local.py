@@ -46,6 +46,7 @@ options:
 # cbmctl's exit code for "not everything was done, or something needs a person"
 INCOMPLETE = 3
 TUNNEL_S = 60
+OF_THE_OPERATOR = ("CBM_ORDER_", "CBM_DBPASSWD")
 # the first value of an option counts: the tunnel must not join, or become, Ansible's shared connection
 OWN = [
     *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
@@ -75,7 +76,7 @@ class ActionModule(ActionBase):
             done = subprocess.run(  # noqa: S603 - the project's own command
                 [executable, "--config", file, *([] if text else ["--json"]), *arguments],
                 input=asked.get("input") or "",
-                env=os.environ | environment,
+                env=_environment() | environment,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -150,6 +151,11 @@ class ActionModule(ActionBase):
 
     def _option(self, name: str) -> Any:
         return self._connection.get_option(name)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without accounts of the operator's own: each tenant's are in its inventory."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_OPERATOR)}
 
 
 @contextmanager

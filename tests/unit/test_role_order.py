@@ -87,8 +87,8 @@ def place(
     monkeypatch.setenv("FORWARDER_ARGUMENTS", str(tmp_path / "arguments"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("USER", "PASSWORD", "TOTP_SECRET"):
-        monkeypatch.delenv(f"CBM_ORDER_{name}", raising=False)
+    # the operator's own account is another tenant's
+    monkeypatch.setenv("CBM_ORDER_USER", "somebody else")
     products = [level_1(testdata, "grd", START + timedelta(minutes=minutes)) for minutes in range(3)]
     with serve_catalogue(Catalogue(products)) as catalogue, serve_orders(odp) as orders:
         yield Place(area, tmp_path, orders, catalogue)
