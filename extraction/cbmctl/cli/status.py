@@ -25,6 +25,7 @@ _NUMBERS = (
     "offered",
     "superseded",
     "missing",
+    "on_order",
 )
 
 
