@@ -255,7 +255,10 @@ def serve(odp: Odp) -> Iterator[str]:
 
 
 def _answer(odp: Odp, handler: BaseHTTPRequestHandler) -> None:
-    content = handler.rfile.read(int(handler.headers.get("Content-Length") or 0)).decode()
+    length = int(handler.headers.get("Content-Length") or 0)
+    content = handler.rfile.read(length).decode()
+    if len(content.encode()) < length:  # the client was killed while it sent
+        return
     parts = urlsplit(handler.path)
     odp.asked.append((handler.command, parts.path))
     if odp.down:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,23 @@ def test_orders_placed_elsewhere_are_not_repeated(odp: Odp, database: Database, 
     assert sorted(rows(database)) == sorted(
         [(grd(1), "in_progress"), (grd(2), "completed"), (grd(3), "queued"), (grd(4), "queued")]
     )
+
+
+def test_another_version_of_an_input_is_the_same_product(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    """Level 1 is made again under a name that differs in its last digits; the scene is on order."""
+    newer = [replace(each, input=each.input[:-9] + "FFFF.SAFE") for each in THREE]
+    elsewhere = {"WorkflowName": "card_bs", "Name": "x", "InputProductReference": {"Reference": grd(3)}}
+    odp.accept(elsewhere)
+    odp.faults.append(odp_server.lost_before)
+    answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"), INCOMPLETE)
+    answered(command(database, "place", plan(tmp_path, THREE[1]), "--yes"))
+    answer = answered(command(database, "place", plan(tmp_path, *newer), "--yes"))
+    assert answer["left"] == {"unknown": [newer[0].input], "queued": [newer[1].input]}
+    assert answer["adopted"] == [newer[2].input]
+    answered(command(database, "place", plan(tmp_path, *newer), "--yes", "--again", "unknown"))
+    assert odp.made() == dict.fromkeys(names(THREE), 1)
 
 
 def test_a_long_list_is_read_to_its_end(odp: Odp, database: Database, tmp_path: Path) -> None:

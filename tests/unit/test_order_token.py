@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ import pytest
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
 from cbmctl.ordering.credentials import Credentials, read_credentials
-from cbmctl.ordering.settings import Ordering
+from cbmctl.ordering.settings import Ordering, read_ordering
 from cbmctl.ordering.token import Tokens
+from cbmctl.section import Section
 
+from .listening import listening
+from .odata_server import reply
 from .odp_server import Odp, Realm, serve
 
 pytestmark = pytest.mark.usefixtures("hasty", "own_cache")
@@ -187,6 +191,30 @@ def test_a_realm_that_is_no_realm_is_reported(ordering: Ordering) -> None:
         tokens(replace(ordering, token_url=ordering.url)).access()
     with pytest.raises(UserError, match="does not answer"):
         tokens(replace(ordering, token_url="http://127.0.0.1:9/token")).access()  # noqa: S106
+
+
+def test_secrets_do_not_follow_a_redirect(ordering: Ordering, realm: Realm) -> None:
+    class Moved(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            reply(self, 307, "", {"Location": ordering.token_url})
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with listening(Moved) as port, pytest.raises(UserError, match="answers without a token"):
+        tokens(replace(ordering, token_url=f"http://127.0.0.1:{port}/token")).access()
+    assert realm.logins == []
+
+
+@pytest.mark.parametrize("key", ["url", "token_url"])
+def test_secrets_are_sent_by_https_only(key: str) -> None:
+    with pytest.raises(UserError, match=rf"ordering\.{key} is 'http://there/x': write it with https"):
+        read_ordering(Section(Path("db_config.json"), "ordering", {key: "http://there/x"}))
+
+
+def test_what_the_configuration_does_not_know_is_refused() -> None:
+    with pytest.raises(UserError, match=r"ordering\.password is not known"):
+        read_ordering(Section(Path("db_config.json"), "ordering", {"password": PASSWORD}))
 
 
 def test_logins_at_once_use_different_codes(ordering: Ordering, realm: Realm) -> None:

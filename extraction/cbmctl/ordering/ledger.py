@@ -14,7 +14,8 @@ from cbmctl.database import one, query
 from cbmctl.ordering.service import ServiceOrder
 from cbmctl.ordering.wanted import Wanted
 
-# An input in one of these states is on order, or its product is made: order_items_once_idx holds it once.
+Key = tuple[str, str, datetime]  # Wanted.key
+# An item in one of these states is on order, or its product is made: order_items_once_idx holds it once.
 ON_ORDER = ("sending", "unknown", "queued", "in_progress", "completed")
 # The rest of the states; all of them end an attempt.
 ENDED = ("failed", "cancelled", "refused", "unsent")
@@ -27,6 +28,8 @@ class Item:
     id: uuid.UUID
     order_id: int
     product_type: str
+    sensor: str
+    sensed: datetime
     input: str
     earlier: str | None
     workflow: str
@@ -39,14 +42,14 @@ class Item:
     cancel_asked_at: datetime | None
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What is made of which input."""
-        return self.product_type, self.input
+    def key(self) -> Key:
+        """As Wanted.key."""
+        return self.product_type, self.sensor, self.sensed
 
 
 _COLUMNS = (
-    "i.id, i.order_id, i.product_type, i.input, i.earlier, i.workflow, i.state, i.service_id, i.code,"
-    " i.message, i.sent_at, i.changed_at, i.cancel_asked_at"
+    "i.id, i.order_id, i.product_type, i.sensor, i.sensed, i.input, i.earlier, i.workflow, i.state,"
+    " i.service_id, i.code, i.message, i.sent_at, i.changed_at, i.cancel_asked_at"
 )
 
 
@@ -79,17 +82,18 @@ class Ledger:
                 [self.service, self.account],
             ).fetchall()
 
-    def last(self) -> Mapping[tuple[str, str], tuple[str, str | None]]:
-        """Return state and message of each input's last order, of whatever account, by Item.key."""
+    def last(self) -> Mapping[Key, str]:
+        """Return the state of each product's last order, of whatever account, by Item.key."""
         rows = self.conn.execute(
             query(
-                """SELECT DISTINCT ON (product_type, input) product_type, input, state, message FROM {items}
-                   ORDER BY product_type, input, state = ANY(%s) DESC, sent_at DESC, id""",
+                """SELECT DISTINCT ON (product_type, sensor, sensed) product_type, sensor, sensed, state
+                   FROM {items}
+                   ORDER BY product_type, sensor, sensed, state = ANY(%s) DESC, sent_at DESC, id""",
                 items=self.tables.order_items.sql,
             ),
             [list(ON_ORDER)],
         ).fetchall()
-        return {(product_type, given): (state, message) for product_type, given, state, message in rows}
+        return {(product_type, sensor, sensed): state for product_type, sensor, sensed, state in rows}
 
     def open_order(self, label: str) -> int:
         """Begin an order; return its number."""
@@ -107,7 +111,7 @@ class Ledger:
         """Write an item that is about to be sent.
 
         Raises:
-            psycopg.errors.UniqueViolation: its input is on order.
+            psycopg.errors.UniqueViolation: its product is on order.
         """
         self._insert(order, item, wanted, workflow, state="sending")
 

@@ -8,12 +8,12 @@ be accepted or refused. Nothing but the operator's word sends an item of unknown
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError, locked
-from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.ledger import Key, Ledger
 from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile
 from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
 from cbmctl.ordering.wanted import Wanted
@@ -120,24 +120,27 @@ def choose(
         UserError: a workflow is missing, or the service does not answer.
     """
     # names are checked first: a mistake must not stop the sending in the middle
-    unique = {(one.product_type, one.input): one for one in wanted if one.sensor}
-    chosen = Chosen(workflows={kind: service.workflow(kind) for kind in sorted({k for k, _ in unique})})
+    unique: dict[Key, Wanted] = {}
+    for each in wanted:
+        unique.setdefault(each.key, each)
+    kinds = sorted({each.product_type for each in wanted})
+    chosen = Chosen(workflows={kind: service.workflow(kind) for kind in kinds})
     listed = look(service.orders())
     with ledger.conn.transaction(force_rollback=check):
         chosen.duplicates.extend(reconcile(ledger, service, listed))
         last = ledger.last()
-        own = {item.key: item.id for item in ledger.items() if item.state == "unknown"}
+        own = {item.key: item for item in ledger.items() if item.state == "unknown"}
         order = None
         for key, product in unique.items():
             if limit is not None and chosen.number >= limit:
                 break
-            state, _ = last.get(key, (None, None))
+            state = last.get(key)
             workflow = chosen.workflows[product.product_type]
             if state not in (None, "unsent", *again):
                 chosen.left.setdefault(str(state), []).append(product.input)
             elif state == "unknown":
-                if key in own:
-                    chosen.again.append((own[key], product))
+                if key in own:  # the input that was sent, of whatever version the plan has it now
+                    chosen.again.append((own[key].id, replace(product, input=own[key].input)))
                 else:  # of another account, whose list is not to be seen
                     chosen.left.setdefault("unknown", []).append(product.input)
             elif found := listed.adoptable(workflow, product):

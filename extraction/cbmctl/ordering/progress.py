@@ -42,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Problem:
-    """An item that needs a person: not overtaken by a later order of its input."""
+    """An item that needs a person: not overtaken by a later order of its product."""
 
     order_id: int
     product_type: str
@@ -82,15 +82,16 @@ def lines(ledger: Ledger) -> Sequence[Line]:
 
 
 def problems(ledger: Ledger) -> Sequence[Problem]:
-    """Return the last order of each input if it is unknown, failed or refused, the oldest first."""
+    """Return the last order of each product if it is unknown, failed or refused, the oldest first."""
     with ledger.conn.cursor(row_factory=class_row(Problem)) as cursor:
         return cursor.execute(
             query(
                 """SELECT order_id, product_type, input, earlier, label, state, service_id, code, message
-                   FROM (SELECT DISTINCT ON (i.product_type, i.input) i.*, o.label
+                   FROM (SELECT DISTINCT ON (i.product_type, i.sensor, i.sensed) i.*, o.label
                          FROM {items} i JOIN {orders} o ON o.id = i.order_id
                          WHERE o.service = %s AND o.account = %s
-                         ORDER BY i.product_type, i.input, i.state = ANY(%s) DESC, i.sent_at DESC, i.id) last
+                         ORDER BY i.product_type, i.sensor, i.sensed, i.state = ANY(%s) DESC,
+                             i.sent_at DESC, i.id) last
                    WHERE state = ANY(%s) AND NOT EXISTS (
                        SELECT FROM {catalogue} d WHERE d.card = last.card AND d.sensor = last.sensor
                            AND d.obstime = last.sensed)

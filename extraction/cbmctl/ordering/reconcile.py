@@ -19,6 +19,7 @@ from cbmctl.ordering.wanted import Wanted
 
 NAME = "cbm {}"  # of an order at the service; names need not be unique there, so it carries the item's UUID
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_VERSION = re.compile(r"_[0-9A-F]{4}\.SAFE$")
 _CLOCKS = timedelta(minutes=10)  # by which the database's clock and the service's may differ
 _NO_ACCEPTANCE = "the service was sent the order, did not answer, and does not list it"
 _NOT_LISTED = "the service accepted the order and does not list it any more"
@@ -33,11 +34,17 @@ class Listed:
     claimed: set[str] = field(default_factory=set)
 
     def unclaimed(self, workflow: str, given: str) -> list[ServiceOrder]:
-        """Return the orders of a workflow and an input that no item of the ledger is known to be."""
+        """Return the orders of a workflow and an input that no item of the ledger is known to be.
+
+        An input counts in all its versions, whose names differ in the last four digits.
+        """
         return [
             order
             for order in self.by_id.values()
-            if order.input == given and order.workflow in (workflow, None) and order.id not in self.claimed
+            if order.input
+            and _VERSION.sub("", order.input) == _VERSION.sub("", given)
+            and order.workflow in (workflow, None)
+            and order.id not in self.claimed
         ]
 
     def adoptable(self, workflow: str, wanted: Wanted) -> ServiceOrder | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cbmctl.catalogue.settings import unusable
 from cbmctl.section import Section
@@ -9,6 +10,7 @@ from cbmctl.section import Section
 URL = "https://odp.dataspace.copernicus.eu/odata/v1"
 TOKEN_URL = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"  # noqa: S105
 CLIENT_ID = "cdse-public"
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def read_ordering(section: Section) -> Ordering:
         text = section.text(key, default)
         if mend := unusable(text):
             raise section.error(key, f"is '{text}': {mend}")
+        if not text.startswith("https://") and urlsplit(text).hostname not in _THIS_MACHINE:
+            raise section.error(key, f"is '{text}': write it with https://, because secrets are sent there")
         return text.rstrip("/")
 
     def file(key: str) -> Path | None:

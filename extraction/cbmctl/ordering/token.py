@@ -97,27 +97,28 @@ class Tokens:
         if grant and grant.refresh:
             url = self._ordering.token_url.removesuffix("/token") + "/logout"
             try:
-                self._once.post(url, data=self._form(refresh_token=grant.refresh))
+                self._post(self._once, url, refresh_token=grant.refresh)
             except (ServiceError, requests.RequestException):
                 self._note(f"{url} does not answer; the session ends by itself")
 
     def _refreshed(self, token: str) -> _Grant | None:
         """Return new tokens; None if the session has ended."""
         asked = time.monotonic()
-        form = self._form(grant_type="refresh_token", refresh_token=token)
-        response = self._patient.post(self._ordering.token_url, data=form)
+        response = self._post(
+            self._patient, self._ordering.token_url, grant_type="refresh_token", refresh_token=token
+        )
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             return None
         return self._read(response, asked)
 
     def _login(self) -> _Grant:
         who, where = self._credentials, self._ordering.token_url
-        form = self._form(grant_type="password", username=who.user, password=who.password)
+        form = {"grant_type": "password", "username": who.user, "password": who.password}
         with locked("login", f"{where} {who.user}") as used:
             if who.totp_key is not None:
                 form["totp"] = totp.code(who.totp_key, self._unused_window(used))
             asked = time.monotonic()
-            response = self._once.post(where, data=form)
+            response = self._post(self._once, where, **form)
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise self._refusal(response)
         return self._read(response, asked)
@@ -180,9 +181,12 @@ class Tokens:
         check = (
             "Check user and password; if the account has a second factor, set its TOTP secret."
             if self._credentials.totp_key is None
-            else "Check user, password, TOTP secret and the clock of this machine."
+            else "Check user, password, TOTP secret and the clock of this machine; a code is refused, too, if"
+            " another machine has used it in the same half minute."
         )
         return UserError(f"{refused} {check} The login is not repeated, so that the account is not locked.")
 
-    def _form(self, **fields: str) -> dict[str, str]:
-        return {"client_id": self._ordering.client_id, **fields}
+    def _post(self, session: requests.Session, url: str, **fields: str) -> requests.Response:
+        """Send a form; not to another place that the answer names, as it holds secrets."""
+        form = {"client_id": self._ordering.client_id, **fields}
+        return session.post(url, data=form, allow_redirects=False)

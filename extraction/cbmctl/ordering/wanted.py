@@ -7,14 +7,10 @@ from datetime import datetime
 
 from cbmctl.catalogue.record import CARDS, Card
 from cbmctl.errors import UserError
+from cbmctl.ordering.inputs import LEVEL_1
 
 # What can be ordered, as the service names it in a workflow's OutputProductType, by card.
 PRODUCT_TYPES: Mapping[str, str] = {name: CARDS[name].ptype for name in ("bs", "c6", "c12")}
-_INPUTS = {
-    "bs": re.compile(r"S(?P<sensor>1[A-D])_IW_GRD[A-Z]_1S[A-Z]{2}_(?P<sensing>\d{8}T\d{6})_\w+\.SAFE"),
-    "c6": re.compile(r"S(?P<sensor>1[A-D])_IW_SLC__1S[A-Z]{2}_(?P<sensing>\d{8}T\d{6})_\w+\.SAFE"),
-}
-_INPUTS["c12"] = _INPUTS["c6"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,11 @@ class Wanted:
         )
 
     @property
+    def key(self) -> tuple[str, str, datetime]:
+        """What identifies the product, of whatever version of its input: product type, sensor, sensed."""
+        return self.product_type, self.sensor, self.sensed
+
+    @property
     def sensor(self) -> str:
         """Satellite without its S, as in "1A"."""
         return self._match()["sensor"]
@@ -57,7 +58,7 @@ class Wanted:
 
     def _match(self) -> re.Match[str]:
         """Take the input's name apart. Raises UserError if it is no input of this product type."""
-        if match := _INPUTS[self.card.name].fullmatch(self.input):
+        if match := LEVEL_1[self.card.name].pattern.fullmatch(self.input):
             return match
         kind = "GRD" if self.card.name == "bs" else "SLC"
         raise UserError(
