@@ -115,7 +115,7 @@ def test_what_was_cut_short_goes_on(area: Database, testdata: Path) -> None:
         answer = json.loads(result.stdout)
         assert (len(answer["added"]), answer["known"]) == (3, 0)
         assert len(known.asked) == 2
-        assert "goes on at 2024-03-01" in result.stderr
+        assert "continued from 2024-03-01" in result.stderr
         known.asked.clear()
         sync(area, url, period=period)
         assert len(known.asked) == 3
@@ -134,7 +134,7 @@ def test_what_is_entered_under_an_old_date_is_found_within_a_week(
         answer = json.loads(daily.stdout)
         assert (answer["added"], answer["full_because"]) == ([], None)
         assert answer["published_since"]
-        assert "everything was asked for" not in daily.stderr
+        assert "all products were searched" not in daily.stderr
     (last,) = on_record(area, "full_at AT TIME ZONE 'UTC' - interval '2 days'")
     pass_days(area, 2)
     weekly = run(area, url, "--since", "last", "--check")
@@ -147,7 +147,7 @@ def test_what_is_entered_under_an_old_date_is_found_within_a_week(
         " under an old date"
     )
     assert answer["full_because"] == because
-    assert f"everything was asked for: {because}\n" in weekly.stderr
+    assert f"all products were searched: {because}\n" in weekly.stderr
     assert on_record(area, "full_at = complete_at, full_at > now() - interval '1 hour'") == (True, True)
     assert on_record(area, "began_at, reached") == (None, None)
     assert sync(area, url, "--since", "last")["published_since"]
@@ -198,7 +198,7 @@ def test_the_weekly_search_goes_on_where_it_was_cut_short(area: Database, testda
         known.asked.clear()
         result = run(area, url, "--since", "last", period=period)
         assert len(known.asked) == 3 + 2
-        assert "goes on at 2024-03-01" in result.stderr
+        assert "continued from 2024-03-01" in result.stderr
         assert "that was done last on" in result.stderr
         assert on_record(area, "full_at > now() - interval '1 hour'") == (True,)
         assert sync(area, url, "--since", "last", period=period)["published_since"]
@@ -219,7 +219,7 @@ def test_what_is_new_comes_in_though_the_weekly_search_fails_each_day(area: Data
             result = run(area, url, "--since", "last", period=period)
             assert result.exit_code == 1
             assert "does not answer (HTTP 503, 3 attempts)" in str(result.exception)
-            assert "Entered before it failed: New: 1 scene; completed: 0; known: " in result.stderr
+            assert "Entered before the error: New: 1 scene; completed: 0; known: " in result.stderr
             assert rows(area, "reference")[-1] == (new["Name"],)
             after = on_record(area, "complete_at, full_at")
             assert (after[0] > before[0], after[1] == before[1]) == (True, True)
@@ -257,4 +257,4 @@ def test_what_was_done_before_a_service_fails_is_told(area: Database, testdata: 
     assert result.stdout == ""
     assert f"superseded: {old['Name']} by {new['Name']}\n" in result.stderr
     assert f"not entered: {products[1]['Name']}: " in result.stderr
-    assert "Entered before it failed: New: 2 scenes; completed: 0; known: 0; broken: 1" in result.stderr
+    assert "Entered before the error: New: 2 scenes; completed: 0; known: 0; broken: 1" in result.stderr

@@ -113,7 +113,7 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
         database, "sync", "zurich", *PERIOD, "s2", "S2MSI2A", "--source", "archive", as_json=False
     )
     summary = command(database, "summary", "zurich", as_json=False).stdout
-    assert result.stdout.splitlines()[1] == f"Looked up at {root}/Sentinel-2/MSI/L2A* (archive)."
+    assert result.stdout.splitlines()[1] == f"Searched {root}/Sentinel-2/MSI/L2A* (archive)."
     assert result.stdout.splitlines()[2:] == summary.splitlines()
     header, *lines, zones = summary.splitlines()
     assert header.split() == ["card", "sensor", "count", "min", "max"]
@@ -148,13 +148,13 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
             "there are no scenes of 2101-01-02. Use a date from",
         ),
         (("zurich", "2022-02-01", "2022-02-01", "s2"), "the end 2022-02-01 is not after the start"),
-        (("zurich", *PERIOD, "s2", "S2MSI1C"), "card s2 is product type S2MSI2A, not S2MSI1C"),
+        (("zurich", *PERIOD, "s2", "S2MSI1C"), "card s2 has the product type S2MSI2A, not S2MSI1C"),
         (("zurich", *PERIOD, "c6"), "has no Sentinel-1/SAR/CARD-COH6"),
         (
             ("zurich", "2020-01-01", "2021-01-01", "s2"),
             "has no S2MSI2A product from 2020-01-01 to the day before",
         ),
-        (("jutland", *PERIOD, "s2"), "that meets area 'jutland', only others (32TMT): check"),
+        (("jutland", *PERIOD, "s2"), "that meets area 'jutland', only others (32TMT). Check"),
     ],
 )
 @pytest.mark.usefixtures("root")

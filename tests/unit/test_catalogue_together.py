@@ -107,7 +107,7 @@ def test_a_search_of_everything_goes_on_though_one_for_what_is_new_has_ended(
         cut_short(area, url, known, LONG, months=2)
         sync(area, url, "--since", "last", period=LONG)
         known.asked.clear()
-        assert "goes on at 2024-04-01" in run(area, url, period=LONG).stderr
+        assert "continued from 2024-04-01" in run(area, url, period=LONG).stderr
         assert len(known.asked) == 2
 
 

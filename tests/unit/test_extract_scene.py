@@ -165,7 +165,7 @@ def test_a_scene_that_fails_tells_why(season: Season) -> None:
     season.scene(5)
     command = [sys.executable, "-m", "cbmctl", "--config", str(season.database.config_path), "extract"]
     done = subprocess.run([*command, "--scene", FIFTH], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == "0 tasks to do, 0 being done, 0 done, 1 failed."
+    assert done.stdout.splitlines()[0] == "0 tasks ready, 0 running, 0 done, 1 failed."
     assert done.stdout.splitlines()[1].startswith(f"failed: {FIFTH} (10): !S3 B08.jp2: ")
 
 

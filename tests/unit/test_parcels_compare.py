@@ -72,7 +72,7 @@ def test_a_table_as_it_was_loaded_holds_what_the_file_holds(
     said = checked(database, five, differs=False)
     assert (said["same"], said["in_file"], said["in_table"], said["advice"]) == (True, 5, 5, [])
     result = run(database, "parcels", "check", str(five))
-    assert result.stdout == "public.parcels_2021 holds what five.gpkg holds: 5 parcels.\n"
+    assert result.stdout == "public.parcels_2021 and five.gpkg are equal: 5 parcels.\n"
     tables = "SELECT count(*) FROM pg_class WHERE relname LIKE 'cbm_parcels%' OR relname LIKE '%_new'"
     assert rows(loaded, tables) == [(0,)]
 
@@ -92,7 +92,7 @@ def test_parcels_that_were_lost_added_or_moved_are_found(
     assert said["geometry"] == {"count": 1, "ogc_fid": [2]}
     assert said["advice"] == [f"Load the file again: cbmctl parcels load {five} --again"]
     scene(loaded)
-    assert checked(database, five)["advice"][0].endswith("--again --drop-statistics. Then extract again.")
+    assert checked(database, five)["advice"][0].endswith("--drop-statistics. Then run cbmctl extract.")
     mended = run(database, "parcels", "load", str(five), "--again", "--drop-statistics")
     assert mended.exit_code == 0, mended.output
     assert checked(database, five, differs=False)["same"]

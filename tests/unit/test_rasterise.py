@@ -259,7 +259,7 @@ def test_parcels_that_a_zone_cannot_hold_are_left_out_and_named(
     assert conn.execute("SELECT count(*) FROM parcels_2021_32632_10_rast").fetchone() == (38,)
     arguments = ["--config", str(database.config_path), "parcels", "rasterise"]
     said = CliRunner().invoke(cbmctl, arguments).stderr
-    assert "_32632_10_rast: ogc_fid 7, 40. PostGIS says of the first: 'transform: " in said
+    assert "_32632_10_rast: ogc_fid 7, 40. PostGIS reports for the first: 'transform: " in said
 
 
 @pytest.mark.usefixtures("small")

@@ -435,10 +435,10 @@ def test_the_command(quick: Season, conn: psycopg.Connection) -> None:
     assert call("repair").splitlines() == [
         f"{REFERENCE}: was Rio error (B02.jp2 is torn); 1 row of sigs and 0 of hists removed",
         "1 scene repaired: run cbmctl extract.",
-        "1 scene is being worked on and stays as it is.",
+        "1 scene is being extracted and is not changed.",
     ]
     assert claim(quick, conn, "20").obsid == scenes[0]
     assert call("repair").splitlines() == [
-        "Nothing is to be repaired.",
-        "2 scenes are being worked on and stay as they are.",
+        "Nothing to repair.",
+        "2 scenes are being extracted and are not changed.",
     ]

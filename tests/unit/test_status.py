@@ -84,7 +84,7 @@ def test_what_goes_on(season: Season, conn: psycopg.Connection) -> None:
     conn.execute("SELECT pg_advisory_unlock_all()")
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout
     assert "(scl): Rio error: it is torn [attempt 2 as soon as a worker is free]\n" in shown
-    assert "(10): worker host:1 is gone, the next one takes it over\n" in shown
+    assert "(10): worker host:1 has ended, and another worker takes the task\n" in shown
     conn.execute("UPDATE tasks SET state = 'failed' WHERE bandset = 'scl'")
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"]).stdout
     assert f"failed: {FIFTH} (scl): Rio error: it is torn\n" in shown

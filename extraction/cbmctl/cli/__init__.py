@@ -1,6 +1,7 @@
 """`cbmctl`, the command: the only part of the package that prints."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,11 @@ class Context:
 
 
 pass_context = click.make_pass_decorator(Context)
+
+
+def check_option[F: Callable[..., object]](name: str = "check") -> Callable[[F], F]:
+    """The option of a command that can report its changes without making them; `name` is its parameter."""
+    return click.option("--check", name, is_flag=True, help="Report what would be done; change nothing.")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -73,6 +79,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("cbmctl: interrupted; what was committed stays, the next run does the rest", err=True)
+        click.echo(
+            "cbmctl: interrupted. What is committed is kept. Run the command again to continue.", err=True
+        )
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cbmctl import aoi
-from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.database import connect
 from cbmctl.errors import counted
 
@@ -26,7 +26,7 @@ def group() -> None:
 @click.argument("name")
 @click.option("--file", "path", type=click.Path(path_type=Path), help="GeoJSON in EPSG:4326.")
 @click.option("--from-parcels", is_flag=True, help="The extent of the parcels.")
-@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@check_option()
 @pass_context
 def set_command(context: Context, name: str, path: Path | None, from_parcels: bool, check: bool) -> None:
     """Store an area under NAME, from a file or as the extent of the parcels."""

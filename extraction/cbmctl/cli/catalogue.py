@@ -13,7 +13,7 @@ from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.run import run
 from cbmctl.catalogue.settings import SOURCES
 from cbmctl.catalogue.sources import source
-from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.output import Output, table
 from cbmctl.cli.period import read_period
 from cbmctl.database import connect
@@ -44,21 +44,21 @@ def group() -> None:
     "--source",
     "name",
     type=click.Choice(SOURCES),
-    help="A service of that protocol, or the mounted archive.  [default: that of db_config.json, else stac"
-    " for s2, odata for the others]",
+    help="Search a service of this protocol, or the mounted archive.  [default: as in db_config.json, else"
+    " stac for s2 and odata for the others]",
 )
 @click.option(
     "--url",
-    help="The service.  [default: that of db_config.json where --source is left out, else that of the"
-    " Copernicus Data Space]",
+    help="URL of the service.  [default: as in db_config.json if --source is not given, else the Copernicus"
+    " Data Space]",
 )
 @click.option(
     "--since",
     type=click.Choice(["last"]),
-    help="Ask only for what was published since the last complete sync of this area, period and card; once a"
-    " week everything is asked for again, because a service may enter products under an old date.",
+    help="Search only products published since the last complete sync of this area, period and card. Once a"
+    " week all are searched, because a service may publish products under an old date.",
 )
-@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@check_option()
 @pass_context
 def sync_command(
     context: Context,
@@ -84,7 +84,9 @@ def sync_command(
     config, output = context.config, context.output
     first, last = read_period(start, end)
     if ptype not in (None, CARDS[card].ptype):
-        raise UserError(f"card {card} is product type {CARDS[card].ptype}, not {ptype}: leave PTYPE out")
+        raise UserError(
+            f"PTYPE: card {card} has the product type {CARDS[card].ptype}, not {ptype}. Leave PTYPE out."
+        )
     place = source(name, card, url, config, output.note)
     with connect(config, purpose="cbmctl catalogue sync", autocommit=True) as conn:
         asked = Place(aoi, card, place.name, place.place, sync.read_area(conn, config, aoi), first, last)
@@ -96,7 +98,7 @@ def sync_command(
             # what is entered stays so; the next sync would not tell of it again
             _notes(output, outcome)
             if outcome.synced.changed:
-                output.note(f"Entered before it failed: {_sentence(outcome, check=check)}")
+                output.note(f"Entered before the error: {_sentence(outcome, check=check)}")
             raise
     _notes(output, outcome)
     if not outcome.findings.records and outcome.published is None and outcome.reached is None:
@@ -104,7 +106,7 @@ def sync_command(
     output.result(
         {"check": check, "source": place.name, "place": place.place, **_outcome_data(outcome)},
         _sentence(outcome, check=check),
-        f"Looked up at {place.place} ({place.name}).",
+        f"Searched {place.place} ({place.name}).",
         *_summary_text(outcome.summary),
     )
 
@@ -130,12 +132,12 @@ def summary_command(context: Context, aoi: str) -> None:
 
 @group.command(
     "replace",
-    short_help="Extract newer versions of scenes that are extracted.",
+    short_help="Extract newer versions of extracted scenes.",
     epilog="\b\nExamples:\n  cbmctl catalogue replace --check\n  cbmctl catalogue replace"
     " S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203.SAFE",
 )
 @click.argument("references", metavar="[REFERENCE]...", nargs=-1)
-@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@check_option()
 @pass_context
 def replace_command(context: Context, references: tuple[str, ...], check: bool) -> None:
     """Queue newer versions of scenes that are extracted; all that are offered, or those that are named.
@@ -160,9 +162,9 @@ def _notes(output: Output, outcome: Outcome) -> None:
     for broken in outcome.findings.broken:
         output.note(f"not entered: {broken.path}: {broken.status}: {broken.reason}")
     if outcome.reached:
-        output.note(f"goes on at {outcome.reached:%Y-%m-%d}, where an earlier sync was cut short")
+        output.note(f"continued from {outcome.reached:%Y-%m-%d}, where an earlier sync was interrupted")
     if outcome.full_because:
-        output.note(f"everything was asked for: {outcome.full_because}")
+        output.note(f"all products were searched: {outcome.full_because}")
     absent = outcome.synced.offline
     for reference in absent[:_SHOWN]:
         output.note(f"not online: {reference}")
@@ -172,9 +174,9 @@ def _notes(output: Output, outcome: Outcome) -> None:
     for pair in versions.superseded:
         output.note(f"superseded: {pair.old} by {pair.new}")
     for pair in versions.offered:
-        output.note(f"a newer version of {pair.old}, which is extracted: {pair.new}")
+        output.note(f"newer version of the extracted {pair.old}: {pair.new}")
     if versions.offered:
-        output.note("cbmctl catalogue replace has the newer ones extracted in their place.")
+        output.note("Run cbmctl catalogue replace to extract the newer versions instead.")
 
 
 def _nothing(found: Findings, place: str, asked: Place) -> str:
@@ -184,12 +186,12 @@ def _nothing(found: Findings, place: str, asked: Place) -> str:
         names = sorted(found.elsewhere)
         few = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         return (
-            f"{searched} that meets area '{aoi}', only others ({few}): check the area's outline (cbmctl aoi"
-            " set), or the archive"
+            f"{searched} that meets area '{aoi}', only others ({few}). Check the outline of the area (cbmctl"
+            " aoi set), or the archive."
         )
     if found.broken:
-        return f"{searched} that can be read ({len(found.broken)} are broken; the notes above say why)"
-    return f"{searched} that meets area '{aoi}': check the dates, or look elsewhere with --source"
+        return f"{searched} that can be read ({len(found.broken)} are damaged). The notes above say why."
+    return f"{searched} that meets area '{aoi}'. Check the dates, or search elsewhere with --source."
 
 
 def _outcome_data(outcome: Outcome) -> dict[str, Any]:

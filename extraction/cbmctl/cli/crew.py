@@ -64,7 +64,10 @@ def run_crew(
                 _give_up_if_in_vain(deaths - workers)
                 crew = alive + [_start(command) for _ in killed]
                 if not crew:
-                    raise UserError("tasks are left and no worker: see the lines above, then run again")
+                    raise UserError(
+                        "Tasks are left, but no worker is running."
+                        " See the lines above, then run the command again."
+                    )
                 with stop.interruptible():
                     _wait(crew[0])
     except StopRequested:
@@ -86,8 +89,8 @@ def still_open(counts: Counts) -> int:
 def _give_up_if_in_vain(deaths: int) -> None:
     if deaths > DEATHS_IN_VAIN:
         raise UserError(
-            f"more than {DEATHS_IN_VAIN} workers were killed and no task was closed meanwhile: see whether"
-            " memory ran out (journalctl -k), and run again with fewer --workers"
+            f"More than {DEATHS_IN_VAIN} workers were killed before a task was completed. Check whether the"
+            " memory ran out (journalctl -k), then run the command again with fewer --workers."
         )
 
 

@@ -14,17 +14,15 @@ def demo() -> None:
 
 
 @demo.command(
-    short_help="Make an invented season over invented parcels.",
+    short_help="Make a synthetic season over synthetic parcels.",
     epilog="\b\nExample:\n  cbmctl demo make demo-data",
 )
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Another number, another landscape."
-)
-@click.option("--check", is_flag=True, help="Say what would be made; change nothing.")
+@click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True, help="Random seed.")
+@click.option("--check", is_flag=True, help="Report what would be made; change nothing.")
 @pass_context
 def make(ctx: Context, directory: Path, seed: int, check: bool) -> None:
-    """Make an invented season of Sentinel-2 L2A over invented parcels in DIRECTORY.
+    """Make a synthetic season of Sentinel-2 L2A over synthetic parcels in DIRECTORY.
 
     What is already there and made by this version stays as it is.
     """

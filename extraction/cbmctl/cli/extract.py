@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.crew import run_crew, still_open
 from cbmctl.cli.status import told
 from cbmctl.config import Config
@@ -14,8 +14,6 @@ from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.queue.progress import failed_tasks
 from cbmctl.stopping import Stop
-
-check_option = click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
 
 
 class RunByDefault(click.Group):
@@ -40,7 +38,7 @@ def group() -> None:
     short_help="Queue the scenes that are not extracted yet.",
     epilog="\b\nExample:\n  cbmctl extract plan --check",
 )
-@check_option
+@check_option()
 @pass_context
 def plan_command(context: Context, check: bool) -> None:
     """Queue the scenes that meet the area and the dates and are not extracted yet, or otherwise."""
@@ -50,24 +48,24 @@ def plan_command(context: Context, check: bool) -> None:
 
 @group.command(
     "run",
-    short_help="Extract what is not extracted yet, or named scenes.",
+    short_help="Extract all scenes that are not extracted yet, or the scenes given.",
     epilog="\b\nExamples:\n  cbmctl extract run --workers 4\n  cbmctl extract run --scene"
     " S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE",
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes at work."
+    "--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Number of worker processes."
 )
 @click.option(
     "--scene",
     "references",
     metavar="REFERENCE",
     multiple=True,
-    help="Extract this scene anew, whatever its status, and no other; may be repeated.",
+    help="Extract only this scene again, whatever its status; may be repeated.",
 )
-@check_option
+@check_option()
 @pass_context
 def run_command(context: Context, workers: int, references: tuple[str, ...], check: bool) -> None:
-    """Plan, then work until the queue is empty; shows how far it is.
+    """Plan, then work until the queue is empty; show the progress.
 
     It may be interrupted at any time: run it again and it goes on.
     """
@@ -86,11 +84,11 @@ def run_command(context: Context, workers: int, references: tuple[str, ...], che
 
 
 @cbmctl.command("worker", epilog="\b\nExample:\n  cbmctl --config writer/db_config.json worker --quiet")
-@click.option("--quiet", is_flag=True, help="Do not tell of each task.")
+@click.option("--quiet", is_flag=True, help="Do not print a line for each task.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
-    help="Parts of an image to decode at a time.  [default: as many as there are processors]",
+    help="Decoder threads.  [default: number of processors]",
 )
 @click.option(
     "--scene",
@@ -123,9 +121,9 @@ def worker_command(context: Context, quiet: bool, threads: int | None, reference
     if stop.signal is not None:
         # not 0: a job of the swarm that was stopped before its end is to be started again
         if not quiet:
-            context.output.note("cbmctl: stopped; what it had begun is back in the queue")
+            context.output.note("cbmctl: stopped. Unfinished tasks are back in the queue.")
         sys.exit(128 + stop.signal)
-    left = "nothing of these scenes is left" if references else "the queue is empty"
+    left = "no task of these scenes is left" if references else "the queue is empty"
     context.output.result({"changed": done > 0, "tasks": done}, f"Worked on {done} tasks; {left}.")
 
 
@@ -162,11 +160,11 @@ def _counts(counts: Mapping[str, int]) -> dict[str, int]:
 
 def _sentence(counts: Mapping[str, int]) -> str:
     return (
-        f"{counts['ready']} tasks to do, {counts['running']} being done, {counts['done']} done,"
+        f"{counts['ready']} tasks ready, {counts['running']} running, {counts['done']} done,"
         f" {counts['failed']} failed."
     )
 
 
 def _difference(planned: Planned) -> str:
-    kept = f", kept but for another rule of overlap: {planned.kept}" if planned.kept else ""
-    return f"New: {planned.created}, again: {planned.again}, no longer wanted: {planned.dropped}{kept}."
+    kept = f", with a changed overlap rule only: {planned.kept}" if planned.kept else ""
+    return f"New: {planned.created}, repeated: {planned.again}, removed: {planned.dropped}{kept}."

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cbmctl.cli import Context, parcels_check, parcels_quality, pass_context  # noqa: F401  (they register)
+from cbmctl.cli import Context, check_option, parcels_check, parcels_quality, pass_context  # noqa: F401  (they register)
 from cbmctl.cli.output import table
 from cbmctl.cli.parcel_options import SHOWN, bar, group, key_option, numbers, reads_files
 from cbmctl.database import connect
@@ -31,7 +31,7 @@ Findings = dict[str, list[dict[str, Any]]]
 
 @group.command(
     "inspect",
-    short_help="Say what is in a file and what is wrong with it.",
+    short_help="Show what a file contains and what is wrong with it.",
     epilog="\b\nExample:\n  cbmctl parcels inspect gsaa_2021.gpkg --layer parcels",
 )
 @reads_files
@@ -40,7 +40,7 @@ Findings = dict[str, list[dict[str, Any]]]
 def inspect_command(
     context: Context, /, files: tuple[Path, ...], attributes: tuple[str, ...], **chosen: str | None
 ) -> None:
-    """Say what is in a delivery and what is wrong with it; needs no database.
+    """Show what a delivery contains and what is wrong with it; needs no database.
 
     FILE is a parcels file, an archive or a folder; several are read as one set.
     """
@@ -118,7 +118,7 @@ def _inspect(
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
         *notes,
-        *(_findings(findings.as_json()) or ["Nothing is wrong with the geometries and values."]),
+        *(_findings(findings.as_json()) or ["No problems found in the geometries and values."]),
     )
 
 
@@ -135,10 +135,10 @@ def _inspect(
 @click.option(
     "--keep-statistics",
     is_flag=True,
-    help="Replace columns only: refused unless all parcels have the geometry that they had.",
+    help="Replace only the columns; refused if the geometry of any parcel differs.",
 )
-@click.option("--again", is_flag=True, help="Read the file also if the table was made of the same content.")
-@click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
+@click.option("--again", is_flag=True, help="Read the file even if its content is loaded already.")
+@check_option("check_only")
 @pass_context
 def load_command(
     context: Context,
@@ -178,7 +178,7 @@ def load_command(
     ]
     for line in told if done.changed else []:
         output.note(line)
-    state = ("would be loaded" if check_only else "are loaded") if done.changed else "are there already"
+    state = ("would be loaded" if check_only else "are loaded") if done.changed else "are loaded already"
     output.result(
         asdict(done) | {"columns": [asdict(column) for column in done.columns]},
         f"{done.parcels} parcels of {names(files)} {state} in {done.table}, EPSG:{done.srid}.",
@@ -190,7 +190,7 @@ def load_command(
     short_help="Make the raster tables of the parcels.",
     epilog="\b\nExample:\n  cbmctl parcels rasterise",
 )
-@click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
+@check_option("check_only")
 @pass_context
 def rasterise_command(context: Context, check_only: bool) -> None:
     """Make the raster tables for every UTM zone in the catalogue and every resolution of the bands."""
@@ -225,7 +225,7 @@ def _reason(raster: RasterTable) -> str:
     """What PostGIS says, now or when the table was made."""
     if not raster.reason:
         return "PostGIS can make their rasters now: load the parcels with --again, and repeat this command."
-    return f"PostGIS says of the first: '{raster.reason}'. Check their coordinates."
+    return f"PostGIS reports for the first: '{raster.reason}'. Check their coordinates."
 
 
 def _state(raster: RasterTable, check_only: bool) -> str:

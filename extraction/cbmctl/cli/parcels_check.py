@@ -38,7 +38,7 @@ def check_command(
 
     \b
     Exit code:
-      0  the table holds what the file holds
+      0  table and file are equal
       1  the file cannot be read, or the database not be used
       3  they differ; what, and what to do, is printed
     """  # noqa: D301 - for click the control character keeps the lines apart
@@ -60,7 +60,7 @@ def check_command(
 
 def _lines(done: Comparison, file: str) -> Iterator[str]:
     if done.same:
-        yield f"{done.table} holds what {file} holds: {counted(done.in_table, 'parcel')}."
+        yield f"{done.table} and {file} are equal: {counted(done.in_table, 'parcel')}."
         return
     yield f"{done.table} and {file} differ."
     if done.in_file != done.in_table:
@@ -120,14 +120,15 @@ def _advice(done: Comparison, load: str, area: str) -> Iterator[str]:
     """What to do, one sentence or two each."""
     if not done.same_parcels:
         yield (
-            f"The statistics refer to other parcels than the file's. Delete them with the table: {load}"
-            " --drop-statistics. Then extract again."
+            f"The statistics belong to parcels that differ from the file. Delete them, and load the file"
+            f" again: {load} --drop-statistics. Then run cbmctl extract."
             if done.statistics
             else f"Load the file again: {load}"
         )
     elif done.columns:
         yield (
-            f"Statistics are right, because geometries are. Replace the columns: {load} --keep-statistics"
+            f"The statistics are correct, because the geometries are equal. Replace only the columns:"
+            f" {load} --keep-statistics"
             if done.statistics
             else f"Load the file again: {load}"
         )

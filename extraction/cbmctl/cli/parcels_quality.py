@@ -4,9 +4,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 
-import click
-
-from cbmctl.cli import Context, pass_context
+from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.output import table
 from cbmctl.cli.parcel_options import bar, group
 from cbmctl.database import connect
@@ -19,7 +17,7 @@ from cbmctl.parcels.quality import assess
     short_help="Make the table of quality flags of the parcels.",
     epilog="\b\nExample:\n  cbmctl parcels quality",
 )
-@click.option("--check", "check_only", is_flag=True, help="Say what would be done; change nothing.")
+@check_option("check_only")
 @pass_context
 def quality_command(context: Context, check_only: bool) -> None:
     """Make the table of quality flags: pixels, full pixels, share lost by a 5 m inward buffer, overlaps.

@@ -2,7 +2,7 @@
 
 import click
 
-from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.status import last_line
 from cbmctl.database import connect
 from cbmctl.errors import counted
@@ -11,14 +11,14 @@ from cbmctl.queue.repair import Repair, Repaired, repair
 
 @cbmctl.command(
     "repair",
-    short_help="Make failed and half-done scenes ready again.",
+    short_help="Make failed and unfinished scenes ready again.",
     epilog="\b\nExamples:\n  cbmctl repair --check\n  cbmctl repair --scene"
     " S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE",
 )
 @click.option(
     "--scene", "references", metavar="REFERENCE", multiple=True, help="Only this scene; may be repeated."
 )
-@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@check_option()
 @pass_context
 def repair_command(context: Context, references: tuple[str, ...], check: bool) -> None:
     """Take scenes up again that failed or were left half done.
@@ -45,12 +45,14 @@ def repair_command(context: Context, references: tuple[str, ...], check: bool) -
 def _line(scene: Repaired, *, check: bool) -> str:
     rows = f"{counted(scene.sigs, 'row')} of sigs and {scene.hists} of hists"
     reason = f" ({last_line(scene.reason)})" if scene.reason else ""
-    return f"{scene.reference}: was {scene.before}{reason}; {rows} {'would go' if check else 'removed'}"
+    return (
+        f"{scene.reference}: was {scene.before}{reason}; {rows} {'would be removed' if check else 'removed'}"
+    )
 
 
 def _sentence(done: Repair, *, check: bool) -> str:
     if not done.scenes:
-        return "Nothing is to be repaired."
+        return "Nothing to repair."
     if check:
         return f"{counted(len(done.scenes), 'scene')} would be repaired."
     return f"{counted(len(done.scenes), 'scene')} repaired: run cbmctl extract."
@@ -60,6 +62,6 @@ def _about_live(number: int) -> list[str]:
     if not number:
         return []
     verb = (
-        "is being worked on and stays as it is" if number == 1 else "are being worked on and stay as they are"
+        "is being extracted and is not changed" if number == 1 else "are being extracted and are not changed"
     )
     return [f"{counted(number, 'scene')} {verb}."]

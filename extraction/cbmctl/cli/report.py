@@ -9,7 +9,7 @@ from cbmctl.cli import Context, cbmctl, pass_context
 
 @cbmctl.command(
     "report",
-    short_help="Sum up what the database holds, as text and picture.",
+    short_help="Summarise the database as text and picture.",
     epilog="\b\nExample:\n  cbmctl report --output report --title Denmark",
 )
 @click.option(
@@ -20,10 +20,10 @@ from cbmctl.cli import Context, cbmctl, pass_context
     help="Folder for report.txt and report.png.",
 )
 @click.option("--title", help="Title of the picture, such as the Member State's name.  [default: the area]")
-@click.option("--check", is_flag=True, help="Say whether the files would change; write nothing.")
+@click.option("--check", is_flag=True, help="Report whether the files would change; write nothing.")
 @pass_context
 def report_command(context: Context, directory: Path, title: str | None, check: bool) -> None:
-    """Sum up what the database holds: parcels, scenes, statistics, failures, a map and a season.
+    """Summarise the database: parcels, scenes, statistics, failures, a map and a season.
 
     Reads only; the reader role suffices. Needs matplotlib.
     """

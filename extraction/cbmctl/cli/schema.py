@@ -1,9 +1,7 @@
 """`cbmctl schema`: the tables of the database contract."""
 
-import click
-
 from cbmctl import schema
-from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli import Context, cbmctl, check_option, pass_context
 
 
 @cbmctl.group("schema")
@@ -13,13 +11,13 @@ def group() -> None:
 
 @group.command(
     "apply",
-    short_help="Bring the tables to this version.",
+    short_help="Upgrade the tables to this version.",
     epilog="\b\nExample:\n  cbmctl --config owner/db_config.json schema apply",
 )
-@click.option("--check", is_flag=True, help="Say what would be done; change nothing.")
+@check_option()
 @pass_context
 def apply_command(context: Context, check: bool) -> None:
-    """Bring the tables to this version and let cbm_writer and cbm_reader in.
+    """Upgrade the tables to this version, and grant cbm_writer and cbm_reader access.
 
     A database that was made by hand from the manual is taken over with its rows.
     """

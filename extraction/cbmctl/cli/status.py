@@ -31,7 +31,7 @@ _NUMBERS = (
 
 @cbmctl.command(
     "status",
-    short_help="Show how far it is, and what failed and why.",
+    short_help="Show the progress of the extraction, and which tasks failed and why.",
     epilog="\b\nExamples:\n  cbmctl status\n  cbmctl --json status\n  cbmctl status --complete",
 )
 @click.option(
@@ -134,7 +134,7 @@ def _list(state: str, lines: Sequence[str]) -> Iterable[str]:
 def _running(task: Mapping[str, Any]) -> str:
     name = f"{task['reference']} ({task['bandset']})"
     if not task["alive"]:
-        return f"{name}: worker {task['worker']} is gone, the next one takes it over"
+        return f"{name}: worker {task['worker']} has ended, and another worker takes the task"
     return f"{name}: by {task['worker']} for {_time(task['seconds'])}"
 
 

@@ -22,7 +22,6 @@ SHOWN = 20  # names in a message
 INCOMPLETE = 3  # exit code: not everything was ordered, or something needs a person
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-check_option = click.option("--check", is_flag=True, help="Report what would be done; change nothing.")
 again_option = click.option(
     "--again",
     "again",

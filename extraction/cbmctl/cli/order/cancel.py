@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import click
 
-from cbmctl.cli import Context, pass_context
+from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import INCOMPLETE, account, check_option, confirm, few, yes_option
+from cbmctl.cli.order.account import INCOMPLETE, account, confirm, few, yes_option
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.cancel import cancel, cancellable
 from cbmctl.ordering.place import placing
@@ -19,7 +19,7 @@ from cbmctl.ordering.place import placing
 )
 @click.argument("orders", metavar="[ORDER]...", nargs=-1, type=int)
 @click.option("--all", "everything", is_flag=True, help="Cancel all orders.")
-@check_option
+@check_option()
 @yes_option
 @pass_context
 def cancel_command(

@@ -4,9 +4,9 @@ from typing import TextIO
 
 import click
 
-from cbmctl.cli import Context, pass_context
+from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import account, again_option, check_option, order, yes_option
+from cbmctl.cli.order.account import account, again_option, order, yes_option
 from cbmctl.errors import UserError
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.plan_file import read_plan
@@ -23,7 +23,7 @@ from cbmctl.ordering.plan_file import read_plan
 @click.argument("plan", type=click.File(encoding="utf-8"))
 @click.option("--limit", type=click.IntRange(min=1), help="Order at most so many products, the first ones.")
 @again_option
-@check_option
+@check_option()
 @yes_option
 @pass_context
 def place_command(

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from cbmctl.cli import Context, pass_context
+from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import INCOMPLETE, account, check_option, duplicate_text, order, yes_option
+from cbmctl.cli.order.account import INCOMPLETE, account, duplicate_text, order, yes_option
 from cbmctl.cli.output import Output, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
@@ -26,7 +26,7 @@ from cbmctl.ordering.service import OrderService
     epilog="\b\nExamples:\n  cbmctl order status\n  cbmctl order status --retry-failed --yes",
 )
 @click.option("--retry-failed", is_flag=True, help="Order failed products again.")
-@check_option
+@check_option()
 @yes_option
 @pass_context
 def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bool) -> int:
