@@ -149,6 +149,56 @@ def test_half_a_file_is_doubtful(conn: psycopg.Connection, tables: Tables, tmp_p
     )
 
 
+def test_other_attributes_are_written_into_the_table(
+    database: Database, conn: psycopg.Connection, tables: Tables, season: list[Any], tmp_path: Path
+) -> None:
+    conn.execute("ALTER TABLE parcels_2021 ADD inaoi boolean DEFAULT true")
+    conn.execute("CREATE VIEW maize AS SELECT * FROM parcels_2021 WHERE crop = 'maize'")
+    kept = "SELECT ogc_fid, ST_AsBinary(wkb_geometry) FROM parcels_2021 ORDER BY 1"
+    versions = "SELECT ogc_fid, xmin::text FROM parcels_2021 WHERE crop = 'a' ORDER BY 1"
+    before, sets = rows(conn, kept), rows(conn, "SELECT placed_at FROM parcel_sets")
+    untouched = [row for row in rows(conn, versions) if row[0] != 1]
+    ((first,),) = rows(conn, "SELECT id FROM parcels_2021 WHERE ogc_fid = 1")
+    order = list(reversed(range(20)))
+    path = write(
+        tmp_path / "amended.gpkg",
+        [season[i].reverse() for i in order],
+        id=order,
+        crop=["maize" if i == first else "a" for i in order],
+    )
+    with database.connect() as worker:
+        conn.execute(
+            "INSERT INTO tasks (obsid, bandset, bands, method, state)"
+            " VALUES (1, '10', '{B02}', '{}', 'running')"
+        )
+        worker.execute("SELECT pg_advisory_lock(%s, 1)", [0x43424D00 + 1])
+        would = load(conn, tables, path, Options(), check_only=True)
+        assert rows(conn, "SELECT count(*) FROM maize") == [(0,)]
+        done = load(conn, tables, path, Options())
+    assert done == would
+    assert (done.changes, done.superseded) == (Changes(20, 19, 1, 0, 0, 0, 0), None)
+    assert rows(conn, "SELECT ogc_fid, crop FROM maize") == [(1, "maize")]
+    assert rows(conn, kept) == before
+    assert rows(conn, versions) == untouched
+    assert rows(conn, "SELECT count(*) FROM sigs") == [(1,)]
+    assert rows(conn, "SELECT count(*) FROM parcels_2021 WHERE inaoi") == [(20,)]
+    assert rows(conn, "SELECT placed_at FROM parcel_sets") == sets, "rasters need not be made again"
+    assert not load(conn, tables, path, Options()).changed
+
+
+def test_new_columns_are_added_and_other_types_are_not_forced(
+    conn: psycopg.Connection, tables: Tables, season: list[Any], tmp_path: Path
+) -> None:
+    more = write(tmp_path / "more.gpkg", season, id=list(range(20)), farm=[None, *["x"] * 19])
+    assert load(conn, tables, more, Options()).changes == Changes(20, 1, 19, 0, 0, 0, 0)
+    assert rows(conn, "SELECT count(*), count(farm), count(crop) FROM parcels_2021") == [(20, 19, 20)]
+    texts = write(tmp_path / "texts.gpkg", season, id=[str(i) for i in range(20)])
+    with pytest.raises(UserError, match=r"columns of other types .* with --keep-statistics"):
+        load(conn, tables, texts, Options())
+    assert load(conn, tables, texts, Options(), keep_statistics=True).changed
+    assert rows(conn, "SELECT count(*) FROM sigs JOIN parcels_2021 ON pid = ogc_fid") == [(1,)]
+
+
 KEYS = (
     (
         "nobody",

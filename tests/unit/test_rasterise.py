@@ -271,7 +271,7 @@ def test_a_table_without_any_raster_is_an_error_and_not_made(
     conn.execute(
         "UPDATE parcels_2021 SET wkb_geometry = ST_SetSRID(ST_Translate(wkb_geometry, 1e300, 0), 25832)"
     )
-    conn.execute("UPDATE parcel_sets SET loaded_at = now()")
+    conn.execute("UPDATE parcel_sets SET placed_at = now()")
     with pytest.raises(
         UserError, match=r"_32632_10_rast cannot be made: PostGIS says 'transform: .* every parcel"
     ):

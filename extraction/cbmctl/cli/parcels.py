@@ -152,7 +152,8 @@ def load_command(
 
     FILE is a shapefile, GeoPackage, GML, GeoParquet, FileGDB and the like, a .zip or a folder of them.
     Several files, or layers that --layer names by a pattern, are loaded as one set if they have the same
-    columns. A changed file replaces the parcels in one transaction, but not while statistics refer to them.
+    columns. A changed file with the same geometries updates attributes, and statistics stay. Any other
+    changed file replaces the parcels in one transaction, but not while statistics refer to them.
     """
     how = {name: chosen.pop(name) for name in ("drop_statistics", "keep_statistics", "again", "key")}
     if how["drop_statistics"] and how["keep_statistics"]:

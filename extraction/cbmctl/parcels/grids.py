@@ -69,7 +69,7 @@ def stamp_of(conn: psycopg.Connection, config: Config) -> str:
     name = str(config.tables.parcels)
     row = conn.execute(
         query(
-            "SELECT 'parcels loaded ' || to_char(loaded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+            "SELECT 'parcels loaded ' || to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
             " FROM {sets} WHERE table_name = %s",
             sets=config.tables.parcel_sets.sql,
         ),

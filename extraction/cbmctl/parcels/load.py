@@ -17,6 +17,7 @@ from cbmctl.parcels.changes import Changes, changes, has_parcels
 from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
+from cbmctl.parcels.edits import apply_edits, only_edits
 from cbmctl.parcels.filling import expect_parcels, number_as_paired, number_by_place, stage
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.keys import expect_key
@@ -100,7 +101,6 @@ def load(
         lock_parcel_sets(conn, tables)
         if not again and (same := _same(conn, tables, content, options)):
             return same
-        refuse_if_running(conn, tables)
         table = read(paths, **asdict(options))
         column = expect_key(table, key) if key else None
         entered = spatial_ref.enter(conn, table.srid, check_only=check_only)
@@ -113,26 +113,36 @@ def load(
             columns = stage(conn, table, findings=findings, advance=advance)
             expect_parcels(findings, table)
             changed = changes(conn, tables.parcels, columns, table.srid, key=column)
+        edits = (
+            changed is not None
+            and not (keep_statistics or drop_statistics)
+            and only_edits(conn, tables.parcels, columns, changed)
+        )
+        if not edits:
+            refuse_if_running(conn, tables)
         if keep_statistics:
             expect_same_parcels(tables.parcels, changed)
-        else:
+        elif not edits:
             if not drop_statistics:
                 refuse_if_in_use(conn, tables, changed)
             superseded = supersede(
                 conn, tables, changed, drop_statistics=drop_statistics, check_only=check_only
             )
         if not check_only:
-            if keep_statistics:
-                number_as_paired(conn, _building(tables), columns, table.srid, tables.parcels)
+            if edits:
+                apply_edits(conn, tables.parcels, columns)
             else:
-                number_by_place(conn, _building(tables), columns, table.srid)
-            _swap(conn, tables)
+                if keep_statistics:
+                    number_as_paired(conn, _building(tables), columns, table.srid, tables.parcels)
+                else:
+                    number_by_place(conn, _building(tables), columns, table.srid)
+                _swap(conn, tables)
             loaded = {
                 "source": names(paths),
                 "checksum": content,
                 "options": json.dumps(options.as_json()),
             }
-            _record(conn, tables, loaded, table.srid, findings)
+            _record(conn, tables, loaded, table.srid, findings, same_places=edits or keep_statistics)
         return Loaded(
             True,
             str(tables.parcels),
@@ -222,21 +232,28 @@ def _swap(conn: psycopg.Connection, tables: Tables) -> None:
 
 
 def _record(
-    conn: psycopg.Connection, tables: Tables, loaded: dict[str, str], srid: int, findings: Findings
+    conn: psycopg.Connection,
+    tables: Tables,
+    loaded: dict[str, str],
+    srid: int,
+    findings: Findings,
+    *,
+    same_places: bool,
 ) -> None:
     conn.execute(
         query(
-            "INSERT INTO {sets} (table_name, source, checksum, options, srid, parcels, findings)"
+            "INSERT INTO {sets} AS s (table_name, source, checksum, options, srid, parcels, findings)"
             " VALUES (%(table)s, %(source)s, %(checksum)s, %(options)s, %(srid)s, %(parcels)s, %(findings)s)"
             " ON CONFLICT (table_name) DO UPDATE"
-            " SET (source, checksum, options, srid, parcels, findings, loaded_at)"
+            " SET (source, checksum, options, srid, parcels, findings, loaded_at, placed_at)"
             " = (excluded.source, excluded.checksum, excluded.options, excluded.srid, excluded.parcels,"
-            " excluded.findings, now())",
+            " excluded.findings, now(), CASE WHEN %(same_places)s THEN s.placed_at ELSE now() END)",
             sets=tables.parcel_sets.sql,
         ),
         loaded
         | {
             "table": str(tables.parcels),
+            "same_places": same_places,
             "srid": srid,
             "parcels": findings.parcels,
             "findings": json.dumps(findings.as_json(), ensure_ascii=False),

@@ -55,6 +55,11 @@ def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
 def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, changes: Changes | None) -> None:
     """Raise UserError if there are statistics of the parcels; the sentence says what the file changes."""
     sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
+    if (sigs or hists) and changes and not (changes.gone or changes.new):
+        raise UserError(
+            f"The file has columns of other types than {tables.parcels}. Its geometries are the same:"
+            " replace the columns with --keep-statistics"
+        )
     if sigs or hists:
         raise UserError(
             " ".join(
