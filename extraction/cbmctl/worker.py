@@ -23,6 +23,7 @@ from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
 from cbmctl.queue import tasks
 from cbmctl.queue.locks import lock_datatake
+from cbmctl.queue.progress import all_closed
 from cbmctl.queue.tasks import Task
 from cbmctl.reasons import NOT_WRITTEN, WORKER_ERROR, Reason
 from cbmctl.scenes import SceneError
@@ -149,7 +150,7 @@ class _Worker:
                 begun = None
                 self._await_archive(error)
                 continue
-            if tasks.all_closed(self.conn, self.config.tables, self.obsids):
+            if all_closed(self.conn, self.config.tables, self.obsids):
                 return
             with self.stop.interruptible():
                 time.sleep(POLL_S)

@@ -12,7 +12,7 @@ import pytest
 from cbmctl.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.queue import planning, tasks
+from cbmctl.queue import planning, progress, tasks
 from cbmctl.queue.locks import LOCK_SPACE
 from cbmctl.queue.repair import repair
 from cbmctl.reasons import UNREADABLE, file_missing
@@ -207,11 +207,11 @@ def test_a_task_that_alone_kills_its_workers_is_parked(season: Season) -> None:
         kill(season, victim)
     with line(season) as conn:
         assert tasks.claim(conn, season.config, "survivor") is None
-        assert not tasks.all_closed(conn, season.config.tables), "others may turn out to have died as well"
+        assert not progress.all_closed(conn, season.config.tables), "others may turn out to have died as well"
         conn.execute("UPDATE vanished_workers SET noticed_at = noticed_at - interval '10 s'")
         conn.execute("UPDATE tasks SET claimed_at = claimed_at - interval '10 s'")
         assert tasks.claim(conn, season.config, "survivor") is None
-        assert tasks.all_closed(conn, season.config.tables)
+        assert progress.all_closed(conn, season.config.tables)
         assert conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone() is None
     assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
         (
@@ -285,7 +285,7 @@ def test_a_failure_waits_longer_each_time(season: Season) -> None:
                 "SELECT round(extract(epoch FROM not_before - now()) / 10)::integer * 10 FROM tasks"
             ) == [(pause,)]
             assert tasks.claim(conn, config, "too early") is None
-            assert not tasks.all_closed(conn, config.tables)
+            assert not progress.all_closed(conn, config.tables)
             conn.execute("UPDATE tasks SET not_before = now() - interval '1 ms'")
         task = claim(season, conn)
         assert season.rows("SELECT not_before FROM tasks") == [(None,)]
@@ -335,9 +335,9 @@ def test_only_the_scenes_that_are_asked_for(season: Season) -> None:
         while task := tasks.claim(conn, season.config, "test", obsids=[late]):
             assert task.obsid == late
             finish(season, conn, task)
-        assert tasks.counts(conn, tables, [late]) == {"ready": 0, "running": 0, "done": 3, "failed": 0}
-        assert tasks.counts(conn, tables, [])["done"] == 0
-        assert (tasks.all_closed(conn, tables, [late]), tasks.all_closed(conn, tables)) == (True, False)
+        assert progress.counts(conn, tables, [late]) == {"ready": 0, "running": 0, "done": 3, "failed": 0}
+        assert progress.counts(conn, tables, [])["done"] == 0
+        assert (progress.all_closed(conn, tables, [late]), progress.all_closed(conn, tables)) == (True, False)
     assert (season.status(early), season.status(late)) == ("ingested", "extracted")
 
 
@@ -372,7 +372,7 @@ def test_a_scene_without_parcels_is_skipped_whole(season: Season) -> None:
         conn.execute("INSERT INTO sigs (pid, obsid, band) VALUES (1, %s, 'B02'), (1, 99, 'B02'); ", [scene])
         conn.execute("INSERT INTO hists (pid, obsid, hist) VALUES (1, %s, '{}')", [scene])
         tasks.skip_scene(conn, season.config.tables, claim(season, conn))
-        assert tasks.all_closed(conn, season.config.tables)
+        assert progress.all_closed(conn, season.config.tables)
     assert season.status(scene) == "No parcels"
     assert season.rows("SELECT obsid FROM sigs UNION ALL SELECT obsid FROM hists") == [(99,)]
     assert plan(season).changed is False

@@ -12,7 +12,7 @@ from cbmctl.cli import Context
 from cbmctl.config import Config
 from cbmctl.database import DatabaseError, connect
 from cbmctl.errors import UserError
-from cbmctl.queue import tasks
+from cbmctl.queue.progress import counts
 from cbmctl.stopping import Stop, StopRequested
 
 LOOK_EVERY_S = 1.0
@@ -117,7 +117,7 @@ class _Watch:
         try:
             if self._conn is None:
                 self._conn = connect(self._config, purpose="cbmctl extract run", autocommit=True)
-            return tasks.counts(self._conn, self._config.tables, self._obsids)
+            return counts(self._conn, self._config.tables, self._obsids)
         except (DatabaseError, psycopg.OperationalError):
             if not patient:
                 raise

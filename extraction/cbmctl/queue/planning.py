@@ -14,9 +14,9 @@ from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.queue import states
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
+from cbmctl.queue.progress import counts
 from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.queue.statements import names
-from cbmctl.queue.tasks import counts
 
 # What the configuration asks for, a line for each band set; takes the parameters of `wanted`.
 WANTED = sql.SQL(

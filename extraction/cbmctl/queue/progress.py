@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from cbmctl.bandsets import BANDSETS
-from cbmctl.config import Config
+from cbmctl.config import Config, Tables
 from cbmctl.database import one, query
 from cbmctl.queue.locks import LIVE_PARAMETERS
 from cbmctl.queue.statements import names
@@ -40,6 +40,21 @@ class Status:
     parcels: int | None
     sigs: int
     hists: int
+
+
+def counts(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> dict[str, int]:
+    """Tasks by state, of all scenes or of some."""
+    found = conn.execute(
+        query("SELECT state, count(*) FROM {tasks} t WHERE {asked} GROUP BY state", **names(tables)),
+        {"obsids": None if obsids is None else list(obsids)},
+    ).fetchall()
+    return dict.fromkeys(STATES, 0) | dict(found)
+
+
+def all_closed(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> bool:
+    """Whether no task is left to do, also not later, and none is being worked on."""
+    found = counts(conn, tables, obsids)
+    return not found["ready"] and not found["running"]
 
 
 def read(conn: psycopg.Connection, config: Config) -> Status:

@@ -55,21 +55,6 @@ class Withdrawn(Exception):  # noqa: N818 - nothing is wrong
     """
 
 
-def counts(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> dict[str, int]:
-    """Tasks by state, of all scenes or of some."""
-    found = conn.execute(
-        query("SELECT state, count(*) FROM {tasks} t WHERE {asked} GROUP BY state", **names(tables)),
-        {"obsids": _array(obsids)},
-    ).fetchall()
-    return dict.fromkeys(states.STATES, 0) | dict(found)
-
-
-def all_closed(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int] | None = None) -> bool:
-    """Whether no task is left to do, also not later, and none is being worked on."""
-    found = counts(conn, tables, obsids)
-    return not found["ready"] and not found["running"]
-
-
 def claim(
     conn: psycopg.Connection,
     config: Config,
@@ -97,7 +82,7 @@ def claim(
     most = len(config.extraction.retry_seconds) + 1
     parameters = LIVE_PARAMETERS | {
         "fresh": fresh_only,
-        "obsids": _array(obsids),
+        "obsids": None if obsids is None else list(obsids),
         "few": _FEW,
         "attempts": most,
         "together": vanished_workers.TOGETHER_S,
@@ -358,7 +343,3 @@ def _key(task: Task) -> dict[str, Any]:
 
 def _method(stored: dict[str, Any]) -> Method:
     return Method(**stored | {"cloud_classes": tuple(stored["cloud_classes"])})
-
-
-def _array(obsids: Sequence[int] | None) -> list[int] | None:
-    return None if obsids is None else list(obsids)
