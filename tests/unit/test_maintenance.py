@@ -57,7 +57,8 @@ class Tenant:
     def write(conn: psycopg.Connection, obsid: int) -> None:
         conn.execute(
             """INSERT INTO sigs SELECT pid, %s, band, 9, 1, 1, 1, 1, 1, 1, 1
-               FROM generate_series(1, %s) pid, unnest('{B02,B03}'::bpchar[]) band""",
+               FROM generate_series(1, %s) pid, unnest('{B02,B03}'::bpchar[]) band
+               ORDER BY pid, band""",
             [obsid, PARCELS],
         )
         conn.execute(
@@ -86,6 +87,15 @@ class Tenant:
         assert row
         return int(row[0])
 
+    def pages(self) -> list[tuple[int, int]]:
+        """On how many pages the rows of a scene and of a parcel lie."""
+        with self.connect("cbm_reader") as conn:
+            return conn.execute(
+                """SELECT count(DISTINCT page) FILTER (WHERE obsid = 1),
+                       count(DISTINCT page) FILTER (WHERE pid = 1)
+                   FROM (SELECT (ctid::text::point)[0] AS page, * FROM sigs) s"""
+            ).fetchall()
+
     def leftovers(self) -> tuple[Any, ...]:
         with self.database.connect() as conn:
             row = conn.execute(
@@ -97,10 +107,13 @@ class Tenant:
         return row
 
     def compact(self) -> list[Any]:
+        return self.rewrite(by_parcel=False)
+
+    def rewrite(self, *, by_parcel: bool) -> list[Any]:
         with psycopg.connect(
             conninfo.make_conninfo(self.database.dsn, user="cbm_owner", password=PASSWORD), autocommit=True
         ) as conn:
-            return rewrite(conn, self.config, by_parcel=False)
+            return rewrite(conn, self.config, by_parcel=by_parcel)
 
 
 def containers(label: str) -> list[str]:
@@ -143,6 +156,36 @@ def test_space_is_given_back_and_the_table_is_the_same(tenant: Tenant) -> None:
     assert tenant.leftovers() == (0, 0, 0)
     again = tenant.command("compact")
     assert (again["changed"], [table["needed"] for table in again["tables"]]) == (False, [False, False])
+
+
+def test_a_closed_season_is_clustered_by_parcel(tenant: Tenant) -> None:
+    before = tenant.rows()
+    ((scene, parcel),) = tenant.pages()
+    assert tenant.command("cluster", "--check")["changed"]
+    assert tenant.command("cluster")["changed"]
+    assert tenant.rows() == before
+    ((scene_after, parcel_after),) = tenant.pages()
+    assert (parcel, parcel_after) == (SCENES / 2, 1)
+    assert scene_after > 3 * scene
+    assert not tenant.command("cluster")["changed"]
+    assert not tenant.command("compact")["changed"], "it gave the space back as well"
+
+
+def test_a_season_that_goes_on_is_not_clustered(tenant: Tenant) -> None:
+    def refused() -> str:
+        with pytest.raises(UserError) as raised:
+            tenant.rewrite(by_parcel=True)
+        return str(raised.value)
+
+    with tenant.connect("cbm_owner") as conn:
+        conn.execute(
+            """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card)
+               VALUES (1, '2021-03-05', 'x', '2A', 's2');
+               INSERT INTO tasks (obsid, bandset, bands, method) VALUES (1, '10', '{B02}', '{}')"""
+        )
+    assert refused().startswith("1 task not done. Tables are clustered only after the last extraction")
+    tenant.config = tenant.database.configured(args={"enddate": "2999-01-01"})
+    assert refused().startswith("The season ends on 2999-01-01. Tables are clustered only after that")
 
 
 def test_workers_and_readers_go_on(tenant: Tenant, eventually: Eventually) -> None:

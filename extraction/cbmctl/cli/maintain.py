@@ -18,7 +18,7 @@ from cbmctl.maintenance.vacuum import Vacuumed, vacuum
 
 @cbmctl.group("maintain")
 def group() -> None:
-    """Delete rows of cloudy parcels, vacuum tables, give back space."""
+    """Purge, vacuum, compact and cluster tables."""
 
 
 @group.command(
@@ -104,6 +104,24 @@ def compact_command(context: Context, disk: Path | None, check: bool) -> None:
     checked first. An interruption leaves the table as it was; the next run begins with that table.
     """
     _rewrite(context, disk, by_parcel=False, check=check)
+
+
+@group.command(
+    "cluster",
+    short_help="Put the rows of a closed season in the order of the parcels.",
+    epilog="\b\nExamples:\n  cbmctl maintain cluster --check\n  cbmctl maintain cluster",
+)
+@_DISK
+@click.option("--check", is_flag=True, help="Say which tables need it, and whether there is space.")
+@pass_context
+def cluster_command(context: Context, disk: Path | None, check: bool) -> None:
+    """Rewrite hists and sigs in the order of the parcels, each if it is in another order.
+
+    A parcel's season then lies on a few neighbouring pages, but a scene's rows lie on nearly every page. So
+    it is for a season that is over and has no task to be done. Otherwise as cbmctl maintain compact, whose
+    work it does as well; sorting needs free space for a second copy.
+    """
+    _rewrite(context, disk, by_parcel=True, check=check)
 
 
 def _rewrite(context: Context, disk: Path | None, *, by_parcel: bool, check: bool) -> None:

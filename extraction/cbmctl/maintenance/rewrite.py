@@ -18,7 +18,7 @@ from psycopg import sql
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.eodata.space import KEPT_FREE
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.vacuum import vacuum_table
 from cbmctl.maintenance.watching import watched
 
@@ -76,8 +76,11 @@ def rewrite(
         progress: given a label and a length in percent, returns what is called with percent points.
 
     Raises:
-        UserError: too little space, no pg_repack, another one at work, or locks that it did not get.
+        UserError: too little space, no pg_repack, another one at work, or locks that it did not get; by
+            parcel, also a season that is not over or has tasks to be done.
     """
+    if by_parcel:
+        _require_closed(conn, config)
     _require_program(conn)
     done = []
     for kind, table in (("hists", config.tables.hists), ("sigs", config.tables.sigs)):
@@ -95,6 +98,29 @@ def rewrite(
             state = Rewritten(state.table, state.needed, state.before, after, state.wasted, state.correlation)
         done.append(state)
     return done
+
+
+def _require_closed(conn: psycopg.Connection, config: Config) -> None:
+    """Refuse a season that is still extracted: by parcel, a scene's rows lie on nearly every page."""
+    (over, unfinished) = one(
+        conn,
+        query(
+            """SELECT current_date >= %s::date,
+                   (SELECT count(*) FROM {tasks} WHERE state IN ('ready', 'running'))""",
+            tasks=config.tables.tasks.sql,
+        ),
+        [config.args.end],
+    )
+    if not over:
+        raise UserError(
+            f"The season ends on {config.args.end}. Tables are clustered only after that, because a scene's"
+            " rows then lie on nearly every page. Use cbmctl maintain compact until then."
+        )
+    if unfinished:
+        raise UserError(
+            f"{counted(unfinished, 'task')} not done. Tables are clustered only after the last extraction:"
+            " run cbmctl extract first, or use cbmctl maintain compact."
+        )
 
 
 def _survey(conn: psycopg.Connection, table: TableName, *, by_parcel: bool) -> Rewritten:
