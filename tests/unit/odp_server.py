@@ -228,6 +228,12 @@ def page_after(odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any]) 
     reply(handler, 200, "<html>Welcome</html>")
 
 
+def twice(odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    """A gateway delivers the request twice."""
+    odp.accept(body)
+    reply(handler, 201, {"value": _shown(odp.accept(body))})
+
+
 def expired(odp: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
     """The token ends just then."""
     odp.realm.expire_access()

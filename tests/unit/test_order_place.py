@@ -149,13 +149,24 @@ def test_an_order_that_appears_after_the_second_was_sent_is_reported(
 ) -> None:
     file = plan(tmp_path, THREE[0])
     odp.faults.append(
-        lambda server, handler, body: (server.accept(body, hidden=3), odp_server.hang_up(handler))[0]
+        lambda server, handler, body: (server.accept(body, hidden=5), odp_server.hang_up(handler))[0]
     )
     answered(command(database, "place", file, "--yes"), INCOMPLETE)
     answered(command(database, "place", file, "--yes", "--again", "unknown"))
     status = answered(command(database, "status"))
     status = answered(command(database, "status"), INCOMPLETE)
     assert status["duplicates"] == [{"input": grd(1), "service_ids": [each["Id"] for each in odp.orders]}]
+
+
+def test_an_order_that_arrived_twice_is_reported(odp: Odp, database: Database, tmp_path: Path) -> None:
+    odp.faults.append(odp_server.twice)
+    result = command(database, "place", plan(tmp_path, *THREE), "--yes", as_json=False)
+    assert result.return_value == INCOMPLETE
+    first, second = odp.orders[:2]
+    assert f"Ordered more than once: {grd(1)}" in result.stdout
+    assert f"{first['Id']} and {second['Id']} at the service. Cancel one" in result.stdout
+    first["Status"] = "cancelled"
+    assert answered(command(database, "status"))["total"] == {"queued": 3}
 
 
 def test_a_refusal_is_kept_and_ends_the_sending(odp: Odp, database: Database, tmp_path: Path) -> None:

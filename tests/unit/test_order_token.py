@@ -127,13 +127,15 @@ def test_a_totp_secret_that_is_none_is_refused_without_showing_it(secrets_in: di
 
 
 def test_a_session_is_renewed_and_ended(ordering: Ordering, realm: Realm) -> None:
-    with tokens(ordering) as session:
+    notes: list[str] = []
+    with Tokens(ordering, Credentials(USER, PASSWORD), notes.append) as session:
         first = session.access()
         assert session.access() == first
         session.renew()
         assert session.access() != first
         assert (realm.logins, realm.refreshes, len(realm.sessions)) == ([True], 1, 1)
     assert not realm.sessions
+    assert notes == []
 
 
 def test_a_token_is_renewed_before_it_expires(ordering: Ordering, realm: Realm) -> None:

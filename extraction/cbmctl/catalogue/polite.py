@@ -219,7 +219,8 @@ def _require_the_same_question(
 
 def _require_json(place: str, response: requests.Response) -> None:
     """See that an answer is one; what goes with a redirect or a refusal is for people."""
-    good = response.status_code < HTTPStatus.MULTIPLE_CHOICES
+    code = response.status_code
+    good = code < HTTPStatus.MULTIPLE_CHOICES and code != HTTPStatus.NO_CONTENT
     if good and response.content.lstrip()[:1] not in (b"{", b"["):
         kind = "a web page" if b"<" in response.content[:100] else "something else"
         raise ServiceError(

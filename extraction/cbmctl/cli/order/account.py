@@ -10,11 +10,11 @@ import click
 from cbmctl.cli import Context
 from cbmctl.cli.output import Output
 from cbmctl.database import connect
-from cbmctl.errors import counted
+from cbmctl.errors import UserError, counted
 from cbmctl.ordering.credentials import read_credentials
 from cbmctl.ordering.ledger import Ledger
 from cbmctl.ordering.place import AGAIN, Chosen, Placed, send
-from cbmctl.ordering.reconcile import Duplicate
+from cbmctl.ordering.reconcile import Duplicate, look, reconcile
 from cbmctl.ordering.service import OrderService
 from cbmctl.ordering.token import Tokens
 
@@ -70,11 +70,33 @@ def order(
     )
     with output.progress("Ordering", chosen.number) as bar:
         placed = send(ledger, service, chosen, bar)
+    duplicates = _duplicates(ledger, service, output)
     output.result(
-        {"changed": True, "check": False, **_chosen_data(chosen), **asdict(placed)},
+        {
+            "changed": True,
+            "check": False,
+            **_chosen_data(chosen),
+            **asdict(placed),
+            "duplicates": duplicate_data(duplicates),
+        },
         *_placed_text(placed),
+        *duplicate_text(duplicates),
     )
-    return INCOMPLETE if placed.reason else 0
+    return INCOMPLETE if placed.reason or duplicates else 0
+
+
+def _duplicates(ledger: Ledger, service: OrderService, output: Output) -> Sequence[Duplicate]:
+    """Look at the service's list once more: a gateway may have delivered an order twice."""
+    try:
+        return reconcile(ledger, service, look(service.orders()))
+    except UserError as error:
+        output.note(f"The list of orders could not be read afterwards: {error}. Run cbmctl order status.")
+        return []
+
+
+def duplicate_data(duplicates: Sequence[Duplicate]) -> list[dict[str, Any]]:
+    """Return for programs what is ordered more than once."""
+    return [{"input": each.item.input, "service_ids": each.service_ids} for each in duplicates]
 
 
 def duplicate_text(duplicates: Sequence[Duplicate]) -> list[str]:
@@ -108,9 +130,7 @@ def _chosen_data(chosen: Chosen) -> dict[str, Any]:
         "to_order": [asdict(each) for each in (*(wanted for _, wanted in chosen.again), *chosen.new)],
         "adopted": [each.input for each in chosen.adopted],
         "left": chosen.left,
-        "duplicates": [
-            {"input": each.item.input, "service_ids": each.service_ids} for each in chosen.duplicates
-        ],
+        "duplicates": duplicate_data(chosen.duplicates),
     }
 
 

@@ -9,7 +9,7 @@ import click
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import INCOMPLETE, account, duplicate_text, order, yes_option
+from cbmctl.cli.order.account import INCOMPLETE, account, duplicate_data, duplicate_text, order, yes_option
 from cbmctl.cli.output import Output, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
@@ -55,7 +55,7 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
             "orders": [asdict(line) for line in counted],
             "total": _total(counted),
             "problems": [asdict(problem) for problem in found],
-            "duplicates": [{"input": e.item.input, "service_ids": e.service_ids} for e in duplicates],
+            "duplicates": duplicate_data(duplicates),
         },
         *_text(counted, found, duplicates),
     )
