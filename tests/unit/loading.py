@@ -40,14 +40,18 @@ def rows(conn: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
     return conn.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return,unused-ignore]
 
 
-def in_file_order(conn: psycopg.Connection, table: ParcelTable) -> list[tuple[Any, ...]]:
+def in_file_order(
+    conn: psycopg.Connection, table: ParcelTable, name: str = "parcels_2021"
+) -> list[tuple[Any, ...]]:
     """The rows of the parcel table that was loaded from a file: `ogc_fid`, attributes, geometry."""
+    parcels = TableName("public", name)
     with conn.transaction():
         planned = stage(conn, table, findings=Findings(), advance=lambda _: None)
-        pair(conn, TableName("public", "parcels_2021"), table.srid, alike=[c.name for c in planned])
+        pair(conn, parcels, table.srid, alike=[c.name for c in planned])
         return conn.execute(
             query(
-                "SELECT p.* FROM parcels_2021 p JOIN {pairs} USING (ogc_fid) ORDER BY {feature}",
+                "SELECT p.* FROM {parcels} p JOIN {pairs} USING (ogc_fid) ORDER BY {feature}",
+                parcels=parcels.sql,
                 pairs=PAIRS,
                 feature=FEATURE,
             )

@@ -72,7 +72,7 @@ def test_every_row_is_what_numpy_says(database: Database, testdata: Path, countr
     file = testdata / "parcels" / country.parcels
     onboard(database, testdata, country, file)
     with database.connect() as conn:
-        numbers = [row[0] for row in in_file_order(conn, read(file))]
+        numbers = [row[0] for row in in_file_order(conn, read(file), f"parcels_{country.year}")]
         parcels = [(numbers[fid], shape) for fid, shape in read_parcels(file)]
         scenes = conn.execute(
             """SELECT id, path, status, applied_offset, obstime FROM dias_catalogue
