@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from cbmctl.queue.planning import plan
 
 from .conftest import Season
 from .datatake import HERE, WEST, Datatake, without
+from .examples import THOROUGH
 
 pytestmark = pytest.mark.postgis
 
@@ -163,6 +167,62 @@ def test_scenes_extracted_by_hand_are_purged_and_open_ones_left(season: Season) 
     shown = command(season, as_json=False).stdout
     assert "1 scene skipped: tasks are not done" in shown
     assert "1 scene skipped: extracted with other classes" in shown
+
+
+KILLS = 200 if THOROUGH else 4
+SCENES, PARCELS = 12, 900
+FILL = f"""
+    TRUNCATE sigs, hists, tasks, dias_catalogue CASCADE;
+    INSERT INTO dias_catalogue (id, obstime, reference, sensor, card, status)
+    SELECT id, '2021-03-05'::timestamp + id * interval '1 day', id::text, '2A', 's2', 'extracted'
+    FROM generate_series(1, {SCENES}) id;
+    INSERT INTO hists
+    SELECT pid, id, json_build_object(CASE WHEN (pid + id) % 3 = 0 THEN '9' ELSE '4' END, 4)
+    FROM generate_series(1, {SCENES}) id, generate_series(1, {PARCELS}) pid;
+    INSERT INTO sigs (pid, obsid, band)
+    SELECT pid, obsid, band FROM hists, unnest('{{B02,B05}}'::bpchar[]) band;
+    INSERT INTO tasks (obsid, bandset, state, bands, rows, method)
+    SELECT id, bandset, 'done', '{{}}', {PARCELS}, '{{"cloud_classes": []}}'
+    FROM generate_series(1, {SCENES}) id, unnest('{{scl,10,20}}'::text[]) bandset
+"""
+SESSIONS = "FROM pg_stat_activity WHERE application_name = 'cbmctl maintain purge'"
+
+
+def test_killed_at_any_instant_a_scene_is_purged_whole_or_not_at_all(
+    season: Season, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    """With the rows of each scene goes its record; the next run does the rest."""
+    path, rng, kills = str(season.database.config_path), np.random.default_rng(4), 0
+
+    def counted() -> list[tuple[Any, ...]]:
+        return season.rows(
+            """SELECT obsid, min(t.rows), (method -> 'cloud_classes')::text,
+                   (SELECT count(*) FROM sigs s WHERE s.obsid = t.obsid)
+               FROM tasks t WHERE bandset <> 'scl' GROUP BY obsid, method ORDER BY obsid"""
+        )
+
+    whole = [(obsid, PARCELS, "[]", 2 * PARCELS) for obsid in range(1, SCENES + 1)]
+    purged = [(obsid, 2 * PARCELS // 3, "[9]", 4 * PARCELS // 3) for obsid in range(1, SCENES + 1)]
+    while kills < KILLS:
+        with season.database.connect() as conn:
+            conn.execute(FILL.encode())
+        assert counted() == whole
+        while counted() != purged:
+            command = [sys.executable, "-m", "cbmctl", "--config", path, "maintain", "purge"]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                eventually(
+                    lambda process=process: (
+                        bool(season.rows(f"SELECT {SESSIONS}")) or process.poll() is not None
+                    )
+                )
+                try:
+                    assert process.wait(rng.uniform(0, 0.2)) == 0
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    kills += 1
+            eventually(lambda: not season.rows(f"SELECT {SESSIONS}"))
+            assert {*counted()} <= {*whole, *purged}
+    assert season.rows("SELECT count(*) FROM hists") == [(SCENES * PARCELS,)]
 
 
 @pytest.mark.parametrize(
