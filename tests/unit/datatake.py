@@ -102,8 +102,9 @@ class Datatake:
             )
         return self.ids[name]
 
-    def plan(self, **s2: Any) -> None:
-        self.config = self.season.database.configured(extraction={"s2": S2 | s2})
+    def plan(self, *, buffer_m: float = 0, **s2: Any) -> None:
+        extraction = {"s2": S2 | s2, "parcels_buffer_m": buffer_m}
+        self.config = self.season.database.configured(extraction=extraction)
         with connect(self.config, autocommit=True) as conn:
             plan(conn, self.config)
 

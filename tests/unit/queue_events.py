@@ -75,8 +75,8 @@ class Events:
 
     # planning
 
-    def configure(self, **s2: Any) -> None:
-        self.config = self.season.database.configured(extraction={"s2": s2})
+    def configure(self, *, buffer_m: float = 0, **s2: Any) -> None:
+        self.config = self.season.database.configured(extraction={"s2": s2, "parcels_buffer_m": buffer_m})
         for hand in self.hands:
             hand.worker.config = self.config
 
@@ -95,6 +95,18 @@ class Events:
             [SCENES[name].record.reference],
         )
 
+    def delete(self, name: str) -> None:
+        """Somebody deletes a scene by hand, with what there is of it."""
+        with self.conn.transaction():
+            for table in ("sigs", "hists"):
+                self.conn.execute(
+                    f"DELETE FROM {table} USING dias_catalogue WHERE id = obsid AND reference = %s",
+                    [SCENES[name].record.reference],
+                )
+            self.conn.execute(
+                "DELETE FROM dias_catalogue WHERE reference = %s", [SCENES[name].record.reference]
+            )
+
     def repair(self, *names: str) -> None:
         repair(self.conn, self.config, [SCENES[name].record.reference for name in names])
 
@@ -107,7 +119,7 @@ class Events:
 
         def load() -> None:
             with self.conn.transaction():
-                supersede(self.conn, self.config.tables, drop_statistics=True)
+                supersede(self.conn, self.config.tables, None, drop_statistics=True)
                 load_parcels(self.conn, EARLIER if self.later else LATER)
 
         if not self._asked(load):

@@ -60,6 +60,7 @@ SETTINGS = st.fixed_dictionaries(
         "edge": st.sampled_from(("drop", "keep")),
         "overlap": st.sampled_from(("first", "first", "all")),
         "cloud_classes": st.sampled_from(([], [9], [3, 4, 5, 6, 7, 8, 9])),
+        "buffer_m": st.sampled_from((0, 0, 12.5)),
         "reflectance": st.sampled_from(("harmonised", "as-stored")),
     }
 )
@@ -95,8 +96,8 @@ def shown(tile: str, blind: dict[tuple[str, int], str]) -> dict[str, NDArray[Any
     return {band: image.astype(np.uint8 if band == "SCL_20m" else np.uint16) for band, image in found.items()}
 
 
-def cut() -> dict[str, set[int]]:
-    """The parcels that reach beyond each tile, by their outlines."""
+def cut(buffer_m: float) -> dict[str, set[int]]:
+    """The parcels that reach beyond each tile, by their outlines, which are shrunk before."""
     found = {}
     for tile, (epsg, (x, y), side) in TILES.items():
         project = Transformer.from_crs(32632, epsg, always_xy=True).transform
@@ -104,7 +105,7 @@ def cut() -> dict[str, set[int]]:
         found[tile] = {
             pid
             for pid, shape in SHAPES.items()
-            if not image.contains(transform(shape, project, interleaved=False))
+            if not image.contains(transform(shape, project, interleaved=False).buffer(-buffer_m))
         }
     return found
 
@@ -123,7 +124,7 @@ def from_scratch(datatake: Datatake, sequence: Sequence) -> Rows:
     everything = datatake.found()
     if sequence.settings["overlap"] == "all":
         return everything
-    return best(everything, cut(), NAMES, sequence.users)
+    return best(everything, cut(sequence.settings["buffer_m"]), NAMES, sequence.users)
 
 
 @pytest.fixture
