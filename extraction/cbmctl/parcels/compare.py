@@ -13,7 +13,7 @@ import shapely
 from psycopg import sql
 from pyproj import Transformer
 
-from cbmctl.config import Config, TableName
+from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels.columns import Column
@@ -37,6 +37,7 @@ from cbmctl.parcels.pairing import (
 )
 from cbmctl.parcels.places import stray_pids
 from cbmctl.parcels.source import read
+from cbmctl.parcels.supersede import in_use
 from cbmctl.parcels.table import ParcelTable
 
 
@@ -145,7 +146,7 @@ def compare(
             columns=tuple(_columns(conn, stored, columns, names)) if srid[0] == srid[1] else (),
             geometry=moved,
             strays=_strays_in_area(conn, config),
-            statistics=_any(conn, config.tables.sigs) or _any(conn, config.tables.hists),
+            statistics=in_use(conn, config.tables),
             findings=findings.as_json(),
         )
 
@@ -263,7 +264,3 @@ def _strays_in_area(conn: psycopg.Connection, config: Config) -> Rows:
         number for number, _, x, y in places if shapely.intersects_xy(outline, *to_degrees.transform(x, y))
     ]
     return Rows(len(within), tuple(within[:SHOWN]))
-
-
-def _any(conn: psycopg.Connection, table: TableName) -> bool:
-    return bool(one(conn, query("SELECT EXISTS (SELECT FROM {table})", table=table.sql))[0])

@@ -25,6 +25,7 @@ from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import (
     Superseded,
     expect_same_parcels,
+    in_use,
     refuse_if_in_use,
     refuse_if_running,
     supersede,
@@ -116,6 +117,7 @@ def load(
         edits = (
             changed is not None
             and not (keep_statistics or drop_statistics)
+            and in_use(conn, tables)
             and only_edits(conn, tables.parcels, columns, changed)
         )
         if not edits:

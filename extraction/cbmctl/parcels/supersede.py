@@ -52,6 +52,14 @@ def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
         )
 
 
+def in_use(conn: psycopg.Connection, tables: Tables) -> bool:
+    """Whether there are statistics or histograms."""
+    return any(
+        one(conn, query("SELECT EXISTS (SELECT FROM {table})", table=table.sql))[0]
+        for table in (tables.sigs, tables.hists)
+    )
+
+
 def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, changes: Changes | None) -> None:
     """Raise UserError if there are statistics of the parcels; the sentence says what the file changes."""
     sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
