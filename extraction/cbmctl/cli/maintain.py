@@ -117,8 +117,8 @@ def compact_command(context: Context, disk: Path | None, check: bool) -> None:
 def cluster_command(context: Context, disk: Path | None, check: bool) -> None:
     """Rewrite hists and sigs in the order of the parcels, each if it is in another order.
 
-    A parcel's season then lies on a few neighbouring pages, but a scene's rows lie on nearly every page. So
-    it is for a season that is over and has no task to be done. Otherwise as cbmctl maintain compact, whose
+    A parcel's season then lies on a few neighbouring pages, but a scene's rows lie on a page of each parcel.
+    So it is for a season that is over and has no task to be done. Otherwise as cbmctl maintain compact, whose
     work it does as well; sorting needs free space for a second copy.
     """
     _rewrite(context, disk, by_parcel=True, check=check)

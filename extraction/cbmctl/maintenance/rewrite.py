@@ -101,7 +101,7 @@ def rewrite(
 
 
 def _require_closed(conn: psycopg.Connection, config: Config) -> None:
-    """Refuse a season that is still extracted: by parcel, a scene's rows lie on nearly every page."""
+    """Refuse a season that is still extracted: by parcel, a scene's rows lie on a page of each parcel."""
     (over, unfinished) = one(
         conn,
         query(
@@ -114,7 +114,7 @@ def _require_closed(conn: psycopg.Connection, config: Config) -> None:
     if not over:
         raise UserError(
             f"The season ends on {config.args.end}. Tables are clustered only after that, because a scene's"
-            " rows then lie on nearly every page. Use cbmctl maintain compact until then."
+            " rows then lie on a page of each parcel. Use cbmctl maintain compact until then."
         )
     if unfinished:
         raise UserError(
