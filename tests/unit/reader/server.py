@@ -118,10 +118,11 @@ def _set_up(server: Server) -> None:
     server.superuser("CREATE DATABASE cbm TEMPLATE template0", "postgres")
     server.superuser(
         """REVOKE ALL ON DATABASE cbm FROM PUBLIC;
-           GRANT CONNECT ON DATABASE cbm TO cbm_owner, cbm_writer, cbm_reader;
            ALTER SCHEMA public OWNER TO cbm_owner; GRANT USAGE ON SCHEMA public TO cbm_writer, cbm_reader;
            CREATE EXTENSION postgis; CREATE EXTENSION postgis_raster"""
     )
+    for grant in rendered("database", "{{ database_privileges }}"):
+        server.superuser(f"GRANT {grant['privs']} ON DATABASE cbm TO {grant['role']}")
     server.superuser((DATABASE_SQL / "reader.sql").read_text())
     server.superuser((DATABASE_SQL / "guard.sql").read_text(), "postgres")
     watched = (DATABASE_SQL / "watched.sql").read_text()
