@@ -104,7 +104,7 @@ def test_a_region_without_parcels_is_left_out_with_a_note(regions: tuple[Path, P
     write(folder / f"R0.{suffix}", 0, number=pa.array([], pa.int32()), crop=pa.array([], pa.string()))
     table = read(folder)
     assert (len(table), len(read(folder, layer="PARCELLES"))) == (8, 8)
-    assert table.notes == (f"{folder}/R0.{suffix} has no parcels and is left out",)
+    assert table.notes == (f"{folder}/R0.{suffix} has no parcels and is skipped",)
     with pytest.raises(UserError, match="holds no polygons"):
         read(folder / f"R0.{suffix}")
 

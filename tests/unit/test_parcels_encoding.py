@@ -124,7 +124,7 @@ def test_names_of_columns_are_in_the_character_set_of_the_texts(
         name: [word]
     }
     assert read(path, where=f"\"{name}\" = 'x'").attributes.to_pydict() == {name: ["x"]}
-    with pytest.raises(UserError, match=f"has no attribute crop: use some of {name}"):
+    with pytest.raises(UserError, match=rf"has no attribute crop\. Use any of {name}"):
         read(path, attributes=["crop"])
 
 
@@ -226,7 +226,7 @@ def test_a_guess_is_a_finding_of_inspect_and_load(
     )
     told = load(conn, tables, path, Options(encoding="ANSI 1250"))
     assert told.findings["guessed_encoding"] == []
-    with pytest.raises(UserError, match="--encoding UTF-16 is not a character set"):
+    with pytest.raises(UserError, match="--encoding: 'UTF-16' is not a character set"):
         read(path, encoding="UTF-16")
 
 

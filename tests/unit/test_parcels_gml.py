@@ -47,7 +47,7 @@ def test_a_schema_that_lacks_an_attribute_is_not_used(gml: Path) -> None:
     assert schema.read_text() != text
     table = read(gml)
     assert table.attributes["crop"].to_pylist() == ["a", "b", "c"]
-    assert table.notes == (f"{gml}: its .xsd does not know parcels/crop. It is read without the .xsd.",)
+    assert table.notes == (f"{gml}: its .xsd lacks parcels/crop. It is read without the .xsd.",)
 
 
 def test_what_inspire_puts_into_links_is_read(tmp_path: Path) -> None:

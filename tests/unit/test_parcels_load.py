@@ -237,7 +237,9 @@ def test_a_view_on_the_parcels_is_named(
 ) -> None:
     load(conn, tables, three, Options())
     conn.execute("CREATE VIEW big_fields AS SELECT * FROM parcels_2021")
-    with pytest.raises(UserError, match=r"view big_fields depends on table parcels_2021.*drop what depends"):
+    with pytest.raises(
+        UserError, match=r"view big_fields depends on table parcels_2021.*Drop the dependent objects"
+    ):
         load(conn, tables, four, Options())
     assert rows(conn, "SELECT count(*) FROM big_fields") == [(3,)]
 
@@ -276,7 +278,7 @@ def test_a_file_of_nothing_but_refused_parcels(
     flat = shapely.Polygon([(500000, 6000000), (500100, 6000000), (500200, 6000000)])
     path = write(tmp_path / "flat.gpkg", [flat, flat])
     for check_only in (True, False):
-        with pytest.raises(UserError, match=r"flat.gpkg has no parcel to load"):
+        with pytest.raises(UserError, match=r"flat.gpkg has no parcels to load"):
             load(conn, tables, path, Options(), check_only=check_only)
     assert rows(conn, "SELECT to_regclass('public.parcels_2021')::text") == [(None,)]
 

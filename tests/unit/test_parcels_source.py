@@ -107,8 +107,8 @@ def test_where_and_attributes(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(UserError) as error:
         read(path, where="nomber = 1")
     assert str(error.value) == (
-        f"{path} cannot be read where nomber = 1 (no such column: nomber): correct --where,"
-        " an SQL condition on number"
+        f"--where nomber = 1: this condition is invalid for {path} (no such column: nomber)."
+        " Use an SQL condition on the columns number."
     )
 
 
@@ -156,9 +156,9 @@ def test_a_character_set_that_only_a_person_knows(tmp_path: Path) -> None:
     path = shapefile_with_words(tmp_path / "parcels.shp", ["žito", "ř"], "MAC_LATIN2")
     assert read(path).attributes.column("crop").to_pylist() != ["žito", "ř"]
     assert read(path, encoding="mac_latin2").attributes.column("crop").to_pylist() == ["žito", "ř"]
-    with pytest.raises(UserError, match="--encoding klingon is not a character set"):
+    with pytest.raises(UserError, match="--encoding: 'klingon' is not a character set"):
         read(path, encoding="klingon")
-    with pytest.raises(UserError, match="--encoding is for shapefiles"):
+    with pytest.raises(UserError, match=r"--encoding: .* states its own character set"):
         read(write(tmp_path / "a.gpkg", boxes()), encoding="UTF-8")
 
 

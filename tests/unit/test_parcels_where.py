@@ -101,7 +101,7 @@ def test_where_on_dates_of_gml(tmp_path: Path) -> None:
 
 def test_where_cannot_name_an_element_that_repeats(tmp_path: Path) -> None:
     path = gml(tmp_path / "parcels.gml", [{"a": ["2021-05-01", "2021-06-01"]}, {"a": "2021-05-01"}])
-    with pytest.raises(UserError, match="cannot be read where a = '2021/06/01'"):
+    with pytest.raises(UserError, match="--where a = '2021/06/01': this condition is invalid"):
         read(path, where="a = '2021/06/01'")
 
 

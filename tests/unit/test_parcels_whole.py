@@ -138,7 +138,7 @@ def test_the_dbf_of_another_delivery_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "parcels.shp", 4)
     write(tmp_path / "before.shp", 3).with_suffix(".dbf").rename(path.with_suffix(".dbf"))
     with pytest.raises(
-        UserError, match=r"has 4 shapes, but its \.dbf 3 records: they do not belong together"
+        UserError, match=r"has 4 shapes, but its \.dbf 3 records: the parts are of different files"
     ):
         read(path)
     path.with_suffix(".shx").write_bytes(b"not an index")

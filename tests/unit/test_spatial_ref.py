@@ -98,7 +98,7 @@ def test_without_the_privilege_nothing_is_loaded(
 
 def test_a_failed_load_leaves_no_definition(conn: psycopg.Connection, tables: Tables, tmp_path: Path) -> None:
     path = write(tmp_path / "empty.gpkg", [*squares((500_000, 300_000)), *squares((500_200, 300_000))])
-    with pytest.raises(UserError, match="has no parcel to load"):
+    with pytest.raises(UserError, match="has no parcels to load"):
         load(conn, tables, path, Options(crs=f"EPSG:{LATVIA}", where="name = 'none'"))
     assert not known(conn)
 

@@ -116,8 +116,8 @@ def expect_parcels(findings: Findings, table: ParcelTable) -> None:
     """Raise UserError when a file gave nothing to load."""
     if not findings.parcels:
         reasons = {f.reason for f in findings.of("refused")}
-        why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "there are none"
-        raise UserError(f"{table.shown} has no parcel to load ({why}): check the layer and --where")
+        why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "it is empty"
+        raise UserError(f"{table.shown} has no parcels to load ({why}). Check the layer and --where.")
 
 
 def _create(

@@ -41,14 +41,14 @@ def describe(file: Path, path: str) -> GeoParquet:
         with pq.ParquetFile(file) as parquet:
             schema, features = parquet.schema_arrow, parquet.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error}): deliver it again") from error
+        raise UserError(f"{path} is not a readable Parquet file ({error}). Deliver it again.") from error
     geo = _geo(schema, path)
     name = geo["primary_column"]
     column = geo["columns"][name]
     if column.get("encoding") != "WKB":
         raise UserError(
-            f"{path} stores its geometries as '{column.get('encoding')}': "
-            "write it with WKB geometries, or as GeoPackage"
+            f"{path} stores its geometries as '{column.get('encoding')}', which is not supported. "
+            "Write it with WKB geometries, or as GeoPackage."
         )
     # only an absent crs means longitude and latitude; a null says that it is not known
     crs = column.get("crs", "OGC:CRS84")
@@ -73,7 +73,7 @@ def read(file: Path, path: str, described: GeoParquet) -> tuple[pa.Table, pa.Chu
         with pq.ParquetFile(file) as parquet:
             table = parquet.read(columns=list(dict.fromkeys([*columns, described.geometry])))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}): deliver it again") from error
+        raise UserError(f"{path} is truncated or damaged ({error}). Deliver it again.") from error
     wanted = [i for i, name in enumerate(table.column_names) if name in columns]
     attributes = table.select(wanted).rename_columns(distinct(columns)).replace_schema_metadata()
     return attributes, table[described.geometry].cast(pa.binary())
@@ -85,6 +85,6 @@ def _geo(schema: pa.Schema, path: str) -> dict[str, Any]:
         geo["columns"][geo["primary_column"]]
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path} is Parquet without valid 'geo' metadata: write it as GeoParquet, or as GeoPackage"
+            f"{path} is Parquet without valid 'geo' metadata. Write it as GeoParquet, or as GeoPackage."
         ) from error
     return geo

@@ -22,7 +22,7 @@ def without_stale_schema(dataset: Dataset) -> Dataset:
     described, found = attributes(dataset), attributes(scanned)
     if not (missing := sorted(found - described)):
         return dataset
-    note = f"{dataset.shown}: its .xsd does not know {', '.join(missing)}. It is read without the .xsd."
+    note = f"{dataset.shown}: its .xsd lacks {', '.join(missing)}. It is read without the .xsd."
     return replace(scanned, notes=(*dataset.notes, note))
 
 

@@ -76,13 +76,13 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
     characters = named(encoding) if encoding else None
     if encoding and not characters:
         raise UserError(
-            f"--encoding {encoding} is not a character set: use UTF-8, ISO-8859-1, CP1252 or the like"
+            f"--encoding: '{encoding}' is not a character set. Use one such as UTF-8, ISO-8859-1 or CP1252."
         )
     found = [layer for dataset in datasets for layer in _layers(dataset, characters)]
     if encoding and not any(dataset.format in (formats.SHAPEFILE, *MAPINFO) for dataset in datasets):
         raise UserError(
-            f"--encoding is for shapefiles and MapInfo; {datasets[0].shown} names its own character set:"
-            " remove the option"
+            f"--encoding: {datasets[0].shown} states its own character set. Remove the option, which is for"
+            " shapefiles and MapInfo files."
         )
     return found
 
@@ -110,7 +110,7 @@ def choose(found: Sequence[Layer], path: str, name: str | None = None) -> list[L
     if not left_out or not chosen:
         return chosen
     data = chosen[0].dataset
-    notes = (*data.notes, *(f"{shown} has no parcels and is left out" for shown in left_out))
+    notes = (*data.notes, *(f"{shown} has no parcels and is skipped" for shown in left_out))
     return [replace(chosen[0], dataset=replace(data, notes=notes)), *chosen[1:]]
 
 
@@ -173,11 +173,11 @@ def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -
         reason = " ".join(_BYTES.sub(r"\2", said).split("It might help")[0].split()).rstrip(";. ")
         if where is not None:
             raise UserError(
-                f"{path} cannot be read where {where} ({reason}): correct --where, an SQL condition on"
-                f" {', '.join(fields) or 'columns, of which there are none'}"
+                f"--where {where}: this condition is invalid for {path} ({reason}). Use an SQL condition on"
+                f" the columns {', '.join(fields) or '(the file has none)'}."
             ) from error
         raise UserError(
-            f"{path} cannot be read ({reason}): check the options, and that it is one of {formats.LISTED}"
+            f"{path} cannot be read ({reason}). Check the options, and that it is one of {formats.LISTED}."
         ) from error
 
 

@@ -177,7 +177,7 @@ def checksum(paths: Paths) -> str:
                     total.update(file_digest(file, "sha256").digest())
             except OSError as error:
                 raise UserError(
-                    f"{part} cannot be read ({error.strerror}): check the name of the parcels file"
+                    f"{part} cannot be read ({error.strerror}). Correct the name of the parcels file."
                 ) from error
     return total.hexdigest()
 
@@ -211,10 +211,10 @@ def _swap(conn: psycopg.Connection, tables: Tables) -> None:
     except psycopg.errors.DependentObjectsStillExist as error:
         dependents = (error.diag.message_detail or "").replace("\n", "; ")
         raise UserError(
-            f"{parcels} cannot be replaced ({dependents}): drop what depends on it first"
+            f"{parcels} cannot be replaced ({dependents}). Drop the dependent objects first."
         ) from error
     except psycopg.errors.WrongObjectType as error:
-        raise UserError(f"{parcels} is not a table: name another parcel_table, or drop it") from error
+        raise UserError(f"{parcels} is not a table. Set another parcel_table, or drop it.") from error
     conn.execute(
         query(
             "ALTER TABLE {building} RENAME TO {name}",

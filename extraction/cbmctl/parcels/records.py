@@ -25,7 +25,7 @@ def count_shapefile(shapefile: Dataset) -> int:
     if records != shapes:
         raise UserError(
             f"{shapefile.shown} has {counted(shapes, 'shape')}, but its .dbf {counted(records, 'record')}:"
-            " they do not belong together. Deliver all parts again."
+            " the parts are of different files. Deliver all of them again."
         )
     return records - deleted
 

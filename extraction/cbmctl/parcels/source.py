@@ -280,4 +280,4 @@ def _read_parquet(layer: Layer, where: str | None, attributes: Sequence[str] | N
 
 
 def _no_attribute(path: str, unknown: Sequence[str], known: Sequence[str]) -> UserError:
-    return UserError(f"{path} has no attribute {', '.join(unknown)}: use some of {', '.join(known)}")
+    return UserError(f"{path} has no attribute {', '.join(unknown)}. Use any of {', '.join(known)}.")

@@ -106,7 +106,7 @@ def correct(
         if name not in fix or not field.width:
             continue
         if field.kind not in KNOWN:
-            what = UNREADABLE.get(field.kind, "of a type that only its own program knows")
+            what = UNREADABLE.get(field.kind, "of an unknown type")
             raise UserError(
                 f"{shown}: column {name} is {what} (type {field.kind} of dBASE). This is not supported."
                 " Export the file again without it, or name the columns to keep with --attribute."
