@@ -244,7 +244,7 @@ def _summary_text(found: summary.Summary) -> list[str]:
     zones = ", ".join(map(_zone, found.epsg)) or "none"
     resolutions = " and ".join(f"{resolution} m" for resolution in found.resolutions)
     unknown = (
-        [f"The zone of {counted(found.unknown, 'scene')} is told by the image, when it is extracted."]
+        [f"The zone of {counted(found.unknown, 'scene')} is read from the image during extraction."]
         if found.unknown
         else []
     )
