@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from shapely import box
 
 from cbmctl.catalogue import polite
@@ -195,6 +196,22 @@ def test_the_next_page_of_stac_is_no_file_of_ours(tmp_path: Path) -> None:
 def test_a_server_without_tls_is_asked_once(area: Database, catalogue: tuple[Catalogue, str]) -> None:
     _, url = catalogue
     refuse(area, url.replace("http:", "https:"), "has no TLS certificate that can be trusted here")
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent"),
+    [("CERTIFICATE_VERIFY_FAILED] certificate has expired", False), ("SSL] record layer failure", True)],
+)
+def test_only_a_certificate_proves_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, fault: str, sent: bool
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise requests.exceptions.SSLError(f"[SSL: {fault}")
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", fails)
+    with pytest.raises(polite.UnansweredError) as caught:
+        polite.polite_session(print).post("https://127.0.0.1/")
+    assert caught.value.sent is sent
 
 
 def test_silence_is_told_with_its_length() -> None:

@@ -3,7 +3,9 @@
 import json
 import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from . import odp_server
 from .odp_server import Odp, serve
 from .ordering import (
     INCOMPLETE,
+    PASSWORD,
     answered,
     backscatter,
     command,
@@ -33,6 +36,12 @@ from .ordering import (
 pytestmark = pytest.mark.postgis
 
 THREE = backscatter(1, 2, 3)
+
+
+def hidden(odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any], lists: int) -> None:
+    """Accepted, the answer is lost, and so many lists do not show it."""
+    odp.accept(body, hidden=lists)
+    odp_server.hang_up(handler)
 
 
 def test_each_product_is_ordered_once(odp: Odp, database: Database, tmp_path: Path) -> None:
@@ -144,13 +153,51 @@ def test_an_order_whose_acceptance_is_unknown_is_sent_again_only_if_asked(
     assert {state for _, state in rows(database)} == {"queued"}
 
 
+@pytest.mark.parametrize("reason", ["refused", "not sent", "no token"])
+def test_a_second_order_that_is_not_accepted_says_nothing_about_the_first(
+    odp: Odp, database: Database, tmp_path: Path, reason: str
+) -> None:
+    """The first one was accepted and is not listed yet."""
+    odp.faults.append(lambda server, handler, body: hidden(server, handler, body, 100))
+    answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"), INCOMPLETE)
+    with opened(database) as (ledger, service), placing(ledger):
+        chosen = choose(ledger, service, THREE[:1], again=("unknown",))
+        if reason == "refused":
+            odp.quota = 0
+        elif reason == "not sent":
+            service.url = "http://127.0.0.1:9/odata/v1"
+        else:
+            odp.realm.end_sessions()
+            odp.realm.password = "another"
+        placed = send(ledger, service, chosen, lambda _number: None)
+    assert (placed.unknown, placed.unsent, placed.refused) == (names(THREE[:1]), [], [])
+    odp.quota, odp.realm.password = None, PASSWORD
+    assert rows(database) == [(grd(1), "unknown")]
+    answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes", "--again", "refused"))
+    assert odp.made() == {grd(1): 1}
+    odp.orders[0]["_hidden"] = 0
+    assert answered(command(database, "status"))["total"] == {"queued": 1}
+
+
+def test_a_second_order_of_one_that_the_service_lost_is_found(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    """It has another number; its answer is lost, and it is listed later."""
+    file = plan(tmp_path, THREE[0])
+    answered(command(database, "place", file, "--yes"))
+    odp.orders[0] |= {"_hidden": 100, "Status": "cancelled"}
+    answered(command(database, "status"), INCOMPLETE)
+    odp.faults.append(lambda server, handler, body: hidden(server, handler, body, 1))
+    answered(command(database, "place", file, "--yes", "--again", "unknown"), INCOMPLETE)
+    assert answered(command(database, "status"))["total"] == {"queued": 1}
+    assert rows(database, "service_id") == [(odp.orders[1]["Id"],)]
+
+
 def test_an_order_that_appears_after_the_second_was_sent_is_reported(
     odp: Odp, database: Database, tmp_path: Path
 ) -> None:
     file = plan(tmp_path, THREE[0])
-    odp.faults.append(
-        lambda server, handler, body: (server.accept(body, hidden=5), odp_server.hang_up(handler))[0]
-    )
+    odp.faults.append(lambda server, handler, body: hidden(server, handler, body, 5))
     answered(command(database, "place", file, "--yes"), INCOMPLETE)
     answered(command(database, "place", file, "--yes", "--again", "unknown"))
     status = answered(command(database, "status"))

@@ -147,7 +147,9 @@ class _Adapter(HTTPAdapter):
                 _ = response.content  # here, so that an answer that breaks off is one more failure
             except (requests.RequestException, LocationParseError, OSError) as error:
                 if refusal := _certificate_fault(place, str(error)):
-                    raise UnansweredError(refusal, sent=sent) from error
+                    # other faults of TLS may also come after a request was sent
+                    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+                    raise UnansweredError(refusal, sent=sent or not untrusted) from error
                 sent, response = sent or not _unconnected(error), None
                 problem = _reason(error, options["timeout"])
             else:

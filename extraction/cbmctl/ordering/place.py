@@ -177,7 +177,8 @@ def send(
         else:
             placed.order = placed.order or ledger.open_order(product.label)
             ledger.sending(placed.order, item, product, workflow)
-        if _sent(ledger, service, placed, item, (workflow, product.input)):
+        sent_before = item in resent
+        if _sent(ledger, service, placed, item, (workflow, product.input), sent_before=sent_before):
             placed.accepted.append(product.input)
             progress(1)
         else:
@@ -187,19 +188,30 @@ def send(
 
 
 def _sent(
-    ledger: Ledger, service: OrderService, placed: Placed, item: uuid.UUID, what: tuple[str, str]
+    ledger: Ledger,
+    service: OrderService,
+    placed: Placed,
+    item: uuid.UUID,
+    what: tuple[str, str],
+    *,
+    sent_before: bool,
 ) -> bool:
     """Send one order, of a workflow and an input; write what became of it; return whether it is accepted."""
     workflow, given = what
     try:
         found = service.place(workflow, given, NAME.format(item))
     except RefusedError as error:
-        ledger.end(item, "refused", f"http_{error.status}", error.body)
-        placed.refused.append((given, error.status, error.body))
         placed.reason = "the service refused an order"
+        if sent_before:  # the refusal of the second order says nothing about the first
+            ledger.end(item, "unknown", f"http_{error.status}", error.body)
+            placed.unknown.append(given)
+            placed.reason += f" (HTTP {error.status}: {error.body})"
+        else:
+            ledger.end(item, "refused", f"http_{error.status}", error.body)
+            placed.refused.append((given, error.status, error.body))
     except (NotSentError, NoTokenError) as error:
-        ledger.end(item, "unsent", "not_sent", str(error))
-        placed.unsent.append(given)
+        ledger.end(item, "unknown" if sent_before else "unsent", "not_sent", str(error))
+        (placed.unknown if sent_before else placed.unsent).append(given)
         placed.reason = str(error)
     except LostError as error:
         ledger.end(item, "unknown", "no_answer", str(error))
@@ -221,4 +233,5 @@ def _still_unknown(ledger: Ledger, service: OrderService, item: uuid.UUID) -> st
         reconcile(ledger, service, look(service.orders()))
     except UserError as error:
         reason = f"; {error}"
-    return None if any(each.id == item and each.service_id for each in ledger.items()) else reason
+    # a number alone proves nothing: an item that is sent again has that of its first order
+    return reason if any(each.id == item and each.state == "unknown" for each in ledger.items()) else None

@@ -104,9 +104,11 @@ def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | 
     if item.service_id:
         order = listed.by_id.get(item.service_id)
         # the list may be a page behind; of an item that has ended nothing more is expected
-        if order is None and item.state in (*ACTIVE, "unknown"):
+        if order is None and item.state in (*ACTIVE, "sending", "unknown"):
             order = service.order(item.service_id)
-        return order
+        # an item that the service lost may have been sent again, and then it has another number
+        if order or item.state not in ("sending", "unknown"):
+            return order
     if named := listed.by_uuid.get(item.id):
         return min(named, key=lambda order: order.state not in ON_ORDER)
     if item.state not in ("sending", "unknown"):
