@@ -17,7 +17,6 @@ from cbmctl.database import connect
 from cbmctl.eodata import open_archive
 from cbmctl.errors import UserError
 from cbmctl.indexes import Indexes
-from cbmctl.maintenance.purge import purge
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue import vanished_workers
 from cbmctl.queue.find_scenes import find_scenes
@@ -109,10 +108,6 @@ class Events:
 
     def repair(self, *names: str) -> None:
         repair(self.conn, self.config, [SCENES[name].record.reference for name in names])
-
-    def purge(self) -> bool:
-        """An operator deletes the statistics of what the configuration now calls cloud."""
-        return self._asked(lambda: purge(self.conn, self.config))
 
     def drop_statistics(self) -> bool:
         """Other parcels are loaded, and the statistics of the former ones given up."""

@@ -123,12 +123,6 @@ class Queue(RuleBasedStateMachine):
     def repair(self, which: int | None) -> None:
         self.events.repair(*([] if which is None else [which_of(self.named(), which)]))
 
-    @precondition(lambda self: self.named("extracted"))
-    @event()
-    def purge(self) -> None:
-        self.events.configure(**SETTINGS["much cloud"])
-        self.events.purge()
-
     @precondition(lambda self: len(self.named("extracted")) > 1 and not self.events.busy())
     @event()
     def drop_statistics(self) -> None:
@@ -176,7 +170,8 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def is_right(self) -> None:
         self.state = State.read(self.events)
-        self.by_hand &= set(self.named("ingested"))
+        # so is what was offline: it is extracted as a whole, whatever there is of it
+        self.by_hand = set(self.named("ingested")) & self.by_hand | set(self.named("offline"))
         check(self.state, self.truth, later=self.events.later, by_hand=self.by_hand)
         self.sound = True
 
