@@ -64,8 +64,8 @@ def figures(server: Server) -> list[Figure]:
     return [
         Figure(f"purge of 38 % of {rows}", purge, "s", note=f"VACUUM (ANALYZE) after it: {vacuum:.1f} s"),
         Figure("sigs after VACUUM / before the purge, bytes", purged / size, ""),
-        Figure("sigs after pg_repack / before the purge, bytes", compact / size, "", 0.7,
-               note=f"{seconds:.0f} s, others reading and writing"),
+        Figure("sigs after pg_repack / before the purge, bytes", compact / size, "",
+               note=f"{seconds:.0f} s, with what others wrote meanwhile"),
         Figure("a scene written meanwhile / otherwise", _median(during.scenes) / _median(alone.scenes), "",
                note=f"{_median(during.scenes):.1f} s / {_median(alone.scenes):.1f} s"),
         Figure("longest wait for a parcel's series meanwhile", max(during.series), "s",

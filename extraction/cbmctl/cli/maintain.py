@@ -99,9 +99,10 @@ _DISK = click.option(
 def compact_command(context: Context, disk: Path | None, check: bool) -> None:
     """Rewrite hists and sigs without the space of deleted rows, each if a tenth of it is wasted.
 
-    Run it after cbmctl maintain purge. pg_repack copies the table while readers and writers go on; they wait
-    for an instant at its start and end. It needs free space for a copy of the table and its indexes, which is
-    checked first. An interruption leaves the table as it was; the next run begins with that table.
+    Run it after cbmctl maintain purge, while no extraction runs. pg_repack copies the table while others read
+    and write. At its end it locks the table and applies what was written last: if a scene is committed just
+    then, readers can wait a minute or longer. It needs free space for a copy, which is checked first. An
+    interruption leaves the table as it was; the next run begins with that table.
     """
     _rewrite(context, disk, by_parcel=False, check=check)
 

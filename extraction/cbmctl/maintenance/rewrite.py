@@ -1,7 +1,7 @@
 """Tables are rewritten by pg_repack while readers and writers go on: to give back space, or to cluster.
 
 pg_repack copies the table, applies what is written meanwhile, and exchanges the files: the table keeps its
-name, privileges, views and indexes. It locks the table twice for an instant: docs/decisions/maintenance.md
+name, privileges, views and indexes. Who waits for its locks, and how long: docs/decisions/maintenance.md
 """
 
 import os
@@ -27,7 +27,7 @@ PROGRAM: Sequence[str] = ("pg_repack",)
 WORTHWHILE = 0.1
 # pg_stats.correlation of a table in the order of its parcels; rows that are written later lower it.
 CLUSTERED = 0.99
-# pg_repack asks for its locks again and again, at most a second each time, so that nobody waits for longer.
+# pg_repack asks for its locks again and again, at most a second each time, and ends nobody's session.
 _LOCK_PATIENCE_S = 3600
 # As pg_repack.c has it: it holds an advisory lock of this class on the table's oid minus 2**31.
 _LOCK_SPACE = 16185446
