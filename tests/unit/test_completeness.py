@@ -94,17 +94,19 @@ def test_an_order_counts_until_its_product_is_catalogued(conn: psycopg.Connectio
         """INSERT INTO orders (label, service, account) VALUES ('a', 'b', 'c');
            INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow, state,
                service_id)
-           SELECT gen_random_uuid(), 1, 'CARD-BS', 'bs', '1A', '2021-03-05 05:34:21', state, 'w', state, 'x'
+           SELECT gen_random_uuid(), 1, 'CARD-BS', 'bs', '1A',
+               '2021-03-05 05:34:00'::timestamp + number * interval '1 s', state, 'w', state, 'x'
            FROM unnest(string_to_array(
-               'sending,unknown,queued,in_progress,completed,failed,cancelled,refused,unsent', ',')) state"""
+               'sending,unknown,queued,in_progress,completed,failed,cancelled,refused,unsent', ','))
+               WITH ORDINALITY AS each (state, number)"""
     )
-    ordered = "SELECT relative_orbit, published, missing, on_order FROM completeness"
+    ordered = "SELECT relative_orbit, published, missing, on_order FROM completeness ORDER BY 1"
     assert conn.execute(ordered).fetchall() == [(None, 0, 0, 5)]
     conn.execute(
         """INSERT INTO dias_catalogue (obstime, reference, sensor, card, relative_orbit)
-           VALUES ('2021-03-05 05:34:21', 'x', '1A', 'bs', 36)"""
+           VALUES ('2021-03-05 05:34:05', 'x', '1A', 'bs', 36)"""
     )
-    assert conn.execute(ordered).fetchall() == [(36, 1, 1, 0)]
+    assert conn.execute(ordered).fetchall() == [(36, 1, 1, 0), (None, 0, 0, 4)]
 
 
 def test_what_a_search_could_not_enter_is_missing_until_it_can(
