@@ -55,6 +55,7 @@ def test_place_killed_at_random_instants(odp: Odp, database: Database, tmp_path:
     odp.watch = killer.watch
     killed = 0
     for _ in range(KILLS):
+        odp.realm.end_sessions()  # of killed processes; by themselves they end within an hour
         process = killer.start(arguments)
         _, errors = process.communicate(timeout=300)
         assert process.returncode in (0, INCOMPLETE, -signal.SIGKILL), errors
