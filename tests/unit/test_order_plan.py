@@ -13,6 +13,7 @@ from shapely import box
 
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
+from cbmctl.ordering.wanted import Wanted
 
 from ..conftest import Database
 from .level_1 import level_1
@@ -60,9 +61,9 @@ def order(conn: psycopg.Connection, name: str, state: str) -> None:
                RETURNING id)
            INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow, state,
                service_id)
-           SELECT gen_random_uuid(), id, 'CARD-BS', 'bs', '1A', '2024-02-06 04:13:37', %s, 'card_bs', %s, '7'
+           SELECT gen_random_uuid(), id, 'CARD-BS', 'bs', '1A', %s, %s, 'card_bs', %s, '7'
            FROM made""",
-        [name, state],
+        [Wanted("CARD-BS", name).sensed, name, state],
     )
 
 
@@ -83,7 +84,7 @@ def test_backscatter_that_is_missing(area: Database, testdata: Path) -> None:
             "INSERT INTO dias_catalogue (reference, obstime, sensor, card)"
             " VALUES ('known', '2024-02-06 04:12:37', '1A', 'bs')"
         )
-        order(conn, ordered["Name"], "queued")
+        order(conn, ordered["Name"].replace(ordered["Name"][-9:], "FFFF.SAFE"), "queued")  # another version
     products = [backscatter(testdata, 0), there, catalogued, ordered, free, beside, cog]
     with serve(Catalogue(products)) as url:
         answer = planned(area, url, "bs", "--price", "1.5")

@@ -86,7 +86,7 @@ def test_a_plan_is_what_is_missing() -> None:
         "c6",
         [*earlier, there, ordered, alone, free],
         existing={there.key},
-        on_order={ordered.name},
+        on_order={ordered.key},
     )
     # the earlier ones have no pair of their own
     assert (plan.level_1, plan.existing, plan.on_order, len(plan.no_pair)) == (7, 1, 1, 4)
@@ -107,7 +107,7 @@ def test_of_a_satellite_that_is_not_proven_one_is_ordered_first() -> None:
     plan = planned("bs", [*old, *new])
     assert [one.input for one in plan.wanted] == [one.name for one in (new[0], new[2], *old)]
     assert plan.held == {"1C": 1}
-    waiting = planned("bs", [*old, *new], on_order={new[0].name})
+    waiting = planned("bs", [*old, *new], on_order={new[0].key})
     assert [one.input for one in waiting.wanted] == [one.name for one in (new[2], *old)]
     proven = planned("bs", [*old, *new], existing={new[0].key}, proven={"1C"})
     assert [one.input for one in proven.wanted] == [one.name for one in (new[2], *old, new[1])]
@@ -124,7 +124,7 @@ def test_a_pair_with_a_new_satellite_is_not_proven_by_the_other_order() -> None:
 
 def test_what_was_refused_is_planned_but_not_counted() -> None:
     one, other = slc(1), slc(2)
-    plan = planned("bs", [one, other], stopped={one.name})
+    plan = planned("bs", [one, other], stopped={one.key})
     assert [len(plan.wanted), plan.stopped, plan.number] == [2, 1, 1]
 
 

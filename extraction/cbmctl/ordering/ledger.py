@@ -199,10 +199,13 @@ class Ledger:
         )
 
 
-def on_order(conn: psycopg.Connection, tables: Tables) -> Collection[tuple[str, str]]:
-    """Return product type and input of all that is on order or made, of whatever account."""
+def on_order(conn: psycopg.Connection, tables: Tables) -> Collection[Key]:
+    """Return, as Wanted.key, all that is on order or made, of whatever account."""
     rows = conn.execute(
-        query("SELECT product_type, input FROM {items} WHERE state = ANY(%s)", items=tables.order_items.sql),
+        query(
+            "SELECT product_type, sensor, sensed FROM {items} WHERE state = ANY(%s)",
+            items=tables.order_items.sql,
+        ),
         [list(ON_ORDER)],
     ).fetchall()
-    return {(product_type, given) for product_type, given in rows}
+    return {(product_type, sensor, sensed) for product_type, sensor, sensed in rows}

@@ -60,8 +60,8 @@ def make_plan(
     period: tuple[date, date],
     *,
     existing: Collection[Key],
-    on_order: Collection[str],
-    stopped: Collection[str],
+    on_order: Collection[Key],
+    stopped: Collection[Key],
     proven: Collection[str] | None,
     label: str,
 ) -> Plan:
@@ -72,8 +72,8 @@ def make_plan(
         inputs: Level-1 products from search_start() on.
         period: first day of sensing, and the day after the last.
         existing: CARD products that are there.
-        on_order: inputs that are on order or made.
-        stopped: inputs of which an order failed, or was refused or cancelled.
+        on_order: slices that are on order or made, of whatever version.
+        stopped: slices of which an order failed, or was refused or cancelled.
         proven: satellites, as inputs.satellites, of which such a product was seen; None holds nothing back.
         label: area and period, for the list of orders.
     """
@@ -85,9 +85,9 @@ def make_plan(
         one.name: satellites(one.sensor, earlier[one.name].sensor if one.name in earlier else None)
         for one in missing
     }
-    open_ = [one for one in missing if one.name not in on_order]
+    open_ = [one for one in missing if one.key not in on_order]
     possible = [one for one in open_ if card not in DAYS or one.name in earlier]
-    tried = {words[one.name] for one in missing if one.name in on_order}
+    tried = {words[one.name] for one in missing if one.key in on_order}
     chosen, held = _chosen(possible, words, tried, proven)
     return Plan(
         level_1=len(every),
@@ -97,7 +97,7 @@ def make_plan(
         held=Counter(words[one.name] for one in held),
         other_timeliness=[one for one in inputs.other_timeliness if start <= one.sensed.date() < end],
         offline=sum(not one.online for one in chosen),
-        stopped=sum(one.name in stopped for one in chosen),
+        stopped=sum(one.key in stopped for one in chosen),
         wanted=[
             Wanted(
                 CARDS[card].ptype, one.name, earlier[one.name].name if one.name in earlier else None, label

@@ -130,7 +130,11 @@ def plan_command(
             inputs,
             (first, last),
             existing={one.key for one in made},
-            on_order={name for kind, name in on_order(conn, config.tables) if kind == PRODUCT_TYPES[card]},
+            on_order={
+                (sensor, sensed)
+                for kind, sensor, sensed in on_order(conn, config.tables)
+                if kind == PRODUCT_TYPES[card]
+            },
             stopped=stopped(conn, config.tables, PRODUCT_TYPES[card]),
             proven=None if all_satellites else seen,
             label=f"{aoi} {first} to {last}",
