@@ -55,7 +55,12 @@ def port_users(
     own: Sequence[str] = (),
     address: str = "0.0.0.0",  # noqa: S104
 ) -> list[str]:
-    """Names of programs and containers that use a port at an address, without those that may, each once."""
+    """Names of programs and containers that use a port at an address, without those that may, each once.
+
+    Nobody uses a port that is not a number, which is reported as such.
+    """
+    if not port.partition("/")[0].isdecimal():
+        return []
     publishing = list(_publishing(containers, port, address))
     listening = [name for name in _listening(listeners, port, address) if not (publishing and name in ENGINE)]
     # its container cannot run beside another user of the port

@@ -42,6 +42,8 @@ CONTAINERS = [container("web", "0.0.0.0:80->8080/tcp, [::]:80->8080/tcp"), conta
         ("80/tcp", {"own": ["web"]}, []),
         ("5432/tcp", {"address": "127.0.0.1"}, ["postgres"]),
         ("11039/tcp", {}, []),
+        # reported as such by another check
+        ("eleven/tcp", {}, []),
     ],
 )
 def test_users_of_a_port_are_named_once(port: str, more: dict[str, Any], expected: list[str]) -> None:
