@@ -248,7 +248,7 @@ def test_the_archive_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytes
     assert asked == ["/"]
     assert [each["status"] for each in found] == [403, -1]
     (silent,) = about_host(service=found[1], eodata_s3={"endpoint": nobody})
-    assert silent.endswith("or open the network to there (no proxy is used).")
+    assert silent.endswith("or open the network to it (no proxy is used).")
 
 
 def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_workers_that_are_killed_in_vain_end_the_run(season: Season, monkeypatch
     monkeypatch.setattr(crew, "_command", lambda *_: ["sh", "-c", "kill -9 $$"])
     monkeypatch.setattr(Stop, "install", lambda stop: stop)  # signals stay pytest's
     context = Context(season.database.config_path, Output(as_json=True))
-    with pytest.raises(UserError, match="were killed and no task was closed"):
+    with pytest.raises(UserError, match="workers were killed before a task was completed"):
         crew.run_crew(context, season.config, 2, 3, None)
 
 
