@@ -27,8 +27,8 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue.locks import LIVE_PARAMETERS, at_work
-from cbmctl.queue.statements import official
+from cbmctl.queue.locks import LIVE_PARAMETERS
+from cbmctl.queue.statements import names, official
 from cbmctl.reasons import FAILURES, FILE_MISSING
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
@@ -242,15 +242,8 @@ def _version(row: Mapping[str, Any]) -> Version:
 
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
-    catalogue = tables.catalogue.sql
-    version = query(_VERSION, catalogue=catalogue, view=_VIEW)
-    return {
-        "catalogue": catalogue,
-        "tasks": tables.tasks.sql,
-        "version": version,
-        "official": official("d"),
-        "at_work": at_work("t"),
-    }
+    known = names(tables)
+    return known | {"version": query(_VERSION, view=_VIEW, **known), "official": official("d")}
 
 
 # What is seen at an instant: the tile or, of coherence, the pair. One acquisition is the main one of several

@@ -26,7 +26,7 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.queue import scene_status, states
-from cbmctl.queue.statements import official
+from cbmctl.queue.statements import THIS, names, official
 
 # Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
 FOOTPRINT_MARGIN_DEGREES = 0.02
@@ -43,14 +43,14 @@ def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: S
     Rows of these would only be given up again, so they need not be read. Whether the others have them still
     is looked at when this scene is closed.
     """
-    statement = query(_BETTER, official_n=official("n"), official_s=official("s"), **_names(tables))
+    statement = query(_BETTER, official_n=official("n"), official_s=official("s"), **names(tables))
     better = conn.execute(statement, {"obsid": obsid}).fetchall()
     if not better or not pids:
         return []
     ids = [scene for (scene,) in better]
     near = sorted(set(pids) & set(_near(conn, tables, obsid, ids)))
     parameters = {"ids": ids, "obsid": obsid, "pids": near} | _SETS
-    return [pid for (pid,) in conn.execute(query(_HELD, **_names(tables)), parameters)]
+    return [pid for (pid,) in conn.execute(query(_HELD, **names(tables)), parameters)]
 
 
 def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
@@ -64,7 +64,7 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
     closed = conn.execute(
         query(
             "SELECT id FROM {catalogue} WHERE id = ANY(%s) AND card = 's2' AND status <> ALL(%s) ORDER BY id",
-            **_names(tables),
+            **names(tables),
         ),
         [list(obsids), _OPEN_WORDS],
     ).fetchall()
@@ -82,7 +82,7 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
     for obsid in obsids:
         (competing, extracted, own, busy) = one(
             conn,
-            query(_SCENES, official=official("n"), **_names(tables)),
+            query(_SCENES, official=official("n"), **names(tables)),
             {"obsid": obsid, "without": _WITHOUT_ROWS},
         )
         if not extracted:
@@ -93,7 +93,7 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         if not pids:
             continue
         judged: list[tuple[int, list[int] | None, list[int] | None]] = conn.execute(
-            query(_JUDGED, seen=_SEEN, **_names(tables)),
+            query(_JUDGED, seen=_SEEN, **names(tables)),
             {"ids": competing, "extracted": extracted, "official": own, "busy": busy, "pids": pids},
         ).fetchall()
         for scene, lost, wanted in judged:
@@ -108,7 +108,7 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
 def _given_up(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
     """Return the parcels that tasks of scenes remember."""
     rows = conn.execute(
-        query("SELECT DISTINCT unnest(elsewhere) FROM {tasks} WHERE obsid = ANY(%s)", **_names(tables)),
+        query("SELECT DISTINCT unnest(elsewhere) FROM {tasks} WHERE obsid = ANY(%s)", **names(tables)),
         [list(obsids)],
     )
     return [pid for (pid,) in rows]
@@ -120,30 +120,20 @@ def _near(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[in
     As an array, they are looked up by an index, however little the planner knows of new rows.
     """
     place = {"margin": FOOTPRINT_MARGIN_DEGREES, "schema": tables.parcels.schema, "name": tables.parcels.name}
-    rows = conn.execute(query(_NEAR, **_names(tables)), place | {"obsid": obsid, "ids": list(ids)})
+    rows = conn.execute(query(_NEAR, **names(tables)), place | {"obsid": obsid, "ids": list(ids)})
     return [pid for (pid,) in rows]
 
 
 def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
     """Delete the rows of parcels in a scene, and have its tasks remember them."""
     gone = conn.execute(
-        query(_DELETE, seen=_SEEN, **_names(tables)), {"obsid": obsid, "pids": pids} | _SETS
+        query(_DELETE, seen=_SEEN, **names(tables)), {"obsid": obsid, "pids": pids} | _SETS
     ).fetchall()
     for bandset, rows, parcels, seen in gone:
         conn.execute(
-            states.change(tables, states.GAVE_UP_PARCELS, _THIS, also=_REMEMBER),
+            states.change(tables, states.GAVE_UP_PARCELS, THIS, also=_REMEMBER),
             {"rows": rows, "pids": parcels, "seen": seen, "obsid": obsid, "bandset": bandset},
         )
-
-
-def _names(tables: Tables) -> dict[str, sql.Composable]:
-    return {
-        "catalogue": tables.catalogue.sql,
-        "tasks": tables.tasks.sql,
-        "sigs": tables.sigs.sql,
-        "hists": tables.hists.sql,
-        "parcels": tables.parcels.sql,
-    }
 
 
 # A scene's neighbours of the datatake, and itself: those that compete, in the order of preference; of these
@@ -271,5 +261,4 @@ _REMEMBER = sql.SQL(
             ) parcel WHERE pid IS NOT NULL GROUP BY pid
         ) parcels)"""
 )
-_THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
 _GAVE_UP = sql.SQL("t.obsid = %(obsid)s AND t.method IS NOT NULL AND t.elsewhere && %(pids)s::integer[]")

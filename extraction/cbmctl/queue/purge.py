@@ -19,6 +19,7 @@ from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.queue import states
 from cbmctl.queue.locks import lock_datatake, lock_scenes
+from cbmctl.queue.statements import THIS, names
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,18 @@ def purge_scene(conn: psycopg.Connection, tables: Tables, obsid: int, classes: S
         obsid: the scene.
         classes: SCL classes; a parcel is fully cloudy if its histogram has no other class.
     """
-    names, parameters = _names(tables), _parameters(classes, obsid)
+    named, parameters = _names(tables), _parameters(classes, obsid)
     with conn.transaction():
         lock_datatake(conn, tables, obsid)
         lock_scenes(conn, tables, [obsid], [obsid])
-        now = conn.execute(_SCENES.format(**names), parameters).fetchall()
+        now = conn.execute(_SCENES.format(**named), parameters).fetchall()
         if not any(verdict in _PURGE for _, verdict in now):
             return 0
-        gone = conn.execute(query(_DELETE, **names), parameters).fetchall()
+        gone = conn.execute(query(_DELETE, **named), parameters).fetchall()
         pids = sorted({pid for _, _, parcels in gone for pid in parcels})
         for bandset, rows, _ in gone:
             conn.execute(
-                states.change(tables, states.PURGED, _THIS, also=_COUNT),
+                states.change(tables, states.PURGED, THIS, also=_COUNT),
                 parameters | {"bandset": bandset, "rows": rows},
             )
         conn.execute(states.change(tables, states.PURGED, _RATED, also=_RECORD), parameters)
@@ -101,10 +102,7 @@ def purge_scene(conn: psycopg.Connection, tables: Tables, obsid: int, classes: S
                 states.NEIGHBOUR_PURGED,
                 _NEIGHBOURS,
                 also=_REMAINING,
-                source=query(
-                    "{catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)",
-                    catalogue=names["catalogue"],
-                ),
+                source=query("{catalogue} s JOIN {catalogue} n USING (card, sensor, obstime)", **named),
             )
             conn.execute(neighbours, parameters | {"pids": pids})
     return sum(rows for _, rows, _ in gone)
@@ -123,13 +121,8 @@ def _parameters(classes: Sequence[int], obsid: int | None) -> dict[str, Any]:
 
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
-    names: dict[str, sql.Composable] = {
-        "catalogue": tables.catalogue.sql,
-        "tasks": tables.tasks.sql,
-        "sigs": tables.sigs.sql,
-        "hists": tables.hists.sql,
-    }
-    return names | {"cloudy": query(_CLOUDY, **names)}
+    known = names(tables)
+    return known | {"cloudy": query(_CLOUDY, **known)}
 
 
 _BANDSETS = [name for name, bandset in BANDSETS.items() if bandset.card == "s2" and name != "scl"]
@@ -168,7 +161,6 @@ _DELETE: LiteralString = """
     FROM gone LEFT JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
     GROUP BY bandset
 """
-_THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
 _COUNT = sql.SQL("rows = t.rows - %(rows)s")
 _RATED = sql.SQL("t.obsid = %(obsid)s AND t.bandset = ANY(%(bandsets)s) AND t.method IS NOT NULL")
 _RECORD = sql.SQL("method = jsonb_set(t.method, '{cloud_classes}', %(classes)s)")

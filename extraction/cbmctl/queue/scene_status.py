@@ -15,6 +15,7 @@ from psycopg import sql
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import query
+from cbmctl.queue.statements import names
 from cbmctl.reasons import WAITS_FOR_PARTS
 
 # varchar(24) in the manual's table
@@ -131,11 +132,11 @@ def update(conn: psycopg.Connection, tables: Tables, scenes: Mapping[int, Place 
                ) f
                WHERE d.id = f.id AND (d.status, d.reason_code, d.reason)
                    IS DISTINCT FROM (f.status, f.reason_code, f.reason)""",
-            facts=query(FACTS, place=PLACE, **_names(tables)),
+            facts=query(FACTS, place=PLACE, **names(tables)),
             status=STATUS,
             code=sql.Literal(WAITS_FOR_PARTS.code),
             waits=sql.Literal(WAITS_FOR_PARTS.meaning),
-            **_names(tables),
+            **names(tables),
         ),
         {"obsids": list(scenes), "places": list(scenes.values()), "order": list(BANDSETS)},
     )
@@ -147,11 +148,7 @@ def begin(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
         query(
             """UPDATE {catalogue} SET status = 'inprogress', reason_code = NULL, reason = NULL
                WHERE id = %s AND (status <> 'inprogress' OR reason_code IS NOT NULL)""",
-            **_names(tables),
+            **names(tables),
         ),
         [obsid],
     )
-
-
-def _names(tables: Tables) -> dict[str, sql.Composable]:
-    return {"catalogue": tables.catalogue.sql, "tasks": tables.tasks.sql}

@@ -25,6 +25,8 @@ DUE = sql.SQL(
                AND (t.attempts < %(attempts)s
                    OR v.noticed_at < clock_timestamp() - %(together)s * interval '1 s')))"""
 )
+# The task t that %(obsid)s and %(bandset)s name.
+THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
 # In which order tasks are begun; takes LIVE_PARAMETERS, of a task t and its scene d.
 ORDER = sql.SQL("array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid")
 
@@ -62,6 +64,9 @@ def names(tables: Tables) -> dict[str, sql.Composable]:
     return {
         "tasks": tables.tasks.sql,
         "catalogue": tables.catalogue.sql,
+        "sigs": tables.sigs.sql,
+        "hists": tables.hists.sql,
+        "parcels": tables.parcels.sql,
         "aois": tables.aois.sql,
         "live": live("t"),
         "at_work": at_work("t"),

@@ -28,7 +28,7 @@ from cbmctl.queue import rows as scene_rows
 from cbmctl.queue import scene_status, states, vanished_workers
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_datatake, try_task, unlock_task
 from cbmctl.queue.scene_changes import update_scenes
-from cbmctl.queue.statements import ASKED, DUE, ORDER, names
+from cbmctl.queue.statements import ASKED, DUE, ORDER, THIS, names
 from cbmctl.reasons import WORKER_VANISHED, Reason
 
 _FEW = 100  # more than there are workers that claim at the same instant
@@ -261,7 +261,7 @@ def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Give a task back as if it had never been claimed."""
     with conn.transaction():
         lock_datatake(conn, tables, task.obsid)
-        conn.execute(states.change(tables, states.RELEASED, _THIS), _key(task))
+        conn.execute(states.change(tables, states.RELEASED, THIS), _key(task))
         update_scenes(conn, tables, [task.obsid])
     unlock(conn, task)
 
@@ -276,7 +276,7 @@ def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str, st
         states.change(
             tables,
             states.CLAIMED if state == states.READY else states.TAKEN_OVER,
-            _THIS,
+            THIS,
             also=query("attempts = %(attempt)s, worker = %(worker)s, host_boot = %(host_boot)s"),
         ),
         _key(task) | {"attempt": task.attempt, "worker": worker, "host_boot": vanished_workers.boot_id()},
@@ -298,10 +298,10 @@ def _close(
         "method": Jsonb(asdict(task.method)),
     }
     parameters |= (found or _found()) | (failure or {})
-    outdated = query("{this} AND (t.bands, t.method) IS DISTINCT FROM (%(bands)s, %(method)s)", this=_THIS)
+    outdated = query("{this} AND (t.bands, t.method) IS DISTINCT FROM (%(bands)s, %(method)s)", this=THIS)
     if not conn.execute(states.change(tables, states.OUTDATED, outdated, also=_FOUND), parameters).rowcount:
         also = sql.SQL(", ").join((_FOUND, _FAILURE)) if failure else _FOUND
-        if not conn.execute(states.change(tables, event, _THIS, also=also), parameters).rowcount:
+        if not conn.execute(states.change(tables, event, THIS, also=also), parameters).rowcount:
             raise Withdrawn
     update_scenes(conn, tables, [task.obsid])
 
@@ -319,7 +319,6 @@ _FAILURE = sql.SQL(
     """reason_code = %(code)s, failed_status = %(status)s, reason = %(text)s,
        not_before = clock_timestamp() + %(pause)s::integer * interval '1 s'"""
 )
-_THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
 
 
 def _found(

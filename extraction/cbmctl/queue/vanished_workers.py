@@ -87,7 +87,7 @@ def parked(attempts: int, reason: str | None) -> str:
 
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
-    return names(tables) | {"vanished": tables.vanished.sql, "live": live("t"), "other_live": live("o")}
+    return names(tables) | {"vanished": tables.vanished.sql, "other_live": live("o")}
 
 
 _ORPHANS: LiteralString = """
