@@ -22,19 +22,16 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.queue import scene_status, states
-from cbmctl.queue.statements import THIS, names, official
+from cbmctl.queue.statements import BANDS_PARAMETERS, THIS, names, official
 
 # Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
 FOOTPRINT_MARGIN_DEGREES = 0.02
 # What a scene is called that is not closed, and one that is closed without rows that count.
 _OPEN_WORDS = ["ingested", "inprogress", "offered", "offline"]
 _WITHOUT_ROWS = [*_OPEN_WORDS, "superseded", "No parcels"]
-_BANDS = [(name, band) for name in ("10", "20") for band in BANDSETS[name].bands]
-_SETS = {"sets": [name for name, _ in _BANDS], "bands": [band for _, band in _BANDS]}
 
 
 def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> list[int]:
@@ -49,7 +46,7 @@ def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: S
         return []
     ids = [scene for (scene,) in better]
     near = sorted(set(pids) & set(_near(conn, tables, obsid, ids)))
-    parameters = {"ids": ids, "obsid": obsid, "pids": near} | _SETS
+    parameters = {"ids": ids, "obsid": obsid, "pids": near} | BANDS_PARAMETERS
     return [pid for (pid,) in conn.execute(query(_HELD, **names(tables)), parameters)]
 
 
@@ -127,7 +124,7 @@ def _near(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[in
 def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
     """Delete the rows of parcels in a scene, and have its tasks remember them."""
     gone = conn.execute(
-        query(_DELETE, seen=_SEEN, **names(tables)), {"obsid": obsid, "pids": pids} | _SETS
+        query(_DELETE, seen=_SEEN, **names(tables)), {"obsid": obsid, "pids": pids} | BANDS_PARAMETERS
     ).fetchall()
     for bandset, rows, parcels, seen in gone:
         conn.execute(
@@ -167,7 +164,7 @@ _HELD: LiteralString = """
         FROM {tasks} WHERE obsid = %(obsid)s AND bandset <> 'scl' AND method IS NOT NULL
     ), kept AS (
         SELECT pid, count(*) AS bands
-        FROM {sigs} LEFT JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
+        FROM {sigs} LEFT JOIN {bands} USING (band)
         WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s)
             AND (bandset IS NULL OR bandset <> ALL (SELECT unnest(bandsets) FROM planned))
         GROUP BY pid
@@ -246,7 +243,7 @@ _DELETE: LiteralString = """
         DELETE FROM {hists} WHERE obsid = %(obsid)s AND pid = ANY(%(pids)s) RETURNING pid, hist
     )
     SELECT bandset, count(*), array_agg(DISTINCT pid), NULL::integer[]
-    FROM gone JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
+    FROM gone JOIN {bands} USING (band)
     GROUP BY bandset
     UNION ALL SELECT 'scl', count(*), array_agg(pid), array_agg({seen}) FROM hist HAVING count(*) > 0
 """

@@ -14,12 +14,11 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.queue import states
 from cbmctl.queue.locks import lock_datatake, lock_scenes
-from cbmctl.queue.statements import THIS, names
+from cbmctl.queue.statements import BANDS_PARAMETERS, OPTICAL, THIS, names
 
 
 @dataclass(frozen=True)
@@ -109,14 +108,11 @@ def purge_scene(conn: psycopg.Connection, tables: Tables, obsid: int, classes: S
 
 
 def _parameters(classes: Sequence[int], obsid: int | None) -> dict[str, Any]:
-    bands = [(name, band) for name in _BANDSETS for band in BANDSETS[name].bands]
-    return {
+    return BANDS_PARAMETERS | {
         "obsid": obsid,
         "classes": Jsonb(sorted(classes)),
         "keys": [str(number) for number in classes],
-        "bandsets": _BANDSETS,
-        "sets": [name for name, _ in bands],
-        "bands": [band for _, band in bands],
+        "bandsets": OPTICAL,
     }
 
 
@@ -125,7 +121,6 @@ def _names(tables: Tables) -> dict[str, sql.Composable]:
     return known | {"cloudy": query(_CLOUDY, **known)}
 
 
-_BANDSETS = [name for name, bandset in BANDSETS.items() if bandset.card == "s2" and name != "scl"]
 # Scenes to be purged: the method of their tasks is known; or it is not, as after an extraction by hand.
 _PURGE = ("method", "rows")
 _SCENES = sql.SQL(
@@ -158,7 +153,7 @@ _DELETE: LiteralString = """
         RETURNING s.pid, s.band
     )
     SELECT bandset, count(*), array_agg(DISTINCT pid)
-    FROM gone LEFT JOIN unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band) USING (band)
+    FROM gone LEFT JOIN {bands} USING (band)
     GROUP BY bandset
 """
 _COUNT = sql.SQL("rows = t.rows - %(rows)s")

@@ -1,9 +1,11 @@
 """What statements about the queue have in common: tables, conditions and words."""
 
 from collections.abc import Collection
+from typing import Any
 
 from psycopg import sql
 
+from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.queue.locks import at_work, live
 from cbmctl.reasons import FAILURES, FILE_MISSING
@@ -25,6 +27,14 @@ DUE = sql.SQL(
                AND (t.attempts < %(attempts)s
                    OR v.noticed_at < clock_timestamp() - %(together)s * interval '1 s')))"""
 )
+# Band sets of Sentinel-2 with rows in sigs; BANDS is a table of their bands, and takes BANDS_PARAMETERS.
+# Rows of other bands were made by hand.
+OPTICAL = [name for name, bandset in BANDSETS.items() if bandset.card == "s2" and name != "scl"]
+BANDS = sql.SQL("unnest(%(sets)s::text[], %(bands)s::bpchar[]) known (bandset, band)")
+BANDS_PARAMETERS: dict[str, Any] = {
+    "sets": [name for name in OPTICAL for _ in BANDSETS[name].bands],
+    "bands": [band for name in OPTICAL for band in BANDSETS[name].bands],
+}
 # The task t that %(obsid)s and %(bandset)s name.
 THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
 # In which order tasks are begun; takes LIVE_PARAMETERS, of a task t and its scene d.
@@ -71,4 +81,5 @@ def names(tables: Tables) -> dict[str, sql.Composable]:
         "live": live("t"),
         "at_work": at_work("t"),
         "asked": ASKED,
+        "bands": BANDS,
     }
