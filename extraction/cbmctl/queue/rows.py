@@ -52,3 +52,14 @@ def delete(
     of_sigs: dict[int, int] = dict(sigs)
     of_hists: dict[int, int] = dict(hists)
     return {obsid: (of_sigs.get(obsid, 0), of_hists.get(obsid, 0)) for obsid, _ in bandsets}
+
+
+def forget_offset(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+    """Clear `applied_offset` of scenes whose rows are deleted."""
+    conn.execute(
+        query(
+            "UPDATE {catalogue} SET applied_offset = NULL WHERE id = ANY(%s) AND applied_offset IS NOT NULL",
+            catalogue=tables.catalogue.sql,
+        ),
+        [list(obsids)],
+    )

@@ -82,13 +82,7 @@ def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
     # tasks first: workers touch a task before its scene
     conn.execute(states.change(tables, states.SUPERSEDED, _OF_SCENES), [list(obsids)])
     rows.delete(conn, tables, [(obsid, None) for obsid in obsids])
-    conn.execute(
-        query(
-            "UPDATE {catalogue} SET applied_offset = NULL WHERE id = ANY(%s) AND applied_offset IS NOT NULL",
-            catalogue=tables.catalogue.sql,
-        ),
-        [list(obsids)],
-    )
+    rows.forget_offset(conn, tables, obsids)
     reopen(conn, tables, obsids)
 
 
@@ -135,8 +129,6 @@ def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
     conn.execute(states.change(tables, states.NEW_PARCELS_UNKNOWN, unknown), [waiting])
     begun = query("t.state <> 'ready' OR t.attempts > 0 OR t.rows IS NOT NULL")
     conn.execute(states.change(tables, states.NEW_PARCELS, begun))
-    conn.execute(
-        query("UPDATE {catalogue} SET applied_offset = NULL WHERE id = ANY(%s)", **names), [list(obsids)]
-    )
+    rows.forget_offset(conn, tables, obsids)
     places = {obsid: Place.CURRENT if newer is None else Place.SUPERSEDED for obsid, newer, _ in scenes}
     scene_status.update(conn, tables, places)

@@ -206,9 +206,7 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
             _found(parcels=0, rows=0) | {"obsid": task.obsid},
         ).fetchall()
         scene_rows.delete(conn, tables, [(task.obsid, task.bandset), *closed])
-        conn.execute(
-            query("UPDATE {catalogue} SET applied_offset = NULL WHERE id = %s", **names(tables)), [task.obsid]
-        )
+        scene_rows.forget_offset(conn, tables, [task.obsid])
         _close(conn, tables, task, states.NO_PARCELS, _found(parcels=0, rows=0))
 
 
