@@ -1,14 +1,11 @@
 """`cbmctl maintain`: care of a filled database."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from cbmctl.bandsets import SCL_CLASSES
 from cbmctl.cli import Context, cbmctl, pass_context
-from cbmctl.cli.output import Output
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.purge import Purged, purge
@@ -45,10 +42,10 @@ def purge_command(context: Context, classes: str | None, check: bool) -> None:
     Each scene is one transaction. Readers and workers go on, and the next run continues an interrupted one.
     Then cbmctl maintain compact gives the space back to the disk.
     """
-    config = context.config
-    with connect(config, purpose="cbmctl maintain purge", autocommit=True) as conn, ExitStack() as bars:
-        done = purge(conn, config, _classes(classes), check=check, progress=_progress(context.output, bars))
-    context.output.result(
+    config, output = context.config, context.output
+    with connect(config, purpose="cbmctl maintain purge", autocommit=True) as conn, output.steps() as steps:
+        done = purge(conn, config, _classes(classes), check=check, progress=steps)
+    output.result(
         {"check": check, **vars(done)},
         _purged(done, check=check),
         *_left(done),
@@ -68,10 +65,10 @@ def vacuum_command(context: Context, check: bool) -> None:
     The space of deleted rows can be used again by the same table. It is not given back to the disk: for that
     there is cbmctl maintain compact. Readers and writers go on.
     """
-    config = context.config
-    with connect(config, purpose="cbmctl maintain vacuum", autocommit=True) as conn, ExitStack() as bars:
-        done = vacuum(conn, config, check=check, progress=_progress(context.output, bars))
-    context.output.result(
+    config, output = context.config, context.output
+    with connect(config, purpose="cbmctl maintain vacuum", autocommit=True) as conn, output.steps() as steps:
+        done = vacuum(conn, config, check=check, progress=steps)
+    output.result(
         {
             "changed": any(table.needed for table in done),
             "check": check,
@@ -126,11 +123,10 @@ def cluster_command(context: Context, disk: Path | None, check: bool) -> None:
 
 
 def _rewrite(context: Context, disk: Path | None, *, by_parcel: bool, check: bool) -> None:
-    config = context.config
-    with connect(config, purpose="cbmctl maintain", autocommit=True) as conn, ExitStack() as bars:
-        bar = _progress(context.output, bars)
-        done = rewrite(conn, config, by_parcel=by_parcel, disk=disk, check=check, progress=bar)
-    context.output.result(
+    config, output = context.config, context.output
+    with connect(config, purpose="cbmctl maintain", autocommit=True) as conn, output.steps() as steps:
+        done = rewrite(conn, config, by_parcel=by_parcel, disk=disk, check=check, progress=steps)
+    output.result(
         {
             "changed": any(table.needed for table in done),
             "check": check,
@@ -155,10 +151,6 @@ def _vacuumed(table: Vacuumed, *, check: bool) -> str:
         return f"{table.table}: would be vacuumed, {counted(table.dead, 'dead row')}."
     left = f", {table.left} left that a transaction still sees" if table.left else ""
     return f"{table.table}: vacuumed, {counted(table.dead, 'dead row')} before{left}."
-
-
-def _progress(output: Output, bars: ExitStack) -> Callable[[str, int], Callable[[int], None]]:
-    return lambda label, length: bars.enter_context(output.progress(label, length))
 
 
 def _classes(text: str | None) -> list[int] | None:

@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import click
+
+from cbmctl.steps import Steps
 
 # Called with the number of steps just finished.
 Progress = Callable[[int], None]
@@ -37,6 +39,17 @@ class Output:
                 yield bar.update
         else:
             yield self._tenths(label, length)
+
+    @contextmanager
+    def steps(self) -> Iterator[Steps]:
+        """Show several long steps as `progress` shows one, each in the place of the one before."""
+        with ExitStack() as shown:
+
+            def begin(label: str, length: int) -> Progress:
+                shown.close()
+                return shown.enter_context(self.progress(label, length))
+
+            yield begin
 
     def _tenths(self, label: str, length: int) -> Progress:
         done = shown = 0

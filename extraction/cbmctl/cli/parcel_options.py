@@ -1,13 +1,11 @@
-"""What the commands of `cbmctl parcels` share: how a file is read, and how progress and numbers are shown."""
+"""What the commands of `cbmctl parcels` share: how a file is read, and how numbers are shown."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from cbmctl.cli import cbmctl
-from cbmctl.cli.output import Output
 from cbmctl.parcels.crs import AS_IS, SWAPPED
 
 SHOWN = 5
@@ -51,13 +49,6 @@ def key_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--key", help="The attribute that identifies parcels; its values must be unique.")(
         command
     )
-
-
-def bar(output: Output, bars: ExitStack, label: str, total: int) -> Callable[[int], None]:
-    """A bar in the place of the one before; it ends with the stack."""
-    bars.close()
-    bar: Callable[[int], None] = bars.enter_context(output.progress(label, total))
-    return bar
 
 
 def numbers(pids: tuple[int, ...]) -> str:

@@ -1,6 +1,5 @@
 """`cbmctl parcels`: declared parcels from the agency's file to tables and rasters."""
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 
 from cbmctl.cli import Context, check_option, parcels_check, parcels_quality, pass_context  # noqa: F401  (they register)
 from cbmctl.cli.output import table
-from cbmctl.cli.parcel_options import SHOWN, bar, group, key_option, numbers, reads_files
+from cbmctl.cli.parcel_options import SHOWN, group, key_option, numbers, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref
@@ -160,7 +159,7 @@ def load_command(
         raise click.UsageError("Give either --drop-statistics or --keep-statistics.")
     config, output = context.config, context.output
     options = Options(attributes=attributes or None, **chosen)
-    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
+    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, output.steps() as steps:
         done = load(
             conn,
             config.tables,
@@ -168,7 +167,7 @@ def load_command(
             options,
             **how,
             check_only=check_only,
-            progress=partial(bar, output, bars, "loading"),
+            progress=partial(steps, "loading"),
         )
     told = [
         *done.notes,
@@ -196,8 +195,8 @@ def load_command(
 def rasterise_command(context: Context, check_only: bool) -> None:
     """Make the raster tables for every UTM zone in the catalogue and every resolution of the bands."""
     config, output = context.config, context.output
-    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
-        made = rasterise(conn, config, check_only=check_only, progress=partial(bar, output, bars))
+    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, output.steps() as steps:
+        made = rasterise(conn, config, check_only=check_only, progress=steps)
     for raster in made:
         if raster.left_out:
             output.note(f"Left out of {raster.table}: {numbers(raster.left_out)}. {_reason(raster)}")

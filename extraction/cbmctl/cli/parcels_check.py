@@ -3,14 +3,13 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cbmctl.cli import Context, pass_context
-from cbmctl.cli.parcel_options import bar, group, reads_files
+from cbmctl.cli.parcel_options import group, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.parcels.compare import Comparison, Different, compare, options_of_load, read_again
@@ -44,10 +43,10 @@ def check_command(
     """  # noqa: D301 - for click the control character keeps the lines apart
     config, output = context.config, context.output
     given = Options(attributes=attributes or None, **chosen).as_json()
-    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
+    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, output.steps() as steps:
         options = options_of_load(conn, config) | given
         table = read_again(conn, config, files, options)
-        done = compare(conn, config, table, progress=partial(bar, output, bars, "comparing"))
+        done = compare(conn, config, table, progress=partial(steps, "comparing"))
     advice = list(_advice(done, _load(files, options), config.args.name))
     output.result(
         {"changed": False, "file": names(files), "same": done.same, **asdict(done), "advice": advice},

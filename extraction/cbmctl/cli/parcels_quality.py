@@ -1,12 +1,10 @@
 """`cbmctl parcels quality`: what each parcel can tell."""
 
-from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.output import table
-from cbmctl.cli.parcel_options import bar, group
+from cbmctl.cli.parcel_options import group
 from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.parcels.quality import assess
@@ -25,8 +23,8 @@ def quality_command(context: Context, check_only: bool) -> None:
     The table has a row per parcel, UTM zone and resolution. It is made again after parcels are loaded.
     """
     config, output = context.config, context.output
-    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, ExitStack() as bars:
-        done = assess(conn, config, check_only=check_only, progress=partial(bar, output, bars))
+    with connect(config, purpose="cbmctl parcels", autocommit=True) as conn, output.steps() as steps:
+        done = assess(conn, config, check_only=check_only, progress=steps)
     state = ("would be made" if check_only else "is made") if done.changed else "is unchanged"
     rows = [
         [f"EPSG:{one.epsg}", one.resolution, one.usable, one.slivers, one.overlapping, one.left_out]

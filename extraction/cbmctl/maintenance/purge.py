@@ -3,7 +3,7 @@
 Each scene is a transaction, so readers and workers go on, and the next run continues an interrupted one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -12,6 +12,7 @@ from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.queue.purge import count_cloudy, find_purgeable, purge_scene
+from cbmctl.steps import Steps, hidden
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def purge(
     classes: Sequence[int] | None = None,
     *,
     check: bool = False,
-    progress: Callable[[str, int], Callable[[int], None]] = lambda _label, _length: lambda _steps: None,
+    progress: Steps = hidden,
 ) -> Purged:
     """Delete the rows of parcels that a scene of Sentinel-2 saw through cloud only.
 

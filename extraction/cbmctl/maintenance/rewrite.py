@@ -21,6 +21,7 @@ from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.vacuum import vacuum_table
 from cbmctl.maintenance.watching import watched
+from cbmctl.steps import Steps, hidden
 
 PROGRAM: Sequence[str] = ("pg_repack",)
 # A smaller share of wasted pages is not worth writing the whole table.
@@ -63,7 +64,7 @@ def rewrite(
     by_parcel: bool,
     disk: Path | None = None,
     check: bool = False,
-    progress: Callable[[str, int], Callable[[int], None]] = lambda _label, _length: lambda _steps: None,
+    progress: Steps = hidden,
 ) -> list[Rewritten]:
     """Rewrite hists and sigs, each if it is worth it, so that the next run continues an interrupted one.
 

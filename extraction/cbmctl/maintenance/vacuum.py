@@ -8,6 +8,7 @@ import psycopg
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.maintenance.watching import watched
+from cbmctl.steps import Steps, hidden
 
 # A page that is not marked as visible to all is no reason by itself: a few always are.
 _MARKED = 0.99
@@ -35,7 +36,7 @@ def vacuum(
     config: Config,
     *,
     check: bool = False,
-    progress: Callable[[str, int], Callable[[int], None]] = lambda _label, _length: lambda _steps: None,
+    progress: Steps = hidden,
 ) -> list[Vacuumed]:
     """Vacuum and analyze the tables that the extraction changes, where that is needed.
 

@@ -28,6 +28,7 @@ from cbmctl.parcels.grids import comment_of, grids, stamp_of
 from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.full import pixel_counts
 from cbmctl.queue.locks import lock_parcel_sets
+from cbmctl.steps import Steps, hidden
 
 CHUNK = 10_000
 INWARDS_M = 5.0
@@ -79,7 +80,7 @@ def assess(
     config: Config,
     *,
     check_only: bool = False,
-    progress: Callable[[str, int], Callable[[int], None]] = lambda _label, _total: lambda _done: None,
+    progress: Steps = hidden,
 ) -> Quality:
     """Make the quality table, unless it is that of these parcels and grids. Clients may read meanwhile.
 

@@ -17,6 +17,7 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
 from cbmctl.queue.locks import lock_parcel_sets
+from cbmctl.steps import Steps, hidden
 
 CHUNK = 5_000
 # Whole numbers would choose ST_AsRaster(geom, width, height, …), which counts pixels instead of metres.
@@ -26,8 +27,6 @@ AS_RASTER = (
     "ST_SetSRID(ST_AsRaster(ST_SetSRID(ST_Transform(wkb_geometry, {epsg}), 0), {res}::float8, -{res}::float8,"
     " 0::float8, 0::float8, '8BUI', 1::float8, 0::float8, 0::float8, 0::float8, false), {epsg})"
 )
-
-Progress = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def rasterise(
     config: Config,
     *,
     check_only: bool = False,
-    progress: Progress = lambda _label, _total: lambda _done: None,
+    progress: Steps = hidden,
 ) -> list[RasterTable]:
     """Make the raster tables that are missing or older than the parcels.
 
@@ -80,7 +79,7 @@ def _table(
     resolution: int,
     *,
     check_only: bool,
-    progress: Progress,
+    progress: Steps,
 ) -> RasterTable:
     parcels = config.tables.parcels
     raster = parcels.sibling(f"{parcels.name}_{epsg}_{resolution}_rast")
