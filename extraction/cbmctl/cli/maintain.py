@@ -1,11 +1,13 @@
 """`cbmctl maintain`: care of a filled database."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from cbmctl.bandsets import SCL_CLASSES
-from cbmctl.cli import Context, cbmctl, pass_context
+from cbmctl.cli import Context, cbmctl, check_option, pass_context
+from cbmctl.cli.output import Output
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.purge import Purged, purge
@@ -29,7 +31,7 @@ def group() -> None:
     metavar="LIST",
     help="With --check: count with these SCL classes.  [default: cloud_classes in db_config.json]",
 )
-@click.option("--check", is_flag=True, help="Count rows and bytes; change nothing.")
+@check_option()
 @pass_context
 def purge_command(context: Context, classes: str | None, check: bool) -> None:
     """Delete the rows of sigs of parcels that a Sentinel-2 scene saw through cloud only.
@@ -57,7 +59,7 @@ def purge_command(context: Context, classes: str | None, check: bool) -> None:
     short_help="Vacuum and analyze the tables.",
     epilog="\b\nExamples:\n  cbmctl maintain vacuum\n  cbmctl maintain vacuum --check",
 )
-@click.option("--check", is_flag=True, help="Say which tables need it; change nothing.")
+@check_option()
 @pass_context
 def vacuum_command(context: Context, check: bool) -> None:
     """Vacuum and analyze dias_catalogue, tasks, hists and sigs, each if it needs it.
@@ -68,14 +70,7 @@ def vacuum_command(context: Context, check: bool) -> None:
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain vacuum", autocommit=True) as conn, output.steps() as steps:
         done = vacuum(conn, config, check=check, progress=steps)
-    output.result(
-        {
-            "changed": any(table.needed for table in done),
-            "check": check,
-            "tables": [vars(table) for table in done],
-        },
-        *(_vacuumed(table, check=check) for table in done),
-    )
+    _show_tables(output, done, [_vacuumed(table, check=check) for table in done], check=check)
 
 
 _DISK = click.option(
@@ -91,7 +86,7 @@ _DISK = click.option(
     epilog="\b\nExamples:\n  cbmctl maintain compact --check\n  cbmctl maintain compact",
 )
 @_DISK
-@click.option("--check", is_flag=True, help="Say which tables are worth it, and whether there is space.")
+@check_option()
 @pass_context
 def compact_command(context: Context, disk: Path | None, check: bool) -> None:
     """Rewrite hists and sigs without the space of deleted rows, each if a tenth of it is wasted.
@@ -110,7 +105,7 @@ def compact_command(context: Context, disk: Path | None, check: bool) -> None:
     epilog="\b\nExamples:\n  cbmctl maintain cluster --check\n  cbmctl maintain cluster",
 )
 @_DISK
-@click.option("--check", is_flag=True, help="Say which tables need it, and whether there is space.")
+@check_option()
 @pass_context
 def cluster_command(context: Context, disk: Path | None, check: bool) -> None:
     """Rewrite hists and sigs in the order of the parcels, each if it is in another order.
@@ -126,14 +121,14 @@ def _rewrite(context: Context, disk: Path | None, *, by_parcel: bool, check: boo
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain", autocommit=True) as conn, output.steps() as steps:
         done = rewrite(conn, config, by_parcel=by_parcel, disk=disk, check=check, progress=steps)
-    output.result(
-        {
-            "changed": any(table.needed for table in done),
-            "check": check,
-            "tables": [vars(table) for table in done],
-        },
-        *(_rewritten(table, check=check) for table in done),
-    )
+    _show_tables(output, done, [_rewritten(table, check=check) for table in done], check=check)
+
+
+def _show_tables(
+    output: Output, tables: Sequence[Vacuumed | Rewritten], lines: Sequence[str], *, check: bool
+) -> None:
+    changed = any(table.needed for table in tables)
+    output.result({"changed": changed, "check": check, "tables": [vars(table) for table in tables]}, *lines)
 
 
 def _rewritten(table: Rewritten, *, check: bool) -> str:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -95,8 +95,7 @@ def rewrite(
             bar = progress(f"Rewriting {table}", 100)
             _repack(conn, config, table, order=order, expected=state.after, progress=bar)
             vacuum_table(conn, config, table, lambda _steps: None)  # marks pages as visible to all
-            after = _total(conn, table)
-            state = Rewritten(state.table, state.needed, state.before, after, state.wasted, state.correlation)
+            state = replace(state, after=_total(conn, table))
         done.append(state)
     return done
 
