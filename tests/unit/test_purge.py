@@ -165,7 +165,7 @@ def test_scenes_extracted_by_hand_are_purged_and_open_ones_left(season: Season) 
     assert season.rows("SELECT count(*) FROM hists") == [(15,)]
     assert not done(season)["changed"]
     shown = command(season, as_json=False).stdout
-    assert "1 scene skipped: tasks are not done" in shown
+    assert "1 scene skipped: unfinished tasks or no histograms." in shown
     assert "1 scene skipped: extracted with other classes" in shown
 
 

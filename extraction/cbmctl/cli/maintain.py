@@ -64,8 +64,8 @@ def purge_command(context: Context, classes: str | None, check: bool) -> None:
 def vacuum_command(context: Context, check: bool) -> None:
     """Vacuum and analyze dias_catalogue, tasks, hists and sigs, each if it needs it.
 
-    The space of deleted rows can be used again by the same table. It is not given back to the disk: for that
-    there is cbmctl maintain compact. Readers and writers go on.
+    The space of deleted rows can then be used again by the same table. To give it back to the disk, run
+    cbmctl maintain compact. Readers and writers go on.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain vacuum", autocommit=True) as conn, output.steps() as steps:
@@ -111,8 +111,8 @@ def cluster_command(context: Context, disk: Path | None, check: bool) -> None:
     """Rewrite hists and sigs in the order of the parcels, each if it is in another order.
 
     A parcel's season then lies on a few neighbouring pages, but a scene's rows lie on a page of each parcel.
-    So it is for a season that is over and has no task to be done. Otherwise as cbmctl maintain compact, whose
-    work it does as well; sorting needs free space for a second copy.
+    Therefore the season must be over, and all tasks done. The command also does what cbmctl maintain compact
+    does, in the same way; sorting needs free space for a second copy.
     """
     _rewrite(context, disk, by_parcel=True, check=check)
 
@@ -173,9 +173,7 @@ def _left(done: Purged) -> list[str]:
     if done.purged:
         lines.append(f"{counted(done.purged, 'scene')} already extracted or purged with these classes.")
     if done.unfinished:
-        lines.append(
-            f"{counted(done.unfinished, 'scene')} skipped: tasks are not done, or there are no histograms."
-        )
+        lines.append(f"{counted(done.unfinished, 'scene')} skipped: unfinished tasks or no histograms.")
     if done.other:
         lines.append(
             f"{counted(done.other, 'scene')} skipped: extracted with other classes, which the next extraction"

@@ -1,15 +1,15 @@
-"""The queue of the extraction in PostgreSQL: tasks, what they mean for a scene's status, and who writes both.
+"""The queue of the extraction in PostgreSQL: tasks, the status of scenes, and who writes both.
 
 Imports point one way, from top to bottom:
 
 - `repair`, `planning`: scenes that were left half done; what the configuration asks for.
-- `purge`: rows of fully cloudy parcels go.
+- `purge`: delete rows of fully cloudy parcels.
 - `progress`: how far the extraction is.
 - `tasks`, `vanished_workers`: claim and close a task; whose fault it is that a worker vanished.
 - `scene_changes`: what a change of tasks, versions, archive or parcels means for scenes and their rows.
 - `overlap`, `acquisitions`: tiles of one datatake; versions of one acquisition.
 - `scene_status`, `states`: a scene's status; what happens to a task. Each is the only writer of its column.
-- `rows`: rows of scenes, which go with them.
+- `rows`: delete the rows of scenes.
 - `find_scenes`, `statements`: scenes by name; the conditions that the statements share.
 - `locks`: every lock, and the order in which locks are taken.
 """

@@ -1,9 +1,9 @@
-"""Every lock of the queue, and the one order in which a transaction takes them: nobody waits in a circle.
+"""Every lock of the queue, and the one order in which a transaction takes them, so that none deadlocks.
 
 The order is that of `Lock`; each function refuses to take a lock after a later one. Rows of other scenes
-of a datatake change only under its lock, or that of the whole queue. A task that somebody works on is
-locked for as long as that takes, by its connection and not by a transaction: such locks are tried, never
-waited for, as are the rows of tasks that `cbmctl.queue.tasks` looks for with SKIP LOCKED.
+of a datatake change only under its lock, or under the lock of the whole queue. The task of a worker is locked
+by the worker's connection, not by a transaction, for as long as the worker works. Such locks are tried, never
+waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
 """
 
 from collections.abc import Sequence
@@ -156,7 +156,8 @@ def live(task: str) -> sql.Composed:
 def at_work(task: str) -> sql.Composed:
     """Return whether somebody works on a task, as a condition that takes LIVE_PARAMETERS.
 
-    A task is also 'running' if its worker is gone, and also locked while its worker is about to let go of it.
+    The state alone is not enough: the worker of a 'running' task may have vanished. Nor is the lock alone: a
+    worker holds it for a moment after it has closed the task.
 
     Args:
         task: alias of a row of the tasks in the statement.

@@ -256,7 +256,7 @@ class _Queue:
         )
 
     def put_again(self) -> list[int]:
-        """Have done again what is asked for whole, was set back to 'ingested', or was done otherwise."""
+        """Make tasks ready again: of scenes asked for whole or set to 'ingested', or done otherwise."""
         return self._change(
             states.ASKED_AGAIN,
             query(

@@ -1,8 +1,9 @@
 """Delete statistics of parcels that a scene saw through cloud only, and record that as its tasks' method.
 
-A purged scene is as if it had been extracted with these `cloud_classes`: `planning` leaves it alone. Nothing
-is read again. If the tile that keeps a parcel saw it fully cloudy, the other tiles of the datatake, which
-gave up the parcel, no longer compete with statistics for it: at the same instant they saw the same cloud.
+A purged scene looks as if it had been extracted with these `cloud_classes`, so `planning` leaves it alone.
+Nothing is read again. If the tile that keeps a parcel saw it fully cloudy, the other tiles of the datatake,
+which gave up the parcel, no longer compete with statistics for it: at the same instant they saw the same
+cloud.
 """
 
 from collections import Counter
@@ -71,8 +72,8 @@ def count_cloudy(conn: psycopg.Connection, tables: Tables, obsid: int, classes: 
 def purge_scene(conn: psycopg.Connection, tables: Tables, obsid: int, classes: Sequence[int]) -> int:
     """Delete the rows of fully cloudy parcels of a scene in one transaction; return how many rows.
 
-    Rows of hists stay. Readers and workers at other datatakes go on. A scene that changed since
-    `find_purgeable` so that it is not to be purged any more is left alone.
+    Rows of hists stay. Readers and workers at other datatakes go on. A scene that `find_purgeable` would not
+    list any more is left alone.
 
     Args:
         conn: a connection in no transaction.

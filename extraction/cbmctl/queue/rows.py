@@ -1,4 +1,4 @@
-"""Rows of `sigs` and `hists` that go with their scenes; `cbmctl.results` writes them."""
+"""Delete what was extracted from scenes; `cbmctl.results` writes it."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def delete(
         bandsets: scenes' ids with keys of BANDSETS; None means all rows of the scene.
 
     Returns:
-        How many rows of sigs and of hists went, by scene.
+        How many rows of sigs and of hists were deleted, by scene.
     """
     bands = [
         (obsid, band)

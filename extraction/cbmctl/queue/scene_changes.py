@@ -1,7 +1,7 @@
 """What a change of tasks, versions, archive or parcels means for scenes and for their rows.
 
-A scene's status follows [cbmctl.queue.scene_status]; versions whose place is taken lose their rows; each
-parcel of a datatake stays in one of its scenes [cbmctl.queue.overlap].
+The scene's status is written again [cbmctl.queue.scene_status]; versions whose place is taken lose their
+rows; each parcel of a datatake stays in one of its scenes [cbmctl.queue.overlap].
 """
 
 from collections.abc import Collection, Sequence
@@ -48,7 +48,7 @@ def _update_versions(
     for acquisition in acquisitions(conn, tables, obsids):
         versions, settled = acquisition.versions, acquisition.settled(seen)
         failed = {old for old in versions if old.id in asked and _gives_way(acquisition, old)}
-        # of one that is being worked on, not yet
+        # a version that is being worked on stays until that is done
         gone = {old for old in settled.replaced | failed if old.status != "superseded" and not old.running}
         waited = {old for old in versions if old.done and old.status == "inprogress"} - settled.early - gone
         # an offer stays one while there is another scene that counts and that it would replace
@@ -87,7 +87,7 @@ def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
 
 
 def go_offline(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Let scenes that failed wait for the archive; their rows stay, but others may have their parcels."""
+    """Let failed scenes wait for the archive. Their rows stay, but other scenes may take their parcels."""
     follow_archive(conn, tables, obsids)
     reopen(conn, tables, obsids)
 
@@ -95,7 +95,7 @@ def go_offline(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
 def follow_archive(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
     """Let scenes be 'offline', or 'ingested' to be extracted whole, as `online` says.
 
-    Nothing is left to be done of them until the next plan; tasks with rows stay, as done in whatever bands.
+    They have no open task until the next plan; tasks with rows stay, as done.
     """
     if not obsids:
         return
@@ -106,10 +106,10 @@ def follow_archive(conn: psycopg.Connection, tables: Tables, obsids: Sequence[in
 
 
 def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Have everything extracted again, because the parcels are others and their rows go.
+    """Make all tasks ready again, because the parcels are replaced and the rows deleted.
 
-    A newer version need not wait any more for the older one. What was done in a way that is not known is for
-    the next plan to enter.
+    A newer version need not wait any more for the older one. Tasks whose bands or method are not known are
+    deleted; the next plan enters them again.
 
     Args:
         conn: a connection in a transaction that holds the table of tasks.

@@ -85,7 +85,8 @@ STATUS = sql.SQL(
        END"""
 ).format(longest=sql.Literal(_LONGEST))
 
-# The place that the catalogue's row `d` says; who sets a scene to 'ingested' by hand asks for it again.
+# The place that follows from the catalogue's row `d`. To set a scene to 'ingested' by hand asks for it
+# again.
 PLACE = sql.SQL(
     """CASE
            WHEN d.status IN ('offered', 'superseded') THEN d.status
@@ -95,7 +96,7 @@ PLACE = sql.SQL(
        END"""
 ).format(waits=sql.Literal(WAITS_FOR_PARTS.code))
 
-# A row of facts for each scene of `asked`: id, and its new place or NULL.
+# A row of facts for each scene of %(obsids)s; %(places)s has its new place, or NULL.
 FACTS: LiteralString = """
     SELECT d.id, coalesce(a.place, {place}) AS place, d.online, count(t.obsid) AS tasks,
         sum(t.parcels) AS parcels,

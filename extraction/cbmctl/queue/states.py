@@ -1,4 +1,4 @@
-"""What happens to a task: one table of event and state, of which every write of `tasks.state` is made.
+"""What happens to a task: a table of events and states, from which every write of `tasks.state` is built.
 
 docs/queue.md shows the same table [`markdown`].
 """
@@ -17,9 +17,9 @@ READY, RUNNING, DONE, FAILED = "ready", "running", "done", "failed"
 STATES: tuple[LiteralString, ...] = (READY, RUNNING, DONE, FAILED)
 
 _NO_REASON: LiteralString = "reason_code = NULL, failed_status = NULL, reason = NULL"
-# A task that is ready again is as if nobody had tried it.
+# A task that is ready again looks as if nobody had tried it.
 READY_AGAIN: LiteralString = f"attempts = 0, {_NO_REASON}, not_before = NULL, worker = NULL"
-# The same, without its rows and what was known of them.
+# The same, without what was recorded about its rows.
 WITHOUT_RESULTS: LiteralString = """claimed_at = NULL, finished_at = NULL, parcels = NULL, slivers = NULL,
     cut = NULL, elsewhere = NULL, elsewhere_seen = NULL"""
 # Its rows stay, in whatever bands; nothing is left to do.
@@ -62,12 +62,12 @@ ASKED_AGAIN = _event(
     READY_AGAIN,
 )
 CHANGED = _event("changed", "other bands or another method before anybody began", READY, READY, READY_AGAIN)
-CHANGED_AT_WORK = _event("changed at work", "the same while a worker is at it", RUNNING, RUNNING)
+CHANGED_AT_WORK = _event("changed at work", "the same while a worker works on it", RUNNING, RUNNING)
 OVERLAP_CHANGED = _event("overlap changed", "only `tenant_overlap`, and no rows are missing", DONE, DONE)
 DROPPED = _event("dropped", "not configured any more, and there are no rows", _NOT_DONE, None)
 RETIRED_WITH_ROWS = _event("retired", "not configured any more, and there are rows", _NOT_DONE, DONE, RETIRED)
 CLAIMED = _event("claimed", "a worker begins", READY, RUNNING, _BEGUN)
-TAKEN_OVER = _event("taken over", "another worker begins, as the first is gone", RUNNING, RUNNING, _BEGUN)
+TAKEN_OVER = _event("taken over", "another worker begins; the first one vanished", RUNNING, RUNNING, _BEGUN)
 EXCUSED = Event(
     "excused",
     "the worker vanished, and the scene is not to blame",
@@ -78,13 +78,13 @@ VANISHED = _event("worker vanished", "in the last attempt, and the scene may be 
 FINISHED = _event("done", "the rows are written", RUNNING, DONE, f"{_NO_REASON}, not_before = NULL")
 NO_PARCELS = _event(
     "no parcels",
-    "the scene meets none; also its tasks that nobody has begun",
+    "the scene shows no parcel; also its tasks that nobody has begun",
     "ready running",
     DONE,
     f"{_NO_REASON}, not_before = NULL",
 )
 RETRIED = _event("failed, tried again", "after a pause", RUNNING, READY)
-GIVEN_UP = _event("failed", "in the last attempt, or another is of no use", RUNNING, FAILED)
+GIVEN_UP = _event("failed", "in the last attempt, or a retry cannot help", RUNNING, FAILED)
 OUTDATED = _event(
     "outdated",
     "done or failed, but other bands or another method were asked for meanwhile",
@@ -94,7 +94,7 @@ OUTDATED = _event(
 )
 RELEASED = _event(
     "released",
-    "the worker stops, or the archive is away: as if never claimed",
+    "the worker stops, or the archive is away; the attempt does not count",
     RUNNING,
     READY,
     "attempts = attempts - 1, worker = NULL",
@@ -102,17 +102,15 @@ RELEASED = _event(
 GAVE_UP_PARCELS = Event(
     "lost parcels", "another tile of the datatake keeps their rows", {state: state for state in STATES}
 )
-REOPENED = _event(
-    "reopened", "a parcel that it gave up is to be kept by this scene now", DONE, READY, READY_AGAIN
-)
+REOPENED = _event("reopened", "this scene is now to keep a parcel that it gave up", DONE, READY, READY_AGAIN)
 PURGED = _event("purged", "rows of fully cloudy parcels are deleted, and the classes recorded", DONE, DONE)
 NEIGHBOUR_PURGED = Event(
     "neighbour purged",
-    "the parcels that it gave up and that another tile saw fully cloudy are forgotten",
+    "parcels that it gave up are removed from its list, because another tile saw them fully cloudy",
     {state: state for state in STATES},
 )
 SUPERSEDED = _event("superseded", "another version of the scene counts", _ANY, None)
-OFFLINE = _event("offline", "the archive does not have it at once, and there are no rows", _NOT_DONE, None)
+OFFLINE = _event("offline", "the scene is not online, and there are no rows", _NOT_DONE, None)
 OFFLINE_WITH_ROWS = _event("offline, with rows", "the same, and there are rows", _NOT_DONE, DONE, RETIRED)
 REPAIRED = _event(
     "repaired",
