@@ -242,7 +242,7 @@ def test_what_a_killed_run_has_left_is_removed(tenant: Tenant, eventually: Event
         killed = threading.Thread(target=work)
         killed.start()
         eventually(lambda: tenant.leftovers() != (0, 0, 0))
-        with pytest.raises(UserError, match="pg_repack is at work already"):
+        with pytest.raises(UserError, match="pg_repack runs already"):
             tenant.compact()
         docker("kill", "--signal=KILL", *containers(tenant.repack))
         killed.join()

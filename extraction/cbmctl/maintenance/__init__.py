@@ -1,1 +1,1 @@
-"""Care of a filled database: rows of fully cloudy parcels go, and tables are rewritten."""
+"""Care of a filled database: delete rows of fully cloudy parcels, vacuum and rewrite tables."""

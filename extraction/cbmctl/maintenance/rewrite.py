@@ -1,4 +1,4 @@
-"""Tables are rewritten by pg_repack while readers and writers go on: to give back space, or to cluster.
+"""Rewrite tables with pg_repack while readers and writers go on: to give back space, or to cluster.
 
 pg_repack copies the table, applies what is written meanwhile, and exchanges the files: the table keeps its
 name, privileges, views and indexes. Who waits for its locks, and how long: docs/decisions/maintenance.md
@@ -77,8 +77,8 @@ def rewrite(
         progress: given a label and a length in percent, returns what is called with percent points.
 
     Raises:
-        UserError: too little space, no pg_repack, another one at work, or locks that it did not get; by
-            parcel, also a season that is not over or has tasks to be done.
+        UserError: too little space, pg_repack is missing, runs already or did not get its locks; by parcel,
+            also if the season is not over or has unfinished tasks.
     """
     if by_parcel:
         _require_closed(conn, config)
@@ -179,10 +179,10 @@ def _require_program(conn: psycopg.Connection) -> None:
 
 
 def _clear_interrupted(conn: psycopg.Connection, table: TableName) -> None:
-    """Remove what a pg_repack that was killed has left: its trigger makes every write slower.
+    """Remove what a killed pg_repack has left: its trigger makes every write slower.
 
     Raises:
-        UserError: it was not killed, it is at work.
+        UserError: pg_repack was not killed, but still runs.
     """
     (oid, working, left) = one(
         conn,
@@ -197,7 +197,7 @@ def _clear_interrupted(conn: psycopg.Connection, table: TableName) -> None:
         {"space": _LOCK_SPACE, "table": str(table)},
     )
     if working:
-        raise UserError(f"{table}: pg_repack is at work already. Wait until it ends.")
+        raise UserError(f"{table}: pg_repack runs already. Wait until it ends.")
     if left:
         names = {
             "table": table.sql,
@@ -213,7 +213,7 @@ def _clear_interrupted(conn: psycopg.Connection, table: TableName) -> None:
                 conn.execute(query("DROP TYPE IF EXISTS {key}", **names))
         except psycopg.errors.LockNotAvailable as error:
             raise UserError(
-                f"{table}: what an interrupted pg_repack left cannot be removed, because others hold locks."
+                f"{table}: the copy of an interrupted pg_repack cannot be removed, because others hold locks."
                 " Run the command again."
             ) from error
 

@@ -10,7 +10,7 @@ from cbmctl.database import one, query
 from cbmctl.maintenance.watching import watched
 from cbmctl.steps import Steps, hidden
 
-# A page that is not marked as visible to all is no reason by itself: a few always are.
+# A few pages are never marked as visible to all; they are no reason for a vacuum.
 _MARKED = 0.99
 
 

@@ -1,4 +1,4 @@
-"""The grids of Sentinel-2 on which parcels are looked at, and what tells one load of parcels from another."""
+"""The grids of Sentinel-2 on which parcels are looked at, and the identity of a load of parcels."""
 
 from itertools import product
 
@@ -28,8 +28,8 @@ def grids(conn: psycopg.Connection, config: Config) -> list[tuple[int, int]]:
 def zones(conn: psycopg.Connection, config: Config) -> list[int]:
     """The EPSG codes of the UTM zones in which Sentinel-2 scenes show the area in the configured period.
 
-    Where the catalogue does not know a scene's code, its name tells it, as in the manual: …_T32TMT_… is zone
-    32, and bands of latitude from N on are north of the equator.
+    If the catalogue has no code for a scene, the code is taken from its name, as in the manual: …_T32TMT_… is
+    zone 32, and bands of latitude from N on are north of the equator.
 
     Raises:
         UserError: there is no such area, or no scene meets it.
@@ -65,7 +65,7 @@ def zones(conn: psycopg.Connection, config: Config) -> list[int]:
 
 
 def stamp_of(conn: psycopg.Connection, config: Config) -> str:
-    """What tells these parcels from those of another load: the record of the load, else the table itself."""
+    """The identity of the loaded parcels: the record of the load, else the table itself."""
     name = str(config.tables.parcels)
     row = conn.execute(
         query(
