@@ -29,11 +29,6 @@ from cbmctl.worker import _Worker
 from .conftest import Season
 from .queue_scenes import EARLIER, FOLDER, LATER, SCENES, Made, load_parcels
 
-LIVE = """
-    EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objid = t.obsid::oid AND l.objsubid = 2
-        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-"""
-
 
 @dataclass
 class Hand:

@@ -12,7 +12,7 @@ from cbmctl.queue.scene_status import Facts, Place
 from cbmctl.queue.scene_status import status as scene_status
 from cbmctl.reasons import WAITS_FOR_PARTS
 
-from .queue_events import LIVE, Events
+from .queue_events import Events
 from .queue_scenes import BY_REFERENCE, Made, Rows, Said, Truth, rank
 
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ class State:
     def read(cls, events: Events) -> "State":
         scenes = {row["id"]: row for row in events.rows("SELECT * FROM dias_catalogue")}
         tasks: dict[int, dict[str, Row]] = {obsid: {} for obsid in scenes}
-        for row in events.rows(f"SELECT t.*, {LIVE} AS live FROM tasks t"):
+        for row in events.rows("SELECT * FROM tasks"):
             tasks[row["obsid"]][row["bandset"]] = row
         bandsets = {band: name for name in ("10", "20") for band in BANDSETS[name].bands}
         rows: dict[int, dict[str, dict[tuple[int, str], object]]] = defaultdict(lambda: defaultdict(dict))
@@ -99,7 +99,7 @@ def _untouched(task: Row) -> bool:
 
 
 def check_rows(state: State, obsid: int, truth: Truth, later: bool) -> None:
-    """Rows are what the product says, and where there is none, the task tells why."""
+    """Rows are what the product says, and a task says why rows are missing."""
     made, tasks, rows = state.made(obsid), state.tasks[obsid], state.rows.get(obsid, {})
     status = state.scenes[obsid]["status"]
     if status in ("superseded", "offered"):
