@@ -25,7 +25,7 @@ from ..conftest import Database
 from .odata_server import Catalogue, serve
 from .recorded import backscatter, recorded
 from .searching import answered, command, rows, sync
-from .test_schema import at
+from .test_migrations import at
 
 BS = "S1A_IW_GRDH_1SDV_20240206T041137_20240206T041202_052433_06574A_9703_CARD_BS"
 COH12 = "S1A_20141022T145933__1A__20141010T145907_20141010T145933_CARD-COH12"
