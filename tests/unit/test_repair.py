@@ -1,8 +1,7 @@
 """`repair`: what is half done becomes as good as new, and nothing else is touched."""
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,30 +13,24 @@ from cbmctl.cli import cbmctl
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.queue import rows as scene_rows
 from cbmctl.queue import tasks
-from cbmctl.queue.planning import plan
-from cbmctl.queue.repair import Repair, repair
+from cbmctl.queue.repair import repair
 from cbmctl.queue.scene_changes import update_scenes
-from cbmctl.reasons import FAILURES, UNREADABLE
+from cbmctl.reasons import FAILURES
 from cbmctl.schema import apply
 from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
 from ..conftest import Database
-from .conftest import BANDS_10, BANDS_20, Season
+from .conftest import BANDS_10, Season
+from .repairing import REFERENCE, S2, claim, fail, finish, planned, repaired, rows, tried_once
 
 pytestmark = pytest.mark.postgis
-
-S2 = {"10": list(BANDS_10), "20": list(BANDS_20)}
-REFERENCE = "S2A_MSIL2A_20210305T102921_N0400_R108_T32TMT_20210305T135811.SAFE"
 
 
 @pytest.fixture
 def quick(season: Season) -> Season:
-    """A season whose tasks are tried once."""
-    config = season.database.configured(extraction={"s2": S2, "retry_seconds": []})
-    return replace(season, config=config)
+    return tried_once(season)
 
 
 @pytest.fixture
@@ -46,56 +39,9 @@ def conn(season: Season) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def repaired(season: Season, *references: str, check: bool = False) -> Repair:
-    with connect(season.config, autocommit=True) as conn:
-        return repair(conn, season.config, references, check=check)
-
-
-def planned(season: Season) -> None:
-    with connect(season.config, autocommit=True) as conn:
-        plan(conn, season.config)
-
-
 def extract(season: Season) -> None:
     planned(season)
     work(season.config, stop=Stop(), note=lambda _line: None)
-
-
-def claim(season: Season, conn: psycopg.Connection, bandset: str) -> tasks.Task:
-    """Do what comes before that band set, then claim it."""
-    while True:
-        task = tasks.claim(conn, season.config, "host:1")
-        assert task is not None
-        if task.bandset == bandset:
-            return task
-        finish(season, conn, task)
-
-
-def finish(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
-    """Write one row of each band instead of those that are there, and close the task."""
-    with conn.transaction():
-        scene_rows.delete(conn, season.config.tables, [(task.obsid, task.bandset)])
-        if task.bandset == "scl":
-            conn.execute("INSERT INTO hists VALUES (1, %s, '{}')", [task.obsid])
-        else:
-            conn.execute(
-                "INSERT INTO sigs (pid, obsid, band) SELECT 1, %s, unnest(%s::text[])",
-                [task.obsid, list(task.bands)],
-            )
-        rows = len(task.bands)
-        tasks.finish(conn, season.config.tables, task, parcels=1, rows=rows)
-    tasks.unlock(conn, task)
-
-
-def fail(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
-    tasks.fail(conn, season.config, task, UNREADABLE, "line 1\nB02.jp2 is torn")
-    tasks.unlock(conn, task)
-
-
-def rows(season: Season) -> list[tuple[Any, ...]]:
-    return season.rows(
-        "SELECT obsid, band FROM sigs UNION ALL SELECT obsid, 'SCL' FROM hists ORDER BY obsid, band"
-    )
 
 
 def everything(season: Season) -> list[Any]:
@@ -288,93 +234,6 @@ def test_repaired_scenes_are_extracted_to_the_end(quick: Season, conn: psycopg.C
     assert {quick.status(scene) for scene in scenes} == {"extracted"}
     assert everything(quick)[2:] == expected
     assert not repaired(quick).changed
-
-
-def test_a_scene_that_is_being_written_is_left_to_its_worker(season: Season) -> None:
-    scene = season.scene(5, product=False)
-    planned(season)
-    with connect(season.config, autocommit=True) as worker, ThreadPoolExecutor(1) as pool:
-        task = claim(season, worker, "10")
-        with worker.transaction():
-            worker.execute("INSERT INTO sigs (pid, obsid, band) VALUES (1, %s, 'B02')", [scene])
-            assert repaired(season).live == (REFERENCE,), "before it closes the task"
-            tasks.finish(worker, season.config.tables, task, parcels=1, rows=1)
-            waiting = pool.submit(repaired, season)
-            while not season.rows("SELECT FROM pg_locks WHERE mode = 'ExclusiveLock' AND NOT granted"):
-                assert not waiting.done(), "a task is closed only when its transaction ends"
-        done = waiting.result(timeout=120)
-        assert not done.changed
-        tasks.unlock(worker, task)
-    assert rows(season) == [(scene, "B02"), (scene, "SCL")]
-
-
-def test_nobody_begins_while_a_repair_goes_on(quick: Season, conn: psycopg.Connection) -> None:
-    quick.scene(5, product=False)
-    planned(quick)
-    fail(quick, conn, claim(quick, conn, "10"))
-    with (
-        connect(quick.config, autocommit=True) as worker,
-        connect(quick.config, autocommit=True) as second,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        with conn.transaction():
-            assert repair(conn, quick.config).changed
-            claimed = pool.submit(tasks.claim, worker, quick.config, "worker")
-            again = pool.submit(repair, second, quick.config)
-            while len(quick.rows("SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation'")) < 2:
-                assert not claimed.done()
-                assert not again.done()
-        task = claimed.result(timeout=120)
-        assert not again.result(timeout=120).changed
-    assert task is not None
-    assert (task.bandset, task.attempt) == ("10", 1)
-
-
-def work_badly(season: Season, conn: psycopg.Connection, name: str) -> None:
-    """Do some tasks, fail at others, give one back, and leave the last unfinished."""
-    for number in range(10):
-        task = tasks.claim(conn, season.config, name, fresh_only=number == 3)
-        if task is None:
-            continue
-        if number in (0, 3, 6):
-            fail(season, conn, task)
-        elif number == 5:
-            tasks.release(conn, season.config.tables, task)
-        elif number != 8:
-            finish(season, conn, task)
-
-
-def test_repairs_plans_and_workers_at_once_never_wait_in_a_circle(
-    season: Season, eventually: Callable[[Callable[[], bool]], None]
-) -> None:
-    scenes = [season.scene(day, product=False) for day in range(1, 11)]
-    config = season.database.configured(extraction={"s2": S2, "retry_seconds": [0]})
-    season = replace(season, config=config)
-    planned(season)
-
-    def repair_often(_number: int) -> None:
-        for _ in range(30):
-            repaired(season)
-            planned(season)
-
-    def die_often(number: int) -> None:
-        for _ in range(5):
-            with connect(config, autocommit=True) as conn:
-                work_badly(season, conn, f"worker {number}")
-
-    with ThreadPoolExecutor(6) as pool:
-        at_work = [pool.submit(job, number) for job in (repair_often, die_often) for number in (1, 2, 3)]
-    assert [error for job in at_work if (error := job.exception())] == []
-
-    eventually(lambda: not season.rows("SELECT FROM pg_locks WHERE locktype = 'advisory'"))
-    repaired(season)
-    assert season.rows("SELECT count(*) FROM tasks WHERE state <> 'done' AND attempts > 0") == [(0,)]
-    with connect(config, autocommit=True) as conn:
-        while task := tasks.claim(conn, config, "last"):
-            finish(season, conn, task)
-    assert {season.status(scene) for scene in scenes} == {"extracted"}
-    assert rows(season) == sorted((scene, band) for scene in scenes for band in ("SCL", *BANDS_10, *BANDS_20))
-    assert not repaired(season).changed
 
 
 @pytest.mark.usefixtures("roles")
