@@ -28,6 +28,7 @@ from .odata_server import Catalogue, serve
 from .odp_server import Odp
 from .products import LEFT, TOP, make_product, metadata
 from .recorded import AREA, many
+from .repacking import Tenant, repack_of_image
 from .s3_server import Proxy, hadro, proxy, s3
 from .searching import HASTY, with_areas
 
@@ -260,3 +261,10 @@ def odp(
     found = Odp()
     with ordering.served(database, found):
         yield found
+
+
+@pytest.fixture
+def tenant(database: Database, roles: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tenant]:  # noqa: ARG001
+    """A filled database with its roles, and pg_repack."""
+    with repack_of_image(monkeypatch) as label:
+        yield Tenant(database, label)

@@ -1,141 +1,18 @@
 """`maintain vacuum` and `compact`: tables are rewritten while others read and write, and nothing is lost."""
 
-import json
-import os
-import signal
 import threading
-import uuid
-from collections import namedtuple
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import psycopg
 import pytest
-from click.testing import CliRunner
-from psycopg import conninfo
 
-from cbmctl.cli import cbmctl
-from cbmctl.config import Config
 from cbmctl.errors import UserError
-from cbmctl.maintenance import rewrite as rewriting
-from cbmctl.maintenance.rewrite import rewrite
-from cbmctl.schema import apply
 
-from ..conftest import REPOSITORY, Database, docker, image_to_test
+from .repacking import PARCELS, REPACK, SCENES, Tenant
 
 pytestmark = pytest.mark.postgis
 
 Eventually = Callable[[Callable[[], bool]], None]
-REPACK = REPOSITORY / "roles" / "database" / "files" / "repack.sql"
-PARCELS, SCENES, PASSWORD = 2000, 8, "only-for-tests"
-
-
-class Tenant:
-    """A database with its three roles and the rows of some scenes; connections by role."""
-
-    def __init__(self, database: Database, repack: str) -> None:
-        self.database, self.repack = database, repack
-        self.config = database.configured(connection={"dbuser": "cbm_owner", "dbpasswd": PASSWORD})
-        apply(self.config)
-        with database.connect() as conn:
-            conn.execute(REPACK.read_bytes())
-        with self.connect("cbm_owner") as conn:
-            conn.execute("CREATE VIEW season AS SELECT count(*) AS rows FROM sigs")
-            for obsid in range(1, SCENES + 1):
-                self.write(conn, obsid)
-        self.waste()
-
-    def connect(self, role: str) -> psycopg.Connection:
-        login = conninfo.make_conninfo(self.database.dsn, user=role, password=PASSWORD)
-        return psycopg.connect(login)
-
-    def waste(self) -> None:
-        with self.connect("cbm_owner") as conn:
-            conn.execute("DELETE FROM sigs WHERE obsid % 2 = 0; DELETE FROM hists WHERE obsid % 2 = 0")
-
-    @staticmethod
-    def write(conn: psycopg.Connection, obsid: int) -> None:
-        conn.execute(
-            """INSERT INTO sigs SELECT pid, %s, band, 9, 1, 1, 1, 1, 1, 1, 1
-               FROM generate_series(1, %s) pid, unnest('{B02,B03}'::bpchar[]) band
-               ORDER BY pid, band""",
-            [obsid, PARCELS],
-        )
-        conn.execute(
-            """INSERT INTO hists SELECT pid, %s, '{"4": 10}' FROM generate_series(1, %s) pid""",
-            [obsid, PARCELS],
-        )
-
-    def command(self, *arguments: str) -> dict[str, Any]:
-        options = ["--config", str(self.database.config_path), "--json", "maintain"]
-        result = CliRunner().invoke(cbmctl, [*options, *arguments])
-        assert result.exception is None, result.exception
-        answer: dict[str, Any] = json.loads(result.stdout)
-        return answer
-
-    def rows(self) -> list[Any]:
-        with self.connect("cbm_reader") as conn:
-            return [
-                conn.execute("SELECT count(*), sum(hashtext(s::text)) FROM sigs s").fetchall(),
-                conn.execute("SELECT count(*), sum(hashtext(h::text)) FROM hists h").fetchall(),
-                conn.execute("SELECT * FROM season").fetchall(),
-            ]
-
-    def size(self) -> int:
-        with self.connect("cbm_reader") as conn:
-            row = conn.execute("SELECT pg_total_relation_size('sigs')").fetchone()
-        assert row
-        return int(row[0])
-
-    def pages(self) -> list[tuple[int, int]]:
-        """On how many pages the rows of a scene and of a parcel lie."""
-        with self.connect("cbm_reader") as conn:
-            return conn.execute(
-                """SELECT count(DISTINCT page) FILTER (WHERE obsid = 1),
-                       count(DISTINCT page) FILTER (WHERE pid = 1)
-                   FROM (SELECT (ctid::text::point)[0] AS page, * FROM sigs) s"""
-            ).fetchall()
-
-    def leftovers(self) -> tuple[Any, ...]:
-        with self.database.connect() as conn:
-            row = conn.execute(
-                """SELECT (SELECT count(*) FROM pg_trigger WHERE tgname = 'repack_trigger'),
-                       (SELECT count(*) FROM pg_class WHERE relname ~ '^(log|table)_[0-9]+$'),
-                       (SELECT count(*) FROM pg_type WHERE typname ~ '^pk_[0-9]+$')"""
-            ).fetchone()
-        assert row
-        return row
-
-    def compact(self) -> list[Any]:
-        return self.rewrite(by_parcel=False)
-
-    def rewrite(self, *, by_parcel: bool) -> list[Any]:
-        with psycopg.connect(
-            conninfo.make_conninfo(self.database.dsn, user="cbm_owner", password=PASSWORD), autocommit=True
-        ) as conn:
-            return rewrite(conn, self.config, by_parcel=by_parcel)
-
-
-def containers(label: str) -> list[str]:
-    return docker("ps", "--all", "--quiet", f"--filter=label=cbm-test={label}").split()
-
-
-@pytest.fixture
-def repack(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """pg_repack from the database's image, as the worker image has it; yields the label of its containers."""
-    name = f"repack-{uuid.uuid4().hex[:8]}"
-    variables = ["PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE"]
-    environment = [f"--env={variable}" for variable in variables]
-    command = ["docker", "run", "--rm", "--init", f"--label=cbm-test={name}", "--network=host", *environment]
-    monkeypatch.setattr(rewriting, "PROGRAM", (*command, "--entrypoint=pg_repack", image_to_test()))
-    yield name
-    for container in containers(name):
-        docker("rm", "--force", container)
-
-
-@pytest.fixture
-def tenant(database: Database, roles: None, repack: str) -> Tenant:  # noqa: ARG001  (roles first)
-    return Tenant(database, repack)
 
 
 def test_space_is_given_back_and_the_table_is_the_same(tenant: Tenant) -> None:
@@ -222,97 +99,6 @@ def test_workers_and_readers_go_on(tenant: Tenant, eventually: Eventually) -> No
     assert tenant.leftovers() == (0, 0, 0)
 
 
-def held(tenant: Tenant) -> psycopg.Connection:
-    """A transaction that pg_repack waits for, after it has created its trigger."""
-    conn = tenant.connect("cbm_writer")
-    conn.execute("SELECT count(*) FROM tasks")
-    return conn
-
-
-def test_what_a_killed_run_has_left_is_removed(tenant: Tenant, eventually: Eventually) -> None:
-    before, faults = tenant.rows(), list[BaseException]()
-
-    def work() -> None:
-        try:
-            tenant.compact()
-        except UserError as error:
-            faults.append(error)
-
-    with held(tenant):
-        killed = threading.Thread(target=work)
-        killed.start()
-        eventually(lambda: tenant.leftovers() != (0, 0, 0))
-        with pytest.raises(UserError, match="pg_repack runs already"):
-            tenant.compact()
-        docker("kill", "--signal=KILL", *containers(tenant.repack))
-        killed.join()
-    (fault,) = faults
-    assert "public.hists was not rewritten" in str(fault)
-    assert tenant.leftovers() != (0, 0, 0)
-    eventually(lambda: not containers(tenant.repack))
-    assert [table.needed for table in tenant.compact()] == [True, True]
-    assert tenant.rows() == before
-    assert tenant.leftovers() == (0, 0, 0)
-
-
-def test_an_interrupted_run_cleans_up(tenant: Tenant, eventually: Eventually) -> None:
-    before = tenant.rows()
-
-    def interrupt() -> None:
-        eventually(lambda: tenant.leftovers() != (0, 0, 0))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with held(tenant):
-        interrupter = threading.Thread(target=interrupt)
-        interrupter.start()
-        with pytest.raises(KeyboardInterrupt):
-            tenant.compact()
-        interrupter.join()
-    assert tenant.leftovers() == (0, 0, 0)
-    assert tenant.rows() == before
-
-
-def test_a_lock_that_is_not_granted_leaves_the_table_as_it_is(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rewriting, "_LOCK_PATIENCE_S", 1)
-    before = tenant.rows()
-    with tenant.connect("cbm_writer") as conn:
-        conn.execute("LOCK TABLE hists IN ROW EXCLUSIVE MODE")
-        with pytest.raises(UserError, match=r"public\.hists was not rewritten.*timeout"):
-            tenant.compact()
-    assert tenant.rows() == before
-    assert tenant.leftovers() == (0, 0, 0)
-
-
-def test_too_little_space(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(rewriting.shutil, "disk_usage", lambda _folder: usage(1, 0, 10**9))
-    before = tenant.size()
-    with pytest.raises(UserError, match=r"public\.hists: rewriting needs .* GB, but .* has 1\.0 GB free\."):
-        tenant.compact()
-    assert tenant.size() == before
-
-
-@pytest.mark.parametrize(
-    ("program", "sentence"),
-    [
-        (("/nowhere/pg_repack",), "pg_repack is not installed here"),
-        (
-            ("sh", "-c", "echo pg_repack 1.0.0"),
-            "pg_repack 1.0.0 cannot be used with the database's extension",
-        ),
-    ],
-)
-def test_a_missing_or_other_pg_repack(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, program: tuple[str, ...], sentence: str
-) -> None:
-    monkeypatch.setattr(rewriting, "PROGRAM", program)
-    with pytest.raises(UserError) as raised:
-        tenant.compact()
-    assert sentence in str(raised.value)
-
-
 def test_the_role_lets_the_owner_rewrite_tables_once(tenant: Tenant) -> None:
     with tenant.database.connect(autocommit=True) as conn:
 
@@ -328,11 +114,6 @@ def test_the_role_lets_the_owner_rewrite_tables_once(tenant: Tenant) -> None:
         conn.execute("UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'pg_repack'")
         assert changes()[0] == "extension pg_repack created"
         assert changes() == []
-
-
-def test_a_database_without_the_extension(conn: psycopg.Connection, config: Config) -> None:
-    with pytest.raises(UserError, match=r"no extension pg_repack\. Run playbooks/database\.yml"):
-        rewrite(conn, config, by_parcel=False)
 
 
 def test_tables_are_vacuumed_if_they_need_it(tenant: Tenant, eventually: Eventually) -> None:
