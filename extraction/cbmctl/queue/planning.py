@@ -291,16 +291,15 @@ class _Queue:
         )
         rows = self._conn.execute(states.plan(self._config.tables, wanted), self._parameters)
         created = [obsid for obsid, _ in rows]
-        self._parameters["created"] = created
         # a new scene is 'ingested' until a worker begins; one that was closed is open again
-        update_scenes(
-            self._conn,
-            self._config.tables,
-            self._obsids(
-                """SELECT id FROM {catalogue}
-                   WHERE id = ANY(%(created)s) AND status NOT IN ('ingested', 'inprogress')"""
+        closed = self._conn.execute(
+            query(
+                "SELECT id FROM {catalogue} WHERE id = ANY(%s) AND status NOT IN ('ingested', 'inprogress')",
+                **self._names,
             ),
+            [created],
         )
+        update_scenes(self._conn, self._config.tables, [obsid for (obsid,) in closed])
         return created
 
     def _change(
@@ -319,9 +318,3 @@ class _Queue:
             source=query(source, **self._names) if source else None,
         )
         return [obsid for obsid, _ in self._conn.execute(statement, self._parameters)]
-
-    def _obsids(self, text: LiteralString) -> list[int]:
-        found: list[tuple[Any, ...]] = self._conn.execute(
-            query(text, **self._names), self._parameters
-        ).fetchall()
-        return [obsid for (obsid,) in found]

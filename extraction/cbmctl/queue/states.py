@@ -172,12 +172,10 @@ def change(
         also: further columns to be set.
         source: what else `where` and `also` name, as in FROM.
     """
-    before = [state for state in event.moves if state is not None]
     if None in event.moves:
         raise ValueError(f"'{event.name}' happens to no task that exists")
-    known = sql.SQL("t.state IN ({})").format(sql.SQL(", ").join(map(sql.Literal, before)))
-    gone = {event.moves[state] is None for state in before}
-    if gone == {True}:
+    known = sql.SQL("t.state IN ({})").format(sql.SQL(", ").join(map(sql.Literal, event.moves)))
+    if set(event.moves.values()) == {None}:
         using = sql.SQL(" USING {}").format(source) if source else sql.SQL("")
         head = sql.SQL("DELETE FROM {} t{}").format(tables.tasks.sql, using)
     else:
