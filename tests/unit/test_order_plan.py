@@ -127,6 +127,18 @@ def test_what_failed_before_is_left_out_of_the_forecast(area: Database, testdata
     assert "Failed, refused or cancelled before: 1 product." in text
 
 
+def test_what_failed_and_was_not_sent_again_is_in_the_forecast(area: Database, testdata: Path) -> None:
+    """As `place` does, the plan follows the last order: one that was not sent is repeated without a word."""
+    failed = grd(testdata, 0)
+    for state in ("failed", "unsent"):
+        with area.connect() as conn:
+            order(conn, failed["Name"], state)
+    with serve(Catalogue([failed])) as url:
+        answer = planned(area, url, "bs")
+    assert (len(answer["wanted"]), answer["stopped"], answer["to_order"]) == (1, 0, 1)
+    assert answer["forecast"]["this_month"] == 1
+
+
 def test_of_several_versions_of_a_slice_the_manuals_timeliness_counts(area: Database, testdata: Path) -> None:
     fast = grd(testdata, 0, timeliness="Fast-24h", tail="AAAA")
     near = grd(testdata, 0, timeliness="NRT-3h", tail="0001")

@@ -6,12 +6,10 @@ import psycopg
 
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.ordering.inputs import Key, Made, satellites
+from cbmctl.ordering.inputs import Made, satellites
 
 # These were not accepted, so they do not count against the quota.
 _NOT_ACCEPTED = ["refused", "unsent"]
-# These are ordered again only on the operator's word.
-_STOPPED = ["failed", "refused", "cancelled"]
 
 
 def catalogued(conn: psycopg.Connection, tables: Tables, card: str, start: date, end: date) -> list[Made]:
@@ -37,18 +35,6 @@ def proven(conn: psycopg.Connection, tables: Tables, card: str) -> set[str]:
         [card],
     )
     return {satellites(sensor, pair_sensor) for sensor, pair_sensor in rows}
-
-
-def stopped(conn: psycopg.Connection, tables: Tables, product_type: str) -> set[Key]:
-    """Return the slices of which an order failed, or was refused or cancelled."""
-    rows = conn.execute(
-        query(
-            "SELECT DISTINCT sensor, sensed FROM {items} WHERE product_type = %s AND state = ANY(%s)",
-            items=tables.order_items.sql,
-        ),
-        [product_type, _STOPPED],
-    )
-    return {(sensor, sensed) for sensor, sensed in rows}
 
 
 def ordered_in_month(conn: psycopg.Connection, tables: Tables, today: date) -> int:

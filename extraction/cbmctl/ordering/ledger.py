@@ -1,7 +1,7 @@
 """The tables `orders` and `order_items`: what was ordered, written before it is sent."""
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,8 @@ from cbmctl.ordering.wanted import Wanted
 Key = tuple[str, str, datetime]  # Wanted.key
 # An item in one of these states is on order, or its product is made: order_items_once_idx holds it once.
 ON_ORDER = ("sending", "unknown", "queued", "in_progress", "completed")
-# The rest of the states; all of them end an attempt.
-ENDED = ("failed", "cancelled", "refused", "unsent")
+# A product whose last order is in one of these states is ordered again only on the operator's word.
+STOPPED = ("failed", "cancelled", "refused")
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,6 @@ class Ledger:
                 ),
                 [self.service, self.account],
             ).fetchall()
-
-    def last(self) -> Mapping[Key, str]:
-        """Return the state of each product's last order, of whatever account, by Item.key."""
-        rows = self.conn.execute(
-            query(
-                """SELECT DISTINCT ON (product_type, sensor, sensed) product_type, sensor, sensed, state
-                   FROM {items}
-                   ORDER BY product_type, sensor, sensed, state = ANY(%s) DESC, sent_at DESC, id""",
-                items=self.tables.order_items.sql,
-            ),
-            [list(ON_ORDER)],
-        ).fetchall()
-        return {(product_type, sensor, sensed): state for product_type, sensor, sensed, state in rows}
 
     def open_order(self, label: str) -> int:
         """Begin an order; return its number."""
@@ -199,13 +186,15 @@ class Ledger:
         )
 
 
-def on_order(conn: psycopg.Connection, tables: Tables) -> Collection[Key]:
-    """Return, as Wanted.key, all that is on order or made, of whatever account."""
+def last_states(conn: psycopg.Connection, tables: Tables) -> Mapping[Key, str]:
+    """Return the state of each product's last order, of any account; an order in ON_ORDER comes first."""
     rows = conn.execute(
         query(
-            "SELECT product_type, sensor, sensed FROM {items} WHERE state = ANY(%s)",
+            """SELECT DISTINCT ON (product_type, sensor, sensed) product_type, sensor, sensed, state
+               FROM {items}
+               ORDER BY product_type, sensor, sensed, state = ANY(%s) DESC, sent_at DESC, id""",
             items=tables.order_items.sql,
         ),
         [list(ON_ORDER)],
     ).fetchall()
-    return {(product_type, sensor, sensed) for product_type, sensor, sensed in rows}
+    return {(product_type, sensor, sensed): state for product_type, sensor, sensed, state in rows}

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError, locked
-from cbmctl.ordering.ledger import Key, Ledger
+from cbmctl.ordering.ledger import STOPPED, Key, Ledger, last_states
 from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile
 from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
 from cbmctl.ordering.wanted import Wanted
 
-# In these states an input's last order is not repeated without the operator's word.
-AGAIN = ("failed", "cancelled", "refused", "unknown")
+# If the last order of a product is in one of these states, only the operator's word orders it again.
+AGAIN = (*STOPPED, "unknown")
 _LOCK = 0x6F72646572  # "order"
 
 
@@ -128,7 +128,7 @@ def choose(
     listed = look(service.orders())
     with ledger.conn.transaction(force_rollback=check):
         chosen.duplicates.extend(reconcile(ledger, service, listed))
-        last = ledger.last()
+        last = last_states(ledger.conn, ledger.tables)
         own = {item.key: item for item in ledger.items() if item.state == "unknown"}
         order = None
         for key, product in unique.items():

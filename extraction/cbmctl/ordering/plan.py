@@ -73,7 +73,7 @@ def make_plan(
         period: first day of sensing, and the day after the last.
         existing: CARD products that are there.
         on_order: slices that are on order or made, of whatever version.
-        stopped: slices of which an order failed, or was refused or cancelled.
+        stopped: slices whose last order failed, or was refused or cancelled.
         proven: satellites, as inputs.satellites, of which such a product was seen; None holds nothing back.
         label: area and period, for the list of orders.
     """

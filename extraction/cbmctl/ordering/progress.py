@@ -9,22 +9,11 @@ from psycopg.rows import class_row
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.ordering.ledger import ON_ORDER, Ledger
+from cbmctl.ordering.ledger import ON_ORDER, STOPPED, Ledger
 from cbmctl.ordering.wanted import Wanted
 
-# as they follow each other; catalogued: the product is in dias_catalogue
-SHOWN = (
-    "sending",
-    "unknown",
-    "queued",
-    "in_progress",
-    "completed",
-    "catalogued",
-    "failed",
-    "cancelled",
-    "refused",
-    "unsent",
-)
+# Columns of the table, in this order. catalogued: the product is in dias_catalogue.
+SHOWN = (*ON_ORDER, "catalogued", *STOPPED, "unsent")
 PROBLEMS = ("unknown", "failed", "refused")
 
 

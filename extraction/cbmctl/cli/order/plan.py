@@ -20,8 +20,8 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
 from cbmctl.ordering.inputs import LEVEL_1, Search, existing, level_1
-from cbmctl.ordering.known import catalogued, ordered_in_month, proven, stopped
-from cbmctl.ordering.ledger import on_order
+from cbmctl.ordering.known import catalogued, ordered_in_month, proven
+from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states
 from cbmctl.ordering.pairs import DAYS, gaps
 from cbmctl.ordering.plan import Plan, make_plan, search_start
 from cbmctl.ordering.wanted import PRODUCT_TYPES
@@ -124,18 +124,19 @@ def plan_command(
             made = existing(Search(service, area, first, last, bar, output.note), card)
         made += catalogued(conn, config.tables, card, first, last)
         seen = proven(conn, config.tables, card) | {one.satellites for one in made}
+        last_orders = {
+            (sensor, sensed): state
+            for (product_type, sensor, sensed), state in last_states(conn, config.tables).items()
+            if product_type == PRODUCT_TYPES[card]
+        }
         today = datetime.now(UTC).date()
         plan = make_plan(
             card,
             inputs,
             (first, last),
             existing={one.key for one in made},
-            on_order={
-                (sensor, sensed)
-                for kind, sensor, sensed in on_order(conn, config.tables)
-                if kind == PRODUCT_TYPES[card]
-            },
-            stopped=stopped(conn, config.tables, PRODUCT_TYPES[card]),
+            on_order={key for key, state in last_orders.items() if state in ON_ORDER},
+            stopped={key for key, state in last_orders.items() if state in STOPPED},
             proven=None if all_satellites else seen,
             label=f"{aoi} {first} to {last}",
         )
