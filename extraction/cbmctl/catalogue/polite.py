@@ -95,19 +95,30 @@ def ask(session: requests.Session, url: str, parameters: Mapping[str, str | int]
         raise no_address(url, error) from error
     if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
         raise refused(url, response.status_code, response.text)
+    return json_object(url, response)
+
+
+def json_object(url: str, response: requests.Response) -> dict[str, Any]:
+    """Return the JSON object in an answer. Raises ServiceError if it holds something else."""
     try:
         answer = response.json()
     except ValueError as error:
-        raise ServiceError(f"{url} answers with broken JSON ({error}): try again later") from error
+        raise ServiceError(f"{url} answers with invalid JSON ({error}): try again later") from error
     if not isinstance(answer, dict):
-        raise ServiceError(f"{url} answers with no JSON object: check the URL of the service")
+        raise ServiceError(f"{url} answers without a JSON object: check the URL of the service")
     return answer
 
 
 def refused(url: str, code: int | None, text: str) -> ServiceError:
     """Say that a service refuses a request, with its own words as far as they fit a line."""
-    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())[:_WORDS] or "no reason given"
-    return ServiceError(f"{url} refuses the search (HTTP {code}: {words}): check the URL of the service")
+    return ServiceError(
+        f"{url} refuses the search (HTTP {code}: {excerpt(text)}): check the URL of the service"
+    )
+
+
+def excerpt(text: str, length: int = _WORDS) -> str:
+    """Return the first words of an answer in one line, without HTML tags."""
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:length] or "no reason given"
 
 
 def no_address(url: str, error: Exception) -> ServiceError:

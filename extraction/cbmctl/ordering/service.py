@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import ServiceError, UnansweredError, polite_session
+from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json_object, polite_session
 from cbmctl.catalogue.record import utc
 from cbmctl.errors import UserError
 from cbmctl.ordering.settings import Ordering
@@ -149,12 +149,12 @@ class OrderService:
             raise LostError(str(error)) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise LostError(f"HTTP {response.status_code}: {_short(response.text)}")
+                raise LostError(f"HTTP {response.status_code}: {excerpt(response.text, _WORDS)}")
             raise RefusedError(response.status_code, response.text)
         try:
             return _order(_value(response.json()))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise LostError(f"the answer has no order: {_short(response.text)}") from error
+            raise LostError(f"the answer has no order: {excerpt(response.text, _WORDS)}") from error
 
     def orders(self) -> list[ServiceOrder]:
         """Return all production orders of the account, of whatever origin.
@@ -196,7 +196,7 @@ class OrderService:
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the documentation's example uses GET
             response = self._authorized(self._patient, "GET", url)
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            return f"HTTP {response.status_code}: {_short(response.text)}"
+            return f"HTTP {response.status_code}: {excerpt(response.text, _WORDS)}"
         return None
 
     def _pages(self, name: str) -> Iterator[dict[str, Any]]:
@@ -226,16 +226,10 @@ class OrderService:
     def _answer(self, url: str, response: requests.Response) -> dict[str, Any]:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise ServiceError(
-                f"{url} refuses the request (HTTP {response.status_code}: {_short(response.text)})."
+                f"{url} refuses the request (HTTP {response.status_code}: {excerpt(response.text, _WORDS)})."
                 " Check ordering.url and the rights of the account."
             )
-        try:
-            answer = response.json()
-        except ValueError as error:
-            raise ServiceError(f"{url} answers with invalid JSON. Try again later.") from error
-        if not isinstance(answer, dict):
-            raise ServiceError(f"{url} answers without a JSON object. Check ordering.url.")
-        return answer
+        return json_object(url, response)
 
     def _authorized(
         self, session: requests.Session, method: str, url: str, **options: Any
@@ -247,7 +241,7 @@ class OrderService:
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 return response
         raise NoTokenError(
-            f"{url} refuses a new token of '{self.account}' (HTTP 401: {_short(response.text)})."
+            f"{url} refuses a new token of '{self.account}' (HTTP 401: {excerpt(response.text, _WORDS)})."
             " Check that ordering.url and ordering.token_url belong together."
         )
 
@@ -298,7 +292,3 @@ def _time(told: Any) -> datetime | None:
         return utc(told)
     except (ValueError, TypeError):
         return None
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:_WORDS] or "no reason given"

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import ServiceError, polite_session
+from cbmctl.catalogue.polite import ServiceError, excerpt, polite_session
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
 from cbmctl.ordering.account_lock import locked
@@ -168,7 +168,7 @@ class Tokens:
                 str(answer.get("error_description") or answer.get("error")),
             )
         except (ValueError, AttributeError):
-            error, text = "", " ".join(response.text.split())[:_WORDS]
+            error, text = "", excerpt(response.text, _WORDS)
         refused = f"{where} refuses the login of '{user}' (HTTP {response.status_code}: {text})."
         if error in ("invalid_client", "unauthorized_client"):
             return UserError(f"{refused} Check ordering.client_id.")
