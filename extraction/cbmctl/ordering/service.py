@@ -6,19 +6,18 @@ orders only their creation and a summary.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 import requests
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json_object, polite_session
+from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json_object
 from cbmctl.catalogue.record import utc
 from cbmctl.errors import UserError
 from cbmctl.ordering.settings import Ordering
-from cbmctl.ordering.token import ADVICE, Tokens
+from cbmctl.ordering.token import Tokens, sessions
 
 PAGE_SIZE = 50
 ACTIVE = ("queued", "in_progress")
@@ -84,9 +83,8 @@ class OrderService:
         """Connect with the first request, not before."""
         self.url, self.account = ordering.url, tokens.account
         self._tokens = tokens
-        self._patient = polite_session(note, replace(polite.MANNERS, advice=ADVICE))
         # an order is sent once: if its answer is lost, sending it again might order it twice
-        self._once = polite_session(note, replace(polite.MANNERS, attempts=1, advice=ADVICE))
+        self._patient, self._once = sessions(note)
         self._workflows: list[dict[str, Any]] | None = None
 
     def workflow(self, product_type: str) -> str:

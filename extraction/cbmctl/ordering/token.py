@@ -16,9 +16,9 @@ from cbmctl.ordering.account_lock import locked
 from cbmctl.ordering.credentials import Credentials
 from cbmctl.ordering.settings import Ordering
 
-ADVICE = "check the network and the URL, then run the command again"
 _MARGIN_S = 40.0  # a token is renewed so long before it expires, or after three quarters of a short life
 _WORDS = 300  # of the service's answer, in a message
+_ADVICE = "check the network and the URL, then run the command again"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class _Grant:
     refresh: str | None
     access_until: float
     refresh_until: float
+
+
+def sessions(note: Callable[[str], None]) -> tuple[requests.Session, requests.Session]:
+    """Return a session that repeats requests without an answer, and one that sends each request once."""
+    patient = replace(polite.MANNERS, advice=_ADVICE)
+    return polite_session(note, patient), polite_session(note, replace(patient, attempts=1))
 
 
 class Tokens:
@@ -56,8 +62,7 @@ class Tokens:
         self._now, self._sleep = now, sleep
         # a login is not repeated: after a lost answer its one-time password is used, and repeated failures
         # lock the account; what may be repeated is the refresh
-        self._once = polite_session(note, replace(polite.MANNERS, attempts=1, advice=ADVICE))
-        self._patient = polite_session(note, replace(polite.MANNERS, advice=ADVICE))
+        self._patient, self._once = sessions(note)
         self._grant: _Grant | None = None
 
     def __enter__(self) -> "Tokens":
