@@ -19,7 +19,7 @@ from cbmctl.errors import UserError
 from cbmctl.ordering.cancel import cancel, cancellable
 from cbmctl.ordering.ledger import ON_ORDER, Ledger, last_states
 from cbmctl.ordering.place import AGAIN, choose, placing, send
-from cbmctl.ordering.reconcile import look, reconcile
+from cbmctl.ordering.reconcile import refresh
 from cbmctl.ordering.service import OrderService
 
 from ..conftest import Database
@@ -140,7 +140,7 @@ class Ordering(RuleBasedStateMachine):
     @rule(dies_after=st.none() | st.integers(0, 10))
     def status(self, dies_after: int | None) -> None:
         with self._process(dies_after), placing(self.ledger):
-            reconcile(self.ledger, self.service, look(self.service.orders()))
+            refresh(self.ledger, self.service)
 
     @rule(dies_after=st.none() | st.integers(0, 10))
     def cancel(self, dies_after: int | None) -> None:

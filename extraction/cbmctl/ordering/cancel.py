@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from cbmctl.errors import UserError
 from cbmctl.ordering.ledger import Item, Ledger
-from cbmctl.ordering.reconcile import look, reconcile
+from cbmctl.ordering.reconcile import refresh
 from cbmctl.ordering.service import ACTIVE, OrderService
 
 
@@ -41,7 +41,7 @@ def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] |
             f"order {missing[0]} does not exist for the account '{ledger.account}'."
             " cbmctl order status lists the orders."
         )
-    reconcile(ledger, service, look(service.orders()))
+    refresh(ledger, service)
     return [
         item
         for item in ledger.items()
@@ -67,7 +67,7 @@ def cancel(
         else:
             asked.append(item.id)
         progress(1)
-    reconcile(ledger, service, look(service.orders()))
+    refresh(ledger, service)
     states = {item.id: item for item in ledger.items()}
     for each in asked:
         item = states[each]

@@ -14,7 +14,7 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError, locked
 from cbmctl.ordering.ledger import STOPPED, Key, Ledger, last_states
-from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile
+from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile, refresh
 from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
 from cbmctl.ordering.wanted import Wanted
 
@@ -169,16 +169,17 @@ def send(
     """
     placed = Placed()
     to_send = [*chosen.again, *((uuid.uuid4(), product) for product in chosen.new)]
-    resent = {item for item, _ in chosen.again}
     for number, (item, product) in enumerate(to_send):
         workflow = chosen.workflows[product.product_type]
-        if item in resent:
+        sent_before = number < len(chosen.again)
+        if sent_before:
             ledger.resending(item)
         else:
             placed.order = placed.order or ledger.open_order(product.label)
             ledger.sending(placed.order, item, product, workflow)
-        sent_before = item in resent
-        if _sent(ledger, service, placed, item, (workflow, product.input), sent_before=sent_before):
+        if _sent(
+            ledger, service, placed, item, workflow=workflow, given=product.input, sent_before=sent_before
+        ):
             placed.accepted.append(product.input)
             progress(1)
         else:
@@ -192,12 +193,12 @@ def _sent(
     service: OrderService,
     placed: Placed,
     item: uuid.UUID,
-    what: tuple[str, str],
     *,
+    workflow: str,
+    given: str,
     sent_before: bool,
 ) -> bool:
     """Send one order, of a workflow and an input; write what became of it; return whether it is accepted."""
-    workflow, given = what
     try:
         found = service.place(workflow, given, NAME.format(item))
     except RefusedError as error:
@@ -215,23 +216,17 @@ def _sent(
         placed.reason = str(error)
     except LostError as error:
         ledger.end(item, "unknown", "no_answer", str(error))
-        reason = _still_unknown(ledger, service, item)
-        if reason is None:
+        reason = str(error)
+        try:
+            refresh(ledger, service)
+        except UserError as unread:
+            reason += f"; {unread}"
+        # a number alone proves nothing: an item that is sent again has that of its first order
+        if not any(each.id == item and each.state == "unknown" for each in ledger.items()):
             return True
         placed.unknown.append(given)
-        placed.reason = f"{error}{reason}"
+        placed.reason = reason
     else:
         ledger.follow(item, found)
         return True
     return False
-
-
-def _still_unknown(ledger: Ledger, service: OrderService, item: uuid.UUID) -> str | None:
-    """Look for an order whose answer was lost; None if the service lists it, else what to add to a reason."""
-    reason = ""
-    try:
-        reconcile(ledger, service, look(service.orders()))
-    except UserError as error:
-        reason = f"; {error}"
-    # a number alone proves nothing: an item that is sent again has that of its first order
-    return reason if any(each.id == item and each.state == "unknown" for each in ledger.items()) else None

@@ -74,6 +74,15 @@ def look(orders: Sequence[ServiceOrder]) -> Listed:
     return Listed({order.id: order for order in orders}, by_uuid)
 
 
+def refresh(ledger: Ledger, service: OrderService) -> list[Duplicate]:
+    """Read the service's list and bring the ledger up to date; return what is ordered more than once.
+
+    Raises:
+        UserError: the service does not answer, or not as documented.
+    """
+    return reconcile(ledger, service, look(service.orders()))
+
+
 def reconcile(ledger: Ledger, service: OrderService, listed: Listed) -> list[Duplicate]:
     """Bring the ledger's items to what the service says, and mark in `listed` which orders they are.
 

@@ -14,7 +14,7 @@ from cbmctl.errors import UserError, counted
 from cbmctl.ordering.credentials import read_credentials
 from cbmctl.ordering.ledger import Ledger
 from cbmctl.ordering.place import AGAIN, Chosen, Placed, send
-from cbmctl.ordering.reconcile import Duplicate, look, reconcile
+from cbmctl.ordering.reconcile import Duplicate, refresh
 from cbmctl.ordering.service import OrderService
 from cbmctl.ordering.token import Tokens
 
@@ -88,7 +88,7 @@ def order(
 def _duplicates(ledger: Ledger, service: OrderService, output: Output) -> Sequence[Duplicate]:
     """Look at the service's list once more: a gateway may have delivered an order twice."""
     try:
-        return reconcile(ledger, service, look(service.orders()))
+        return refresh(ledger, service)
     except UserError as error:
         output.note(f"The list of orders could not be read afterwards: {error}. Run cbmctl order status.")
         return []

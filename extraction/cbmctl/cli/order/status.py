@@ -16,7 +16,7 @@ from cbmctl.ordering.account_lock import BusyError
 from cbmctl.ordering.ledger import Ledger
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.progress import SHOWN, Line, Problem, lines, problems
-from cbmctl.ordering.reconcile import Duplicate, look, reconcile
+from cbmctl.ordering.reconcile import Duplicate, refresh
 from cbmctl.ordering.service import OrderService
 
 
@@ -72,7 +72,7 @@ def _refresh(ledger: Ledger, service: OrderService, output: Output) -> Sequence[
     """Ask the service; while another process places orders the ledger is shown as it is."""
     try:
         with placing(ledger):
-            return reconcile(ledger, service, look(service.orders()))
+            return refresh(ledger, service)
     except BusyError as error:
         output.note(f"Shown as last known: {error}")
         return []
