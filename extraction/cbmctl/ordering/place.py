@@ -1,8 +1,8 @@
-"""Orders are placed: written to the ledger, sent once, and looked for in the service's list.
+"""Place orders: write each to the ledger, send it once, and look for a lost one in the service's list.
 
-Whenever this is interrupted, an item is in one of three places: not in the ledger, and then not sent; in the
-ledger as `sending`, and then the next look at the service's list finds it or makes it `unknown`; or known to
-be accepted or refused. Nothing but the operator's word sends an item of unknown acceptance again.
+Whenever this is interrupted, one of three things is true of an item. It is not in the ledger, and was not
+sent. It is in the ledger as `sending`; the next look at the service's list finds it or makes it `unknown`. Or
+it is known to be accepted or refused. Only the operator's word sends an item of unknown acceptance again.
 """
 
 import uuid
@@ -28,12 +28,12 @@ class Chosen:
     """What is to be sent, and what is not.
 
     Attributes:
-        new: inputs to order.
+        new: products to order.
         again: items of unknown acceptance to send once more, under their own name, with their inputs.
-        adopted: inputs that the service has an order of already.
-        left: inputs that are not ordered because of their last order's state, by that state.
+        adopted: products that the service already has an order for.
+        left: inputs that are not ordered because of the state of their last order, by that state.
         workflows: name by product type.
-        duplicates: what is ordered twice at the service.
+        duplicates: items that the service carries out more than once.
     """
 
     new: list[Wanted] = field(default_factory=list)
@@ -44,9 +44,9 @@ class Chosen:
     duplicates: list[Duplicate] = field(default_factory=list)
 
     @property
-    def number(self) -> int:
-        """How many products are to be ordered."""
-        return len(self.new) + len(self.again)
+    def products(self) -> list[Wanted]:
+        """What is to be sent, in this order."""
+        return [*(product for _, product in self.again), *self.new]
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Placed:
         refused: input, HTTP status and body of the answer; the rest was not sent.
         unknown: inputs whose acceptance is not known; the rest was not sent.
         unsent: inputs that were not sent.
-        reason: why `unsent` were not; None if there are none.
+        reason: why the sending ended early; None if every order is accepted.
     """
 
     order: int | None = None
@@ -132,7 +132,7 @@ def choose(
         own = {item.key: item for item in ledger.items() if item.state == "unknown"}
         order = None
         for key, product in unique.items():
-            if limit is not None and chosen.number >= limit:
+            if limit is not None and len(chosen.products) >= limit:
                 break
             state = last.get(key)
             workflow = chosen.workflows[product.product_type]
@@ -141,7 +141,7 @@ def choose(
             elif state == "unknown":
                 if key in own:  # the input that was sent, of whatever version the plan has it now
                     chosen.again.append((own[key].id, replace(product, input=own[key].input)))
-                else:  # of another account, whose list is not to be seen
+                else:  # of another account, whose list this one cannot read
                     chosen.left.setdefault("unknown", []).append(product.input)
             elif found := listed.adoptable(workflow, product):
                 order = order or ledger.open_order(product.label)
@@ -159,7 +159,7 @@ def send(
     chosen: Chosen,
     progress: Callable[[int], None],
 ) -> Placed:
-    """Send what was chosen, one by one, until the service refuses an order or is not to be reached.
+    """Send what was chosen, one by one, until the service refuses an order or is unreachable.
 
     Args:
         ledger: of the account.

@@ -56,19 +56,20 @@ def order(
 ) -> int:
     """Ask, send what was chosen, and print what became of it; return the exit code."""
     _notes(output, chosen)
-    if check or not chosen.number:
+    number = len(chosen.products)
+    if check or not number:
         output.result(
-            {"changed": bool(chosen.number or chosen.adopted), "check": check, **_chosen_data(chosen)},
-            *_chosen_text(chosen, check=check),
+            {"changed": bool(number or chosen.adopted), "check": check, **_chosen_data(chosen)},
+            *_chosen_text(chosen),
         )
         return 0
-    unknown = f", {len(chosen.again)} of them a second time if the first was accepted" * bool(chosen.again)
+    unknown = f", {len(chosen.again)} of them a second time if the first was accepted" if chosen.again else ""
     confirm(
-        f"Order {counted(chosen.number, 'product')} as '{service.account}'{unknown}?"
+        f"Order {counted(number, 'product')} as '{service.account}'{unknown}?"
         " Each counts against the quota or costs money.",
         yes=yes,
     )
-    with output.progress("Ordering", chosen.number) as bar:
+    with output.progress("Ordering", number) as bar:
         placed = send(ledger, service, chosen, bar)
     duplicates = _duplicates(ledger, service, output)
     output.result(
@@ -127,19 +128,18 @@ def _notes(output: Output, chosen: Chosen) -> None:
 
 def _chosen_data(chosen: Chosen) -> dict[str, Any]:
     return {
-        "to_order": [asdict(each) for each in (*(wanted for _, wanted in chosen.again), *chosen.new)],
+        "to_order": [asdict(each) for each in chosen.products],
         "adopted": [each.input for each in chosen.adopted],
         "left": chosen.left,
         "duplicates": duplicate_data(chosen.duplicates),
     }
 
 
-def _chosen_text(chosen: Chosen, *, check: bool) -> list[str]:
-    if not chosen.number:
+def _chosen_text(chosen: Chosen) -> list[str]:
+    if not chosen.products:
         return ["Nothing to order: every input is on order, made, or needs the option --again."]
-    products = [wanted for _, wanted in chosen.again] + chosen.new
-    lines = [f"{each.product_type}: {each.input}" for each in products]
-    return [*lines, f"{counted(chosen.number, 'product')} would be ordered."] if check else lines
+    lines = [f"{each.product_type}: {each.input}" for each in chosen.products]
+    return [*lines, f"{counted(len(lines), 'product')} would be ordered."]
 
 
 def _placed_text(placed: Placed) -> list[str]:
