@@ -14,12 +14,10 @@ from cbmctl.catalogue.run import run
 from cbmctl.catalogue.settings import SOURCES
 from cbmctl.catalogue.sources import source
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
-from cbmctl.cli.output import Output, table
+from cbmctl.cli.output import SHOWN, Output, few, table
 from cbmctl.cli.period import read_period
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
-
-_SHOWN = 20  # names in a message: enough to recognise the place, few enough to read
 
 
 @cbmctl.group("catalogue")
@@ -166,10 +164,10 @@ def _notes(output: Output, outcome: Outcome) -> None:
     if outcome.full_because:
         output.note(f"all products were searched: {outcome.full_because}")
     absent = outcome.synced.offline
-    for reference in absent[:_SHOWN]:
+    for reference in absent[:SHOWN]:
         output.note(f"not online: {reference}")
-    if len(absent) > _SHOWN:
-        output.note(f"… and {len(absent) - _SHOWN} more not online")
+    if len(absent) > SHOWN:
+        output.note(f"… and {len(absent) - SHOWN} more not online")
     versions = outcome.synced.versions
     for pair in versions.superseded:
         output.note(f"superseded: {pair.old} by {pair.new}")
@@ -183,11 +181,9 @@ def _nothing(found: Findings, place: str, asked: Place) -> str:
     what, aoi = CARDS[asked.card].ptype, asked.aoi
     searched = f"{place} has no {what} product from {asked.start} to the day before {asked.end}"
     if found.elsewhere:
-        names = sorted(found.elsewhere)
-        few = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         return (
-            f"{searched} that meets area '{aoi}', only others ({few}). Check the outline of the area (cbmctl"
-            " aoi set), or the archive."
+            f"{searched} that meets area '{aoi}', only others ({few(sorted(found.elsewhere))})."
+            " Check the outline of the area (cbmctl aoi set), or the archive."
         )
     if found.broken:
         return f"{searched} that can be read ({len(found.broken)} are damaged). The notes above say why."

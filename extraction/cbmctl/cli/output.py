@@ -14,6 +14,8 @@ from cbmctl.steps import Steps
 # Called with the number of steps just finished.
 Progress = Callable[[int], None]
 
+SHOWN = 20  # names in a message: enough to recognise the place, few enough to read
+
 
 @dataclass(frozen=True)
 class Output:
@@ -81,6 +83,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         ).rstrip()
 
     return "\n".join(line(row) for row in cells)
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first names in one line, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _cell(value: object) -> str:

@@ -13,13 +13,13 @@ from cbmctl.ordering.ledger import ON_ORDER, STOPPED, Ledger
 from cbmctl.ordering.wanted import Wanted
 
 # Columns of the table, in this order. catalogued: the product is in dias_catalogue.
-SHOWN = (*ON_ORDER, "catalogued", *STOPPED, "unsent")
+STATES = (*ON_ORDER, "catalogued", *STOPPED, "unsent")
 PROBLEMS = ("unknown", "failed", "refused")
 
 
 @dataclass(frozen=True)
 class Line:
-    """Items of an order that are in one of the states SHOWN."""
+    """Items of an order that are in one of the states STATES."""
 
     order_id: int
     label: str

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cbmctl.cli import Context
-from cbmctl.cli.output import Output
+from cbmctl.cli.output import Output, few
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.credentials import read_credentials
@@ -18,7 +18,6 @@ from cbmctl.ordering.reconcile import Duplicate, refresh
 from cbmctl.ordering.service import OrderService
 from cbmctl.ordering.token import Tokens
 
-SHOWN = 20  # names in a message
 INCOMPLETE = 3  # exit code: not everything was ordered, or something needs a person
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -107,12 +106,6 @@ def duplicate_text(duplicates: Sequence[Duplicate]) -> list[str]:
         f" {' and '.join(each.service_ids)} at the service. Cancel one on its web page."
         for each in duplicates
     ]
-
-
-def few(names: Sequence[str]) -> str:
-    """List some names."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _notes(output: Output, chosen: Chosen) -> None:

@@ -6,7 +6,8 @@ import click
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import INCOMPLETE, account, confirm, few, yes_option
+from cbmctl.cli.order.account import INCOMPLETE, account, confirm, yes_option
+from cbmctl.cli.output import few
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.cancel import cancel, cancellable
 from cbmctl.ordering.place import placing
@@ -42,7 +43,9 @@ def cancel_command(
         stays = (
             f"{counted(running, 'product')} in progress cannot be stopped: the service finishes them, and"
             " their quota is spent."
-        ) * bool(running)
+            if running
+            else ""
+        )
         if check or not items:
             output.result(
                 {"changed": bool(items), "check": check, "to_cancel": [item.input for item in items]},

@@ -15,7 +15,7 @@ from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
 from cbmctl.ordering.ledger import Ledger
 from cbmctl.ordering.place import choose, placing
-from cbmctl.ordering.progress import SHOWN, Line, Problem, lines, problems
+from cbmctl.ordering.progress import STATES, Line, Problem, lines, problems
 from cbmctl.ordering.reconcile import Duplicate, refresh
 from cbmctl.ordering.service import OrderService
 
@@ -93,7 +93,7 @@ def _text(counted: Sequence[Line], found: Sequence[Problem], duplicates: Sequenc
         key = (line.order_id, line.product_type, line.label)
         orders.setdefault(key, Counter())[line.state] += line.items
     total = _total(counted)
-    shown = [state for state in SHOWN if state in total]
+    shown = [state for state in STATES if state in total]
     rows: list[list[object]] = [
         [number, kind, label, *(states[state] for state in shown), states.total()]
         for (number, kind, label), states in orders.items()
