@@ -127,6 +127,11 @@ def named_pair(reference: str) -> Pair | None:
     return Pair(days, match["sensor"]) if 0 < days <= _LONGEST else None
 
 
+def satellites(sensor: str, earlier: str | None) -> str:
+    """Return satellites in one word: "1C", or for coherence the later and the earlier one, "1C-1A"."""
+    return f"{sensor}-{earlier}" if earlier else sensor
+
+
 def orbit_pass(obstime: datetime, footprint: BaseGeometry) -> str:
     """Return the pass of a Sentinel-1 scene: `ascending` or `descending`.
 

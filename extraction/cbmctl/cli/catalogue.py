@@ -7,6 +7,7 @@ import click
 from cbmctl.catalogue import summary, sync
 from cbmctl.catalogue.findings import Findings
 from cbmctl.catalogue.history import Place
+from cbmctl.catalogue.orbits import satellites
 from cbmctl.catalogue.outcome import Outcome
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.replace import replace
@@ -259,7 +260,7 @@ def _orbits_text(found: summary.Summary) -> list[str]:
             line.card,
             line.relative_orbit,
             line.orbit_pass,
-            f"{line.sensor}-{line.pair_sensor}" if line.pair_sensor else line.sensor,
+            satellites(line.sensor, line.pair_sensor),
             line.pair_days,
             line.count,
             line.first,

@@ -1,4 +1,4 @@
-"""Level-1 products over an area, of which CARD products are made: one of each slice that was sensed."""
+"""Level-1 products over an area, from which CARD products are made: one of each slice that was sensed."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.catalogue.area import pieces
-from cbmctl.catalogue.normal import geometry, reference
-from cbmctl.catalogue.orbits import named_orbit, named_pair
-from cbmctl.catalogue.record import CARDS, Card, sensing_time
+from cbmctl.catalogue.normal import geometry
+from cbmctl.catalogue.orbits import named_orbit
+from cbmctl.catalogue.record import Card, sensing_time
 from cbmctl.catalogue.remote import months
 from cbmctl.catalogue.service import Product, Question, Service
 from cbmctl.catalogue.slicing import complete
@@ -21,7 +21,7 @@ _NAME = r"S(?P<sensor>1[A-D])_IW_{}_1S[A-Z]{{2}}_(?P<sensing>\d{{8}}T\d{{6}})_\w
 # IW is the sensor mode that the manual asks for. The COG versions of GRD cannot be ordered.
 GRD = Card("grd", "IW_GRDH_1S", "Sentinel-1/SAR", re.compile(_NAME.format("GRDH")))
 SLC = Card("slc", "IW_SLC__1S", "Sentinel-1/SAR", re.compile(_NAME.format("SLC_")))
-# Of which products a card is made.
+# The Level-1 products from which a card is made.
 LEVEL_1: Mapping[str, Card] = {"bs": GRD, "c6": SLC, "c12": SLC}
 
 # The manual: "Since March 2021, all Level 1 GRD data is produced with 'NRT-3h' timeliness. Before that date,
@@ -30,25 +30,6 @@ _NRT_SINCE = datetime(2021, 3, 1)
 _NRT, _FAST = "NRT-3h", "Fast-24h"
 
 Key = tuple[str, datetime]  # satellite and start of sensing: what Level 1 and its CARD product have in common
-
-
-@dataclass(frozen=True)
-class Made:
-    """A CARD product that exists; sensor, start of sensing, and for coherence the earlier satellite."""
-
-    sensor: str
-    sensed: datetime
-    pair_sensor: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """As Input.key of what it was made of."""
-        return self.sensor, self.sensed
-
-    @property
-    def satellites(self) -> str:
-        """The satellite, for coherence both, in one word."""
-        return satellites(self.sensor, self.pair_sensor)
 
 
 @dataclass(frozen=True)
@@ -86,8 +67,8 @@ class Inputs:
     """Level-1 products of a search.
 
     Attributes:
-        taken: one a slice, the oldest first.
-        other_timeliness: slices that exist only with another timeliness than the manual's; not taken.
+        taken: one product of each slice, the oldest first.
+        other_timeliness: products of slices that do not exist with the manual's timeliness; not taken.
     """
 
     taken: Sequence[Input]
@@ -96,15 +77,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Search:
-    """Where and when products are looked for.
+    """Where and when products are searched.
 
     Attributes:
-        service: asked.
+        service: the catalogue service.
         area: EPSG:4326; Level-1 products must meet its true shape.
         start: first day of sensing.
         end: the day after the last.
-        progress: told how many days of the period are done.
-        note: told of what is doubtful.
+        progress: called with the number of days just searched.
+        note: called with a line about a doubtful answer.
     """
 
     service: Service
@@ -128,30 +109,25 @@ class Search:
             self.progress((last - first).days)
 
 
-def satellites(sensor: str, earlier: str | None) -> str:
-    """Return satellites in one word: "1C", or for coherence the later and the earlier one, "1C-1A"."""
-    return f"{sensor}-{earlier}" if earlier else sensor
-
-
 def manuals_timeliness(sensed: datetime) -> str:
     """Return the timeliness of GRD that the manual selects for a start of sensing."""
     return _NRT if sensed >= _NRT_SINCE else _FAST
 
 
 def level_1(search: Search, card: str, *, any_timeliness: bool = False) -> Inputs:
-    """Find the Level-1 products of which a card is made.
+    """Find the Level-1 products from which a card is made.
 
     Args:
         search: where and when.
         card: bs, c6 or c12.
-        any_timeliness: take a slice of GRD that exists only with another timeliness than the manual's.
+        any_timeliness: also take a slice of GRD that does not exist with the manual's timeliness.
 
     Raises:
         ServiceError: the service does not answer, or not as it should.
     """
     kind = LEVEL_1[card]
     listed = (_input(kind, product, search) for product in search.products(kind))
-    # of several versions of a slice the last one counts: right timeliness, online, published last
+    # of several versions the last one is taken: with the manual's timeliness, online, published last
     versions = sorted(
         (one for one in listed if one is not None),
         key=lambda one: (_fits(card, one), one.online, one.published, one.name),
@@ -163,34 +139,12 @@ def level_1(search: Search, card: str, *, any_timeliness: bool = False) -> Input
     )
 
 
-def existing(search: Search, card: str) -> list[Made]:
-    """Return the CARD products that the service lists.
-
-    Their names are enough: one that cannot be catalogued exists as well, and an order would make no other.
-
-    Raises:
-        ServiceError: the service does not answer, or not as it should.
-    """
-    kind, found = CARDS[card], []
-    for product in search.products(kind):
-        try:
-            name = reference(kind, search.service.tell(product).name)
-            match = kind.pattern.fullmatch(name)
-            if match is None:
-                continue
-            pair = named_pair(name)
-            found.append(Made(match["sensor"], sensing_time(match), pair.sensor if pair else None))
-        except (LookupError, TypeError, ValueError, AttributeError):
-            continue
-    return found
-
-
 def _fits(card: str, one: Input) -> bool:
     return card != "bs" or one.timeliness in (None, manuals_timeliness(one.sensed))
 
 
 def _input(kind: Card, product: Product, search: Search) -> Input | None:
-    """Return a product that can be ordered from; None for any other."""
+    """Return a product as an input of an order; None if it cannot be one, or lies outside the area."""
     try:
         told = search.service.tell(product)
         match = kind.pattern.fullmatch(told.name)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -19,6 +19,8 @@ Key = tuple[str, str, datetime]  # Wanted.key
 ON_ORDER = ("sending", "unknown", "queued", "in_progress", "completed")
 # A product whose last order is in one of these states is ordered again only on the operator's word.
 STOPPED = ("failed", "cancelled", "refused")
+# These were not accepted, so they do not count against the quota.
+_NOT_ACCEPTED = ["refused", "unsent"]
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,21 @@ class Ledger:
             ),
             [state, code, message, service_id, item],
         )
+
+
+def ordered_in_month(conn: psycopg.Connection, tables: Tables, today: date) -> int:
+    """Return how many products were ordered in the calendar month of a day, UTC, by any account."""
+    first = datetime(today.year, today.month, 1)
+    row = one(
+        conn,
+        query(
+            """SELECT count(*)::integer FROM {items}
+               WHERE (sent_at AT TIME ZONE 'UTC') >= %s AND state <> ALL(%s)""",
+            items=tables.order_items.sql,
+        ),
+        [first, _NOT_ACCEPTED],
+    )
+    return int(row[0])
 
 
 def last_states(conn: psycopg.Connection, tables: Tables) -> Mapping[Key, str]:

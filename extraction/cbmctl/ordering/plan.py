@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from cbmctl.catalogue.orbits import satellites
 from cbmctl.catalogue.record import CARDS
-from cbmctl.ordering.inputs import Input, Inputs, Key, satellites
+from cbmctl.ordering.inputs import Input, Inputs, Key
 from cbmctl.ordering.pairs import DAYS, pairs
 from cbmctl.ordering.wanted import Wanted
 
@@ -23,13 +24,13 @@ class Plan:
         existing: how many exist as CARD.
         on_order: how many are on order, or made and not yet in a catalogue.
         no_pair: SLC without an earlier one, for coherence.
-        held: how many wait until the first product of their satellites is there, by inputs.satellites.
+        held: how many wait until the first product of their satellites is there, by orbits.satellites.
         other_timeliness: GRD of another timeliness than the manual's.
         offline: of the wanted ones, inputs that the archive does not have at once.
         stopped: how many of the wanted ones failed, or were refused or cancelled before; only the operator's
             word orders them again.
         wanted: to be ordered: first one of all satellites that are not proven, then by time.
-        satellites: how many are wanted, by inputs.satellites.
+        satellites: how many are wanted, by orbits.satellites.
     """
 
     level_1: int
@@ -74,7 +75,7 @@ def make_plan(
         existing: CARD products that are there.
         on_order: slices that are on order or made, of whatever version.
         stopped: slices whose last order failed, or was refused or cancelled.
-        proven: satellites, as inputs.satellites, of which such a product was seen; None holds nothing back.
+        proven: satellites, as orbits.satellites, of which such a product was seen; None holds nothing back.
         label: area and period, for the list of orders.
     """
     start, end = period

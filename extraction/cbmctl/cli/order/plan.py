@@ -19,9 +19,9 @@ from cbmctl.cli.period import read_period
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
-from cbmctl.ordering.inputs import LEVEL_1, Search, existing, level_1
-from cbmctl.ordering.known import catalogued, ordered_in_month, proven
-from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states
+from cbmctl.ordering.inputs import LEVEL_1, Search, level_1
+from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states, ordered_in_month
+from cbmctl.ordering.made import catalogued, listed, proven
 from cbmctl.ordering.pairs import DAYS, gaps
 from cbmctl.ordering.plan import Plan, make_plan, search_start
 from cbmctl.ordering.wanted import PRODUCT_TYPES
@@ -121,7 +121,7 @@ def plan_command(
             inputs = level_1(
                 Search(service, area, begin, last, bar, output.note), card, any_timeliness=any_timeliness
             )
-            made = existing(Search(service, area, first, last, bar, output.note), card)
+            made = listed(Search(service, area, first, last, bar, output.note), card)
         made += catalogued(conn, config.tables, card, first, last)
         seen = proven(conn, config.tables, card) | {one.satellites for one in made}
         last_orders = {
