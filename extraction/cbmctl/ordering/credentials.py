@@ -35,18 +35,21 @@ def read_credentials(ordering: Ordering) -> Credentials:
         UserError: user or password is missing, a file is unreadable, empty or open to others, or the TOTP
             secret is not base32.
     """
-    user = _read(USER, ordering.user, ordering.user_file, secret=False)
+    user = _read(USER, ordering.user, None, secret=False)
     password = _read(PASSWORD, None, ordering.password_file)
     secret = _read(TOTP_SECRET, None, ordering.totp_file)
-    for name, value, option in ((USER, user, "user"), (PASSWORD, password, "password_file")):
-        if value is None:
-            raise UserError(
-                f"the {option.removesuffix('_file')} of the ordering account is missing."
-                f" Set {name} or {name}_FILE, or ordering.{option} in the configuration."
-            )
-    if user is None or password is None:
-        raise AssertionError("both were checked above")
+    if user is None:
+        raise _missing("user", USER, "user")
+    if password is None:
+        raise _missing("password", PASSWORD, "password_file")
     return Credentials(user, password, None if secret is None else _key(secret))
+
+
+def _missing(what: str, name: str, option: str) -> UserError:
+    return UserError(
+        f"the {what} of the ordering account is missing."
+        f" Set {name} or {name}_FILE, or ordering.{option} in the configuration."
+    )
 
 
 def _read(name: str, given: str | None, file: Path | None, *, secret: bool = True) -> str | None:

@@ -1,13 +1,14 @@
 """A plan as a file: the JSON that `cbmctl --json order plan` prints, which a person may shorten."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
 from cbmctl.errors import UserError
 from cbmctl.ordering.wanted import Wanted
 
-KEY = "wanted"  # the list of products in the JSON object
+WANTED = "wanted"  # the list of products in the JSON object
 
 
 def read_plan(file: TextIO) -> list[Wanted]:
@@ -23,14 +24,14 @@ def read_plan(file: TextIO) -> list[Wanted]:
         raise UserError(
             f"{name} is not valid JSON ({error}). Write it with cbmctl --json order plan."
         ) from error
-    entries = data.get(KEY) if isinstance(data, dict) else None
+    entries = data.get(WANTED) if isinstance(data, dict) else None
     if not isinstance(entries, list):
-        raise UserError(f"{name} has no list '{KEY}'. Write it with cbmctl --json order plan.")
-    return [_wanted(f"{name}: {KEY}[{number}]", entry) for number, entry in enumerate(entries)]
+        raise UserError(f"{name} has no list '{WANTED}'. Write it with cbmctl --json order plan.")
+    return [_wanted(f"{name}: {WANTED}[{number}]", entry) for number, entry in enumerate(entries)]
 
 
 def _wanted(place: str, entry: object) -> Wanted:
-    known = {"product_type", "input", "earlier", "label"}
+    known = {field.name for field in fields(Wanted)}
     if not isinstance(entry, dict) or not {"product_type", "input"} <= set(entry):
         raise UserError(f"{place} must be an object with product_type and input.")
     values = {key: entry[key] for key in known & set(entry) if entry[key] is not None}

@@ -260,23 +260,23 @@ def _value(answer: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _order(told: dict[str, Any]) -> ServiceOrder:
-    identifier = told["Id"]
+def _order(entity: dict[str, Any]) -> ServiceOrder:
+    identifier = entity["Id"]
     if not isinstance(identifier, str | int) or not str(identifier).strip():
         raise ValueError("Id is empty")
-    word = str(told["Status"]).strip().lower().replace(" ", "_")
+    word = str(entity["Status"]).strip().lower().replace(" ", "_")
     word = _OTHER_WORDS.get(word, word)
-    message = told.get("StatusMessage")
-    reference = told.get("InputProductReference")
-    options = told.get("WorkflowOptions") or []
+    message = entity.get("StatusMessage")
+    reference = entity.get("InputProductReference")
+    options = entity.get("WorkflowOptions") or []
     return ServiceOrder(
         id=str(identifier),
-        name=str(told.get("Name") or ""),
-        workflow=told.get("WorkflowName") or None,
+        name=str(entity.get("Name") or ""),
+        workflow=entity.get("WorkflowName") or None,
         input=reference.get("Reference") if isinstance(reference, dict) else None,
         state=word if word in STATES else "in_progress",
         message=str(message) if message else (None if word in STATES else word),
-        submitted=_time(told.get("SubmissionDate")),
+        submitted=_time(entity.get("SubmissionDate")),
         temporary=any(
             option.get("Name") == "output_storage" and option.get("Value") == "TEMPORARY"
             for option in options
@@ -285,8 +285,8 @@ def _order(told: dict[str, Any]) -> ServiceOrder:
     )
 
 
-def _time(told: Any) -> datetime | None:
+def _time(value: Any) -> datetime | None:
     try:
-        return utc(told)
+        return utc(value)
     except (ValueError, TypeError):
         return None

@@ -21,8 +21,7 @@ class Ordering:
         url: of the On-Demand Production API.
         token_url: token endpoint of the account's Keycloak realm.
         client_id: the public client of that realm.
-        user: name of the account; None means from the environment or user_file.
-        user_file: file that holds it.
+        user: name of the account; None means from the environment.
         password_file: file with the password, mode 0600.
         totp_file: file with the TOTP secret (base32), mode 0600; None without two-factor login.
     """
@@ -31,7 +30,6 @@ class Ordering:
     token_url: str = TOKEN_URL
     client_id: str = CLIENT_ID
     user: str | None = None
-    user_file: Path | None = None
     password_file: Path | None = None
     totp_file: Path | None = None
 
@@ -42,7 +40,7 @@ def read_ordering(section: Section) -> Ordering:
     Raises:
         UserError: a value is wrong.
     """
-    section.only("url", "token_url", "client_id", "user", "user_file", "password_file", "totp_file")
+    section.only("url", "token_url", "client_id", "user", "password_file", "totp_file")
 
     def url(key: str, default: str) -> str:
         text = section.text(key, default)
@@ -60,7 +58,6 @@ def read_ordering(section: Section) -> Ordering:
         token_url=url("token_url", TOKEN_URL),
         client_id=section.text("client_id", CLIENT_ID),
         user=section.text("user") if "user" in section.data else None,
-        user_file=file("user_file"),
         password_file=file("password_file"),
         totp_file=file("totp_file"),
     )

@@ -10,7 +10,7 @@ from cbmctl.errors import UserError
 from cbmctl.ordering.inputs import LEVEL_1
 
 # What can be ordered, as the service names it in a workflow's OutputProductType, by card.
-PRODUCT_TYPES: Mapping[str, str] = {name: CARDS[name].ptype for name in ("bs", "c6", "c12")}
+PRODUCT_TYPES: Mapping[str, str] = {name: CARDS[name].ptype for name in LEVEL_1}
 
 
 @dataclass(frozen=True)

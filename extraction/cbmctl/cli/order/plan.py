@@ -24,6 +24,7 @@ from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states, ordered_in_mo
 from cbmctl.ordering.made import catalogued, listed, proven
 from cbmctl.ordering.pairs import DAYS, gaps
 from cbmctl.ordering.plan import Plan, make_plan, search_start
+from cbmctl.ordering.plan_file import WANTED
 from cbmctl.ordering.wanted import PRODUCT_TYPES
 
 
@@ -142,21 +143,26 @@ def plan_command(
         )
         used = ordered_in_month(conn, config.tables, today)
     if not plan.level_1:
-        raise UserError(_nothing(plan, service.url, f"'{aoi}'", card, (first, last)))
-    told = forecast(plan.number, quota, used=used, today=today, price=price)
+        raise UserError(_nothing(plan, service.url, aoi, card, (first, last)))
+    expected = forecast(plan.number, quota, used=used, today=today, price=price)
     without = gaps(first, last) if card == "c6" else []
     output.result(
-        {"changed": False, **_data(plan), "ordered_this_month": used, "forecast": asdict(told)}
-        | {"no_six_day_pairs": [{"start": begin, "end": end} for begin, end in without]},
+        {
+            "changed": False,
+            **_data(plan),
+            "ordered_this_month": used,
+            "forecast": asdict(expected),
+            "no_six_day_pairs": [{"start": begin, "end": end} for begin, end in without],
+        },
         _products(plan, card),
-        *_orders(told, quota, used, price),
+        *_orders(expected, quota, used, price),
         *_explained(plan, card, without),
     )
 
 
 def _nothing(plan: Plan, url: str, aoi: str, card: str, period: tuple[date, date]) -> str:
     kind, (first, last) = LEVEL_1[card].ptype, period
-    found = f"{url} has no {kind} product from {first} to the day before {last} that meets area {aoi}"
+    found = f"{url} has no {kind} product from {first} to the day before {last} that meets area '{aoi}'"
     if plan.other_timeliness:
         number = counted(len(plan.other_timeliness), "product")
         return f"{found} with the manual's timeliness, but {number} with another. Use --any-timeliness."
@@ -175,7 +181,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         "stopped": plan.stopped,
         "to_order": plan.number,
         "satellites": dict(plan.satellites),
-        "wanted": [asdict(each) for each in plan.wanted],
+        WANTED: [asdict(each) for each in plan.wanted],
     }
 
 
@@ -196,26 +202,26 @@ def _products(plan: Plan, card: str) -> str:
     return table(["products", "number"], rows)
 
 
-def _orders(told: Forecast, quota: Quota, used: int, price: float | None) -> Iterator[str]:
-    if told.last_month is None:
+def _orders(expected: Forecast, quota: Quota, used: int, price: float | None) -> Iterator[str]:
+    if expected.last_month is None:
         yield "Nothing to order now."
         return
     at_a_time = f"{quota.in_parallel} at a time"
     if quota.per_month is None:
-        yield f"Quota: none a month, {at_a_time}."
+        yield f"Quota: unlimited, {at_a_time}."
     else:
         yield (
             f"Quota: {quota.per_month} a month, {at_a_time}; {used} ordered this month,"
-            f" {told.this_month} more now; {counted(told.months, 'month')}, the last is"
-            f" {told.last_month:%Y-%m}."
+            f" {expected.this_month} more now; {counted(expected.months, 'month')}, the last is"
+            f" {expected.last_month:%Y-%m}."
         )
     yield (
-        f"The last product is made on {told.done}."
-        if told.done
-        else ("The service promises no time in which a product is made.")
+        f"The last product is made on {expected.done}."
+        if expected.done
+        else "The service promises no time in which a product is made."
     )
-    if told.cost is not None:
-        yield f"Cost: {told.cost:.2f} at {price:g} a product."
+    if expected.cost is not None:
+        yield f"Cost: {expected.cost:.2f} at {price:g} a product."
 
 
 def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """`cbmctl order status`: how far the orders are, and which items need a person."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import click
@@ -38,7 +38,10 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
     Exit code 3: a product failed, was refused, is unknown, or is ordered more than once.
     """
     output = context.output
-    with account(context, "status") as (ledger, service), _rolled_back(ledger, check=check):
+    with (
+        account(context, "status") as (ledger, service),
+        ledger.conn.transaction(force_rollback=True) if check else nullcontext(),
+    ):
         duplicates = _refresh(ledger, service, output)
         found = problems(ledger)
         if retry_failed:
@@ -60,12 +63,6 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
         *_text(counted, found, duplicates),
     )
     return INCOMPLETE if found or duplicates else 0
-
-
-@contextmanager
-def _rolled_back(ledger: Ledger, *, check: bool) -> Iterator[None]:
-    with ledger.conn.transaction(force_rollback=True) if check else nullcontext():
-        yield
 
 
 def _refresh(ledger: Ledger, service: OrderService, output: Output) -> Sequence[Duplicate]:
