@@ -22,7 +22,7 @@ from cbmctl.stopping import Stop
 from cbmctl.worker import work
 
 from ..conftest import Database
-from . import ordering
+from . import odp_server, ordering
 from .loading import fields, write
 from .odata_server import Catalogue, serve
 from .odp_server import Odp
@@ -254,8 +254,8 @@ def odp(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Odp]:
     """A database with the schema, an order service that its configuration names, and the account."""
-    monkeypatch.setenv("CBM_ORDER_USER", "agency")
-    monkeypatch.setenv("CBM_ORDER_PASSWORD", "correct horse")
+    monkeypatch.setenv("CBM_ORDER_USER", odp_server.USER)
+    monkeypatch.setenv("CBM_ORDER_PASSWORD", odp_server.PASSWORD)
     for name in ("USER_FILE", "PASSWORD_FILE", "TOTP_SECRET", "TOTP_SECRET_FILE"):
         monkeypatch.delenv(f"CBM_ORDER_{name}", raising=False)
     found = Odp()

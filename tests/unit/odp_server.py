@@ -24,6 +24,7 @@ from cbmctl.ordering import totp
 from .listening import listening
 from .odata_server import reply
 
+USER, PASSWORD = "agency", "correct horse"
 WORKFLOWS = [
     {"Id": "12", "Name": "card_bs", "InputProductType": "GRD", "OutputProductType": "CARD-BS"},
     {"Id": "47", "Name": "card_coh12_public", "InputProductType": "SLC", "OutputProductType": "CARD-COH12"},
@@ -43,8 +44,8 @@ class Realm:
         logins: results of the password grants.
     """
 
-    user: str = "agency"
-    password: str = "correct horse"
+    user: str = USER
+    password: str = PASSWORD
     totp_key: bytes | None = None
     lifetime_s: int = 600
     most_sessions: int = 100

@@ -19,9 +19,8 @@ from cbmctl.ordering.token import Tokens
 from cbmctl.ordering.wanted import Wanted
 
 from ..conftest import Database
-from .odp_server import Odp, serve
+from .odp_server import PASSWORD, USER, Odp, serve
 
-USER, PASSWORD = "agency", "correct horse"
 INCOMPLETE = 3
 
 
@@ -38,6 +37,12 @@ def slc(day: int) -> str:
 
 def backscatter(*numbers: int) -> list[Wanted]:
     return [Wanted("CARD-BS", grd(number), label="zurich 2021-03") for number in numbers]
+
+
+def elsewhere(odp: Odp, number: int) -> dict[str, Any]:
+    """An order of a GRD product that was placed on the service's web page."""
+    reference = {"Reference": grd(number)}
+    return odp.accept({"WorkflowName": "card_bs", "Name": "web", "InputProductReference": reference})
 
 
 def plan(folder: Path, *wanted: Wanted) -> str:

@@ -26,7 +26,7 @@ from ..conftest import Database
 from . import odp_server
 from .examples import THOROUGH
 from .odp_server import ACTIVE, Odp
-from .ordering import backscatter, grd, opened
+from .ordering import backscatter, elsewhere, grd, opened
 
 pytestmark = pytest.mark.postgis
 
@@ -154,9 +154,7 @@ class Ordering(RuleBasedStateMachine):
     @rule(number=st.sampled_from(NUMBERS))
     def somebody_orders_on_the_web_page(self, number: int) -> None:
         if not self.odp.made(grd(number)):
-            reference = {"Reference": grd(number)}
-            order = {"WorkflowName": "card_bs", "Name": "web", "InputProductReference": reference}
-            self.odp.accept(order)["_web"] = True
+            elsewhere(self.odp, number)["_web"] = True
 
     @rule(number=st.sampled_from(NUMBERS))
     def the_list_misses_an_order_for_a_while(self, number: int) -> None:

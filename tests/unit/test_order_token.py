@@ -18,18 +18,17 @@ from cbmctl.section import Section
 
 from .listening import listening
 from .odata_server import reply
-from .odp_server import Odp, Realm, serve
+from .odp_server import PASSWORD, USER, Odp, Realm, serve
 
 pytestmark = pytest.mark.usefixtures("hasty", "own_cache")
 
-USER, PASSWORD = "agency", "correct horse"
 KEY = b"12345678901234567890"
 SECRET = "GEZD GNBV gy3t qojq-GEZDGNBVGY3TQOJQ"
 
 
 @pytest.fixture
 def realm() -> Realm:
-    return Realm(USER, PASSWORD)
+    return Realm()
 
 
 @pytest.fixture

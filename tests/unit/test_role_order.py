@@ -16,14 +16,13 @@ from ..conftest import REPOSITORY, Database
 from .level_1 import level_1
 from .odata_server import Catalogue
 from .odata_server import serve as serve_catalogue
-from .odp_server import Odp
+from .odp_server import PASSWORD, USER, Odp
 from .odp_server import serve as serve_orders
 from .role_plays import play
 
 pytestmark = pytest.mark.postgis
 
 START = datetime(2024, 2, 6, 4, 11, 37)
-PASSWORD = "correct horse"
 
 
 class Place:
@@ -38,7 +37,7 @@ class Place:
         configuration = json.loads(database.config_path.read_text())
         configuration["catalogue"] = {"urls": {"odata": catalogue}}
         configuration["ordering"] = {
-            "user": "agency",
+            "user": USER,
             "password_file": str(self.secret),
             "url": f"{orders}/odata/v1",
             "token_url": f"{orders}/realm/token",
@@ -175,7 +174,7 @@ def test_the_roles_configuration_is_valid(tmp_path: Path) -> None:
         "order_aoi": "parcels_2021",
         "order_start": "2020-10-01",
         "order_end": "2022-01-01",
-        "order_user": "agency",
+        "order_user": USER,
         "order_password_file": "/root/p",
         "order_totp_file": "/root/t",
         "order_urls": {"odata": "https://o.example/v1"},
@@ -195,4 +194,4 @@ def test_the_roles_configuration_is_valid(tmp_path: Path) -> None:
         "x",
     )
     assert config.catalogue.urls == {"odata": "https://o.example/v1"}
-    assert (config.ordering.user, config.ordering.password_file) == ("agency", Path("/root/p"))
+    assert (config.ordering.user, config.ordering.password_file) == (USER, Path("/root/p"))
