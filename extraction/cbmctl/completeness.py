@@ -18,7 +18,7 @@ class Completeness:
         days: card, relative_orbit, tile, day, numbers of products, searched_at: the view `completeness` for
             the days of the season.
         searches: card, source, url, area of interest, first_day, end_day, and complete_at of each search of
-            the catalogue; complete_at is None if none was complete.
+            the catalogue; complete_at is None if no search was complete.
         rejected: card, day, reference, status and reason of products that could not be entered.
     """
 

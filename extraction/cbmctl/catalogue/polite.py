@@ -34,7 +34,7 @@ class UnansweredError(ServiceError):
 
     Attributes:
         sent: whether a request may have reached it. False only if no connection could be made.
-        response: its last answer, which says that it is busy; None if there was none.
+        response: the last answer, with one of the codes BUSY; None if the last attempt got no answer.
     """
 
     def __init__(self, message: str, *, sent: bool, response: requests.Response | None = None) -> None:
@@ -53,7 +53,7 @@ class Manners:
             many clients do not come back at the same instant.
         longest_s: the longest pause, also where the service asks for a longer one.
         timeout_s: for connecting, and for each piece of an answer.
-        advice: what to do if there is no answer.
+        advice: end of the error message if the service does not answer.
     """
 
     per_second: float = 4.0
@@ -243,7 +243,7 @@ def _require_json(place: str, response: requests.Response) -> None:
 
 
 def _certificate_fault(place: str, error: str) -> str | None:
-    """Return a sentence on a certificate that is refused; None if the error is another."""
+    """Return a sentence about a certificate that cannot be trusted; None for any other error."""
     if "certificate has expired" in error:
         return (
             f"the TLS certificate of {place} has expired: check the clock of this machine"
@@ -258,7 +258,7 @@ def _certificate_fault(place: str, error: str) -> str | None:
 
 
 def _unconnected(error: BaseException) -> bool:
-    """Whether no connection was made, so that a request cannot have reached the service."""
+    """Return whether no connection was made, so that the request cannot have reached the service."""
     if isinstance(error, requests.ConnectTimeout | LocationParseError):
         return True
     cause = getattr(error.args[0], "reason", None) if error.args else None

@@ -26,7 +26,7 @@ def sensed(card: str, broken: Broken) -> datetime | None:
 def record(conn: psycopg.Connection, table: TableName, place: Place, found: Iterable[Broken]) -> None:
     """Record rejected products in the caller's transaction.
 
-    Only names that say when the product was sensed are recorded: the others are folders, or belong to no day.
+    Only products with a sensing time in their name are recorded; the others are folders, or belong to no day.
     """
     card, rows = CARDS[place.card], []
     for broken in found:

@@ -45,7 +45,7 @@ class Summary:
     Attributes:
         lines: the manual's summary.
         epsg: of the images, which is where the parcels are needed.
-        unknown: how many scenes only the image tells the zone of: cards of Sentinel-1 from a service.
+        unknown: number of scenes whose zone is only in the image: cards of Sentinel-1 from a service.
         resolutions: of the bands that are to be extracted, in metres.
         orbits: of Sentinel-1, so that a step from one satellite to another can be explained.
     """
@@ -58,10 +58,10 @@ class Summary:
 
 
 def summary(conn: psycopg.Connection, config: Config, area: str) -> Summary:
-    """Count the catalogue over an area; of several versions of an acquisition the one that counts.
+    """Count the scenes over an area; of several versions of an acquisition only the current one.
 
     Raises:
-        UserError: there is no such area.
+        UserError: the area does not exist.
     """
     read_area(conn, config, area)
     names = {

@@ -1,4 +1,4 @@
-"""Orders are cancelled, as far as the service lets them be."""
+"""Cancel orders, as far as the service allows it."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from cbmctl.ordering.service import ACTIVE, OrderService
 
 @dataclass
 class Cancelled:
-    """What became of the items that were to be cancelled.
+    """The outcome of cancelling items.
 
     Attributes:
-        removed: inputs that are not carried out.
-        running: inputs that are carried out nevertheless; they count against the quota.
-        refused: input and the service's answer.
+        removed: inputs of cancelled items.
+        running: inputs of items that the service finishes; they count against the quota.
+        refused: inputs of items that the service refuses to cancel, with its answer.
     """
 
     removed: list[str] = field(default_factory=list)
@@ -52,10 +52,10 @@ def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] |
 def cancel(
     ledger: Ledger, service: OrderService, items: Sequence[Item], progress: Callable[[int], None]
 ) -> Cancelled:
-    """Ask the service to cancel items, then look what it made of that.
+    """Ask the service to cancel items, and read the outcome from its list.
 
     Raises:
-        UserError: the service does not answer; what was asked for so far stays asked for.
+        UserError: the service does not answer; requests that were sent before stay in effect.
     """
     outcome, asked = Cancelled(), []
     for item in items:

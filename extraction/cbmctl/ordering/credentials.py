@@ -9,7 +9,7 @@ from cbmctl.errors import UserError
 from cbmctl.ordering import totp
 from cbmctl.ordering.settings import Ordering
 
-# each of them, or the same with _FILE at its end for the name of a file
+# with _FILE appended: the name of a file that holds the value
 USER, PASSWORD, TOTP_SECRET = "CBM_ORDER_USER", "CBM_ORDER_PASSWORD", "CBM_ORDER_TOTP_SECRET"
 
 
@@ -29,7 +29,7 @@ class Credentials:
 
 
 def read_credentials(ordering: Ordering) -> Credentials:
-    """Find the account: the environment goes before the configuration, a value before a file.
+    """Return the account. The environment overrides the configuration, and a value overrides a file.
 
     Raises:
         UserError: user or password is missing, a file is unreadable, empty or open to others, or the TOTP

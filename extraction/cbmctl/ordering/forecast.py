@@ -18,7 +18,7 @@ class Quota:
     Attributes:
         per_month: products a calendar month; None means any number.
         in_parallel: products that are made at a time.
-        hours: that one product takes to be made; None if it is not known: the service promises nothing.
+        hours: in which one product is made; None if unknown, because the service promises no time.
     """
 
     per_month: int | None = FREE_PER_MONTH
@@ -26,10 +26,10 @@ class Quota:
     hours: float | None = None
 
     def within(self, budget: float, price: float) -> "Quota":
-        """Return the quota as far as a sum of money a month pays for.
+        """Return the quota, limited to the products that a monthly budget pays for.
 
         Raises:
-            UserError: it does not pay for one product.
+            UserError: the budget does not pay for one product.
         """
         paid = floor(budget / price) if price else self.per_month
         if paid == 0:

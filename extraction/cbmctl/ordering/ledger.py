@@ -105,7 +105,7 @@ class Ledger:
         self._insert(order, item, wanted, workflow, state="sending")
 
     def adopt(self, order: int, wanted: Wanted, workflow: str, found: ServiceOrder, item: uuid.UUID) -> None:
-        """Write an item that the service has already, such as one placed on its web page."""
+        """Write an item for an order that the service already has, such as an order of its web page."""
         self._insert(
             order,
             item,
@@ -118,15 +118,15 @@ class Ledger:
         )
 
     def resending(self, item: uuid.UUID) -> None:
-        """Note that an item of unknown state is about to be sent again, on the operator's word."""
+        """Note that an item of unknown acceptance is about to be sent again, on the operator's word."""
         self._update(item, "sending", code="sent_again", message=None)
 
     def follow(self, item: uuid.UUID, found: ServiceOrder) -> None:
-        """Write what the service says of an item."""
+        """Write the state that the service lists for an item."""
         self._update(item, found.state, code=None, message=found.message, service_id=found.id)
 
     def end(self, item: uuid.UUID, state: str, code: str, message: str | None) -> None:
-        """Write a state that is not the service's: unknown, refused, unsent, or cancelled."""
+        """Write a state that the service does not list: unknown, refused, unsent or cancelled."""
         self._update(item, state, code=code, message=message)
 
     def cancel_asked(self, item: uuid.UUID) -> None:

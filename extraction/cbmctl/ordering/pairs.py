@@ -12,7 +12,7 @@ from cbmctl.ordering.inputs import Input
 
 DAYS: Mapping[str, int] = {"c6": 6, "c12": 12}
 _MOST_LATER = timedelta(seconds=60)  # slices of two passes are not cut at the same place; one takes 27 s
-_LEAST_SHARED = 0.4  # of the later slice: of two neighbours one shows half of it
+_LEAST_SHARED = 0.4  # part of the later slice that the earlier one shows; of two neighbours one shows half
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def pairs(later: Sequence[Input], every: Sequence[Input], days: int) -> dict[str
         days: between the two of a pair.
 
     Returns:
-        The earlier SLC by the name of the later one; without those that have none.
+        The earlier SLC by the name of the later SLC; a later SLC without an earlier one is left out.
     """
     by_orbit = defaultdict[int | None, list[Input]](list)
     for one in every:

@@ -1,4 +1,4 @@
-"""What is to be ordered: Level 1 over an area, less what exists as CARD, is on order, or is not proven."""
+"""Plan what to order over an area: Level-1 products whose CARD product neither exists nor is on order."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -11,25 +11,25 @@ from cbmctl.ordering.inputs import Input, Inputs, Key
 from cbmctl.ordering.pairs import DAYS, pairs
 from cbmctl.ordering.wanted import Wanted
 
-# No CARD product of these satellites was seen so far, so one is ordered before the others.
+# No CARD product of these satellites was seen so far, so one product is ordered before the others.
 UNPROVEN = ("1C", "1D")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of each Level-1 product.
+    """What is to be ordered, and why other Level-1 products are not.
 
     Attributes:
         level_1: how many meet area and period.
         existing: how many exist as CARD.
         on_order: how many are on order, or made and not yet in a catalogue.
-        no_pair: SLC without an earlier one, for coherence.
-        held: how many wait until the first product of their satellites is there, by orbits.satellites.
+        no_pair: for coherence, SLC without an earlier SLC.
+        held: how many wait for the first product of their satellites, by orbits.satellites.
         other_timeliness: GRD of another timeliness than the manual's.
-        offline: of the wanted ones, inputs that the archive does not have at once.
-        stopped: how many of the wanted ones failed, or were refused or cancelled before; only the operator's
-            word orders them again.
-        wanted: to be ordered: first one of all satellites that are not proven, then by time.
+        offline: how many inputs of `wanted` the archive does not have at once.
+        stopped: how many of `wanted` failed, or were refused or cancelled before; only the operator's word
+            orders them again.
+        wanted: to be ordered: the first product of each satellite that is not proven, then by time.
         satellites: how many are wanted, by orbits.satellites.
     """
 
@@ -72,10 +72,10 @@ def make_plan(
         card: bs, c6 or c12.
         inputs: Level-1 products from search_start() on.
         period: first day of sensing, and the day after the last.
-        existing: CARD products that are there.
-        on_order: slices that are on order or made, of whatever version.
+        existing: slices whose CARD product exists.
+        on_order: slices that are on order or made, of any version.
         stopped: slices whose last order failed, or was refused or cancelled.
-        proven: satellites, as orbits.satellites, of which such a product was seen; None holds nothing back.
+        proven: satellites, as orbits.satellites, of such products that exist; None holds nothing back.
         label: area and period, for the list of orders.
     """
     start, end = period

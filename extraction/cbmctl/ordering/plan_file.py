@@ -12,10 +12,10 @@ WANTED = "wanted"  # the list of products in the JSON object
 
 
 def read_plan(file: TextIO) -> list[Wanted]:
-    """Return what a plan wants ordered, in its order.
+    """Return the products of a plan, in its order.
 
     Raises:
-        UserError: it is not JSON, or an entry is wrong; the sentence names it.
+        UserError: the file is not JSON, or an entry is invalid; the sentence names it.
     """
     name = Path(file.name).name if isinstance(file.name, str) else "the plan"
     try:

@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Problem:
-    """An item that needs a person: not overtaken by a later order of its product."""
+    """An item that needs a person: the last order of its product."""
 
     order_id: int
     product_type: str
@@ -45,7 +45,7 @@ class Problem:
 
     @property
     def wanted(self) -> Wanted:
-        """What to order to try it again."""
+        """The product to order to repeat it."""
         return Wanted(self.product_type, self.input, self.earlier, self.label)
 
 

@@ -1,9 +1,9 @@
-"""The ledger after a look at the service's list: which order at the service is which item of the ledger.
+"""Bring the ledger up to date: find each item's order in the service's list.
 
-An order is recognised by its number, else by the UUID in its name. As the service does not promise to list
-names as they were given, an item whose answer was lost is also taken for any order of the same workflow and
-input that was placed since and belongs to no other item: to believe too much in an acceptance costs nothing,
-too little orders twice.
+An order is recognised by its number, else by the UUID in its name. The service does not promise to list names
+as they were given. Therefore an item whose answer was lost also matches an order of the same workflow and
+input that was placed since and belongs to no other item. A wrong match costs nothing; a missed one orders
+the product twice.
 """
 
 import re
@@ -34,9 +34,9 @@ class Listed:
     claimed: set[str] = field(default_factory=set)
 
     def unclaimed(self, workflow: str, given: str) -> list[ServiceOrder]:
-        """Return the orders of a workflow and an input that no item of the ledger is known to be.
+        """Return the orders of a workflow and an input that belong to no item of the ledger.
 
-        An input counts in all its versions, whose names differ in the last four digits.
+        All versions of the input match: their names differ only in the last four digits.
         """
         return [
             order
@@ -59,14 +59,14 @@ class Listed:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An item that the service carries out more than once; ids of the orders there."""
+    """An item that the service carries out more than once, and the ids of its orders there."""
 
     item: Item
     service_ids: tuple[str, ...]
 
 
 def look(orders: Sequence[ServiceOrder]) -> Listed:
-    """Sort the service's list."""
+    """Return the service's list by id, and by the UUIDs in the names of the orders."""
     by_uuid = defaultdict(list)
     for order in orders:
         for text in _UUID.findall(order.name.lower()):
@@ -84,12 +84,12 @@ def refresh(ledger: Ledger, service: OrderService) -> list[Duplicate]:
 
 
 def reconcile(ledger: Ledger, service: OrderService, listed: Listed) -> list[Duplicate]:
-    """Bring the ledger's items to what the service says, and mark in `listed` which orders they are.
+    """Update the ledger's items from the service's list, and mark their orders in `listed` as claimed.
 
-    An item that was sent, and of which the service shows nothing, becomes `unknown`.
+    An item that was sent and has no order in the list becomes `unknown`.
 
     Returns:
-        What is ordered more than once.
+        Items that the service carries out more than once.
     """
     items = ledger.items()
     listed.claimed |= {item.service_id for item in items if item.service_id}
@@ -112,10 +112,10 @@ def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | 
     """Return the service's order of an item."""
     if item.service_id:
         order = listed.by_id.get(item.service_id)
-        # the list may be a page behind; of an item that has ended nothing more is expected
+        # the list may be a page behind; an item that has ended does not change any more
         if order is None and item.state in (*ACTIVE, "sending", "unknown"):
             order = service.order(item.service_id)
-        # an item that the service lost may have been sent again, and then it has another number
+        # an item that the service lost may have been sent again, with another number
         if order or item.state not in ("sending", "unknown"):
             return order
     if named := listed.by_uuid.get(item.id):
@@ -132,7 +132,7 @@ def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | 
 
 
 def _absent(ledger: Ledger, item: Item) -> None:
-    """Write what it means that the service shows nothing of an item."""
+    """Write the state of an item that has no order in the service's list."""
     if item.service_id and item.state in (*ACTIVE, "unknown"):
         if item.cancel_asked_at:
             ledger.end(item.id, "cancelled", "removed", "the service removed the order from its queue")

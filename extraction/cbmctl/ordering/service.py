@@ -33,11 +33,11 @@ class ServiceOrder:
     Attributes:
         id: of the service.
         name: given by whoever placed it; not unique.
-        workflow: name; None if the service does not say it.
-        input: name of the input product; None likewise.
-        state: one of STATES. A word that is not known counts as in progress: such an order may cost money.
-        message: what the service says about the state, such as the reason of a failure.
-        submitted: UTC without a zone; None if the service does not say it.
+        workflow: name; None if the service does not state it.
+        input: name of the input product; None if the service does not state it.
+        state: one of STATES. An unknown word counts as in progress, because such an order may cost money.
+        message: the service's text about the state, such as the reason of a failure.
+        submitted: UTC without a zone; None if the service does not state it.
         temporary: whether its product is kept for its owner only, and only for some days.
     """
 
@@ -52,7 +52,7 @@ class ServiceOrder:
 
 
 class RefusedError(Exception):
-    """The service refuses an order. It is not accepted, and sending it again would not help.
+    """The service refuses an order: it is not accepted, and a repetition would be refused, too.
 
     Attributes:
         status: of the HTTP answer.
@@ -65,7 +65,7 @@ class RefusedError(Exception):
 
 
 class LostError(Exception):
-    """No answer that can be read came to an order that was sent: it may be accepted."""
+    """An order was sent and no readable answer came: it may be accepted."""
 
 
 class NotSentError(Exception):
@@ -73,7 +73,7 @@ class NotSentError(Exception):
 
 
 class NoTokenError(UserError):
-    """The account gets no token, so that a request was not sent, or not carried out."""
+    """The account gets no token: a request was not sent, or the service did not carry it out."""
 
 
 class OrderService:
@@ -173,7 +173,7 @@ class OrderService:
         return list(found.values())
 
     def order(self, identifier: str) -> ServiceOrder | None:
-        """Return one order; None if the service does not know it (any more)."""
+        """Return one order; None if the service does not know it, or no longer."""
         url = f"{self.url}/ProductionOrders({identifier})"
         response = self._authorized(self._patient, "GET", url)
         if response.status_code == HTTPStatus.NOT_FOUND:
@@ -185,9 +185,9 @@ class OrderService:
             raise ServiceError(f"{url} answers without an order ({error!r}). Report this.") from error
 
     def cancel(self, identifier: str) -> str | None:
-        """Ask that an order is not carried out; return why the service refuses, None if it accepts.
+        """Cancel an order; return the service's refusal, or None if it accepts the request.
 
-        What is queued is removed at once; what is in progress is finished, and counts against the quota.
+        The service removes a queued order. It finishes an order in progress, which counts against the quota.
         """
         url = f"{self.url}/ProductionOrder({identifier})/OData.CSC.Cancel"
         response = self._authorized(self._patient, "POST", url)
@@ -232,7 +232,7 @@ class OrderService:
     def _authorized(
         self, session: requests.Session, method: str, url: str, **options: Any
     ) -> requests.Response:
-        """Send a request; a token that is refused is renewed once, as that request was not carried out."""
+        """Send a request. A token that is refused is renewed once: the request was not carried out then."""
         for attempt in (1, 2):
             headers = {"Authorization": f"Bearer {self._token(renew=attempt == 2)}"}
             response = session.request(method, url, headers=headers, **options)

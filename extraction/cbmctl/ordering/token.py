@@ -23,7 +23,7 @@ _ADVICE = "check the network and the URL, then run the command again"
 
 @dataclass(frozen=True)
 class _Grant:
-    """What the realm gave: two tokens, and until when (time.monotonic) they are used."""
+    """The tokens of a session, and until when (time.monotonic) each is used."""
 
     access: str
     refresh: str | None
@@ -60,8 +60,8 @@ class Tokens:
         """
         self._ordering, self._credentials, self._note = ordering, credentials, note
         self._now, self._sleep = now, sleep
-        # a login is not repeated: after a lost answer its one-time password is used, and repeated failures
-        # lock the account; what may be repeated is the refresh
+        # a login is sent once: its one-time password is used even if the answer is lost, and repeated
+        # failures lock the account. Only a refresh is repeated.
         self._patient, self._once = sessions(note)
         self._grant: _Grant | None = None
 
@@ -77,7 +77,7 @@ class Tokens:
         return self._credentials.user
 
     def access(self) -> str:
-        """Return a token that is valid for the next seconds.
+        """Return an access token that is still valid for some seconds.
 
         Raises:
             UserError: the realm refuses the login, or does not answer.
@@ -97,14 +97,14 @@ class Tokens:
             self._grant = self._login()
 
     def close(self) -> None:
-        """End the session, as an account may have only 100; a failure does not matter then."""
+        """End the session, because an account may have only 100. A failure is only noted."""
         grant, self._grant = self._grant, None
         if grant and grant.refresh:
             url = self._ordering.token_url.removesuffix("/token") + "/logout"
             try:
                 self._post(self._once, url, refresh_token=grant.refresh)
             except (ServiceError, requests.RequestException):
-                self._note(f"{url} does not answer; the session ends by itself")
+                self._note(f"{url} does not answer; the session ends when it expires")
 
     def _refreshed(self, token: str) -> _Grant | None:
         """Return new tokens; None if the session has ended."""
@@ -164,7 +164,7 @@ class Tokens:
         )
 
     def _refusal(self, response: requests.Response) -> UserError:
-        """Say why a login is refused: the error's description is all that tells the reasons apart."""
+        """Return why a login is refused. Only the text of error_description distinguishes most reasons."""
         where, user = self._ordering.token_url, self._credentials.user
         try:
             answer = response.json()
@@ -192,6 +192,6 @@ class Tokens:
         return UserError(f"{refused} {check} The login is not repeated, so that the account is not locked.")
 
     def _post(self, session: requests.Session, url: str, **fields: str) -> requests.Response:
-        """Send a form; not to another place that the answer names, as it holds secrets."""
+        """Send a form. A redirect is not followed, because the form holds secrets."""
         form = {"client_id": self._ordering.client_id, **fields}
         return session.post(url, data=form, allow_redirects=False)

@@ -20,7 +20,7 @@ class Wanted:
     Attributes:
         product_type: one of PRODUCT_TYPES' values.
         input: name of the Level-1 product with `.SAFE`, not the COG version: GRD for CARD-BS; for coherence
-            the later SLC of the pair, to which the workflow itself finds the earlier one.
+            the later SLC of the pair, for which the workflow finds the earlier SLC.
         earlier: for coherence, the SLC that the workflow is expected to find; stored, but not sent.
         label: area and period in a few words, for people who read the list of orders.
     """
@@ -43,7 +43,7 @@ class Wanted:
 
     @property
     def key(self) -> tuple[str, str, datetime]:
-        """What identifies the product, of whatever version of its input: product type, sensor, sensed."""
+        """What identifies the product, for all versions of its input: product type, sensor, sensed."""
         return self.product_type, self.sensor, self.sensed
 
     @property
@@ -57,7 +57,7 @@ class Wanted:
         return datetime.strptime(self._match()["sensing"], "%Y%m%dT%H%M%S")
 
     def _match(self) -> re.Match[str]:
-        """Take the input's name apart. Raises UserError if it is no input of this product type."""
+        """Match the input's name. Raises UserError if it is not a valid input of this product type."""
         if match := LEVEL_1[self.card.name].pattern.fullmatch(self.input):
             return match
         kind = "GRD" if self.card.name == "bs" else "SLC"

@@ -33,7 +33,7 @@ again_option = click.option(
 
 @contextmanager
 def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderService]]:
-    """Open the ledger and the service; ends with a logout."""
+    """Open the ledger and the service; log out at the end."""
     config = context.config
     credentials = read_credentials(config.ordering)
     with (
@@ -53,7 +53,7 @@ def confirm(question: str, *, yes: bool) -> None:
 def order(
     ledger: Ledger, service: OrderService, chosen: Chosen, output: Output, *, yes: bool, check: bool
 ) -> int:
-    """Ask, send what was chosen, and print what became of it; return the exit code."""
+    """Ask for confirmation, send the chosen products and print the outcome; return the exit code."""
     _notes(output, chosen)
     number = len(chosen.products)
     if check or not number:
@@ -95,12 +95,12 @@ def _duplicates(ledger: Ledger, service: OrderService, output: Output) -> Sequen
 
 
 def duplicate_data(duplicates: Sequence[Duplicate]) -> list[dict[str, Any]]:
-    """Return for programs what is ordered more than once."""
+    """Return for programs the items that are ordered more than once."""
     return [{"input": each.item.input, "service_ids": each.service_ids} for each in duplicates]
 
 
 def duplicate_text(duplicates: Sequence[Duplicate]) -> list[str]:
-    """Say what is ordered more than once."""
+    """Return for people the items that are ordered more than once."""
     return [
         f"Ordered more than once: {each.item.input} ({each.item.product_type}), as"
         f" {' and '.join(each.service_ids)} at the service. Cancel one on its web page."
@@ -151,7 +151,6 @@ def _placed_text(placed: Placed) -> list[str]:
         )
     if placed.unsent:
         lines.append(
-            f"Not sent: {counted(len(placed.unsent), 'product')}, because of this: {placed.reason}."
-            " Run the command again."
+            f"Not sent: {counted(len(placed.unsent), 'product')} ({placed.reason}). Run the command again."
         )
     return lines

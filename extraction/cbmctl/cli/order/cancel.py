@@ -1,4 +1,4 @@
-"""`cbmctl order cancel`: what the service has not begun is not made."""
+"""`cbmctl order cancel`: cancel orders that the service has not begun."""
 
 from dataclasses import asdict
 
@@ -28,8 +28,8 @@ def cancel_command(
 ) -> int:
     """Cancel the products of ORDER (numbers from cbmctl order status) that are not made yet.
 
-    The service removes what is queued. What is in progress is finished and counts against the quota; its
-    product enters the catalogue like any other. An order of unknown acceptance cannot be cancelled.
+    The service removes queued products. It finishes products in progress: they count against the quota and
+    enter the catalogue like others. An order of unknown acceptance cannot be cancelled.
 
     Exit code 3: something could not be cancelled.
     """

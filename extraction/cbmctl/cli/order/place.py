@@ -1,4 +1,4 @@
-"""`cbmctl order place`: what a plan wants is ordered, each product once."""
+"""`cbmctl order place`: order the products of a plan, each once."""
 
 from typing import TextIO
 
@@ -31,9 +31,9 @@ def place_command(
 ) -> int:
     """Order the products in PLAN, the output of cbmctl --json order plan; "-" reads it from stdin.
 
-    A product that is on order, made, or was refused, failed or cancelled before is not ordered. If an answer
-    is lost, the service's list decides; if that does not show the order either, its state is 'unknown', and
-    only --again unknown sends it a second time.
+    A product that is on order or made, or failed, was refused or cancelled before, is not ordered. If an
+    answer is lost, the service's list decides. If the order is not in the list either, its state is
+    'unknown', and only --again unknown sends it a second time.
 
     Exit code 3: not everything was ordered; the reason is printed.
     """

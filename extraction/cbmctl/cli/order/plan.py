@@ -1,4 +1,4 @@
-"""`cbmctl order plan`: what is missing over an area, how long it takes to order, and what it costs."""
+"""`cbmctl order plan`: what is missing over an area, how long the orders take, and what they cost."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -58,7 +58,7 @@ from cbmctl.ordering.wanted import PRODUCT_TYPES
 @click.option(
     "--hours",
     type=click.FloatRange(min=0, min_open=True),
-    help="Hours that one product takes to be made, to predict the last day. The service promises nothing.",
+    help="Hours in which one product is made, to predict the last day. The service promises no time.",
 )
 @click.option("--price", type=click.FloatRange(min=0), help="Price of one product, in any currency.")
 @click.option(
@@ -69,15 +69,15 @@ from cbmctl.ordering.wanted import PRODUCT_TYPES
 @click.option(
     "--any-timeliness",
     is_flag=True,
-    help="Take GRD of any timeliness if there is none of NRT-3h (before March 2021: Fast-24h).",
+    help="Take GRD of another timeliness if no GRD of NRT-3h exists (before March 2021: Fast-24h).",
 )
 @click.option(
     "--all-satellites",
     is_flag=True,
-    help="Order all products of satellites of which no CARD product is known, not one first.",
+    help="If no CARD product of a satellite is known, order all its products at once, not one first.",
 )
 @click.option(
-    "--url", help="The OData service.  [default: that of db_config.json, else the Copernicus Data Space]"
+    "--url", help="URL of an OData service.  [default: as in db_config.json, else the Copernicus Data Space]"
 )
 @pass_context
 def plan_command(
@@ -99,9 +99,9 @@ def plan_command(
 ) -> None:
     """Find the products of CARD over AOI, sensed from START to the day before END, that are to be ordered.
 
-    These are the Level-1 products (GRD for bs, SLC for c6 and c12), less those that exist as CARD or are on
-    order, and for coherence less those without an SLC of the same orbit 6 or 12 days before. Nothing is
-    ordered and no account is needed. With --json the list `wanted` is what cbmctl order place takes.
+    Level-1 products (GRD for bs, SLC for c6 and c12) are searched. A product that exists as CARD or is on
+    order is left out; for coherence also an SLC without another SLC of the same orbit 6 or 12 days before.
+    Nothing is ordered, and no account is needed. cbmctl order place reads the output of --json.
     """
     config, output = context.config, context.output
     first, last = read_period(start, end)
@@ -244,4 +244,4 @@ def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Itera
         others = counted(len(plan.other_timeliness), "product")
         yield f"Not planned: {others} of another timeliness than the manual's. --any-timeliness takes them."
     if plan.offline:
-        yield f"{counted(plan.offline, 'input')} to order from are not online at the moment."
+        yield f"Not online now: {counted(plan.offline, 'input')} of the products to order."
