@@ -1,4 +1,4 @@
-"""Runs cbmctl on the control host with the tenant's database, for what must not leave the control host.
+"""Runs cbmctl on the control host with the tenant's database, so that secrets stay on the control host.
 
 The database admits its writer only from the tenant's own machines, so the connection goes through SSH.
 """
@@ -28,8 +28,8 @@ DOCUMENTATION = r"""
 name: cbmctl_local
 short_description: Run cbmctl on the control host with the tenant's database
 description:
-  - Runs C(cbmctl --json) as a process of the control host. A tenant's database is reached as its host is.
-  - In check mode a command that changes something is given C(--check), and says what it would do.
+  - Runs C(cbmctl --json) as a process of the control host. The tenant's database is reached through its host.
+  - In check mode, C(--check) is added to a command that can change something, so that it only reports.
 options:
   arguments:
     description: The command and its arguments.
@@ -46,16 +46,17 @@ options:
 # cbmctl's exit code for "not everything was done, or something needs a person"
 INCOMPLETE = 3
 TUNNEL_S = 60
-OF_THE_OPERATOR = ("CBM_ORDER_", "CBM_DBPASSWD")
+# beginnings of environment variables that hold the operator's own accounts
+OPERATOR_VARIABLES = ("CBM_ORDER_", "CBM_DBPASSWD")
 # the first value of an option counts: the tunnel must not join, or become, Ansible's shared connection
-OWN = [
+TUNNEL_OPTIONS = [
     *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
     *("-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-T"),
 ]
 
 
 class ActionModule(ActionBase):
-    """Returns `result` (or `lines`), `notes` and `incomplete`: whether something needs a person."""
+    """Returns `result` or `lines`, `notes`, and `incomplete` if something needs a person."""
 
     _requires_connection = True
     _VALID_ARGS = frozenset(("arguments", "configuration", "input", "mutates", "text"))
@@ -100,7 +101,7 @@ class ActionModule(ActionBase):
     def _reached(
         self, configuration: Mapping[str, Any]
     ) -> Iterator[tuple[Mapping[str, Any], dict[str, str]]]:
-        """Yield the configuration, and variables of the environment, with which the database is reached."""
+        """Yield a configuration and environment variables that reach the database from here."""
         if self._connection.transport != "ssh":
             yield configuration, {}
             return
@@ -108,7 +109,7 @@ class ActionModule(ActionBase):
         there = database["connection"]
         with self._tunnel(there["host"], int(there["port"])) as port:
             here = {**configuration, "database": {**database, "connection": {**there, "port": port}}}
-            # the certificate is checked against the host as before, only the way is another
+            # PGHOSTADDR changes only the route: the certificate is still checked against the host
             yield here, {"PGHOSTADDR": "127.0.0.1"}
 
     @contextmanager
@@ -118,17 +119,17 @@ class ActionModule(ActionBase):
         to = f"[{host}]" if ":" in host else host
         command = [*self._ssh(), "-L", f"127.0.0.1:{free}:{to}:{port}", self._option("host")]
         with (
-            tempfile.TemporaryFile("w+") as words,
+            tempfile.TemporaryFile("w+") as output,
             subprocess.Popen(  # noqa: S603 - as Ansible calls it
-                command, stdin=subprocess.DEVNULL, stdout=words, stderr=words
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             ) as ssh,
         ):
             try:
                 _wait(ssh, free)
                 yield free
             except TimeoutError:
-                words.seek(0)
-                reason = (words.read().strip().splitlines() or ["no answer"])[-1]
+                output.seek(0)
+                reason = (output.read().strip().splitlines() or ["no answer"])[-1]
                 raise AnsibleActionFail(
                     f"the database cannot be reached through SSH ({reason}). Check that the host is up and"
                     " that its SSH server allows TCP forwarding (AllowTcpForwarding)."
@@ -138,7 +139,7 @@ class ActionModule(ActionBase):
 
     def _ssh(self) -> list[str]:
         """Return the command ssh with this connection's options, as Ansible itself would call it."""
-        command = [self._option("ssh_executable"), *OWN]
+        command = [self._option("ssh_executable"), *TUNNEL_OPTIONS]
         for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
             command += shlex.split(self._option(name) or "")
         for name, option in (("port", "Port"), ("remote_user", "User"), ("private_key_file", "IdentityFile")):
@@ -154,8 +155,8 @@ class ActionModule(ActionBase):
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without accounts of the operator's own: each tenant's are in its inventory."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_OPERATOR)}
+    """Return the environment without the operator's own accounts: a tenant's are in its inventory."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OPERATOR_VARIABLES)}
 
 
 @contextmanager
@@ -174,7 +175,7 @@ def _free_port() -> int:
 
 
 def _wait(ssh: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until a port is open. Raises TimeoutError if ssh ends before, or it takes too long."""
+    """Wait until a port is open. Raises TimeoutError if ssh ends, or after TUNNEL_S seconds."""
     end = time.monotonic() + TUNNEL_S
     while ssh.poll() is None and time.monotonic() < end:
         try:
