@@ -12,7 +12,7 @@ from cbmctl.ordering.service import OrderService
 from ..conftest import Database
 from . import odp_server
 from .odp_server import PASSWORD, Odp
-from .ordering import INCOMPLETE, answered, backscatter, command, grd, names, opened, plan, rows
+from .ordering import INCOMPLETE, answered, backscatter, command, elsewhere, grd, names, opened, plan, rows
 
 pytestmark = pytest.mark.postgis
 
@@ -36,6 +36,22 @@ def test_a_lost_answer_is_found_in_the_list(
     assert answer["accepted"] == names(THREE)
     assert odp.made() == dict.fromkeys(names(THREE), 1)
     assert {state for _, state in rows(database)} == {"queued"}
+
+
+def test_a_lost_answer_is_not_taken_for_an_order_that_failed(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    """Somebody else's order of the same input, placed at the same time and listed first."""
+
+    def after_another(server: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        elsewhere(server, 1)["Status"] = "failed"
+        odp_server.lost_after(server, handler, body)
+
+    odp.keeps_names = False
+    odp.faults.append(after_another)
+    answer = answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"))
+    assert answer["accepted"] == names(THREE[:1])
+    assert rows(database, "state, service_id") == [("queued", odp.orders[1]["Id"])]
 
 
 @pytest.mark.parametrize("fault", [odp_server.lost_before, odp_server.unavailable, odp_server.late])

@@ -51,7 +51,7 @@ class Chosen:
 
 @dataclass
 class Placed:
-    """What became of what was sent.
+    """The outcome of sending.
 
     Attributes:
         order: number of the order in the ledger; None if nothing was sent.
@@ -198,7 +198,7 @@ def _sent(
     given: str,
     sent_before: bool,
 ) -> bool:
-    """Send one order, of a workflow and an input; write what became of it; return whether it is accepted."""
+    """Send one order of a workflow and an input, and write the outcome; return whether it is accepted."""
     try:
         found = service.place(workflow, given, NAME.format(item))
     except RefusedError as error:

@@ -119,7 +119,7 @@ def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | 
         if order or item.state not in ("sending", "unknown"):
             return order
     if named := listed.by_uuid.get(item.id):
-        return min(named, key=lambda order: order.state not in ON_ORDER)
+        return _best(named)
     if item.state not in ("sending", "unknown"):
         return None
     since = item.sent_at.astimezone(UTC).replace(tzinfo=None) - _CLOCKS
@@ -128,7 +128,12 @@ def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | 
         for order in listed.unclaimed(item.workflow, item.input)
         if order.submitted is None or order.submitted >= since
     ]
-    return similar[0] if similar else None
+    return _best(similar)
+
+
+def _best(orders: Sequence[ServiceOrder]) -> ServiceOrder | None:
+    """Return the first order that is on order or made, else the first one."""
+    return min(orders, key=lambda order: order.state not in ON_ORDER, default=None)
 
 
 def _absent(ledger: Ledger, item: Item) -> None:
