@@ -83,8 +83,6 @@ def changes(
     Returns:
         None if there is no table of that name with parcels in the coordinate system of the file.
     """
-    if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        return None
     if not has_parcels(conn, parcels) or srid_of(conn, parcels.sql) != srid:
         return None
     stored = columns_of(conn, parcels)

@@ -8,6 +8,7 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.pairing import expect_table
 
 
 def grids(conn: psycopg.Connection, config: Config) -> list[tuple[int, int]]:
@@ -16,9 +17,7 @@ def grids(conn: psycopg.Connection, config: Config) -> list[tuple[int, int]]:
     Raises:
         UserError: no parcels, no such area, or no scenes.
     """
-    parcels = config.tables.parcels
-    if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        raise UserError(f"The table {parcels} does not exist. Load it with cbmctl parcels load")
+    expect_table(conn, config.tables.parcels)
     # each Sentinel-1 scene has a grid of its own
     bandsets = [BANDSETS[name] for name in config.extraction.bandsets]
     wanted = sorted({bandset.resolution for bandset in bandsets if bandset.card == "s2"})
