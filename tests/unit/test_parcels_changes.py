@@ -104,12 +104,17 @@ def season(conn: psycopg.Connection, tables: Tables, tmp_path: Path) -> list[Any
     """Twenty parcels with a statistic; returns their polygons."""
     drawn = fields(20)
     load(conn, tables, write(tmp_path / "first.gpkg", drawn, id=list(range(20)), crop=["a"] * 20), Options())
+    use(conn)
+    return drawn
+
+
+def use(conn: psycopg.Connection) -> None:
+    """Add a statistic of the first parcel."""
     conn.execute(
         """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card)
            VALUES (1, '2021-03-05', 'a', '2A', 's2');
            INSERT INTO sigs (pid, obsid, band, count) VALUES (1, 1, 'B02', 9)"""
     )
-    return drawn
 
 
 def test_the_check_of_a_changed_file_says_what_it_changes(
@@ -184,6 +189,21 @@ def test_other_attributes_are_written_into_the_table(
     assert rows(conn, "SELECT count(*) FROM parcels_2021 WHERE inaoi") == [(20,)]
     assert rows(conn, "SELECT placed_at FROM parcel_sets") == sets, "rasters need not be made again"
     assert not load(conn, tables, path, Options()).changed
+
+
+def test_twins_with_new_keys_are_paired_by_their_other_attributes(
+    conn: psycopg.Connection, tables: Tables, tmp_path: Path
+) -> None:
+    twins = fields(1) * 2
+    first = write(tmp_path / "first.gpkg", twins, id=[1, 2], crop=["a", "b"])
+    newer = write(tmp_path / "newer.gpkg", twins, id=[3, 4], crop=["b", "a"])
+    load(conn, tables, first, Options(), key="id")
+    use(conn)
+    crops = "SELECT ogc_fid, crop FROM parcels_2021 ORDER BY 1"
+    before = rows(conn, crops)
+    assert load(conn, tables, newer, Options(), key="id").changes == Changes(2, 0, 2, 0, 0, 0, 0)
+    assert rows(conn, crops) == before
+    assert sorted(rows(conn, "SELECT id, crop FROM parcels_2021")) == [(3, "b"), (4, "a")]
 
 
 def test_new_columns_are_added_and_other_types_are_not_forced(

@@ -88,7 +88,7 @@ def changes(
     stored = columns_of(conn, parcels)
     both = {column.name: column.type for column in columns if column.name in stored}
     common = key if key in both else None
-    pair(conn, parcels, srid, key=common, alike=list(both))
+    pair(conn, parcels, srid, key=common, alike=[name for name in both if name != common])
     _succeed(conn, parcels, common)
     added = [column.name for column in columns if column.name not in stored]
     conditions = [differs(name, both, stored) for name in both] + [

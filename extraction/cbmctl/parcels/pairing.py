@@ -59,7 +59,7 @@ def pair(
         parcels: the parcel table, in the coordinate system of the file.
         srid: the EPSG code of both.
         key: a column of both that identifies parcels.
-        alike: columns of both by which parcels of one geometry are paired.
+        alike: other columns of both by which parcels of one geometry are paired.
     """
     step = SAME_M / (METRES_PER_DEGREE if CRS.from_epsg(srid).is_geographic else 1.0)
     names = pairing_names(parcels) | {"shapes": _SHAPES, "step": sql.Literal(step)}
@@ -71,11 +71,9 @@ def pair(
         )
     )
     _shapes(conn, names)
-    both = [key, *alike] if key else list(alike)
-    for values in (both, [key] if key else [], alike):
-        if values:
-            _pair(conn, names, values)
-    _pair(conn, names, ())
+    steps = [(key, *alike), (key,)] if key else []
+    for values in dict.fromkeys([*steps, tuple(alike), ()]):
+        _pair(conn, names, values)
     conn.execute(query("ANALYZE {pairs}", **names))
     _pair_nearly_equal(conn, names)
 
