@@ -18,9 +18,8 @@ from cbmctl.parcels.pairing import columns_of, differs, pair, pairing_names, sri
 
 SUCCESSORS = sql.Identifier("pg_temp", "cbm_parcel_successors")
 SHARED = 0.1  # of the area of either parcel
-MANY_GONE = (
-    0.1  # of the parcels: more that vanish without a successor may mean that half of the file is missing
-)
+# Of the parcels: if more vanish without a successor, half of the file may be missing.
+MANY_GONE = 0.1
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,11 @@ class Changes:
     gone_without_successor: int
     new: int
     new_without_predecessor: int
+
+    @property
+    def same_geometries(self) -> bool:
+        """Whether table and file have the same geometries: statistics stay right then."""
+        return not (self.gone or self.new)
 
     @property
     def doubtful(self) -> bool:

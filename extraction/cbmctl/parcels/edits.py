@@ -12,10 +12,10 @@ from cbmctl.parcels.pairing import columns_of, differs, pairing_names
 
 def only_edits(conn: psycopg.Connection, parcels: TableName, columns: list[Column], changes: Changes) -> bool:
     """Whether a staged file has the geometries of the table, and its columns hold the file's values."""
-    if changes.new or changes.gone:
-        return False
     stored = columns_of(conn, parcels)
-    return all(stored.get(column.name, column.type) == column.type for column in columns)
+    return changes.same_geometries and all(
+        stored.get(column.name, column.type) == column.type for column in columns
+    )
 
 
 def apply_edits(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> None:

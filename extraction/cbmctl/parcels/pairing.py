@@ -16,11 +16,11 @@ from pyproj import CRS
 from cbmctl.config import TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.columns import OURS
 from cbmctl.parcels.crs import METRES_PER_DEGREE
 from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED
 
 SAME_M = 0.001
-OURS = ("ogc_fid", "wkb_geometry")
 SHOWN = 5  # numbers of parcels that are listed
 
 Names = dict[str, sql.Composable]
@@ -211,11 +211,10 @@ def pair_moved(conn: psycopg.Connection, parcels: TableName) -> Rows:
 
 def differs(name: str, wanted: Mapping[str, str], stored: Mapping[str, str]) -> sql.Composed:
     """A condition on a staged parcel f and a stored one p; values of different types are compared as text."""
-    cast = "" if wanted[name] == stored[name] else "::text"
     return query(
         "f.{column}{cast} IS DISTINCT FROM p.{column}{cast}",
         column=sql.Identifier(name),
-        cast=sql.SQL("::text") if cast else sql.SQL(""),
+        cast=sql.SQL("" if wanted[name] == stored[name] else "::text"),
     )
 
 

@@ -63,7 +63,7 @@ def in_use(conn: psycopg.Connection, tables: Tables) -> bool:
 def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, changes: Changes | None) -> None:
     """Raise UserError if there are statistics of the parcels; the sentence says what the file changes."""
     sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
-    if (sigs or hists) and changes and not (changes.gone or changes.new):
+    if (sigs or hists) and changes and changes.same_geometries:
         raise UserError(
             f"The file has columns of other types than {tables.parcels}. Its geometries are the same:"
             " replace the columns with --keep-statistics"
@@ -88,7 +88,7 @@ def expect_same_parcels(parcels: TableName, changes: Changes | None) -> None:
             f"The table {parcels} does not exist, or its parcels are in another coordinate system."
             " Their statistics cannot be kept: load with --drop-statistics"
         )
-    if changes.gone or changes.new:
+    if not changes.same_geometries:
         raise UserError(
             f"The parcels of the file are not those of {parcels}: {changes.new} are new, {changes.gone} are"
             " gone. Their statistics cannot be kept: load with --drop-statistics"
