@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         if not ready["lists"]:
             return {"changed": ready["changed"], "msg": "Apt has no package lists yet."}
         wanted = [asked["name"]] if isinstance(asked.get("name"), str) else list(asked.get("name", ()))
-        work = {"name": wanted, "install_recommends": False} if wanted else {"upgrade": "dist"}
+        work = {"upgrade": "dist"} if asked.get("upgrade") else {"name": wanted, "install_recommends": False}
         done = self._module("ansible.builtin.apt", **work, **patience, dpkg_options=KEEP_CONFIGURATION)
         if done.get("failed"):
             # lists that are fresh enough say nothing about their sources

@@ -97,6 +97,11 @@ def test_nothing_is_installed_without_lists_or_with_an_interrupted_installation(
     assert installed(monkeypatch, broken)[0] == broken
 
 
+def test_an_empty_list_of_packages_upgrades_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, calls = installed(monkeypatch, READY, {"changed": False}, name=[])
+    assert (calls[1][1]["name"], "upgrade" in calls[1][1]) == ([], False)
+
+
 def test_a_completed_installation_is_a_change_and_warnings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     done = {"changed": False, "warnings": ["a warning of apt"]}
     result, calls = installed(
