@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from numba import boolean, float64, int64
+from numba import int64
 from numpy.typing import NDArray
 
-from cbmctl.pixels.compiled import array, compiled, readonly
+from cbmctl.pixels.compiled import array, compiled
 from cbmctl.pixels.edges import edges_of
 from cbmctl.pixels.grid import Grid
-from cbmctl.pixels.scanline import capacities, scan
+from cbmctl.pixels.scanline import EDGES, capacities, scan
 
 # Of a pixel: 10 µm. A border that runs along the pixels' own is not inside them, whatever its last digits.
 _TOLERANCE = 1e-6
@@ -37,12 +37,7 @@ def pixel_counts(parcels: Any, epsg: int, resolution: int) -> tuple[NDArray[np.i
     return total, full_pixels(*edges[:-1])
 
 
-@compiled(
-    array(int64)(
-        readonly(float64), readonly(float64), readonly(int64), readonly(int64), readonly(int64),
-        readonly(boolean),
-    )
-)  # fmt: skip
+@compiled(array(int64)(*EDGES))
 def full_pixels(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
@@ -95,10 +90,8 @@ def full_pixels(
                 order = np.argsort(touched[:hit, 0])
                 for k in range(0, found - 1, 2):
                     # columns whose centre lies between two crossings, without those that are touched
-                    column, end_column = (
-                        np.int64(np.ceil(inside[k] - 0.5)),
-                        np.int64(np.ceil(inside[k + 1] - 0.5)),
-                    )
+                    column = np.int64(np.ceil(inside[k] - 0.5))
+                    end_column = np.int64(np.ceil(inside[k + 1] - 0.5))
                     for j in order:
                         if touched[j, 0] > column:
                             result[parcel] += max(min(touched[j, 0], end_column) - column, 0)

@@ -20,12 +20,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from cbmctl.pixels.edges import edges_of
+from cbmctl.pixels.edges import Ints, edges_of
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.scanline import capacities, scan
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 THREADS = 2  # the kernels are short; more would take processors from the decoder
 # Of an image that is worked on strip by strip; with 25,000 columns of float32 a strip takes 100 MB at most.

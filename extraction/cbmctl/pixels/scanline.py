@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from cbmctl.pixels.compiled import array, compiled, helper, readonly
 
-_EDGES = (readonly(float64), readonly(float64), readonly(int64), readonly(int64), readonly(int64))
+# The types of x, y, rings, polygons, parcels and usable (`cbmctl.pixels.edges`).
+EDGES = (
+    readonly(float64), readonly(float64), readonly(int64), readonly(int64), readonly(int64),
+    readonly(boolean),
+)  # fmt: skip
 
 
 @helper
@@ -72,7 +76,7 @@ def _sort_runs(runs: NDArray[np.int64], found: int) -> None:
     runs[:found] = runs[:found][by_row]
 
 
-@compiled(array(int64)(*_EDGES, readonly(boolean)))
+@compiled(array(int64)(*EDGES))
 def capacities(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
@@ -108,7 +112,7 @@ def capacities(
 
 @compiled(
     int64(
-        *_EDGES, readonly(boolean), readonly(boolean), readonly(int64), int64, int64, int64, int64,
+        *EDGES, readonly(boolean), readonly(int64), int64, int64, int64, int64,
         array(int64), array(int32), array(int64), array(int64),
     )
 )  # fmt: skip
