@@ -1,5 +1,6 @@
 """Parcel files made on the spot, and looks into the database that they were loaded into."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,17 @@ import psycopg
 import pyarrow as pa
 import pyogrio
 import shapely
+from psycopg import sql
 
 from cbmctl.config import TableName
 from cbmctl.database import query
-from cbmctl.parcels.filling import FEATURE, PAIRS, stage
+from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED, stage
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.pairing import pair
 from cbmctl.parcels.table import ParcelTable
+
+PARCELS = TableName("public", "parcels_2021")
+Keyed = tuple[str, str | None, shapely.MultiPolygon]  # key, name, geometry
 
 
 def write(path: Path, geometries: list[Any], **attributes: Any) -> Path:
@@ -40,11 +45,32 @@ def rows(conn: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
     return conn.execute(statement).fetchall()  # type: ignore[call-overload,no-any-return,unused-ignore]
 
 
+def stage_and_store(conn: psycopg.Connection, file: Iterable[Keyed], table: Iterable[Keyed]) -> None:
+    """Make the staged file and the parcel table, each numbered from 0, of a few parcels."""
+    for made, number, parcels in (
+        (STAGED, FEATURE, file),
+        (PARCELS.sql, sql.Identifier("ogc_fid"), table),
+    ):
+        conn.execute(
+            query(
+                "CREATE TABLE {made} ({number} integer PRIMARY KEY, key text, name text,"
+                " wkb_geometry geometry(MultiPolygon, 25832))",
+                made=made,
+                number=number,
+            )
+        )
+        for i, (key, name, geometry) in enumerate(parcels):
+            conn.execute(
+                query("INSERT INTO {made} VALUES (%s, %s, %s, ST_GeomFromWKB(%s, 25832))", made=made),
+                [i, key, name, geometry.wkb],
+            )
+
+
 def in_file_order(
-    conn: psycopg.Connection, table: ParcelTable, name: str = "parcels_2021"
+    conn: psycopg.Connection, table: ParcelTable, name: str = PARCELS.name
 ) -> list[tuple[Any, ...]]:
     """The rows of the parcel table that was loaded from a file: `ogc_fid`, attributes, geometry."""
-    parcels = TableName("public", name)
+    parcels = PARCELS.sibling(name)
     with conn.transaction():
         planned = stage(conn, table, findings=Findings(), advance=lambda _: None)
         pair(conn, parcels, table.srid, alike=[c.name for c in planned])

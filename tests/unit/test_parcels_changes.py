@@ -13,21 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
-from cbmctl.config import TableName, Tables
+from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels.changes import SUCCESSORS, Changes, changes
 from cbmctl.parcels.columns import Column
-from cbmctl.parcels.filling import FEATURE, STAGED
 from cbmctl.parcels.load import Options, load
 
 from ..conftest import Database
 from .examples import examples
-from .loading import fields, rows, write
+from .loading import PARCELS, Keyed, fields, rows, stage_and_store, write
 
 pytestmark = pytest.mark.postgis
 
-PARCELS = TableName("public", "parcels_2021")
 Parcel = tuple[int, int, int, int, str, str]  # west, south, width, height, key, name
 
 SIDE = st.integers(1, 12)
@@ -42,27 +40,15 @@ def box(parcel: Parcel) -> shapely.Polygon:
     return shapely.box(west, south, west + width, south + height)
 
 
+def keyed(parcels: list[Parcel]) -> list[Keyed]:
+    return [(p[4], p[5], shapely.MultiPolygon([box(p)])) for p in parcels]
+
+
 def counted(
     conn: psycopg.Connection, file: list[Parcel], table: list[Parcel], *, by_key: bool
 ) -> tuple[Changes | None, set[tuple[int, int]]]:
     with conn.transaction(force_rollback=True):
-        for name, number, parcels in (
-            (STAGED, FEATURE, file),
-            (PARCELS.sql, psycopg.sql.Identifier("ogc_fid"), table),
-        ):
-            conn.execute(
-                query(
-                    "CREATE TABLE {name} ({number} integer PRIMARY KEY, key text, name text,"
-                    " wkb_geometry geometry(MultiPolygon, 25832))",
-                    name=name,
-                    number=number,
-                )
-            )
-            for i, parcel in enumerate(parcels):
-                conn.execute(
-                    query("INSERT INTO {name} VALUES (%s, %s, %s, ST_GeomFromWKB(%s, 25832))", name=name),
-                    [i, *parcel[4:], shapely.MultiPolygon([box(parcel)]).wkb],
-                )
+        stage_and_store(conn, keyed(file), keyed(table))
         columns = [Column("key", "key", "text"), Column("name", "name", "text")]
         found = changes(conn, PARCELS, columns, 25832, key="key" if by_key else None)
         links = conn.execute(query("SELECT * FROM {links}", links=SUCCESSORS)).fetchall() if found else []

@@ -10,16 +10,14 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbmctl.config import TableName
 from cbmctl.database import query
-from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED
+from cbmctl.parcels.filling import PAIRS
 from cbmctl.parcels.pairing import pair
 
 from .examples import examples
+from .loading import PARCELS, stage_and_store
 
 pytestmark = pytest.mark.postgis
-
-PARCELS = TableName("public", "parcels_2021")
 
 
 @dataclass(frozen=True)
@@ -55,23 +53,11 @@ def paired(
     conn: psycopg.Connection, file: list[Parcel], table: list[Parcel], *, seed: int, by_key: bool, off: float
 ) -> list[tuple[Parcel, Parcel]]:
     with conn.transaction(force_rollback=True):
-        for name, number, parcels in (
-            (STAGED, FEATURE, file),
-            (PARCELS.sql, psycopg.sql.Identifier("ogc_fid"), table),
-        ):
-            conn.execute(
-                query(
-                    "CREATE TABLE {name} ({number} integer PRIMARY KEY, name text, key text,"
-                    " wkb_geometry geometry(MultiPolygon, 25832))",
-                    name=name,
-                    number=number,
-                )
-            )
-            for i, parcel in enumerate(parcels):
-                conn.execute(
-                    query("INSERT INTO {name} VALUES (%s, %s, %s, ST_GeomFromWKB(%s, 25832))", name=name),
-                    [i, parcel.name, parcel.key, parcel.drawn(seed + i + 1000 * (parcels is table), off).wkb],
-                )
+        stage_and_store(
+            conn,
+            [(p.key, p.name, p.drawn(seed + i, off)) for i, p in enumerate(file)],
+            [(p.key, p.name, p.drawn(seed + 1000 + i, off)) for i, p in enumerate(table)],
+        )
         pair(conn, PARCELS, 25832, key="key" if by_key else None, alike=["name"])
         found = conn.execute(query("SELECT * FROM {pairs}", pairs=PAIRS)).fetchall()
     return [(file[feature], table[ogc_fid]) for feature, ogc_fid in found]
