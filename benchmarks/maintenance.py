@@ -3,7 +3,6 @@
 python -m benchmarks.maintenance    # as ./run bench --only maintain, without making scenes
 """
 
-import statistics
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 
 import psycopg
 from psycopg import conninfo
@@ -30,7 +30,7 @@ BY_PARCEL = "--order-by=pid,obsid,band"
 
 @dataclass
 class Others:
-    """A worker that writes a scene after the other and an analyst, during a rewrite.
+    """A worker that writes scenes one after the other, and an analyst who reads, during a rewrite.
 
     Attributes:
         scenes: seconds that each scene took.
@@ -66,10 +66,10 @@ def figures(server: Server) -> list[Figure]:
         Figure("sigs after VACUUM / before the purge, bytes", purged / size, ""),
         Figure("sigs after pg_repack / before the purge, bytes", compact / size, "",
                note=f"{seconds:.0f} s, with what others wrote meanwhile"),
-        Figure("a scene written meanwhile / otherwise", _median(during.scenes) / _median(alone.scenes), "",
-               note=f"{_median(during.scenes):.1f} s / {_median(alone.scenes):.1f} s"),
+        Figure("a scene written meanwhile / otherwise", median(during.scenes) / median(alone.scenes), "",
+               note=f"{median(during.scenes):.1f} s / {median(alone.scenes):.1f} s"),
         Figure("longest wait for a parcel's series meanwhile", max(during.series), "s",
-               note=f"median {1e3 * _median(during.series):.1f} ms; otherwise at most"
+               note=f"median {1e3 * median(during.series):.1f} ms; otherwise at most"
                     f" {1e3 * max(alone.series):.0f} ms"),
         Figure("a scene's rows, order of scenes", after["scene_s"], "s", 2,
                note=f"before the purge {fresh['scene_s']} s; a series {after['series_ms']} ms, before"
@@ -134,10 +134,6 @@ def _repack(server: Server, order: str) -> float:
 
 def _size(bench: Bench) -> int:
     return int(bench.values("SELECT pg_total_relation_size('sigs')")[0])
-
-
-def _median(values: list[float]) -> float:
-    return statistics.median(values)
 
 
 def main() -> None:
