@@ -213,7 +213,7 @@ KEYS = (
     ("crop", "has no value in 2 parcels, first in feature 1. Name another column"),
     (
         "twice",
-        "have a value of its own in 3 parcels: for example '7' is in the features 1 and 3. Name another",
+        "repeats a value in 3 parcels: for example, '7' is in the features 1 and 3. Name another",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Quality flags: what each parcel can tell, on every grid of the scenes."""
+"""Quality flags of each parcel, on every grid of the scenes."""
 
 import json
 from pathlib import Path

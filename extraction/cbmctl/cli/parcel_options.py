@@ -45,7 +45,7 @@ def reads_files(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def key_option(command: Callable[..., None]) -> Callable[..., None]:
-    """The option that names the attribute by which parcels of two files are the same declaration."""
+    """The option for the attribute that identifies a parcel in every file."""
     return click.option("--key", help="The attribute that identifies parcels; its values must be unique.")(
         command
     )

@@ -1,4 +1,4 @@
-"""`cbmctl parcels quality`: what each parcel can tell."""
+"""`cbmctl parcels quality`: the quality flags of each parcel."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""What a changed parcels file changes: unchanged, edited, new and gone parcels, and what became of what.
+"""What a changed parcels file changes: unchanged, edited, new and gone parcels, and their successors.
 
 A parcel whose geometry stays is unchanged or edited (`pairing`). Every other parcel of the file is new, and
 every other parcel of the table is gone. A new parcel succeeds a gone one if they share a tenth of the area of
@@ -24,16 +24,16 @@ MANY_GONE = 0.1
 
 @dataclass(frozen=True)
 class Changes:
-    """How many parcels of a table and a file are what.
+    """Numbers of parcels that a changed file keeps, edits, adds and removes.
 
     Attributes:
         before: parcels in the table.
         unchanged: of these, with the same geometry and attributes in the file.
         edited: with the same geometry and other attributes.
         gone: without their geometry in the file.
-        gone_without_successor: of these, whose place no new parcel takes.
+        gone_without_successor: of these, without a new parcel in their place.
         new: parcels of the file whose geometry the table lacks.
-        new_without_predecessor: of these, whose place no parcel had that is gone.
+        new_without_predecessor: of these, without a gone parcel in their place.
     """
 
     before: int
@@ -79,7 +79,7 @@ def changes(
 
     Args:
         conn: a connection with a transaction under way, and the staged file in it.
-        parcels: the parcel table, or its name if there is none.
+        parcels: the parcel table, which need not exist.
         columns: of the staged file.
         srid: its EPSG code.
         key: the column that identifies parcels, as `keys.expect_key` returns it.
@@ -132,7 +132,7 @@ def has_parcels(conn: psycopg.Connection, parcels: TableName) -> bool:
 
 
 def _succeed(conn: psycopg.Connection, parcels: TableName, key: str | None) -> None:
-    """Make the table SUCCESSORS of new parcels and the gone ones in whose place they are."""
+    """Make the table SUCCESSORS: each new parcel with the gone parcels that it succeeds."""
     names = pairing_names(parcels) | {"successors": SUCCESSORS, "share": sql.Literal(SHARED)}
     conn.execute(
         query(

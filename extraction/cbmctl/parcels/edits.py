@@ -1,4 +1,4 @@
-"""Attributes of a changed file, written into the parcel table: numbers, geometries and statistics stay."""
+"""Attributes of a changed file, written into the parcel table: `ogc_fid`, geometry and statistics stay."""
 
 import psycopg
 from psycopg import sql
@@ -21,8 +21,8 @@ def only_edits(conn: psycopg.Connection, parcels: TableName, columns: list[Colum
 def apply_edits(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> None:
     """Write what differs in a staged file, which `changes` has paired, into the parcel table.
 
-    The table is never replaced, so that views on it stay and clients read on. Columns of the file are added
-    where the table lacks them; columns that the file lacks may be an analyst's, and stay as they are.
+    The table is not replaced, so that views on it stay and clients can read meanwhile. Columns that the table
+    lacks are added. Columns that the file lacks may be an analyst's, and stay as they are.
 
     Args:
         conn: a connection in the transaction that staged the file.

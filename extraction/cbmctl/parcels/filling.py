@@ -14,7 +14,7 @@ from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.table import ParcelTable
 
-# Temporary tables of one transaction. No column of a file has the name of FEATURE, because that has a space.
+# Temporary tables of one transaction. No column of a file is called like FEATURE, which has a space.
 STAGED = sql.Identifier("pg_temp", "cbm_staged_parcels")
 PAIRS = sql.Identifier("pg_temp", "cbm_parcel_pairs")
 FEATURE = sql.Identifier("feature number")
@@ -91,9 +91,9 @@ def number_as_paired(
     srid: int,
     parcels: TableName,
 ) -> None:
-    """Make a parcel table of the staged file: `ogc_fid` and geometry are those of the paired parcels (PAIRS).
+    """Make a parcel table of the staged file with the `ogc_fid` and geometry of the paired parcels (PAIRS).
 
-    The stored geometry stays, because one that differs by a millimetre can have other pixels.
+    The stored geometry stays, because the file's may differ by a millimetre and so have other pixels.
     """
     _create(
         conn,

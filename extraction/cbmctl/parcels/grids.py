@@ -64,7 +64,7 @@ def zones(conn: psycopg.Connection, config: Config) -> list[int]:
 
 
 def stamp_of(conn: psycopg.Connection, config: Config) -> str:
-    """The identity of the loaded parcels: the record of the load, else the table itself."""
+    """Return a text that changes with the parcels: the record of their load, else the OID of the table."""
     name = str(config.tables.parcels)
     row = conn.execute(
         query(
@@ -80,7 +80,7 @@ def stamp_of(conn: psycopg.Connection, config: Config) -> str:
 
 
 def comment_of(conn: psycopg.Connection, table: TableName) -> str | None:
-    """The comment on a table; None without one, or without the table."""
+    """The comment on a table; None if the table has none or does not exist."""
     comment: str | None = one(
         conn, query("SELECT obj_description(to_regclass(%s), 'pg_class')"), [str(table)]
     )[0]

@@ -1,4 +1,4 @@
-"""The column that identifies parcels: it has a value in every parcel, and no value twice."""
+"""The column that identifies parcels: every parcel has a value, and no two have the same."""
 
 from typing import Any
 
@@ -45,17 +45,17 @@ def expect_key(table: ParcelTable, key: str) -> str:
     if number:
         value, first, second = _first_twice(encoded, features)
         raise UserError(
-            f"{about} does not have a value of its own in {counted(number, 'parcel')}: for example '{value}'"
+            f"{about} repeats a value in {counted(number, 'parcel')}: for example, '{value}'"
             f" is in the features {first} and {second}. Name another column"
         )
     return found[0].name
 
 
 def _first_twice(encoded: Any, features: Any) -> tuple[Any, int, int]:
-    """A value that is there twice, and its first two features."""
+    """A value that two features have, and their numbers."""
     seen: dict[int, int] = {}
     for code, feature in zip(encoded.indices.to_pylist(), features.to_pylist(), strict=True):
         if code in seen:
             return encoded.dictionary[code].as_py(), seen[code], feature
         seen[code] = feature
-    raise LookupError("every value is there once")
+    raise LookupError("no value is in two features")

@@ -114,6 +114,7 @@ def load(
             columns = stage(conn, table, findings=findings, advance=advance)
             expect_parcels(findings, table)
             changed = changes(conn, tables.parcels, columns, table.srid, key=column)
+        # without statistics the table is replaced, so that numbers follow space
         edits = (
             changed is not None
             and not (keep_statistics or drop_statistics)

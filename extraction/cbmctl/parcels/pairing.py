@@ -159,18 +159,18 @@ def _pair_nearly_equal(conn: psycopg.Connection, names: Names) -> None:
         sides=sides,
         **names,
     )
-    # of several parcels of one geometry, each turn pairs one
+    # each turn pairs one of several parcels with the same geometry
     while conn.execute(statement).rowcount:
         pass
 
 
 def pairing_names(parcels: TableName) -> Names:
-    """What queries on pairs call the tables and FEATURE: `staged`, `pairs`, `parcels`, `feature`."""
+    """Names for queries on pairs: the tables `staged`, `pairs` and `parcels`, and the column `feature`."""
     return {"staged": STAGED, "pairs": PAIRS, "feature": FEATURE, "parcels": parcels.sql}
 
 
 def missing_in_table(conn: psycopg.Connection, parcels: TableName) -> Features:
-    """The features of the file that no parcel of the table is paired with."""
+    """The features of the file without a pair."""
     statement = query(
         "SELECT f.{feature} AS number FROM {staged} f"
         " WHERE NOT EXISTS (SELECT FROM {pairs} q WHERE q.{feature} = f.{feature})",
@@ -180,7 +180,7 @@ def missing_in_table(conn: psycopg.Connection, parcels: TableName) -> Features:
 
 
 def missing_in_file(conn: psycopg.Connection, parcels: TableName) -> Rows:
-    """The parcels of the table that no feature is paired with."""
+    """The parcels of the table without a pair."""
     statement = query(
         "SELECT p.ogc_fid AS number FROM {parcels} p"
         " WHERE NOT EXISTS (SELECT FROM {pairs} q WHERE q.ogc_fid = p.ogc_fid)",
@@ -219,7 +219,7 @@ def differs(name: str, wanted: Mapping[str, str], stored: Mapping[str, str]) -> 
 
 
 def columns_of(conn: psycopg.Connection, parcels: TableName) -> dict[str, str]:
-    """The columns of a parcel table that are not ours, in order, and their types."""
+    """The columns of a parcel table that come from its file, in order, and their types."""
     return dict(
         conn.execute(
             "SELECT attname, typname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid"

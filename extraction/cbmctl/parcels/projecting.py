@@ -5,8 +5,8 @@ from psycopg import sql
 from cbmctl.config import TableName
 from cbmctl.database import query
 
-# An edge this long is bent by up to a centimetre on its way into another projection; longer ones get more
-# corners. In degrees where the parcels are.
+# Another projection bends an edge of this length by up to a centimetre; longer edges get more corners. In
+# degrees if the parcels are.
 EDGE_M, EDGE_DEGREES = 500.0, 0.005
 
 
@@ -14,8 +14,8 @@ def projected(parcels: TableName, epsg: int) -> sql.Composed:
     """The expression of a parcel's geometry (`wkb_geometry`) in another projection.
 
     Args:
-        parcels: the parcel table; its geometry column tells the projection that the parcels have.
-        epsg: the code of the other one.
+        parcels: the parcel table, whose geometry column has the projection of the parcels.
+        epsg: the code of the other projection.
     """
     return query(
         """ST_Transform(ST_Segmentize(wkb_geometry, (

@@ -1,14 +1,14 @@
-"""What a parcel can tell: the table `<parcels>_quality`, a row per parcel and grid of Sentinel-2.
+"""Quality flags of parcels: the table `<parcels>_quality`, a row per parcel and grid of Sentinel-2.
 
-- `pixels`: pixels whose centre lies in the parcel: those of the statistics.
-- `full_pixels`: pixels that lie in it whole.
+- `pixels`: pixels whose centre lies in the parcel, as in the statistics.
+- `full_pixels`: pixels that lie wholly in it.
 - `lost`: the share of the area that a buffer of 5 m inwards takes, from 0 to 1.
 - `usable`: at least 8 full pixels, and less than 60 % lost: the criteria of the JRC for evidence from
   Sentinel-2 (JRC115564).
 - `sliver`: no pixel centre, so that there are no statistics.
 - `overlap`: the share of the area that other parcels cover too, from 0 to 1.
 
-All of them are of the parcel as it is declared.
+All of them are about the parcel as it is declared.
 """
 
 from collections.abc import Callable
@@ -43,10 +43,10 @@ class Quality:
     """The table after (or, when only checking, before) the run.
 
     Attributes:
-        changed: whether it was made, or would be.
+        changed: whether the table was made, or would be.
         table: its name.
         parcels: rows of the parcel table.
-        grids: what each grid shows; empty if the table would be made.
+        grids: the numbers of each grid; empty if the table would be made.
     """
 
     changed: bool
@@ -57,7 +57,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class GridQuality:
-    """How many parcels are what on a grid.
+    """Numbers of parcels on a grid, by flag.
 
     `left_out` cannot be projected into the zone, and have no row.
     """
@@ -82,12 +82,12 @@ def assess(
     check_only: bool = False,
     progress: Steps = hidden,
 ) -> Quality:
-    """Make the quality table, unless it is that of these parcels and grids. Clients may read meanwhile.
+    """Make the quality table, unless it belongs to these parcels and grids. Clients may read meanwhile.
 
     Args:
         conn: the owner's connection, in autocommit mode.
         config: names the parcels, the area, the period and the bands.
-        check_only: say what would be done, change nothing.
+        check_only: report what would be done, change nothing.
         progress: gets a label and the number of parcels, gives what to call with each number done.
 
     Raises:
@@ -163,7 +163,7 @@ def _overlaps(conn: psycopg.Connection, parcels: TableName, advance: Callable[[i
             **names,
         )
     )
-    # as loaded they are; those of a table that was made by hand may not be
+    # loaded parcels are valid; parcels of a table that was made by hand may not be
     invalid = one(
         conn, query("SELECT EXISTS (SELECT FROM {parcels} WHERE NOT ST_IsValid(wkb_geometry))", **names)
     )[0]
@@ -221,7 +221,7 @@ def _fill(
 
 
 def _lost(geometry: Any) -> list[float]:
-    """The share of each area that the buffer takes; all of an area that is nothing."""
+    """The share of each area that the buffer takes; 1 if the area is 0."""
     # GEOS makes valid what an inward buffer needs; an area may be 0 after it was projected
     area, left = shapely.area(geometry), shapely.area(shapely.buffer(geometry, -INWARDS_M))
     share = 1 - np.divide(left, area, out=np.zeros_like(area), where=area > 0)

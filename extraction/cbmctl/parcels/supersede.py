@@ -61,7 +61,7 @@ def in_use(conn: psycopg.Connection, tables: Tables) -> bool:
 
 
 def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, changes: Changes | None) -> None:
-    """Raise UserError if there are statistics of the parcels; the sentence says what the file changes."""
+    """Raise UserError if there are statistics of the parcels; its message reports what the file changes."""
     sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
     if (sigs or hists) and changes and changes.same_geometries:
         raise UserError(

@@ -12,7 +12,7 @@ from cbmctl.pixels.grid import Grid
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Edges = tuple[Floats, Floats, Ints, Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]
-# Pixels from the image's corner to the other side of the Earth, at 1 m: what lies further is no place.
+# Pixels from the image's corner to the other side of the Earth, at 1 m: no place lies further away.
 _NOWHERE = 4e7
 
 

@@ -1,4 +1,4 @@
-"""How many pixels lie in a parcel: by their centre, as statistics count them, and with their whole area."""
+"""Numbers of pixels in a parcel: by their centre, as in the statistics, and with their whole area."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from cbmctl.pixels.edges import edges_of
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.scanline import EDGES, capacities, scan
 
-# Of a pixel: 10 µm. A border that runs along the pixels' own is not inside them, whatever its last digits.
+# A share of a pixel (10 µm at 10 m): a border along the border of a pixel is not inside it, despite rounding.
 _TOLERANCE = 1e-6
 
 
@@ -25,9 +25,9 @@ def pixel_counts(parcels: Any, epsg: int, resolution: int) -> tuple[NDArray[np.i
         resolution: metres.
 
     Returns:
-        (n,) pixels whose centre is inside, as `PixelIndex` has them, and (n,) pixels that are inside whole.
+        (n,) pixels whose centre is inside, as in `PixelIndex`, and (n,) pixels that lie wholly inside.
     """
-    # without a row no pixel is stored, but all are counted
+    # an image without rows: pixels are counted, and no runs are stored
     grid = Grid(epsg, Affine(resolution, 0, 0, 0, -resolution, 0), 0, 0)
     edges = edges_of(parcels, grid)
     number = len(parcels)
