@@ -37,9 +37,9 @@ class ActionModule(ActionBase):
 
         failed = status["failed_tasks"]
         for task in failed:
-            display.warning(f"{task['reference']} ({task['bandset']}): {told(task)}")
+            display.warning(f"{task['reference']} ({task['bandset']}): {cause(task)}")
         if failed and not sum(counts["done"] for counts in status["tasks"].values()):
-            raise AnsibleActionFail(f"not one scene could be extracted; the first reason: {told(failed[0])}")
+            raise AnsibleActionFail(f"not one scene could be extracted; the first reason: {cause(failed[0])}")
         return {"changed": False, "status": status}
 
     def _watch(self, service: str, poll_seconds: float) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class ActionModule(ActionBase):
         return answer
 
 
-def told(task: dict[str, Any]) -> str:
+def cause(task: dict[str, Any]) -> str:
     """Why a task failed; of a traceback, the line that says what happened."""
     return f"{task['status']}: {task['reason'].splitlines()[-1]}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 KEEP_CONFIGURATION = "force-confdef,force-confold"
-# words of Ansible's module and of apt for a package that no list has
+# what Ansible's module and apt print about a package that is in no package list
 UNKNOWN = re.compile(r"No package matching|no installation candidate|Unable to locate package")
 
 
@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         work = {"upgrade": "dist"} if asked.get("upgrade") else {"name": wanted, "install_recommends": False}
         done = self._module("ansible.builtin.apt", **work, **patience, dpkg_options=KEEP_CONFIGURATION)
         if done.get("failed"):
-            # lists that are fresh enough say nothing about their sources
+            # if the lists were fresh enough, no source has been asked
             sources = ready["failing_sources"] or self._sources(**patience)
             done["msg"] = message(wanted, str(done.get("msg", "")), sources)
             done["failing_sources"] = sources
@@ -59,16 +59,16 @@ class ActionModule(ActionBase):
         return answer
 
 
-def message(wanted: Sequence[str], told: str, sources: Sequence[str]) -> str:
+def message(wanted: Sequence[str], output: str, sources: Sequence[str]) -> str:
     """One text: what apt cannot install, its reason, sources that fail, and what to do."""
     # Ansible's module puts the command before apt's first line
-    lines = [line.rpartition("failed: ")[2] for line in told.splitlines() if line.strip()]
+    lines = [line.rpartition("failed: ")[2] for line in output.splitlines() if line.strip()]
     reasons = [line.removeprefix("E: ").strip() for line in lines if line.startswith("E: ")]
     reasons = reasons or lines[-1:] or ["apt printed nothing"]
     what = f"install {', '.join(wanted)}" if wanted else "upgrade the installed packages"
     text = [f"Apt cannot {what}: {'; '.join(dict.fromkeys(reasons)).rstrip('.')}.", *sources]
     if sources:
         text.append("Correct or remove the package source in /etc/apt, and run this again.")
-    elif UNKNOWN.search(told):
+    elif UNKNOWN.search(output):
         text.append("Add a package source that has the package to /etc/apt, and run this again.")
     return " ".join(text)

@@ -17,7 +17,7 @@ short_description: Files of a delivery of parcels
 description:
   - C(parcels_files) lists every file of a delivery, with the path that it gets below a folder of the host.
   - C(parcels_named) lists what the delivery names, as paths below that folder.
-  - C(parcels_foreign) lists files of others that C(cbmctl) would read as a part of the delivery.
+  - C(parcels_foreign) lists files of the host that C(cbmctl) would read, but that the delivery lacks.
 options:
   _input:
     description: Path of a file, an archive or a folder; or a list of them.
@@ -59,10 +59,10 @@ def names(named: str | Sequence[str]) -> list[str]:
 
 
 def foreign(found: Sequence[str], wanted: Sequence[str], named: Sequence[str]) -> list[str]:
-    """Of the files in the host's folder, those that cbmctl would take for a part of the delivery but are not.
+    """Files of the host that are not in the delivery, but that cbmctl would read as a part of it.
 
     Args:
-        found: what the folder holds, as paths below it.
+        found: files of the host's folder, as paths below it.
         wanted: the files of the delivery, as paths below it.
         named: what the delivery names, as paths below it.
 

@@ -57,7 +57,7 @@ def port_users(
 ) -> list[str]:
     """Names of programs and containers that use a port at an address, without those that may, each once.
 
-    Nobody uses a port that is not a number, which is reported as such.
+    A port that is not a number has no users; it is reported by the check of the inventory.
     """
     if not port.partition("/")[0].isdecimal():
         return []

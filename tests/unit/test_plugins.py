@@ -127,7 +127,7 @@ def test_pace(done: int, left: int, seconds: float, line: str) -> None:
 
 def test_the_last_line_of_a_traceback_says_what_happened() -> None:
     task = {"status": "Worker error", "reason": "Traceback\n  File\nKeyError: 'x'"}
-    assert progress.told(task) == "Worker error: KeyError: 'x'"
+    assert progress.cause(task) == "Worker error: KeyError: 'x'"
 
 
 @pytest.mark.parametrize(

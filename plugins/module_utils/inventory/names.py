@@ -43,7 +43,7 @@ def _meant(name: str, prefix: str, known: Collection[str], likely: Collection[st
     """The known name that is most like a name, which begins like those of a role."""
     # without what they all begin with, which would make any two of them alike
     rest = name.removeprefix(prefix)
-    # the same words under another prefix are meant rather than similar words under this one
+    # the same words with another prefix are more likely than similar words with this prefix
     if others := [each for each in likely if each.endswith(f"_{rest}")]:
         return min(others, key=lambda each: (len(each), each))
     rests = {each.removeprefix(prefix): each for each in known if each.startswith(prefix)}
