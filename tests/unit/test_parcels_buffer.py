@@ -36,8 +36,8 @@ def test_a_changed_buffer_has_scenes_extracted_again(season: Season) -> None:
     bands = {"10": BANDS_10, "20": BANDS_20, "scl": ("SCL",)}
     s2 = {"10": list(BANDS_10), "20": list(BANDS_20)}
     for metres in (0.0, 12.5, 0.0):
-        extraction = {"s2": s2} | ({"parcels_buffer_m": metres} if metres else {"parcels_buffer_m": 0})
-        config = season.database.configured(extraction=extraction)
+        # a configuration may have a whole number
+        config = season.database.configured(extraction={"s2": s2, "parcels_buffer_m": metres or 0})
         season.extract(config)
         assert season.status(scene) == "extracted"
         expected = {
