@@ -88,6 +88,22 @@ def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> 
     assert plan(season).changed is False
 
 
+def test_the_reason_of_a_failed_task_stays_while_another_is_done_again(season: Season) -> None:
+    scene = season.scene(5, product=False)
+    season = impatient(season, **{"20": []})
+    plan(season)
+    with line(season) as conn:
+        tasks.fail(conn, season.config, claim(season, conn), UNREADABLE, "it is torn", lasting=True)
+        finish(season, conn, claim(season, conn))
+    season = impatient(season, **{"10": ["B02"], "20": []})
+    assert plan(season).again == 1
+    with line(season) as conn:
+        claim(season, conn)
+    assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
+        ("inprogress", "it is torn")
+    ]
+
+
 def test_a_long_word_fits_and_its_reason_is_whole(season: Season) -> None:
     scene = season.scene(5, product=False)
     config = season.database.configured(extraction={"retry_seconds": []})

@@ -58,8 +58,8 @@ def purge(
         progress: given a label and the number of scenes, returns what is called after each scene.
 
     Raises:
-        UserError: no class is given or configured; or the given classes differ from the configuration, so that the
-            next plan would extract the purged parcels again.
+        UserError: no class is given or configured; or the given classes differ from the configuration, so
+            that the next plan would extract the purged parcels again.
     """
     configured = config.extraction.methods["10"].cloud_classes
     wanted = sorted(set(configured if classes is None else classes))

@@ -291,15 +291,12 @@ class _Queue:
         )
         rows = self._conn.execute(states.plan(self._config.tables, wanted), self._parameters)
         created = [obsid for obsid, _ in rows]
-        # a new scene is 'ingested' until a worker begins; one that was closed is open again
-        closed = self._conn.execute(
-            query(
-                "SELECT id FROM {catalogue} WHERE id = ANY(%s) AND status NOT IN ('ingested', 'inprogress')",
-                **self._names,
-            ),
+        # a new scene is 'ingested' until a worker begins; one that was closed, or waited for others, is open
+        opened = self._conn.execute(
+            query("SELECT id FROM {catalogue} WHERE id = ANY(%s) AND status <> 'ingested'", **self._names),
             [created],
         )
-        update_scenes(self._conn, self._config.tables, [obsid for (obsid,) in closed])
+        update_scenes(self._conn, self._config.tables, [obsid for (obsid,) in opened])
         return created
 
     def _change(

@@ -144,11 +144,13 @@ def update(conn: psycopg.Connection, tables: Tables, scenes: Mapping[int, Place 
 
 
 def begin(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
-    """Do what `update` does for a scene of which a task has just become 'running', without counting."""
+    """Do what `update` does for a scene of which a task has just become 'running', without counting.
+
+    The reason stays: another task may have failed for good.
+    """
     conn.execute(
         query(
-            """UPDATE {catalogue} SET status = 'inprogress', reason_code = NULL, reason = NULL
-               WHERE id = %s AND (status <> 'inprogress' OR reason_code IS NOT NULL)""",
+            "UPDATE {catalogue} SET status = 'inprogress' WHERE id = %s AND status <> 'inprogress'",
             **names(tables),
         ),
         [obsid],
