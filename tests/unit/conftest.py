@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, box
 
@@ -23,6 +24,7 @@ from cbmctl.worker import work
 
 from ..conftest import Database
 from . import odp_server, ordering
+from .examples import THOROUGH
 from .loading import fields, write
 from .odata_server import Catalogue, serve
 from .odp_server import Odp
@@ -31,6 +33,10 @@ from .recorded import AREA, many
 from .repacking import Tenant, repack_of_image
 from .s3_server import Proxy, hadro, proxy, s3
 from .searching import HASTY, with_areas
+
+# of property tests without a seed of their own [examples.py]
+settings.register_profile("cbm", derandomize=not THOROUGH)
+settings.load_profile("cbm")
 
 EPSG = 32632
 # On an image of 400 x 400 m: a rectangle off the pixels' borders, a triangle, and one far away.

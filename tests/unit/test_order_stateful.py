@@ -5,14 +5,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 
 from cbmctl.errors import UserError
@@ -24,7 +22,7 @@ from cbmctl.ordering.service import OrderService
 
 from ..conftest import Database
 from . import odp_server
-from .examples import THOROUGH
+from .examples import THOROUGH, run_machine
 from .odp_server import ACTIVE, Odp
 from .ordering import backscatter, elsewhere, grd, opened
 
@@ -241,15 +239,7 @@ def test_nothing_is_ordered_twice_or_forgotten(
         for name in methods:
             monkeypatch.setattr(owner, name, _method(countdown.killing(getattr(owner, name))))
     machine = type("Machine", (Ordering,), {"database": database, "odp": odp, "countdown": countdown})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine,
-        settings=settings(
-            deadline=None,
-            max_examples=200 if THOROUGH else 25,
-            stateful_step_count=40 if THOROUGH else 20,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_machine(machine, 25, thorough=200, steps=40 if THOROUGH else 20)
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
