@@ -87,7 +87,8 @@ def explain(error: psycopg.Error) -> UserError | None:
         return UserError(
             f"the database lacks something ({message}): run cbmctl schema apply, load the parcels"
         )
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+    refusal = psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction
+    if isinstance(error, refusal):
         return UserError(f"this role may not do that ({message}): use the configuration of the owner")
     if isinstance(error, psycopg.OperationalError):
         return DatabaseError(f"{NO_OUT_DB}: the connection was lost ({message}): run the command again")

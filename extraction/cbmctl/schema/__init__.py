@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from cbmctl.config import Config, Tables
-from cbmctl.database import connect, one, query
+from cbmctl.database import connect, explain, one, query
 from cbmctl.errors import UserError
 from cbmctl.schema.grants import grant_roles
 
@@ -60,6 +60,8 @@ def apply(config: Config, *, check: bool = False) -> Applied:
                     transaction.rollback()
         except CommandError as error:
             raise UserError(f"the schema was made by a newer cbmctl ({error}): use that version") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise explain(error) or error from error
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
             raise UserError(f"the schema stays as it was, PostgreSQL refuses: {_reason(error)}") from error
     return applied

@@ -1,6 +1,8 @@
 """The reader reads tables, and may call nothing that writes, locks or changes definitions."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -8,9 +10,12 @@ import pytest
 from psycopg import errors
 
 from cbmctl.config import load_config
+from cbmctl.database import connect
+from cbmctl.parcels.load import Options, load
 from cbmctl.schema import apply
 
 from ...conftest import TEST_PASSWORD, config_of
+from ..loading import fields, write
 from .server import Server
 
 
@@ -77,13 +82,48 @@ def test_the_reader_changes_no_privileges_and_no_definitions(
     assert reader.execute("SELECT a FROM seen").fetchone() == (1,)
 
 
+def configuration(server: Server, user: str, folder: Path) -> Path:
+    login = {"host": "127.0.0.1", "port": server.port, "dbname": "cbm", "user": user}
+    path = folder / f"{user}.json"
+    path.write_text(json.dumps(config_of(login | {"password": TEST_PASSWORD}, folder / "eodata")))
+    return path
+
+
 def test_the_owner_makes_the_tables_as_ever_and_the_reader_reads_them(
     server: Server, reader: psycopg.Connection, tmp_path: Path
 ) -> None:
-    login = {"host": "127.0.0.1", "port": server.port, "dbname": "cbm", "user": "cbm_owner"}
-    path = tmp_path / "db_config.json"
-    path.write_text(json.dumps(config_of(login | {"password": TEST_PASSWORD}, tmp_path / "eodata")))
-    config = load_config(path)
+    config = load_config(configuration(server, "cbm_owner", tmp_path))
     assert apply(config).changed
     assert not apply(config).changed
     assert reader.execute("SELECT count(*) FROM sigs").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "parcels check {file}",
+        "parcels load {file} --check",
+        "worker",
+        "repair --check",
+        "schema apply --check",
+    ],
+)
+def test_a_command_that_needs_another_role_says_so_to_the_reader(
+    server: Server, tmp_path: Path, command: str
+) -> None:
+    owner = load_config(configuration(server, "cbm_owner", tmp_path))
+    apply(owner)
+    file = write(tmp_path / "parcels.gpkg", fields(3), id=[1, 2, 3])
+    with connect(owner, autocommit=True) as conn:
+        load(conn, owner.tables, file, Options())
+    config = str(configuration(server, "cbm_reader", tmp_path))
+    words = command.format(file=file).split()
+    run = subprocess.run(
+        [sys.executable, "-m", "cbmctl", "--config", config, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, len(run.stderr.splitlines())) == (1, 1), run.stderr
+    assert run.stderr.startswith("cbmctl: this role may not do that (")
+    assert run.stderr.endswith("use the configuration of the owner\n")
