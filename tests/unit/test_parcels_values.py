@@ -166,6 +166,26 @@ def test_no_file_passes_inspect_and_fails_load(
         assert "1 (late: '10183-09-21' is outside the years 1 to 9999)" in result.output
 
 
+@pytest.mark.postgis
+@pytest.mark.usefixtures("tables")
+def test_a_file_without_a_parcel_to_load_fails_inspect_as_it_fails_load(
+    database: Database, tmp_path: Path
+) -> None:
+    line = shapely.Polygon([(500000, 6000000), (500100, 6000000), (500000, 6000000)])
+    path = write(tmp_path / "lines.gpkg", [line] * 3)
+    run = CliRunner().invoke
+    options = ["--config", str(database.config_path), "--json", "parcels"]
+    inspected = run(cbmctl, [*options, "inspect", str(path)])
+    loaded = run(cbmctl, [*options, "load", str(path), "--check"])
+    assert str(inspected.exception) == str(loaded.exception)
+    assert "has no parcels to load (all are refused: " in str(inspected.exception)
+    told = json.loads(inspected.stdout)
+    assert told["problem"] == str(inspected.exception)
+    # the reasons are shown beside the problem
+    assert (told["parcels"]["features"], told["parcels"]["loadable"]) == (3, 0)
+    assert len(told["parcels"]["findings"]["refused"]) == 3
+
+
 REPORTED = (
     *(
         "sentinel_dates3.parquet",

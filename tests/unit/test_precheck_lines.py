@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 import yaml
 
 from ..conftest import REPOSITORY
 from .certificates import make
-from .parcel_files import write
+from .loading import write as with_geometries
+from .parcel_files import squares, write
 from .role_plays import OWN, answers, match, precheck
 
 # what is said of an inventory; test_inventory.py has the values that are judged without it
@@ -152,6 +154,26 @@ def test_several_parcels_files_are_inspected_as_one_set(tmp_path: Path) -> None:
     result = "[precheck_found_parcels, precheck_parcels_absent, precheck_inspection_problem]"
     found, _ = precheck(tmp_path, "control", result, cases)
     assert found == [[5, [], ""], [7, [gone], ""]]
+
+
+def test_parcels_count_as_they_will_be_loaded(tmp_path: Path) -> None:
+    (good,) = squares(1)
+    flat = shapely.Polygon([(500000, 6000000), (500100, 6000000), (500000, 6000000)])
+    some, nothing = (
+        str(with_geometries(tmp_path / f"{name}.gpkg", shapes))
+        for name, shapes in (("some", [good, flat, flat]), ("nothing", [flat, flat]))
+    )
+    cases = [{"parcels_file": file, "expected_parcels": 3} for file in (some, nothing)]
+    result = "precheck_problems_control | select('search', 'tenant_parcels_file|parcels to load') | list"
+    (few, refused), _ = precheck(tmp_path, "control", result, cases)
+    assert few == [
+        f"tenant_parcels_file: {some} has 1 parcels to load, but 3 are expected."
+        " Use the complete file, or correct tenant_expected_parcels."
+    ]
+    # the reason alone, not a count as well
+    (sentence,) = refused
+    assert sentence.startswith(f"{nothing} has no parcels to load (all are refused: ")
+    assert sentence.endswith("). Check the layer and tenant_parcels_where.")
 
 
 def test_services_that_are_not_used_are_told(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import plan
 from cbmctl.parcels.crs import swapped_place
 from cbmctl.parcels.delivery import Dataset, opened, shown
+from cbmctl.parcels.filling import expect_parcels
 from cbmctl.parcels.findings import KINDS, features, others
 from cbmctl.parcels.keys import expect_key
 from cbmctl.parcels.layers import choose, layers
@@ -26,6 +27,7 @@ from cbmctl.parcels.source import read_layers
 from cbmctl.parcels.table import sample_points
 
 Findings = dict[str, list[dict[str, Any]]]
+NO_PROBLEM = "No problems found in the geometries and values."
 
 
 @group.command(
@@ -107,6 +109,12 @@ def _inspect(
         "findings": findings.as_json(),
         "notes": notes,
     }
+    nothing = None
+    try:
+        expect_parcels(findings, parcels)
+    except UserError as error:
+        # the findings say why, so they are shown before
+        nothing, data["problem"] = error, str(error)
     context.output.result(
         data,
         *lines,
@@ -117,8 +125,10 @@ def _inspect(
         table(["attribute", "column", "type"], [[c.attribute, c.name, c.type] for c in columns]),
         "",
         *notes,
-        *(_findings(findings.as_json()) or ["No problems found in the geometries and values."]),
+        *(_findings(findings.as_json()) or ([] if nothing else [NO_PROBLEM])),
     )
+    if nothing:
+        raise nothing
 
 
 @group.command(
