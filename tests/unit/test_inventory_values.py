@@ -172,7 +172,7 @@ VALUES: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"tenant_eodata_s3": {"endpoint": "https://a.example", "connections": "four", "ca_file": "ca.crt"}},
         [
-            "tenant_eodata_s3.connections: 'four' is not a whole number. Use a whole number of 1 or more.",
+            "tenant_eodata_s3.connections: 'four' is not a whole number. Use a whole number from 1 to 100.",
             "tenant_eodata_s3.ca_file: 'ca.crt' is not an absolute path. Begin it with / or ~.",
         ],
     ),

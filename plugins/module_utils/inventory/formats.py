@@ -17,7 +17,21 @@ DAY = re.compile(r"20\d\d-\d\d-\d\d")
 PATH = re.compile(r"[/~][^\x00-\x1f\x7f]*")
 # these paths go into unit files, mount options and compose files
 HOST_PATH = re.compile(r"/[^\s'\"\\:,%$]*")
+# URL, bucket and region become words of a command, and mount options
+URL = re.compile(r"https?://[^\s'\"\\,%$]+")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+REGION = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+DEVICE = re.compile(r"/dev(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.:=+@-]+)+")
+# an area is never a path, and people name it in their language
+LABEL = re.compile(r"\w[\w .,()'-]{0,62}")
+# never an option of a command, a path or a pattern
+WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:=~-]{0,127}")
+HOST = re.compile(r"[A-Za-z0-9_*:][A-Za-z0-9_*.:-]{0,252}")
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
+RELATIVE = re.compile(r"(?!(?:.*/)?\.\.?(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*")
 SIZE = re.compile(r"[1-9]\d*[bkmgBKMG]?")
+# PostgreSQL's own units
+DATABASE_SIZE = re.compile(r"\d+(?:\.\d+)? ?(?:B|kB|MB|GB|TB)?")
 DURATION = re.compile(r"\d+ ?(us|ms|s|min|h|d)?")
 PUBLIC_KEY = re.compile(
     r"(?:[\w=\",.@*?/ -]+ )?"  # options of authorized_keys
@@ -108,6 +122,42 @@ FORMATS = {
         "Begin it with /, and use no spaces, quotes or any of : , % $ \\ in it.",
         _matches(HOST_PATH),
     ),
+    "url": Format(
+        "a valid URL",
+        "Begin it with https://. Use no spaces, quotes or any of , % $ \\ in it.",
+        _matches(URL),
+    ),
+    "bucket": Format(
+        "a valid bucket name",
+        "Use letters, digits, _, . and -, beginning with a letter or a digit.",
+        _matches(BUCKET),
+    ),
+    "region": Format(
+        "a valid region",
+        "Use letters, digits and -, with a letter or a digit at both ends.",
+        _matches(REGION),
+    ),
+    "device": Format("a valid disk", "Use its path below /dev, such as /dev/vdb.", _matches(DEVICE)),
+    "label": Format(
+        "a valid name of an area",
+        "Use letters, digits, spaces and any of _ - . , ' ( ) in it, beginning with a letter, a digit or _,"
+        " at most 63 characters.",
+        _matches(LABEL),
+    ),
+    "word": Format(
+        "valid",
+        "Use letters, digits and any of _ . + : = ~ - in it, beginning with a letter, a digit or _.",
+        _matches(WORD),
+    ),
+    "host": Format(
+        "a valid host name or address", "Use a form like db.example or 192.0.2.11.", _matches(HOST)
+    ),
+    "image": Format("a valid image", "Use a form like registry.example/name:tag.", _matches(IMAGE)),
+    "relative_path": Format(
+        "a valid relative path",
+        "Use letters, digits and any of _ . - / in it, without `..`.",
+        _matches(RELATIVE),
+    ),
     "network": Format(
         "a valid network", "Use a form like 192.0.2.0/24, with /32 for a single address.", is_network
     ),
@@ -116,6 +166,9 @@ FORMATS = {
     ),
     "address": Format("a valid IP address", "Use a form like 192.0.2.11.", is_address),
     "size": Format("a valid size", "Use a whole number with k, m or g, such as 512m.", _matches(SIZE)),
+    "database_size": Format(
+        "a valid size", "Use a number with kB, MB, GB or TB, such as 512MB.", _matches(DATABASE_SIZE)
+    ),
     "duration": Format(
         "a valid duration", "Use a number with us, ms, s, min, h or d, such as 15min.", _matches(DURATION)
     ),

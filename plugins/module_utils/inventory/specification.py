@@ -33,7 +33,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Option:
-    """A variable, or a key of a variable that is a mapping."""
+    """A variable, or a key of a variable that is a mapping.
+
+    A mapping that is `open` takes other keys than those of `options`.
+    """
 
     name: str
     type: str = "str"
@@ -44,6 +47,7 @@ class Option:
     required: bool = False
     secret: bool = False
     description: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,19 +112,29 @@ def _option(name: str, said: Mapping[str, Any], rules: dict[str, Any]) -> Option
     description = said.get("description", "")
     # the paragraph that says what it is, without markup
     first = description if isinstance(description, str) else description[0]
+    options = {
+        part: _option(f"{name}.{part}", inner, rules) for part, inner in said.get("options", {}).items()
+    }
+    is_open = said.get("type") == "dict" and not options
     return Option(
         name=name,
         type=said.get("type", "str"),
         elements=said.get("elements", "str"),
         choices=tuple(str(choice) for choice in said.get("choices", [])),
-        options={
-            part: _option(f"{name}.{part}", inner, rules) for part, inner in said.get("options", {}).items()
-        },
+        options=dict(_keys(name, rules)) if is_open else options,
         rule=_rule(name, rules.pop(name, {}), path=said.get("type") == "path"),
         required=said.get("required", False),
         secret=said.get("no_log", False),
         description=re.sub(r"\b[A-Z]\(([^)]*)\)", r"\1", first),
+        open=is_open,
     )
+
+
+def _keys(name: str, rules: dict[str, Any]) -> Iterator[tuple[str, Option]]:
+    """Keys that have a rule in a mapping that takes any: with a range they are numbers, else texts."""
+    for full in [each for each in rules if each.startswith(f"{name}.")]:
+        kind = "str" if "format" in rules[full] else rules[full].pop("type", "int")
+        yield full.removeprefix(f"{name}."), _option(full, {"type": kind}, rules)
 
 
 def _rule(name: str, said: dict[str, Any], *, path: bool) -> Rule:

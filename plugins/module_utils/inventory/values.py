@@ -149,7 +149,7 @@ def _mapping(option: Option, value: Any) -> Iterator[Problem]:
         usage = f"Use {{{next(iter(option.options), '…')}: …}}."
         yield _problem(option, "type", f"{_said(option, value)} is not a mapping.", usage)
         return
-    if option.options:
+    if option.options and not option.open:
         known = f"Known keys: {', '.join(option.options)}."
         for key in (str(key) for key in value if key not in option.options):
             close = get_close_matches(key, option.options, n=1)
