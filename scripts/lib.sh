@@ -22,6 +22,15 @@ as_root() {
   fi
 }
 
+# has_docker: whether Docker is installed here. An engine that does not answer may hold what is to be removed: the script ends.
+has_docker() {
+  local reason
+  command -v docker >/dev/null || return 1
+  reason=$(docker version 2>&1 >/dev/null) ||
+    die "The Docker engine does not answer: ${reason:-no reason given}. It may hold lab VMs and images, so nothing was removed." \
+      "scripts/setup-host   # starts the engine; then run this again"
+}
+
 os_release() { (. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-unknown}" "${VERSION_ID:-}") || printf unknown; }
 
 # install PACKAGE...: Debian packages, without a question; waits for another apt to finish

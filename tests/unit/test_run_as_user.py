@@ -105,6 +105,52 @@ def test_what_root_makes_in_a_clone_belongs_to_its_owner_also_after_a_failure(tm
     assert interpreter.stat().st_uid == before, "links are not followed"
 
 
+def clean_with(
+    clone: Path, script: str, commands: str, docker_answers: str
+) -> subprocess.CompletedProcess[str]:
+    """A clone's script with a Docker client that answers as the shell script `docker_answers` says."""
+    shutil.copytree(REPOSITORY / "scripts", clone / "scripts")
+    (clone / ".lab").mkdir()
+    (clone / ".lab/key").touch()
+    if docker_answers:
+        fake(clone / "bin/docker", docker_answers)
+    filters = ["label=cbm.image"] if script == "remove-images" else []
+    return subprocess.run(
+        [clone / "scripts" / script, *filters],
+        env={"PATH": f"{clone / 'bin'}:{commands}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", ["clean", "clean-lab"])
+def test_clean_removes_nothing_while_the_engine_does_not_answer(tmp_path: Path, script: str) -> None:
+    silent = "echo 'Cannot connect to the Docker daemon' >&2; exit 1"
+    answer = clean_with(tmp_path, script, "/usr/bin:/bin", silent)
+    assert answer.returncode == 1
+    assert "The Docker engine does not answer: Cannot connect to the Docker daemon." in answer.stderr
+    assert "scripts/setup-host" in answer.stderr
+    assert (tmp_path / ".lab/key").exists()
+
+
+@pytest.mark.parametrize("script", ["clean-lab", "remove-images"])
+def test_clean_ends_with_the_reason_if_the_engine_cannot_list(tmp_path: Path, script: str) -> None:
+    broken = "case $1 in version) ;; *) echo 'Error response from daemon: no such driver' >&2; exit 1 ;; esac"
+    answer = clean_with(tmp_path, script, "/usr/bin:/bin", broken)
+    assert answer.returncode == 1
+    assert "no such driver" in answer.stderr
+
+
+def test_clean_needs_no_engine_where_docker_is_not_installed(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("bash", "dirname", "rm"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    answer = clean_with(tmp_path, "clean-lab", str(tools), "")
+    assert answer.returncode == 0, answer.stderr
+
+
 @pytest.fixture
 def label() -> Iterator[str]:
     """A label of images for this test only; what is left of them is removed."""
