@@ -89,9 +89,7 @@ def _usable(findings: Findings, wish: Wish, survey: Survey, found: Volume, serve
     ]
     if found.status.startswith("error"):
         sentence = f"The volume {name} is in the state {found.status}"
-        remedy = (
-            "ask the cloud's support to reset or restore it; if it holds nothing yet, delete it in the cloud"
-        )
+        remedy = "it may hold the database, so ask the cloud's support to reset or restore it"
         findings.wrong(CHECK, name, sentence, remedy)
     elif others:
         sentence = f"The volume {name} is attached to another server, {others[0]}"

@@ -41,13 +41,13 @@ def ours[Thing: Named](
     strangers = [thing for thing in things if thing not in marked]
     if strangers:
         found = f"There is a {check} {name} ({strangers[0].id}) that was not made from here"
-        remedy = "rename or delete it in the cloud, or give the tenant another tenant_name"
+        remedy = "rename it in the cloud, or give the tenant another tenant_name"
         findings.wrong(check, name, found, remedy)
         raise InTheWayError
     if len(things) > 1:
         ids = listed(sorted(thing.id for thing in things))
         found = f"There are {len(things)} {check}s {name} ({ids}), and which is the tenant's cannot be told"
-        findings.wrong(check, name, found, "delete the ones too many in the cloud")
+        findings.wrong(check, name, found, "rename all but the tenant's in the cloud")
         raise InTheWayError
     return things[0]
 

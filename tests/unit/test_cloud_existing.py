@@ -167,14 +167,14 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {},
             {"servers": [replace(SERVER, metadata={})]},
-            "There is a server cbm-dk (server-1) that was not made from here; rename or delete it in the"
+            "There is a server cbm-dk (server-1) that was not made from here; rename it in the"
             " cloud, or give the tenant another tenant_name.",
         ),
         (
             {},
             {"servers": [SERVER, replace(SERVER, id="server-2")]},
             "There are 2 servers cbm-dk (server-1, server-2), and which is the tenant's cannot be told;"
-            " delete the ones too many in the cloud.",
+            " rename all but the tenant's in the cloud.",
         ),
         (
             {},
@@ -198,14 +198,14 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {},
             {"volumes": [replace(VOLUME, metadata={"cbm_tenant": "ch"})]},
-            "There is a data volume cbm-dk-data (volume-1) that was not made from here; rename or delete"
-            " it in the cloud, or give the tenant another tenant_name.",
+            "There is a data volume cbm-dk-data (volume-1) that was not made from here; rename it"
+            " in the cloud, or give the tenant another tenant_name.",
         ),
         (
             {},
             {"volumes": [replace(VOLUME, status="error_extending")]},
-            "The volume cbm-dk-data is in the state error_extending; ask the cloud's support to reset or"
-            " restore it; if it holds nothing yet, delete it in the cloud.",
+            "The volume cbm-dk-data is in the state error_extending; it may hold the database, so ask the"
+            " cloud's support to reset or restore it.",
         ),
         (
             {},
@@ -255,13 +255,13 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {},
             {"groups": [replace(GROUP, description="mine")]},
-            "There is a security group cbm-dk (group-1) that was not made from here; rename or delete it"
+            "There is a security group cbm-dk (group-1) that was not made from here; rename it"
             " in the cloud, or give the tenant another tenant_name.",
         ),
         (
             {},
             {"ports": [replace(PORT, description=""), EODATA_PORT]},
-            "There is a port cbm-dk (port-1) that was not made from here; rename or delete it in the"
+            "There is a port cbm-dk (port-1) that was not made from here; rename it in the"
             " cloud, or give the tenant another tenant_name.",
         ),
         (
