@@ -71,7 +71,9 @@ def test_a_mount_that_dies_is_no_short_season(root: Path, fail: Fail) -> None:
         if day.month == 4:
             fail(root, errno.ENOTCONN)
 
-    with pytest.raises(UserError, match=r"went away while it was read \(Transport endpoint is not conn") as e:
+    with pytest.raises(
+        UserError, match=r"unavailable while it was read \(Transport endpoint is not conn"
+    ) as e:
         walk(root, ZURICH, *YEAR, "s2", progress=die)
     assert "\n" not in str(e.value)
 
@@ -89,5 +91,5 @@ def test_a_mount_that_dies_between_a_day_and_its_products(
         return found
 
     monkeypatch.setattr(archive, "_entries", unmounted)
-    with pytest.raises(UserError, match=r"went away while it was read \(it is empty now\)"):
+    with pytest.raises(UserError, match=r"became unavailable while it was read \(it is empty now\)"):
         walk(root, ZURICH, *YEAR, "s2")

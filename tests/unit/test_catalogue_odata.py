@@ -162,8 +162,8 @@ def test_hard_footprints_are_handled_or_told_one_by_one(area: Database, testdata
         "Rio error": 1,
     }
     assert result.stderr.count("not entered: S1A_IW_GRDH") == 6
-    assert "its footprint is Point, and no polygon" in result.stderr
-    assert "the service gives no footprint for it" in result.stderr
+    assert "its footprint is a Point, not a polygon" in result.stderr
+    assert "the service states no footprint for it" in result.stderr
 
 
 def test_what_is_not_online_is_listed_and_taken_up_when_it_is_back(
@@ -233,7 +233,7 @@ def test_only_a_products_folder_in_the_archive_is_taken(told: str | None, *, tak
     if taken:
         assert archive_path(CARDS["bs"], told, name) == path
     else:
-        with pytest.raises(SceneError, match="names no folder of the archive for it"):
+        with pytest.raises(SceneError, match="states no valid folder in the archive for it"):
             archive_path(CARDS["bs"], told, name)
 
 
@@ -261,7 +261,7 @@ def test_the_folder_is_that_of_the_product_and_of_no_other(
     if same:
         assert archive_path(CARDS[card], told, reference(CARDS[card], name)) == told.removeprefix("/eodata/")
     else:
-        with pytest.raises(SceneError, match=rf"names the folder of another product for it \({told}\)"):
+        with pytest.raises(SceneError, match=rf"states the folder of another product for it \({told}\)"):
             archive_path(CARDS[card], told, reference(CARDS[card], name))
 
 
@@ -299,4 +299,4 @@ def test_a_page_that_repeats(area: Database, testdata: Path) -> None:
 def test_a_count_that_does_not_fit(area: Database, catalogue: tuple[Catalogue, str]) -> None:
     known, url = catalogue
     known.lied_count = 5
-    refuse(area, url, f"{url} contradicts itself (it says 5 products and lists 4): try again later")
+    refuse(area, url, f"{url} gives inconsistent answers (it states 5 products and lists 4): try again later")

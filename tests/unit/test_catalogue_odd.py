@@ -132,7 +132,7 @@ def test_opensearch(area: Database, testdata: Path) -> None:
         answer = {"features": [good, *odd], "properties": about}
         told = answering(answer, BS, area, "opensearch")
         assert len(told["added"]) + told["known"] == 1
-        assert any("the service gives it no name" in each["reason"] for each in told["broken"])
+        assert any("the service states no name for the product" in each["reason"] for each in told["broken"])
 
 
 def test_what_could_not_be_entered_and_has_no_name_is_asked_for_again(area: Database, testdata: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_name_that_is_too_long_is_told_and_the_rest_comes_in(area: Database, t
     second |= {"Name": long, "S3Path": second["S3Path"].replace(second["Name"], long)}
     told = answering({"value": [first, second]}, BS, area, "odata")
     assert told["added"] == [first["Name"]]
-    reason = "its name is too long: the catalogue takes 120 characters"
+    reason = "its name is too long: at most 120 characters are supported"
     assert told["broken"] == [{"path": long, "status": "Rio error", "reason": reason}]
     match = CARDS["bs"].pattern.fullmatch(long)
     assert match
@@ -178,7 +178,7 @@ def test_a_name_that_is_too_long_is_told_and_the_rest_comes_in(area: Database, t
 
 
 def test_a_time_at_the_end_of_all_time(testdata: Path) -> None:
-    with pytest.raises(ValueError, match="is no time in UTC"):
+    with pytest.raises(ValueError, match="is not a valid time in UTC"):
         utc("0001-01-01T00:00:00+05:00")
     service = OData(polite.polite_session(print))
     record = normal(

@@ -128,7 +128,7 @@ def test_an_estimate_of_how_many_there_are(
 def test_errors_are_one_sentence(area: Database) -> None:
     result = command(area, "sync", "there", *PERIOD, *BS, "--source", "opensearch")
     assert isinstance(result.exception, UserError)
-    assert "--source opensearch needs --url of an archive that still speaks it" in str(result.exception)
+    assert "--source opensearch needs the --url of an OpenSearch service" in str(result.exception)
     with serve(Resto([])) as url:
         refuse(area, url, f"{url} has no CARD-BS product from 2024-02-01", "--source", "opensearch")
         refuse(area, f"{url}/x", "refuses the search (HTTP 404: ", "--source", "opensearch")

@@ -55,7 +55,7 @@ def test_a_newer_version_of_what_is_extracted_waits_to_be_taken_on(extracted: Se
         assert tuple(offers(conn, season.config)) == pairs((ORIGINAL, BETTER))
         assert tuple(replace(conn, season.config, [ORIGINAL.reference])) == pairs((ORIGINAL, BETTER))
         assert replace(conn, season.config) == []
-        with pytest.raises(UserError, match="there is no newer version of"):
+        with pytest.raises(UserError, match="has no newer version in the catalogue"):
             replace(conn, season.config, [ORIGINAL.reference])
     assert not enter(season, newer).versions.offered  # a sync does not ask again
     assert counted(season) == [

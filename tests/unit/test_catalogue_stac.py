@@ -148,7 +148,7 @@ def test_versions_and_hard_items(server: str, area: Database) -> None:
         ("N0400", "N0510")
     ]
     assert [broken["status"] for broken in answer["broken"]] == ["!S3 subdir"]
-    assert "names no folder of the archive for it" in result.stderr
+    assert "states no valid folder in the archive for it" in result.stderr
     assert [line["count"] for line in answer["summary"]] == [2]
 
 

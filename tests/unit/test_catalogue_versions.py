@@ -192,7 +192,7 @@ def test_an_older_version_is_not_taken_back(season: Season) -> None:
     enter(season, ORIGINAL, BETTER)
     with (
         connect(season.config) as conn,
-        pytest.raises(UserError, match=f"{ORIGINAL.reference} is superseded by {BETTER.reference}, and the"),
+        pytest.raises(UserError, match=f"{ORIGINAL.reference} is superseded by {BETTER.reference}, and a "),
     ):
         replace(conn, season.config, [ORIGINAL.reference])
 

@@ -69,8 +69,8 @@ def _bases(root: Path, card: Card) -> list[Path]:
         raise UserError(f"the archive {root} is empty: mount it, or correct eodata in db_config.json")
     if not bases:
         raise UserError(
-            f"the archive {root} has no {card.folder}: it holds no {card.ptype} products, so choose another"
-            " card or another archive"
+            f"the archive {root} has no folder {card.folder} for {card.ptype} products: choose another card"
+            " or another archive"
         )
     return bases
 
@@ -123,8 +123,8 @@ def _still_there(root: Path) -> None:
         reason = error.strerror or str(error)
     if reason:
         raise UserError(
-            f"the archive {root} went away while it was read ({reason}): mount it and sync again; what was"
-            " entered before stays"
+            f"the archive {root} became unavailable while it was read ({reason}): mount it and sync again;"
+            " scenes that were entered before stay"
         )
 
 

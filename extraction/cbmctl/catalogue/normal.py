@@ -65,14 +65,14 @@ def normal(card: Card, told: Told) -> Record:
             archive.
     """
     if not isinstance(told.name, str):
-        raise SceneError(RECORD_INVALID, "the service gives it no name")
+        raise SceneError(RECORD_INVALID, "the service states no name for the product")
     name = reference(card, told.name)
     match = card.pattern.fullmatch(name)
     if match is None:
-        raise SceneError(RECORD_INVALID, f"its name is not that of a {card.ptype} product")
+        raise SceneError(RECORD_INVALID, f"its name is not a valid name of a {card.ptype} product")
     if len(name) > LONGEST_NAME:
         raise SceneError(
-            RECORD_INVALID, f"its name is too long: the catalogue takes {LONGEST_NAME} characters"
+            RECORD_INVALID, f"its name is too long: at most {LONGEST_NAME} characters are supported"
         )
     parts = match.groupdict()
     tile, baseline = parts.get("tile"), parts.get("baseline")
@@ -100,7 +100,7 @@ def normal(card: Card, told: Told) -> Record:
             ),
         )
     except (ValueError, TypeError) as error:
-        raise SceneError(RECORD_INVALID, f"it is described wrongly: {error}") from error
+        raise SceneError(RECORD_INVALID, f"its description is invalid: {error}") from error
 
 
 def _percent(told: object) -> float | None:
@@ -136,9 +136,9 @@ def archive_path(card: Card, told: str | None, name: str) -> str:
         or {"", ".", ".."} & {*between}
         or not card.pattern.fullmatch(reference(card, folder))
     ):
-        raise SceneError(NO_PATH, f"the service names no folder of the archive for it ({told})")
+        raise SceneError(NO_PATH, f"the service states no valid folder in the archive for it ({told})")
     if _either(reference(card, folder)) != _either(name):
-        raise SceneError(NO_PATH, f"the service names the folder of another product for it ({told})")
+        raise SceneError(NO_PATH, f"the service states the folder of another product for it ({told})")
     return path
 
 
@@ -150,13 +150,13 @@ def _either(name: str) -> str:
 def geometry(told: Mapping[str, Any] | None) -> Footprint:
     """Return an outline, GeoJSON, as a valid polygon. Raises SceneError (`No extent`) if it is not one."""
     if not told:
-        raise SceneError(NO_FOOTPRINT, "the service gives no footprint for it")
+        raise SceneError(NO_FOOTPRINT, "the service states no footprint for it")
     try:
         outline = shape(dict(told))
     except (LookupError, ValueError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
-        raise SceneError(NO_FOOTPRINT, f"its footprint is no geometry ({error})") from error
+        raise SceneError(NO_FOOTPRINT, f"its footprint is not a valid geometry ({error})") from error
     if not isinstance(outline, Polygon | MultiPolygon) or outline.is_empty:
-        raise SceneError(NO_FOOTPRINT, f"its footprint is {told.get('type')}, and no polygon")
+        raise SceneError(NO_FOOTPRINT, f"its footprint is a {told.get('type')}, not a polygon")
     try:
         return as_footprint(outline)
     except (ValueError, shapely.errors.ShapelyError) as error:

@@ -27,8 +27,8 @@ class OpenSearch:
         """`url`: up to and without /collections."""
         if url is None:
             raise UserError(
-                "--source opensearch needs --url of an archive that still speaks it, such as"
-                " https://archive.example/resto/api: that of the Copernicus Data Space was switched off on"
+                "--source opensearch needs the --url of an OpenSearch service, such as"
+                " https://archive.example/resto/api: the Copernicus Data Space switched off its own on"
                 " 2 March 2026"
             )
         self.url = url.rstrip("/").removesuffix("/collections")

@@ -123,7 +123,7 @@ def excerpt(text: str, length: int = _WORDS) -> str:
 
 def no_address(url: str, error: Exception) -> ServiceError:
     """Say that nothing can be asked at a URL."""
-    return ServiceError(f"{url} is no address of a service ({error}): check the URL")
+    return ServiceError(f"{url} is not a valid URL of a service ({error}): check the URL")
 
 
 class _Session(requests.Session):
@@ -134,7 +134,7 @@ class _Session(requests.Session):
             return super().send(request, **options)
         except requests.TooManyRedirects as error:
             raise ServiceError(
-                f"{_place(request)} is redirected without an end: check the URL of the service"
+                f"{_place(request)} redirects in a circle: check the URL of the service"
             ) from error
 
 
@@ -216,7 +216,7 @@ def _require_the_same_question(
     except ValueError:
         usable = False
     if not usable:
-        raise ServiceError(f"{place} has moved to {told!r}, which is no address of a service: check the URL")
+        raise ServiceError(f"{place} has moved to {told!r}, which is not a valid URL: check the URL")
     if request.method == "GET":
         asked = parse_qsl(urlsplit(request.url or "").query)
         same = {*asked} <= {*parse_qsl(there.query)}
@@ -226,8 +226,8 @@ def _require_the_same_question(
         return
     named = location.partition("?")[0]
     if response.status_code in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):  # for now, or to log in
-        raise ServiceError(f"{place} sends us to {named} instead of an answer: check the URL")
-    raise ServiceError(f"{place} has moved to {named}: write that as the URL")
+        raise ServiceError(f"{place} redirects to {named} instead of answering: check the URL")
+    raise ServiceError(f"{place} has moved to {named}: use that as the URL")
 
 
 def _require_json(place: str, response: requests.Response) -> None:

@@ -46,7 +46,7 @@ def describe(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
     name = match.string
     if len(name) > LONGEST_NAME:
         raise SceneError(
-            RECORD_INVALID, f"its name is too long: the catalogue takes {LONGEST_NAME} characters"
+            RECORD_INVALID, f"its name is too long: at most {LONGEST_NAME} characters are supported"
         )
     try:
         obstime = sensing_time(match)

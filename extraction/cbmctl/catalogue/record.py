@@ -135,7 +135,7 @@ def utc(text: str | None) -> datetime | None:
     try:
         return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
     except OverflowError as error:  # at either end of all time
-        raise ValueError(f"{text} is no time in UTC") from error
+        raise ValueError(f"{text} is not a valid time in UTC") from error
 
 
 def as_footprint(outline: Polygon | MultiPolygon) -> Footprint:

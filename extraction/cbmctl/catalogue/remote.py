@@ -126,7 +126,7 @@ def _sort(service: Service, card: Card, product: Product, area: BaseGeometry, fi
         findings.broken.append(Broken(name, error.status, error.reason))
         return
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        findings.broken.append(Broken(name, RECORD_INVALID.status, f"it is described wrongly: {error!r}"))
+        findings.broken.append(Broken(name, RECORD_INVALID.status, f"its description is invalid: {error!r}"))
         return
     if area.intersects(record.footprint):
         findings.records.append(record)

@@ -65,14 +65,14 @@ def replace(
             for reference in references:
                 if newer := _superseded_by(conn, config, reference):
                     raise UserError(
-                        f"{reference} is superseded by {newer}, and the newest version counts, so that an"
-                        " older one is not taken back: where the newer one is broken, run cbmctl repair once"
-                        " the archive has mended it"
+                        f"{reference} is superseded by {newer}, and a newer version is never replaced by an"
+                        " older one: if the newer one is damaged, run cbmctl repair once the archive has an"
+                        " intact copy"
                     )
                 if reference not in known:
                     raise UserError(
-                        f"there is no newer version of {reference} to be extracted in its place: sync the"
-                        " catalogue first, or leave it as it is"
+                        f"{reference} has no newer version in the catalogue: sync the catalogue first, or"
+                        " leave it as it is"
                     )
             found = _with_other_parts(found, references)
         else:

@@ -80,7 +80,7 @@ def begun(told: str | None) -> datetime:
     """
     if time := utc(told):
         return time
-    raise ValueError("no start of sensing is given")
+    raise ValueError("the start of sensing is missing")
 
 
 class Service(Protocol):

@@ -52,7 +52,7 @@ def complete(
                 raise _TooManyError
             note(
                 f"{service.url} estimates {total} products from {question.start:%Y-%m-%d %H:%M} to"
-                f" {question.end:%Y-%m-%d %H:%M} and lists {len(found)}, in parts no others"
+                f" {question.end:%Y-%m-%d %H:%M} and lists {len(found)}; shorter periods list no others"
             )
     except _TooManyError:
         smaller = list(_halves(question))
@@ -131,7 +131,7 @@ def _steady(service: Service, question: Question) -> tuple[list[Product], int | 
             return _gather(service, question)
         except _UnsteadyError as error:
             contradiction = error
-    raise ServiceError(f"{service.url} contradicts itself ({contradiction}): try again later")
+    raise ServiceError(f"{service.url} gives inconsistent answers ({contradiction}): try again later")
 
 
 def _gather(service: Service, question: Question) -> tuple[list[Product], int | None]:
@@ -150,7 +150,7 @@ def _gather(service: Service, question: Question) -> tuple[list[Product], int | 
             last = len(page.products)
             largest = max(largest, last)
     if total is not None and exact and len(found) != total:
-        raise _UnsteadyError(f"it says {total} products and lists {len(found)}")
+        raise _UnsteadyError(f"it states {total} products and lists {len(found)}")
     full = last >= service.page_size or (number > 1 and last >= largest)
     if full and len(found) != total:
         raise _TooManyError
@@ -162,7 +162,7 @@ def _take(service: Service, question: Question, page: Page, found: dict[str, Pro
         new = {service.key(product): product for product in page.products}
     except (LookupError, TypeError, AttributeError) as error:
         raise ServiceError(
-            f"{service.url} lists something that is no product ({error!r}): check the URL of the service"
+            f"{service.url} lists an invalid product ({error!r}): check the URL of the service"
         ) from error
     if new and found.keys() >= new.keys():
         raise ServiceError(

@@ -68,16 +68,16 @@ def source(
         if url is not None:
             why = "" if given else ", which is that of db_config.json"
             raise UserError(
-                f"--url {url} is of no use with --source archive{why}: that reads {config.eodata}"
+                f"--url {url} cannot be used with --source archive{why}: that reads {config.eodata}"
             )
         if isinstance(config.eodata, S3):
             raise UserError(
-                "--source archive walks a mounted archive, and eodata in db_config.json is a bucket of S3:"
+                "--source archive needs a mounted archive, but eodata in db_config.json is an S3 bucket:"
                 " use --source stac or odata"
             )
         return _Archive(config.eodata, CARDS[card].folder)
     if url is not None and (mend := unusable(url)):
-        raise UserError(f"--url {url or "''"} is no address of a service: {mend}")
+        raise UserError(f"--url {url or "''"} is not a valid URL: {mend}")
     return _Remote(SERVICES[name](polite_session(note), url), note)
 
 

@@ -73,8 +73,8 @@ class Stac:
             empty = 0 if features else empty + 1
             if way in asked or empty == _MOST_EMPTY:
                 raise ServiceError(
-                    f"{self.url} leads from page to page without an end, so that the rest cannot be read: try"
-                    " again later, or choose another --source"
+                    f"{self.url} repeats a page or lists only empty ones, so that the rest cannot be read:"
+                    " try again later, or choose another --source"
                 )
             asked.add(way)
 
@@ -92,7 +92,7 @@ class Stac:
                     here = source.href if isinstance(source, Link) else source
                     following = {**link, "href": urljoin(here, str(link["href"]))}
                     if unusable(following["href"]):  # pystac would read a file of ours
-                        raise ValueError(f"its next page is at {link['href']}")
+                        raise ValueError(f"the URL of the next page is invalid: {link['href']}")
             return features, counted(page.get("numberMatched")), following
         except APIError as error:
             if isinstance(error.__context__, ServiceError):
@@ -103,7 +103,7 @@ class Stac:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ServiceError(
-                f"{self.url} does not answer as STAC does ({what}): check the URL of the service"
+                f"{self.url} is not a valid STAC service ({what}): check the URL of the service"
             ) from error
 
     def key(self, product: Product) -> str:
