@@ -62,7 +62,9 @@ def from_file(path: Path) -> Area:
         named = str(((data.get("crs") or {}).get("properties") or {}).get("name", "CRS84"))
         geometries = [shapely.force_2d(shape(geometry)) for geometry in _geometries(data)]
     except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise UserError(f"{path} holds no GeoJSON geometry ({error}): write the area as a Polygon") from error
+        raise UserError(
+            f"{path} has no valid GeoJSON geometry ({error}): write the area as a Polygon"
+        ) from error
     if not named.endswith(LON_LAT):
         raise UserError(f"{path} is in {named}: write the area in EPSG:4326, longitude before latitude")
     return _area(geometries, path)
@@ -78,7 +80,7 @@ def from_parcels(conn: psycopg.Connection, config: Config) -> Extent:
     """
     parcels = config.tables.parcels
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        raise UserError(f"the table {parcels} is not there: load it first with cbmctl parcels load")
+        raise UserError(f"the table {parcels} does not exist: load it first with cbmctl parcels load")
     left_out = stray_pids(conn, parcels)
     wkb = one(
         conn,
@@ -153,15 +155,15 @@ def _geometries(data: dict[str, Any]) -> list[dict[str, Any]]:
 def _area(geometries: list[Any], path: Path) -> Area:
     geometries = [geometry for geometry in geometries if not geometry.is_empty]
     if not geometries:
-        raise UserError(f"{path} holds no area: write at least one Polygon")
+        raise UserError(f"{path} has no polygon: write at least one Polygon")
     for geometry in geometries:
         if not isinstance(geometry, Area):
             raise UserError(f"{path} holds a {geometry.geom_type}: an area is a Polygon or a MultiPolygon")
         west, south, east, north = geometry.bounds
         if west < -180 or east > 180 or south < -90 or north > 90:
             raise UserError(
-                f"{path} has coordinates such as {west:.6g}, {south:.6g}, no longitude and latitude:"
-                " write the area in EPSG:4326"
+                f"{path} has coordinates such as {west:.6g}, {south:.6g}, which are not longitude and"
+                " latitude: write the area in EPSG:4326"
             )
         if not geometry.is_valid:
             raise UserError(
@@ -170,5 +172,5 @@ def _area(geometries: list[Any], path: Path) -> Area:
     # one polygon stays as it was drawn, point by point
     area: Any = geometries[0] if len(geometries) == 1 else shapely.union_all(geometries)
     if not isinstance(area, Area):
-        raise UserError(f"{path} holds no area: write at least one Polygon")
+        raise UserError(f"{path} has no polygon: write at least one Polygon")
     return area

@@ -102,7 +102,7 @@ def read_extraction(section: Section) -> Extraction:
         if bands:
             bandsets[name] = tuple(dict.fromkeys(bands))
     if not bandsets:
-        raise s2.error("scl", "is false and there are no bands: switch something on")
+        raise s2.error("scl", "is false, and no bands are listed: set scl to true, or list bands")
     return Extraction(
         bandsets,
         _methods(section, s2),

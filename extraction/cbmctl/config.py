@@ -192,7 +192,7 @@ def _find() -> Path:
         if candidate.exists():
             return candidate
     raise UserError(
-        "there is no db_config.json here and none in /etc/cbm: name one with --config or CBM_CONFIG"
+        "db_config.json is neither in this folder nor in /etc/cbm: name one with --config or CBM_CONFIG"
     )
 
 

@@ -85,7 +85,7 @@ def explain(error: psycopg.Error) -> UserError | None:
     message = " ".join((error.diag.message_primary or str(error)).split())
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return UserError(
-            f"the database lacks something ({message}): run cbmctl schema apply, load the parcels"
+            f"a table or column is missing ({message}): run cbmctl schema apply, then load the parcels"
         )
     refusal = psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction
     if isinstance(error, refusal):

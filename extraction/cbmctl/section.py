@@ -41,7 +41,7 @@ class Section:
         """Refuse what nobody reads. Raises UserError when there is another key than these."""
         for key in self.data:
             if key not in keys:
-                raise self.error(key, f"is not known: write one of {', '.join(keys)}")
+                raise self.error(key, f"is unknown: use one of {', '.join(keys)}")
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a text. Raises UserError when it is another kind of value, or empty."""

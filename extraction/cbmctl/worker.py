@@ -106,7 +106,7 @@ def _work(
                 warn(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
             if now - lost > RECONNECT_S:
                 raise DatabaseError(
-                    f"{NO_OUT_DB}: the connection was lost ({error}): run it again"
+                    f"{NO_OUT_DB}: the connection was lost ({error}): run the worker again"
                 ) from error
         try:
             with stop.interruptible():

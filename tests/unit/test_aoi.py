@@ -62,14 +62,14 @@ def test_geojson_as_people_write_it(tmp_path: Path, data: Any, area: Any) -> Non
     ("data", "sentence"),
     [
         (mapping(shapely.Point(8, 47)), "holds a Point: an area is a Polygon or a MultiPolygon"),
-        (collection(), "holds no area: write at least one Polygon"),
-        (feature(None), "holds no GeoJSON geometry"),
-        ({"type": "Topology"}, "holds no GeoJSON geometry"),
-        ([1, 2], "holds no GeoJSON geometry"),
-        ({"type": "Polygon", "coordinates": [[[8, 47], [9]]]}, "holds no GeoJSON geometry"),
+        (collection(), "has no polygon: write at least one Polygon"),
+        (feature(None), "has no valid GeoJSON geometry"),
+        ({"type": "Topology"}, "has no valid GeoJSON geometry"),
+        ([1, 2], "has no valid GeoJSON geometry"),
+        ({"type": "Polygon", "coordinates": [[[8, 47], [9]]]}, "has no valid GeoJSON geometry"),
         (
             mapping(shapely.box(2600000, 1200000, 2700000, 1300000)),
-            r"such as 2.6e\+06, 1.2e\+06, no longitude",
+            r"such as 2.6e\+06, 1.2e\+06, which are not longitude",
         ),
         (
             mapping(shapely.Polygon([(8, 47), (9, 48), (9, 47), (8, 48)])),
@@ -123,7 +123,7 @@ def test_set_and_again(conn: psycopg.Connection, config: Config) -> None:
 
 @pytest.mark.postgis
 def test_the_extent_holds_every_parcel(conn: psycopg.Connection, config: Config, testdata: Path) -> None:
-    with pytest.raises(UserError, match="is not there: load it first"):
+    with pytest.raises(UserError, match="does not exist: load it first"):
         aoi.from_parcels(conn, config)
     for name, _, _, layer in NATIONAL:
         load(conn, config.tables, testdata / "parcels/gsaa_by_country" / name, Options(layer=layer))

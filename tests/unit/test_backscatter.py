@@ -245,7 +245,7 @@ def test_no_map_projection(tmp_path: Path) -> None:
 def test_ground_control_points_only(tmp_path: Path) -> None:
     points = "{1, 1, 47.4, 8.6, 30, 1, 47.4, 8.7, 1, 40, 47.3, 8.6, 30, 40, 47.3, 8.7}"
     reason = broken(tmp_path, changes={"map info": None, "geo points": points})
-    assert "has ground control points and no map grid: it is not terrain-corrected" in reason
+    assert "has ground control points instead of a map grid: it is not terrain-corrected" in reason
 
 
 def test_degrees(tmp_path: Path) -> None:

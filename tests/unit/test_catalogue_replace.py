@@ -101,7 +101,7 @@ def test_offers_of_a_card_that_is_not_extracted_hold_up_nothing(extracted: Seaso
     config = season.database.configured(extraction={"bs": {"bands": []}})
     told: list[str] = []
     with connect(config, autocommit=True) as conn:
-        with pytest.raises(UserError, match="extracts no band of card 'bs', which"):
+        with pytest.raises(UserError, match="has no bands for card 'bs' of "):
             replace(conn, config, [radar[1].reference])
         assert tuple(replace(conn, config, note=told.append)) == pairs((ORIGINAL, BETTER))
         assert replace(conn, config, note=told.append) == []

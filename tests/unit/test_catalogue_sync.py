@@ -133,7 +133,7 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("paris", *PERIOD, "s2"), "there is no area 'paris' in public.aois (only jutland, zurich): make it"),
+        (("paris", *PERIOD, "s2"), "public.aois has no area 'paris' (only jutland, zurich): create it"),
         (("zurich", "2022-13-01", "2023-01-01", "s2"), "'2022-13-01' is not a valid date. Use"),
         (
             ("zurich", "9999-12-01", "9999-12-31", "s2"),

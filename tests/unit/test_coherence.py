@@ -261,7 +261,7 @@ def test_ground_control_points_only(tmp_path: Path) -> None:
     path = make_coherence(tmp_path, VV_VH, names("VV", "VH"), gcps=points, crs="EPSG:4326", transform=None)
     error = refusal(tmp_path, path)
     assert error.status == "Rio error"
-    assert "has ground control points and no map grid: it is not terrain-corrected" in error.reason
+    assert "has ground control points instead of a map grid: it is not terrain-corrected" in error.reason
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_ground_control_points_only(tmp_path: Path) -> None:
         ({"transform": Affine(20, 0, LEFT, 0, -10, TOP)}, "has pixels of 20 x 10 m, not 20 m"),
         ({"transform": Affine(20, 1, LEFT, 1, -20, TOP)}, "the grid is not north-up"),
         ({"transform": Affine(20, 0, LEFT, 0, 20, TOP)}, "the grid is not north-up"),
-        ({"transform": None}, "does not say where"),
+        ({"transform": None}, "its position is missing"),
         ({"nodata": -9999}, "marks nodata with -9999, not with 0 or NaN"),
     ],
 )

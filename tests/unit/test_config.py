@@ -187,7 +187,7 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"args": "2020"}, "database.args must be an object"),
         ({"root__extraction": {"s2": {"10": ["B8A"]}}}, "extraction.s2.10 is ['B8A']"),
         ({"root__extraction": {"bs": {"bands": ["VV"]}}}, "extraction.bs.bands is ['VV']: use a list of VVb"),
-        ({"root__extraction": NOTHING}, "switch something on"),
+        ({"root__extraction": NOTHING}, "set scl to true, or list bands"),
         *(
             (
                 {"root__extraction": {"parcels_buffer_m": wrong}},
@@ -202,12 +202,12 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"root__extraction": {"s2": {"cloud_classes": [12]}}}, "extraction.s2.cloud_classes is [12]"),
         (
             {"root__extraction": {"s2": {"bands_10": ["B02"]}}},
-            "extraction.s2.bands_10 is not known: write one of scl, 10, 20,",
+            "extraction.s2.bands_10 is unknown: use one of scl, 10, 20,",
         ),
         ({"root__extraction": {"c6": {"10": ["B02"]}}}, "extraction.c6.10 is not known"),
-        ({"root__extraction": {"S2": {}}}, "extraction.S2 is not known: write one of s2, bs, c6, c12,"),
+        ({"root__extraction": {"S2": {}}}, "extraction.S2 is unknown: use one of s2, bs, c6, c12,"),
         ({"root__catalogue": {"source": "cdse"}}, "catalogue.source is 'cdse': use one of service, stac,"),
-        ({"root__catalogue": {"url": "https://x"}}, "catalogue.url is not known: write one of source, urls"),
+        ({"root__catalogue": {"url": "https://x"}}, "catalogue.url is unknown: use one of source, urls"),
         ({"root__catalogue": {"urls": {"stacc": "https://x"}}}, "catalogue.urls.stacc is not known"),
         (
             {"root__catalogue": {"urls": {"stac": "x"}}},

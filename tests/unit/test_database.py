@@ -62,8 +62,8 @@ def test_commands_end_with_one_sentence_too(database: Database) -> None:
         return done.stderr
 
     assert run("status") == (
-        'cbmctl: the database lacks something (relation "public.dias_catalogue" does not exist):'
-        " run cbmctl schema apply, load the parcels\n"
+        'cbmctl: a table or column is missing (relation "public.dias_catalogue" does not exist):'
+        " run cbmctl schema apply, then load the parcels\n"
     )
     apply(database.config)
     assert run("extract", "plan") == (

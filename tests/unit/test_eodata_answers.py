@@ -22,7 +22,7 @@ def test_an_archive_that_has_moved_is_told_at_the_first_request(
     season: Season, served: Proxy, fault: str
 ) -> None:
     season.scene(5)
-    sentence = f"{served.url} sends requests on to {ELSEWHERE}: correct endpoint and region of eodata in"
+    sentence = f"{served.url} redirects requests to {ELSEWHERE}: correct endpoint and region of eodata in"
     with pytest.raises(ArchiveError, match=sentence) as found:
         extract(season, lambda _number, _path: fault, served)
     assert found.value.lasting
@@ -41,7 +41,7 @@ def test_an_archive_that_sends_us_elsewhere_for_a_while_is_waited_for(
     assert season.status(scene) == "extracted"
     assert season.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]
     told = next(line for line in lines if waiting([line]))
-    assert f"(HTTP {fault[:3]}, requests are sent on to {ELSEWHERE}, 1 attempt)" in told
+    assert f"(HTTP {fault[:3]}, requests are redirected to {ELSEWHERE}, 1 attempt)" in told
 
 
 @pytest.mark.postgis
@@ -58,7 +58,7 @@ def test_what_is_no_list_is_not_a_list_of_nothing(
     extract(season, listing, served, lines)
     assert season.status(scene) == "extracted"
     told = next(line for line in lines if waiting([line]))
-    assert "cannot be listed (what came is no list, 1 attempt): check the network" in told
+    assert "cannot be listed (the answer is not a list of objects, 1 attempt): check the network" in told
 
 
 @pytest.mark.postgis

@@ -44,17 +44,17 @@ def test_an_archive_that_refuses_everything_fails_no_scene(
     [
         (
             "403 AccessDenied",
-            r"in it not be read \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
+            r"cannot be read \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
             True,
         ),
-        ("403 page", r"in it not be read \(HTTP 403, 1 attempt\): the keys from .*s3\.keys", True),
-        ("404 page", r"in it not be read \(HTTP 404, 1 attempt\): check the network", False),
+        ("403 page", r"cannot be read \(HTTP 403, 1 attempt\): the keys from .*s3\.keys", True),
+        ("404 page", r"cannot be read \(HTTP 404, 1 attempt\): check the network", False),
         ("401 Unauthorized", r"the keys from .*s3\.keys", True),
         ("429 TooManyRequests", r"the account's connections, or its quota is spent", False),
         ("503 SlowDown", r"the account's connections, or its quota is spent", False),
         ("509 BandwidthLimitExceeded", r"the account's connections, or its quota is spent", False),
-        ("500 InternalError", r"can be listed, but Sentinel-.* in it not be read", False),
-        ("hang up", r"can be listed, but Sentinel-.* in it not be read", False),
+        ("500 InternalError", r"can be listed, but Sentinel-.* cannot be read", False),
+        ("hang up", r"can be listed, but Sentinel-.* cannot be read", False),
     ],
 )
 def test_an_archive_that_lists_and_gives_nothing_fails_no_scene(
@@ -113,7 +113,7 @@ def test_a_new_key_is_given_some_seconds(season: Season, served: Proxy) -> None:
     [
         ({}, f"{ACCESS}:wrong", r"does not accept the keys from .*s3\.keys"),
         ({}, f"wrong:{SECRET}", r"does not accept the keys from .*s3\.keys"),
-        ({"bucket": "absent"}, None, "there is no archive absent at http"),
+        ({"bucket": "absent"}, None, "the archive absent at http"),
         ({"endpoint": "http://127.0.0.1:9"}, None, "connection refused, 1 attempt"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_full_disk_stops_the_worker_and_not_the_scenes(
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 60)
     checks = checked(monkeypatch)
     lines: list[str] = []
-    with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay so: free space"):
+    with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay free: free space"):
         extract(season, lines=lines)
     assert waiting(lines) == 1
     assert len(checks) > 1  # each after a pause, until its patience has passed

@@ -192,7 +192,7 @@ def test_a_product_of_many_objects_is_listed_to_its_end(season: Season, served: 
 
 
 def test_an_object_does_not_leave_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(bucket.SceneError, match="no file's name"):
+    with pytest.raises(bucket.SceneError, match="not a valid file name"):
         below(tmp_path, "a/../../b")
 
 

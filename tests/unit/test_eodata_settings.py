@@ -54,13 +54,13 @@ def test_a_bucket_has_the_archives_usual_values(database: Database, monkeypatch:
             {"endpoint": "https://s3.example.org,"},
             "eodata.endpoint is 'https://s3.example.org,', which is no",
         ),
-        ({"endpoint": "https://<endpoint>"}, "which is no server's address: write https://HOST or https"),
-        ({"endpoint": "https://s3.example.org:99999"}, "which is no server's address"),
-        ({"endpoint": "https://s3.example.org:443s"}, "which is no server's address"),
-        ({"endpoint": "https://s3 .example.org"}, "which is no server's address"),
+        ({"endpoint": "https://<endpoint>"}, "which is not a valid URL: write https://HOST or https"),
+        ({"endpoint": "https://s3.example.org:99999"}, "which is not a valid URL"),
+        ({"endpoint": "https://s3.example.org:443s"}, "which is not a valid URL"),
+        ({"endpoint": "https://s3 .example.org"}, "which is not a valid URL"),
         ({"endpoint": "https://"}, "eodata.endpoint is 'https:': write it with https://"),
-        ({"endpoint": "https://[::1"}, "which is no server's address"),
-        ({"endpoint": "https://[no]:1"}, "which is no server's address"),
+        ({"endpoint": "https://[::1"}, "which is not a valid URL"),
+        ({"endpoint": "https://[no]:1"}, "which is not a valid URL"),
         ({"bucket": "s3://eodata"}, "eodata.bucket is 's3://eodata': write the bucket's name alone"),
         ({"bucket": "eodata/"}, "eodata.bucket is 'eodata/': write the bucket's name alone"),
         ({"region": "de_1"}, "eodata.region is 'de_1': write letters, digits and hyphens"),
@@ -119,7 +119,7 @@ def test_an_environment_without_keys(
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     found = configured(database).eodata
     assert isinstance(found, S3)
-    with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY hold no keys: set both") as told:
+    with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY are not valid keys: set both") as told:
         found.keys()
     assert "ACCESS " not in str(told.value)
 
@@ -153,6 +153,6 @@ def test_a_profile_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest
 
 
 def test_what_botocore_does_not_ask_is_not_asked_again(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"cannot be asked .*: correct bucket of eodata") as found:
+    with pytest.raises(ArchiveError, match=r"has an invalid name .*: correct bucket of eodata") as found:
         bucket.Bucket(replace(SETTINGS, bucket="s3://eodata"), tmp_path).check()
     assert found.value.lasting

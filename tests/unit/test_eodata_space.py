@@ -58,7 +58,7 @@ def test_space_is_taken_before_the_first_byte_comes(disk: Path, monkeypatch: pyt
         try:
             for _ in holding:
                 assert asked.acquire(timeout=60)
-            with pytest.raises(ArchiveError, match=r"p2 needs .* must stay so: free space"):
+            with pytest.raises(ArchiveError, match=r"p2 needs .* must stay free: free space"):
                 stub.opened(disk, monkeypatch).hold("p2", ".*")
         finally:
             come.set()
@@ -86,7 +86,7 @@ def test_workers_that_start_together_do_not_take_the_same_space(
         jobs = [pool.submit(worker.hold, f"p{n}", ".*") for n, worker in enumerate(workers)]
     failed = [job.exception() for job in jobs if job.exception()]
     assert len(failed) == 4
-    assert all("must stay so" in str(error) for error in failed)
+    assert all("must stay free" in str(error) for error in failed)
     assert len(left(disk)) == 2
 
 

@@ -94,7 +94,7 @@ def test_a_card_of_which_nothing_is_extracted(season: Season, conn: psycopg.Conn
     assert planned(season, FIFTH).created == 1
     config = season.database.configured(extraction={"c12": {"bands": []}})
     with pytest.raises(
-        UserError, match=f"db_config.json extracts no band of card 'c12', which {FIFTH} is: list bands in"
+        UserError, match=f"db_config.json has no bands for card 'c12' of {FIFTH}: list bands in"
     ):
         plan_scenes(conn, config, find_scenes(conn, config.tables, [FIFTH]))
 

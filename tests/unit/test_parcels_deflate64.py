@@ -39,5 +39,5 @@ def archive(path: Path, member: Path, *, damage: int = 0) -> Path:
 def test_an_archive_of_windows_explorer_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "parcels.fgb")
     assert sorted(read(archive(tmp_path / "a.zip", path)).attributes["number"].to_pylist()) == [0, 1, 2]
-    with pytest.raises(UserError, match=r"a.zip is not a whole zip archive \(Bad (data|CRC-32) for file"):
+    with pytest.raises(UserError, match=r"a.zip is not a complete zip archive \(Bad (data|CRC-32) for file"):
         read(archive(tmp_path / "a.zip", path, damage=4))

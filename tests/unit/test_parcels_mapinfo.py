@@ -75,12 +75,12 @@ def test_letters_that_are_lost_are_findings_that_name_the_option(tmp_path: Path,
     assert table.attributes["crop"].to_pylist() == ["ka", "x"]
     (found,) = check(table).of("changed_text")
     assert found.reason == (
-        r"crop: '\xa3\xb9ka' has bytes that are no character:"
+        r"crop: '\xa3\xb9ka' has bytes that are not valid characters:"
         " the file says that its character set is 'Neutral'. Name the right one with --encoding"
     )
     named = mapinfo(tmp_path / f"b.{suffix}", b"x", "nŁ".encode("cp1250"))
     with pytest.raises(
-        UserError, match=r"names of columns have bytes that are no character: .* with --encoding"
+        UserError, match=r"names of columns have bytes that are not valid characters: .* with --encoding"
     ):
         read(named)
 

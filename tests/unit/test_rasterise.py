@@ -227,7 +227,7 @@ def test_what_is_missing_is_said(conn: psycopg.Connection, config: Config, testd
         rasterise(conn, config)
     load(conn, config.tables, testdata / "parcels/dk_gsaa2016/marker2016_small.shp", Options())
     with pytest.raises(
-        UserError, match=r"public.aois has no area 'parcels_2021': make it with cbmctl aoi set"
+        UserError, match=r"public.aois has no area 'parcels_2021': create it with cbmctl aoi set"
     ):
         rasterise(conn, config)
     aoi.set_area(conn, config, "parcels_2021", aoi.from_parcels(conn, config).area)
@@ -273,7 +273,7 @@ def test_a_table_without_any_raster_is_an_error_and_not_made(
     )
     conn.execute("UPDATE parcel_sets SET placed_at = now()")
     with pytest.raises(
-        UserError, match=r"_32632_10_rast cannot be made: PostGIS says 'transform: .* every parcel"
+        UserError, match=r"_32632_10_rast cannot be created: PostGIS says 'transform: .* every parcel"
     ):
         rasterise(conn, config)
     assert conn.execute("SELECT * FROM parcels_2021_32632_10_rast").fetchall() == before

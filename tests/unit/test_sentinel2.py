@@ -159,7 +159,7 @@ def test_cut_off_file_is_a_rio_error(tmp_path: Path, keep: float) -> None:
 
 def test_image_of_another_zone_or_grid_is_a_rio_error(tmp_path: Path) -> None:
     path = make_product(tmp_path, {"B02_10m": reflectance()}, epsg=32633)
-    with pytest.raises(SceneError, match="32633 where the tile says EPSG:32632") as error:
+    with pytest.raises(SceneError, match="32633, but its tile is in EPSG:32632") as error:
         open_product(tmp_path, path).scene(["B02"], 10)
     assert status_of(error) == "Rio error"
     path = make_product(

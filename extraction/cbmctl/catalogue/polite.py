@@ -251,7 +251,7 @@ def _certificate_fault(place: str, error: str) -> str | None:
         )
     if re.search(_UNTRUSTED, error):
         return (
-            f"{place} has no TLS certificate that can be trusted here: check the URL, and that"
+            f"the TLS certificate of {place} is not trusted here: check the URL, and that"
             " nothing on the way opens HTTPS"
         )
     return None

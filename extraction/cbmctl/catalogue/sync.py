@@ -69,7 +69,7 @@ def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeomet
         rows = conn.execute(query("SELECT {field} FROM {aois} ORDER BY 1", **names))
         known = ", ".join(row[0] for row in rows) or "nothing yet"
         raise UserError(
-            f"there is no area '{name}' in {config.tables.aois} (only {known}): make it with 'cbmctl aoi set'"
+            f"{config.tables.aois} has no area '{name}' (only {known}): create it with 'cbmctl aoi set'"
         )
     area = wkb.loads(row[0]) if row[0] else None
     if area is None or area.is_empty:

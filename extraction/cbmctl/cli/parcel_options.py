@@ -27,9 +27,9 @@ def reads_files(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--axes",
             type=click.Choice([SWAPPED, AS_IS]),
-            help="Exchange x and y, or take them as they are, if the axes of the file are in doubt.",
+            help="Exchange x and y, or keep them as they are, if cbmctl reports swapped or doubtful axes.",
         ),
-        click.option("--crs", help="Coordinate system, instead of what the file says, such as EPSG:25832."),
+        click.option("--crs", help="Coordinate system, such as EPSG:25832, instead of the file's own."),
         click.option(
             "--encoding",
             help="Character set of a shapefile or MapInfo file, if the file names none or a wrong one.",

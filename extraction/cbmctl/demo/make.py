@@ -126,7 +126,7 @@ def _read_stamp(directory: Path) -> dict[str, object] | None:
         stamp: dict[str, object] = json.loads((directory / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{directory} holds something that `demo make` did not make ({STAMP} is missing or unreadable): "
+            f"{directory} has files that `demo make` did not create ({STAMP} is missing or unreadable): "
             "choose an empty or a new folder"
         ) from error
     return stamp

@@ -83,7 +83,8 @@ class Bucket:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArchiveError(
-                f"{folder} cannot be made ({error.strerror}): correct cache in db_config.json", lasting=True
+                f"{folder} cannot be created ({error.strerror}): correct cache in db_config.json",
+                lasting=True,
             ) from error
         self._settings, self._folder = settings, folder
         self._client = make_client(settings)
@@ -103,7 +104,7 @@ class Bucket:
                 known, objects = objects, self._product(path)
                 # a server may have other tags in its lists than in its answers
                 compared = objects != known
-        raise SceneError(UNREADABLE, f"{PurePosixPath(path).name} is replaced while it is fetched")
+        raise SceneError(UNREADABLE, f"{PurePosixPath(path).name} was replaced while it was fetched")
 
     def _product(self, path: str) -> list[Object]:
         try:
@@ -154,7 +155,7 @@ class Bucket:
         try:
             self._fetch(wanted[path], root, product, cancelled)
         except _ReplacedError as error:
-            raise SceneError(UNREADABLE, f"{product} is replaced while it is fetched") from error
+            raise SceneError(UNREADABLE, f"{product} was replaced while it was fetched") from error
 
     def check(self, within: float | None = None) -> None:
         """Raise ArchiveError unless the bucket can be listed, and an object of it read; see Archive."""
@@ -197,7 +198,7 @@ class Bucket:
                 ask(partial(self._read_byte, sample))
             except _RequestError as error:
                 if error.problem.throttled or sample is samples[-1]:
-                    what = f"the archive {self._settings} can be listed, but {sample.key} in it not be read"
+                    what = f"the archive {self._settings} can be listed, but {sample.key} cannot be read"
                     raise self._away(what, error) from error
             else:
                 return

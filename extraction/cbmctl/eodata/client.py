@@ -100,7 +100,7 @@ def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
         return _answered(error, settings, last=last)
     if isinstance(error, ParamValidationError):
         raise ArchiveError(
-            f"the archive {settings} cannot be asked ({_words(str(error))}): correct bucket of eodata in"
+            f"the archive {settings} has an invalid name ({_words(str(error))}): correct bucket of eodata in"
             " db_config.json",
             lasting=True,
         ) from error
@@ -114,7 +114,7 @@ def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
         ) from error
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
         raise ArchiveError(
-            f"{settings.endpoint} has no TLS certificate that can be trusted ({_words(text)}): name the"
+            f"the TLS certificate of {settings.endpoint} is not trusted ({_words(text)}): name the"
             " certificate of its CA as ca_file in db_config.json, or correct endpoint",
             lasting=True,
         ) from error
@@ -140,18 +140,18 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
         ) from error
     if code in _PLACE:
         raise ArchiveError(
-            f"there is no archive {settings} ({reason}): correct bucket, region and endpoint of eodata in"
-            " db_config.json",
+            f"the archive {settings} is not found ({reason}): correct bucket, region and endpoint of eodata"
+            " in db_config.json",
             lasting=True,
         ) from error
     if status in _MOVED or code == _MOVED_CODE:
         raise ArchiveError(
-            f"{settings.endpoint} sends requests on to {_goal(error)}: correct endpoint and region of eodata"
+            f"{settings.endpoint} redirects requests to {_goal(error)}: correct endpoint and region of eodata"
             " in db_config.json",
             lasting=True,
         ) from error
     if status in _ELSEWHERE:
-        return Problem(f"HTTP {status}, requests are sent on to {_goal(error)}", again=True)
+        return Problem(f"HTTP {status}, requests are redirected to {_goal(error)}", again=True)
     # what was listed a moment ago is there: one of several servers is late
     again = status in _BUSY or code in {_UNKNOWN_KEY, "NoSuchKey"}
     return Problem(

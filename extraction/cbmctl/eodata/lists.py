@@ -40,14 +40,14 @@ def read_page(answer: Mapping[str, Any]) -> Page:
             of a proxy, or nothing at all. It would be taken for a list of no objects.
     """
     if "IsTruncated" not in answer:  # S3 says so in each
-        raise ListError("what came is no list")
+        raise ListError("the answer is not a list of objects")
     token = answer.get("NextContinuationToken")
     if answer["IsTruncated"] and not token:
-        raise ListError("a list came that does not say where it goes on")
+        raise ListError("the list of objects is truncated and has no continuation token")
     try:
         found = [Object(each["Key"], each["Size"], tag_of(each)) for each in answer.get("Contents", [])]
     except KeyError as error:
-        raise ListError(f"a list came with an object that has no {error.args[0]}") from error
+        raise ListError(f"an object in the list has no {error.args[0]}") from error
     return Page([each for each in found if not each.key.endswith("/")], token)
 
 
@@ -60,7 +60,7 @@ def tag_of(told: Mapping[str, Any]) -> str | None:
 def below(root: Path, key: str) -> Path:
     """Return where an object goes; SceneError if that is not below the root."""
     if ".." in PurePosixPath(key).parts or "\0" in key:
-        raise SceneError(UNREADABLE, f"the archive has an object {key!r}, which is no file's name")
+        raise SceneError(UNREADABLE, f"the archive has an object {key!r}, which is not a valid file name")
     return root / key.lstrip("/")
 
 

@@ -87,7 +87,7 @@ def _endpoint(section: Section) -> str:
     if not _addresses(endpoint):
         raise section.error(
             "endpoint",
-            f"is '{endpoint}', which is no server's address: write https://HOST or https://HOST:PORT",
+            f"is '{endpoint}', which is not a valid URL: write https://HOST or https://HOST:PORT",
         )
     return endpoint
 
@@ -122,13 +122,13 @@ def _keys(section: Section) -> tuple[str, str]:
         if re.fullmatch(_KEY, access) and re.fullmatch(_KEY, secret):
             return access, secret
         raise UserError(
-            f"{_VARIABLES} hold no keys: set both to what the account's page shows, or none of them"
+            f"{_VARIABLES} are not valid keys: set both to what the account's page shows, or none of them"
         )
     path = Path(section.text("key_file"))
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise section.error(
             "key_file",
             f"names {path}, which cannot be read ({reason}): make it readable for this user,"
@@ -138,6 +138,6 @@ def _keys(section: Section) -> tuple[str, str]:
     if not found:
         raise section.error(
             "key_file",
-            f"names {path}, which holds no keys: write ACCESS_KEY:SECRET_KEY into it, on one line and alone",
+            f"names {path}, which has no valid keys: write only ACCESS_KEY:SECRET_KEY into it, on one line",
         )
     return found[1], found[2]

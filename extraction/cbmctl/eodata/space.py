@@ -41,8 +41,8 @@ def reserve(folder: Path, files: Mapping[Path, int], product: str) -> None:
         free = shutil.disk_usage(folder).free
         if free < size + KEPT_FREE:
             raise ArchiveError(
-                f"{product} needs {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free"
-                f" and {KEPT_FREE / 1e9:.1f} GB must stay so: free space on that disk, or use fewer workers"
+                f"{product} needs {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free and"
+                f" {KEPT_FREE / 1e9:.1f} GB must stay free: free space on that disk, or use fewer workers"
             )
         for path, length in files.items():
             with path.open("xb") as file:

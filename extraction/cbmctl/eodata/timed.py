@@ -53,7 +53,7 @@ def in_pace(pieces: Iterable[bytes]) -> Iterator[bytes]:
         now = time.monotonic()
         if now - begun >= SLOW_S:
             if come < SLOW_BYTES:
-                raise TimeoutError(f"no more than {come} bytes came in {now - begun:.0f} s")
+                raise TimeoutError(f"only {come} bytes were received in {now - begun:.0f} s")
             begun, come = now, 0
 
 
@@ -74,7 +74,7 @@ class Hands:
             RuntimeError: they were let go, or the system has no thread for the first of them.
         """
         if self._closed:
-            raise RuntimeError("there is nobody left to do it")
+            raise RuntimeError("its threads have ended")
         done: Future[Answer] = Future()
 
         def run() -> None:

@@ -51,7 +51,7 @@ def unpack(archive: Path, folder: Path, shown: str) -> list[str]:
                 else:
                     left_out.append(name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UserError(f"{shown} is not a whole zip archive ({error}). Deliver it again.") from error
+        raise UserError(f"{shown} is not a complete zip archive ({error}). Deliver it again.") from error
     return left_out
 
 

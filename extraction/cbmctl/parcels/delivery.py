@@ -153,7 +153,7 @@ class _View:
 
     def _add_archive(self, file: Path, place: _Place) -> None:
         if place.depth >= DEEPEST:
-            raise UserError(f"{place.shown}: too many archives lie in each other. Unpack them.")
+            raise UserError(f"{place.shown}: too many archives within archives. Unpack them.")
         _expect_readable(file, place.shown)
         folder = self._new_folder()
         with disk_space(place.shown):

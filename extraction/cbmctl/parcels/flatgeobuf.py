@@ -92,7 +92,9 @@ def count_features(dataset: Dataset) -> int:
                 number += 1
                 end = at + int(struct.unpack_from("<I", data, at - 4)[0])
         except struct.error as error:
-            raise UserError(f"{dataset.shown} is damaged (no whole header). Deliver it again.") from error
+            raise UserError(
+                f"{dataset.shown} is damaged (its header is not complete). Deliver it again."
+            ) from error
         if end > len(data) or (promised and promised != number):
             whole, all_of_them = number - (end > len(data)), counted(promised or number, "feature")
             raise UserError(

@@ -40,7 +40,7 @@ def zones(conn: psycopg.Connection, config: Config) -> list[int]:
         "field": psycopg.sql.Identifier(args.aoi_field),
     }
     if not one(conn, query("SELECT count(*) FROM {aois} WHERE {field} = %s", **names), [args.name])[0]:
-        raise UserError(f"{tables.aois} has no area '{args.name}': make it with cbmctl aoi set {args.name}")
+        raise UserError(f"{tables.aois} has no area '{args.name}': create it with cbmctl aoi set {args.name}")
     rows = conn.execute(
         query(
             r"""

@@ -228,8 +228,9 @@ def _mapinfo_layers(dataset: Dataset, characters: CharacterSet | None) -> list[L
             if not isinstance(error.__cause__, UnicodeDecodeError):
                 raise
             raise UserError(
-                f"{dataset.shown}: names of columns have bytes that are no character: the file says that its"
-                f" character set is '{charset_of(dataset)}'. Name the right one with --encoding."
+                f"{dataset.shown}: names of columns have bytes that are not valid characters: the file"
+                f" says that its character set is '{charset_of(dataset)}'. Name the right one with"
+                " --encoding."
             ) from error
 
 

@@ -106,7 +106,7 @@ def class_counts(index: PixelIndex, classes: NDArray[np.uint8]) -> NDArray[np.in
     out = np.zeros((len(index), CLASSES), np.int32)
     stray = count_classes(pixels, index.starts, index.lengths, index.offsets, out)
     if stray >= 0:
-        raise ValueError(f"its value {stray} is no class of SCL, which go from 0 to {CLASSES - 1}")
+        raise ValueError(f"its value {stray} is not a class of SCL, which are 0 to {CLASSES - 1}")
     return out
 
 

@@ -189,7 +189,7 @@ class _Queue:
         if row := self._conn.execute(statement, self._parameters).fetchone():
             reference, card = row
             raise UserError(
-                f"{self._config.source} extracts no band of card '{card}', which {reference} is:"
+                f"{self._config.source} has no bands for card '{card}' of {reference}:"
                 f" list bands in extraction.{card}"
             )
 
@@ -208,7 +208,7 @@ class _Queue:
             raise UserError(f"{reference} is superseded by {newer or 'a newer version'}: extract that one")
         if status == "offered":
             raise UserError(
-                f"{reference} is a newer version of a scene that is extracted: take it on with cbmctl"
+                f"{reference} is a newer version of an extracted scene: accept it with cbmctl"
                 f" catalogue replace {reference}"
             )
         raise UserError(f"{reference} is not online: sync the catalogue again once the archive has it")

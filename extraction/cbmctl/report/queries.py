@@ -105,7 +105,9 @@ def read_facts(conn: psycopg.Connection, config: Config) -> Facts:
         (tables.parcels, "`cbmctl parcels load FILE`"),
     ):
         if one(conn, query("SELECT to_regclass(%s)"), [str(table)])[0] is None:
-            raise UserError(f"there is no table {table}, so there is nothing to report: run {step} first")
+            raise UserError(
+                f"the table {table} does not exist, so there is nothing to report: run {step} first"
+            )
     names = {
         "catalogue": tables.catalogue.sql,
         "sigs": tables.sigs.sql,

@@ -65,7 +65,7 @@ def draw_clear(axes: Axes, scene: Scene) -> None:
     _set_date_axis(axes, float(at[-1] - at[0]))
     years = "–".join(dict.fromkeys(str(day)[:4] for day in days[[0, -1]]))
     axes.set_xlabel(f"date of acquisition (UTC), {years}")
-    words = "" if sample.screened.any() else "; without scene classification clouds are not told apart"
+    words = "" if sample.screened.any() else "; without scene classification, clouds are included"
     axes.set_title(f"Parcels seen in each of {len(days)} acquisitions{words}", fontsize=10.5, pad=7)
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=9, borderaxespad=0

@@ -76,7 +76,7 @@ def _grid(dataset: Any, resolution: int) -> Grid:
     """Return the grid of an image in a metric CRS of the EPSG registry."""
     if dataset.crs is None:
         if dataset.gcps[0]:
-            raise FlawError("has ground control points and no map grid: it is not terrain-corrected")
+            raise FlawError("has ground control points instead of a map grid: it is not terrain-corrected")
         raise FlawError("has no CRS: it is not in a map projection")
     epsg = dataset.crs.to_epsg()
     if epsg is None:
@@ -84,7 +84,7 @@ def _grid(dataset: Any, resolution: int) -> Grid:
     if not dataset.crs.is_projected or dataset.crs.linear_units_factor[1] != 1:
         raise FlawError(f"is in EPSG:{epsg}, which is not a map projection in metres")
     if dataset.transform.is_identity:
-        raise FlawError(f"is in EPSG:{epsg} and does not say where")
+        raise FlawError(f"is in EPSG:{epsg}, but its position is missing")
     try:
         grid = Grid(epsg, dataset.transform, dataset.height, dataset.width)
     except ValueError as error:

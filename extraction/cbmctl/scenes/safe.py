@@ -78,7 +78,7 @@ def read_safe_metadata(folder: Path) -> SafeMetadata:
 def _parse(path: Path) -> Element:
     root: Element | None = defusedxml.ElementTree.parse(path).getroot()
     if root is None:
-        raise ValueError("it holds no element")
+        raise ValueError("it has no XML element")
     return root
 
 
@@ -118,7 +118,7 @@ def _footprint(root: Element) -> Polygon | None:
         return None
     numbers = [float(word) for word in text.split()]
     if len(numbers) < 8 or len(numbers) % 2:
-        raise ValueError(f"EXT_POS_LIST holds {len(numbers)} numbers, which is no polygon")
+        raise ValueError(f"EXT_POS_LIST holds {len(numbers)} numbers, which is not a valid polygon")
     return Polygon(zip(numbers[1::2], numbers[0::2], strict=True))
 
 

@@ -100,7 +100,7 @@ class Product:
             with rasterio.open(path) as dataset:
                 epsg = dataset.crs.to_epsg() if dataset.crs else None
                 if epsg != self.epsg:
-                    raise ValueError(f"its CRS is {epsg or 'unknown'} where the tile says EPSG:{self.epsg}")
+                    raise ValueError(f"its CRS is {epsg or 'unknown'}, but its tile is in EPSG:{self.epsg}")
                 if dataset.res != (resolution, resolution):
                     raise ValueError(f"its pixels measure {dataset.res}, not {resolution} m")
                 return Grid(epsg, dataset.transform, dataset.height, dataset.width)

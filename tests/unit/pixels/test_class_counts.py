@@ -28,6 +28,6 @@ def test_class_counts_are_numpys(scl: NDArray[np.uint8], parcels: list[Polygon])
 def test_values_that_are_no_class(value: int) -> None:
     scl = np.full((HEIGHT, WIDTH), 11, np.uint8)
     scl[3, 3] = value
-    with pytest.raises(ValueError, match=f"its value {value} is no class of SCL, which go from 0 to 11"):
+    with pytest.raises(ValueError, match=f"its value {value} is not a class of SCL, which are 0 to 11"):
         class_counts(built([field(0, 0, 2, 2), field(2, 2, 4, 4)]), scl)
     assert class_counts(built([field(0, 0, 2, 2)]), scl)[0, 11] == 4

@@ -21,7 +21,11 @@ from cbmctl.ordering.plan_file import read_plan
     "  cbmctl order place plan.json --again refused",
 )
 @click.argument("plan", type=click.File(encoding="utf-8"))
-@click.option("--limit", type=click.IntRange(min=1), help="Order at most so many products, the first ones.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Order at most this number of products, in the order of the plan.",
+)
 @again_option
 @check_option()
 @yes_option

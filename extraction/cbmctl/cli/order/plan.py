@@ -53,7 +53,7 @@ from cbmctl.ordering.wanted import PRODUCT_TYPES
     type=click.IntRange(min=1),
     default=FREE_IN_PARALLEL,
     show_default=True,
-    help="Products of the account that the service makes at a time.",
+    help="Number of products that the service makes at a time for the account.",
 )
 @click.option(
     "--hours",

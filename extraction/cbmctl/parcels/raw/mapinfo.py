@@ -25,7 +25,7 @@ def correct(fix: Corrections, charset: str) -> None:
         fix.values(name, rows, [texts[row] for row in bad])
         shown = [raw[row].decode("utf-8", "backslashreplace") for row in bad]
         reason = (
-            f"has bytes that are no character: the file says that its character set is '{charset}'."
+            f"has bytes that are not valid characters: the file says that its character set is '{charset}'."
             " Name the right one with --encoding"
         )
         fix.tell(name, "changed_text", rows, shown, reason)

@@ -65,7 +65,7 @@ def report_rounded(fix: Corrections, name: str) -> None:
     items = rounded(column)
     raw = [f"{value:.0f}" for value in column.take(pa.array(items)).to_pylist()]
     rows = items if parents is None else parents[items]
-    fix.tell(name, "rounded", rows, raw, "may have had other digits: GDAL reads 16 of them")
+    fix.tell(name, "rounded", rows, raw, "may have had more digits: GDAL reads only 16")
 
 
 def rounded(column: pa.ChunkedArray) -> Rows:
