@@ -34,10 +34,10 @@ def absent(
         text = f"The volume {disk.name or disk.id} is detached{stays}."
         _remove(findings, "attachment", disk.name or disk.id, f"on {machine.name}", text)
     for guest in guests:
-        text = f"The address {guest.address} is taken off the server and stays in the project."
+        text = f"The address {guest.address} is detached from the server and stays in the project."
         _remove(findings, "address", guest.address, "on the server", text)
     for ip in addresses:
-        text = f"The floating IP {ip.address} is given back."
+        text = f"The floating IP {ip.address} is released."
         _remove(findings, "floating IP", ip.address, ip.description, text)
     for machine in servers:
         text = f"The server {machine.name} ({machine.id}) is deleted."

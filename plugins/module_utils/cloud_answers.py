@@ -18,7 +18,7 @@ REASONS = (
     ),
     (
         ("certificate has expired",),
-        "The certificate of {url} is expired",
+        "The certificate of {url} has expired",
         "tell the cloud's support, and check this control host's clock",
     ),
     (
@@ -70,7 +70,7 @@ def unreachable(cloud: str, url: str, error: Exception) -> StoppedError:
         if any(word in said for word in words):
             names = {"cloud": cloud, "url": url}
             return StoppedError("credentials", "wrong", url, found.format(**names), remedy.format(**names))
-    found = f"{url} does not answer as a cloud does: {one_line(error)}"
+    found = f"{url} is not a valid OpenStack service: {one_line(error)}"
     remedy = "correct auth_url in clouds.yaml, or ask the cloud's support whether it is down"
     return StoppedError("credentials", "wrong", url, found, remedy)
 
@@ -87,7 +87,7 @@ def ask(cloud: str, what: str, question: Callable[[], Any]) -> Any:
         status = error.status_code
         if status in {401, 403}:
             found = f"The credential of {cloud} may not list {what} ({status})"
-            remedy = "make the application credential anew with the role member (docs/cloud.md)"
+            remedy = "make a new application credential with the role member (docs/cloud.md)"
         else:
             found = f"The cloud {cloud} cannot list {what} ({status}: {one_line(error)})"
             remedy = "run again in a few minutes; if it stays so, ask the cloud's support"

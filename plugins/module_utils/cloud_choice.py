@@ -73,13 +73,13 @@ def image(findings: Findings, wish: Wish, survey: Survey, *, new: bool) -> Image
         findings.ok("image", wish.image, f"{active[-1].id}{since}{several}")
         return active[-1]
     if not new:
-        findings.ok("image", wish.image, "not there any more, and not needed: the server is there")
+        findings.ok("image", wish.image, "no longer exists, and is not needed: the server exists")
         return None
     others = nearest(wish.image, (each.name for each in survey.images if each.status == "active"))
     if known:
-        found = f"The image {wish.image} is there, but {known[0].status}"
+        found = f"The image {wish.image} exists, but its status is {known[0].status}"
     elif wish.image:
-        found = f"There is no image {wish.image}"
+        found = f"The image {wish.image} does not exist"
     else:
         found = "tenant_cloud_image is empty"
     findings.missing("image", wish.image, found, choices("tenant_cloud_image", others))
@@ -91,7 +91,7 @@ def flavor(findings: Findings, wish: Wish, survey: Survey, *, new: bool) -> Flav
     wanted = f"{wish.flavor} (≥ {wish.min_vcpus} vCPUs, ≥ {wish.min_memory_gb:g} GB)"
     known = next((each for each in survey.flavors if wish.flavor in (each.name, each.id)), None)
     if known is None and not new:
-        findings.ok("flavor", wanted, "not there any more, and not needed: the server is there")
+        findings.ok("flavor", wanted, "no longer exists, and is not needed: the server exists")
         return None
     fit = sorted(
         (each for each in survey.flavors if fits(each, wish)),
@@ -105,7 +105,7 @@ def flavor(findings: Findings, wish: Wish, survey: Survey, *, new: bool) -> Flav
     if known is None:
         close = alike(wish.flavor, (each.name for each in survey.flavors), most=2)
         hint = f", but {listed(close)}" if close else ""
-        findings.missing("flavor", wanted, f"There is no flavor {wish.flavor}{hint}", remedy)
+        findings.missing("flavor", wanted, f"The flavor {wish.flavor} does not exist{hint}", remedy)
         return None
     if not fits(known, wish) and new:
         findings.wrong("flavor", wanted, f"The flavor {known.words} is too small", remedy)
@@ -140,7 +140,7 @@ def network(
     fit = [each for each in known if each.external == external]
     others = nearest(wanted, (each.name for each in networks if each.external == external))
     if not known:
-        findings.missing(check, wanted, f"There is no network {wanted}", choices(line, others))
+        findings.missing(check, wanted, f"The network {wanted} does not exist", choices(line, others))
     elif not fit:
         kind = (
             "is not an external one, so it has no floating IPs"
@@ -165,14 +165,14 @@ def network(
 def volume_type(findings: Findings, wish: Wish, survey: Survey, *, new: bool) -> None:
     """The type of the data volume, if it is to be made."""
     if wish.volume:
-        findings.ok("volume type", "the volume's own", "the volume is there")
+        findings.ok("volume type", "the volume's own", "the volume exists")
     elif not wish.volume_type:
         findings.ok("volume type", "the cloud's default", listed(survey.volume_types))
     elif wish.volume_type in survey.volume_types or not new:
-        findings.ok("volume type", wish.volume_type, wish.volume_type if new else "the volume is there")
+        findings.ok("volume type", wish.volume_type, wish.volume_type if new else "the volume exists")
     else:
         known = listed(survey.volume_types)
         remedy = f"write one of {known} in tenant_cloud_volume_type, or leave it out for the cloud's default"
         findings.missing(
-            "volume type", wish.volume_type, f"There is no volume type {wish.volume_type}", remedy
+            "volume type", wish.volume_type, f"The volume type {wish.volume_type} does not exist", remedy
         )

@@ -20,9 +20,7 @@ def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None
     except InTheWayError:
         return None
     if others := _instead(survey, server, found):
-        sentence = (
-            f"The server {wish.name} works with the volume {others[0].name or others[0].id}, not with {name}"
-        )
+        sentence = f"The server {wish.name} uses the volume {others[0].name or others[0].id}, not with {name}"
         remedy = (
             f"write tenant_cloud_volume: {others[0].id} to stay with it; to change disks, offboard first, or "
             "detach it in the cloud if it is not the data volume"
@@ -66,9 +64,9 @@ def _given(findings: Findings, wish: Wish, survey: Survey) -> Volume:
         sentence = f"There are {len(found)} volumes {wish.volume}"
         findings.wrong(CHECK, wish.volume, sentence, "write the id of the right one in tenant_cloud_volume")
     else:
-        sentence = f"There is no volume {wish.volume} in this project and region"
+        sentence = f"The volume {wish.volume} does not exist in this project and region"
         remedy = (
-            "write the id of one that is there in tenant_cloud_volume, or leave the line out for a new one"
+            "write the id of an existing volume in tenant_cloud_volume, or leave the line out for a new one"
         )
         findings.missing(CHECK, wish.volume, sentence, remedy)
     raise InTheWayError
@@ -95,7 +93,7 @@ def _usable(findings: Findings, wish: Wish, survey: Survey, found: Volume, serve
         sentence = f"The volume {name} is attached to another server, {others[0]}"
         findings.wrong(CHECK, name, sentence, "detach it there, and run again")
     elif found.status not in READY:
-        sentence = f"The volume {name} is {found.status}, so it cannot be worked with"
+        sentence = f"The volume {name} is {found.status}, so it cannot be used now"
         remedy = "wait a minute and run again; if it stays so, ask the cloud's support"
         findings.wrong(CHECK, name, sentence, remedy)
     else:

@@ -107,12 +107,14 @@ class Findings:
         """The table's last line."""
         problems = len(self.problems)
         if problems:
-            solved = "it is" if problems == 1 else "all are"
-            return f"{counted(problems, 'problem')} in the way; nothing is changed before {solved} solved."
+            solved = "it" if problems == 1 else "all of them"
+            return (
+                f"{counted(problems, 'problem')} found; nothing was changed. Solve {solved}, then run again."
+            )
         if not self.changes and not self.drift:
-            return "Nothing is missing, nothing differs."
+            return "The cloud matches the inventory."
         left = f", {counted(len(self.drift), 'difference')} left as it is" if self.drift else ""
-        return f"Nothing is in the way: {counted(len(self.changes), 'change')}{left}."
+        return f"No problems found: {counted(len(self.changes), 'change')}{left}."
 
     def table(self) -> list[str]:
         """All checks, aligned."""

@@ -55,7 +55,7 @@ def entry_of(cloud: str) -> tuple[openstack.config.OpenStackConfig, dict[str, An
     named = os.environ.get("OS_CLIENT_CONFIG_FILE", "")
     if named and not Path(named).is_file():
         remedy = "put clouds.yaml there, or correct tenant_cloud_config_file (docs/cloud.md)"
-        raise StoppedError("credentials", "missing", named, f"There is no file {named}", remedy)
+        raise StoppedError("credentials", "missing", named, f"The file {named} does not exist", remedy)
     config = _readable(named)
     clouds = config.cloud_config.get("clouds") or {}
     if cloud not in clouds:
@@ -71,7 +71,7 @@ def _readable(named: str) -> openstack.config.OpenStackConfig:
     candidates = [named] if named else openstack.config.loader.CONFIG_FILES
     first = next((file for file in candidates if Path(file).is_file()), None)
     if first is None:
-        found = "There is no clouds.yaml on this control host"
+        found = "clouds.yaml is not found on this control host"
         remedy = "put it into ~/.config/openstack (docs/cloud.md), or name it in tenant_cloud_config_file"
         raise StoppedError("credentials", "missing", "clouds.yaml", found, remedy)
     try:
@@ -80,7 +80,7 @@ def _readable(named: str) -> openstack.config.OpenStackConfig:
     except (OSError, ValueError, yaml.YAMLError, exceptions.SDKException) as error:
         # the parser's own words show the line, and that may hold the secret
         mark = getattr(error, "problem_mark", None)
-        reason = f"line {mark.line + 1} is no YAML" if mark else one_line(error)
+        reason = f"line {mark.line + 1} is not valid YAML" if mark else one_line(error)
         found = f"{first} cannot be read: {reason}"
         remedy = "correct the file (docs/cloud.md has an example)"
         raise StoppedError("credentials", "wrong", first, found, remedy) from error
@@ -98,7 +98,7 @@ def check_entry(cloud: str, entry: dict[str, Any]) -> None:
     scope = sorted(name for name in auth if name.startswith(SCOPE))
     if scope:
         found = f"The entry {cloud} of clouds.yaml has {listed(scope)} beside an application credential"
-        remedy = "remove that: the credential knows its project, and Keystone refuses both together"
+        remedy = "remove it: the credential belongs to a project, and Keystone refuses both together"
         raise StoppedError("credentials", "wrong", cloud, found, remedy)
     if entry.get("auth_type") != PLUGIN:
         found = f"The entry {cloud} of clouds.yaml has an application credential, but not its auth_type"
@@ -168,12 +168,12 @@ def _refused(wish: Wish, entry: dict[str, Any], error: keystone.Unauthorized) ->
         remedy = "use an application credential (docs/cloud.md): no program logs in with a second factor"
     elif expired(wish.credential_expires) and wish.credential_id == auth.get("application_credential_id"):
         at = moment(wish.credential_expires)
-        found = f"The application credential of {wish.cloud} is expired since {at:%Y-%m-%d %H:%M} UTC"
+        found = f"The application credential of {wish.cloud} expired on {at:%Y-%m-%d %H:%M} UTC"
         remedy = RENEW
     else:
         found = (
             f"Keystone refuses the application credential of {wish.cloud}: its id or secret is wrong, "
-            "or it is expired or was deleted (Keystone does not say which)"
+            "or it has expired or was deleted (Keystone does not say which)"
         )
         remedy = f"compare id and secret with what Horizon showed; if they are right, {RENEW}"
     return StoppedError("credentials", "wrong", wish.cloud, found, remedy)

@@ -31,7 +31,7 @@ def group(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence
         change = Change("create", "security_group", name, text, after=[f"description: '{wish.mark}'"])
         findings.change(check, name, change)
     elif not fit:
-        findings.unknown(check, name, "its rules are compared when the inventory's are right")
+        findings.unknown(check, name, "not compared, because the inventory's rules are invalid")
     elif not lacking and not extra:
         findings.ok(check, name, f"{found.id} has the wanted rules")
     for rule in lacking:

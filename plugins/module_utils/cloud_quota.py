@@ -55,7 +55,7 @@ def quotas(findings: Findings, survey: Survey, needs: Mapping[str, int | None]) 
         wanted = "needed: not known yet" if need is None else f"needed: {need}{unit}"
         if quota is None:
             if name not in typed:
-                findings.unknown(line.check, wanted, "not told by this cloud")
+                findings.unknown(line.check, wanted, "not reported by this cloud")
             continue
         if quota.limit < 0:
             findings.ok(line.check, wanted, f"free: unlimited ({quota.used}{unit} used)")

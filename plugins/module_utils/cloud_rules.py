@@ -71,14 +71,18 @@ def further(rule: Mapping[str, Any], number: int) -> Opening:
     name = f"Rule {number} of tenant_cloud_rules"
     strange = sorted(set(rule) - KEYS)
     if strange:
-        raise UnfitError(f"{name} has {', '.join(strange)}", f"write only {', '.join(sorted(KEYS))}")
+        raise UnfitError(
+            f"{name} has unknown keys: {', '.join(strange)}", f"use only {', '.join(sorted(KEYS))}"
+        )
     protocol = str(rule.get("protocol") or "nothing")
     if protocol not in {"tcp", "udp", "icmp"}:
-        raise UnfitError(f"{name} has {protocol} as its protocol", "write tcp, udp or icmp")
+        raise UnfitError(f"{name} has the unsupported protocol {protocol}", "use tcp, udp or icmp")
     low, high = _ports(rule, name, protocol)
     cidrs = rule.get("cidrs") or ()
     if isinstance(cidrs, str) or not cidrs:
-        raise UnfitError(f"{name} has no list of networks", "list in its cidrs who may, or remove the rule")
+        raise UnfitError(
+            f"{name} has no list of networks", "list the allowed networks in its cidrs, or remove the rule"
+        )
     description = str(rule.get("description") or "tenant_cloud_rules")
     return Opening(f"rule {number} of tenant_cloud_rules", protocol, low, high, cidrs, description)
 
@@ -87,10 +91,10 @@ def _ports(rule: Mapping[str, Any], name: str, protocol: str) -> tuple[int | Non
     given = {key: rule[key] for key in ("port", "port_min", "port_max") if rule.get(key) is not None}
     if protocol == "icmp":
         if given:
-            raise UnfitError(f"{name} gives icmp a port, and icmp has none", "remove the port")
+            raise UnfitError(f"{name} has a port, but icmp has no ports", "remove the port")
         return None, None
     if set(given) not in ({"port"}, {"port_min", "port_max"}):
-        raise UnfitError(f"{name} does not say which ports", "write either port, or port_min and port_max")
+        raise UnfitError(f"{name} names no port", "write either port, or port_min and port_max")
     try:
         low, high = (int(given.get(key, given.get("port", 0))) for key in ("port_min", "port_max"))
     except (TypeError, ValueError):
@@ -98,7 +102,7 @@ def _ports(rule: Mapping[str, Any], name: str, protocol: str) -> tuple[int | Non
     if not 1 <= low <= high <= 65535:
         ports = " to ".join(str(value) for value in given.values())
         remedy = "write numbers from 1 to 65535, the smaller one as port_min"
-        raise UnfitError(f"{name} opens {ports}, and that is no port", remedy)
+        raise UnfitError(f"{name} opens {ports}, which is not a valid port or range", remedy)
     return low, high
 
 
@@ -115,13 +119,13 @@ def network(text: str) -> list[str]:
         loose = ipaddress.ip_network(entry, strict=False)
         machine = ipaddress.ip_address(entry.split("/", maxsplit=1)[0])
     except ValueError:
-        found = f"{entry!r} is no network"
+        found = f"{entry!r} is not a valid network"
         raise UnfitError(found, "write it like 192.0.2.0/24 or 2001:db8::/32") from None
     if loose.prefixlen == 0:
-        raise UnfitError(f"{entry} is everyone on earth", "write the word world if that is meant")
+        raise UnfitError(f"{entry} allows every address", "write the word world if that is meant")
     if machine != loose.network_address:
         remedy = f"write {loose} for the network, or {machine}/{loose.max_prefixlen} for the one machine"
-        raise UnfitError(f"{entry} names one machine and a whole network", remedy)
+        raise UnfitError(f"{entry} is not a valid network: its host part is not zero", remedy)
     return [str(loose)]
 
 

@@ -40,13 +40,13 @@ def ours[Thing: Named](
     name = things[0].name
     strangers = [thing for thing in things if thing not in marked]
     if strangers:
-        found = f"There is a {check} {name} ({strangers[0].id}) that was not made from here"
+        found = f"A {check} {name} ({strangers[0].id}) exists already, but was not made by this project"
         remedy = "rename it in the cloud, or give the tenant another tenant_name"
         findings.wrong(check, name, found, remedy)
         raise InTheWayError
     if len(things) > 1:
         ids = listed(sorted(thing.id for thing in things))
-        found = f"There are {len(things)} {check}s {name} ({ids}), and which is the tenant's cannot be told"
+        found = f"There are {len(things)} {check}s {name} ({ids}), but only one can be the tenant's"
         findings.wrong(check, name, found, "rename all but the tenant's in the cloud")
         raise InTheWayError
     return things[0]
@@ -97,7 +97,7 @@ def _state(findings: Findings, found: Server) -> None:
         findings.wrong("server", name, f"The server {name} is {status}", f"{remedy}, and run again")
     else:
         remedy = "wait a few minutes and run again; if it stays so, ask the cloud's support"
-        findings.wrong("server", name, f"The server {name} is {status}, so it cannot be worked with", remedy)
+        findings.wrong("server", name, f"The server {name} is {status}, so it cannot be used now", remedy)
 
 
 def _flavor(findings: Findings, wish: Wish, survey: Survey, found: Server) -> None:

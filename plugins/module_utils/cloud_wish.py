@@ -27,7 +27,7 @@ def contact(findings: Findings, given: Mapping[str, object]) -> None:
         if not value:
             findings.missing(check, meaning, f"tenant_contact has no {line}", remedy)
         elif line == "email" and not EMAIL.fullmatch(value):
-            found = f"{value} in tenant_contact is no e-mail address"
+            found = f"{value} in tenant_contact is not a valid e-mail address"
             findings.wrong(check, meaning, found, "write one like name@example.org")
         else:
             findings.ok(check, meaning, value)
@@ -50,7 +50,7 @@ def tenant(findings: Findings, wish: Wish) -> None:
     if is_name(wish.tenant):
         findings.ok("tenant", rule, wish.tenant)
     else:
-        found = f"The tenant's name {wish.tenant!r} cannot name things in a cloud"
+        found = f"The tenant's name {wish.tenant!r} is not a valid name in a cloud"
         remedy = "give it a tenant_name of lower-case letters, digits, _ and -, 40 at most"
         findings.wrong("tenant", rule, found, remedy)
 
@@ -62,7 +62,7 @@ def rules(findings: Findings, wish: Wish) -> bool:
         findings.wrong("rules", line, problem.found, problem.remedy)
     if not wish.ssh_cidrs:
         found = "tenant_cloud_ssh_cidrs is empty, so nobody could log in"
-        remedy = "list the networks that may, this control host's among them"
+        remedy = "list the networks that may log in, including this control host's"
         findings.missing("rules", "tenant_cloud_ssh_cidrs", found, remedy)
     if problems or not wish.ssh_cidrs:
         return False
@@ -75,7 +75,7 @@ def keys(findings: Findings, wish: Wish) -> None:
     """Public keys of those who may log in. Without one of the operator's own, nothing could be set up."""
     check, rule = "keys", "a public SSH key"
     if not (wish.authorized_keys or wish.operator_keys):
-        found = "There is no public key of the operator's, so the server could not be set up"
+        found = "The operator's public key is missing, so nobody could log in to the server"
         remedy = (
             "list keys in tenant_cloud_authorized_keys, or put the .pub beside ansible_ssh_private_key_file"
         )

@@ -102,12 +102,12 @@ def main() -> None:
                 module.exit_json(changed=False, host_keys=keys)
     except NotFoundException:
         module.fail_json(
-            msg=f"There is no server {asked['server']}; run playbooks/cloud.yml again.", console=[]
+            msg=f"The server {asked['server']} does not exist; run playbooks/cloud.yml again.", console=[]
         )
     except StoppedError as reason:
         module.fail_json(msg=reason.check.text, console=[])
     reason = problem or ("its console says nothing" if not log.strip() else "its console does not show them")
-    found = f"The server {asked['server']} did not tell its host keys within {asked['timeout']} s ({reason})"
+    found = f"The server {asked['server']} did not show its host keys within {asked['timeout']} s ({reason})"
     module.fail_json(msg=f"{found}; {BY_HAND}.", console=last_lines(log))
 
 

@@ -78,9 +78,9 @@ def main() -> None:
         connection, _ = connect(Wish(tenant="", cloud=asked["cloud"], region=asked["region"]))
         reason = newest(connection, asked["volume"])
     except StoppedError as stopped:
-        reason = f"it does not tell its reason: {stopped.check.found}"
+        reason = f"the cloud does not state the reason: {stopped.check.found}"
     except (ClientException, SDKException, LookupError, TypeError, ValueError) as error:
-        reason = f"it does not tell its reason: {one_line(error)}"
+        reason = f"the cloud does not state the reason: {one_line(error)}"
     module.exit_json(changed=False, reason=reason)
 
 
@@ -90,9 +90,9 @@ def newest(connection: Any, volume: str) -> str:
         "/messages", params={"resource_uuid": volume}, microversion=VERSION, raise_exc=False
     )
     if answer.status_code != 200:
-        return f"it does not tell its reason ({answer.status_code})"
+        return f"the cloud does not state the reason ({answer.status_code})"
     messages = sorted(answer.json()["messages"], key=lambda each: str(each["created_at"]))
-    return str(messages[-1]["user_message"]).strip().rstrip(".") if messages else "it gave no reason"
+    return str(messages[-1]["user_message"]).strip().rstrip(".") if messages else "the cloud stated no reason"
 
 
 if __name__ == "__main__":

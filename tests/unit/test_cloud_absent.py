@@ -20,7 +20,7 @@ def test_what_is_ours_goes_in_order_and_the_volume_stays() -> None:
     found = plan(WHOLE)
     assert [change["text"] for change in found["changes"]] == [
         "The volume cbm-dk-data is detached and stays.",
-        "The floating IP 203.0.113.5 is given back.",
+        "The floating IP 203.0.113.5 is released.",
         "The server cbm-dk (server-1) is deleted.",
         "The port cbm-dk is deleted.",
         "The port cbm-dk-eodata is deleted.",
@@ -61,7 +61,7 @@ def test_what_is_not_ours_is_only_taken_off() -> None:
     assert found["ours"]["floating_ips"] == found["ours"]["volumes"] == []
     assert [change["text"] for change in found["changes"]][:2] == [
         "The volume volume-8 is detached and stays.",
-        "The address 203.0.113.9 is taken off the server and stays in the project.",
+        "The address 203.0.113.9 is detached from the server and stays in the project.",
     ]
 
 

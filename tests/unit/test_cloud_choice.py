@@ -18,13 +18,14 @@ NETWORKS = EMPTY.networks
         (
             {"flavor": "EO2.2XLARGE"},
             {},
-            "There is no flavor EO2.2XLARGE, but eo2.2xlarge, eo2a.2xlarge;"
+            "The flavor EO2.2XLARGE does not exist, but eo2.2xlarge, eo2a.2xlarge;"
             f" write one that is large enough in tenant_cloud_flavor: {LARGE}.",
         ),
         (
             {"flavor": "gigantic"},
             {},
-            f"There is no flavor gigantic; write one that is large enough in tenant_cloud_flavor: {LARGE}.",
+            f"The flavor gigantic does not exist; write one that is large enough in tenant_cloud_flavor:"
+            f" {LARGE}.",
         ),
         (
             {"flavor": "eo1.large"},
@@ -41,7 +42,7 @@ NETWORKS = EMPTY.networks
         (
             {"image": "Ubuntu 22.04"},
             {},
-            "There is no image Ubuntu 22.04; write one of Ubuntu 24.04 LTS in tenant_cloud_image.",
+            "The image Ubuntu 22.04 does not exist; write one of Ubuntu 24.04 LTS in tenant_cloud_image.",
         ),
         (
             {"image": ""},
@@ -51,17 +52,18 @@ NETWORKS = EMPTY.networks
         (
             {},
             {"images": [Image("i", "Ubuntu 24.04 LTS", "queued"), Image("j", "Debian 13")]},
-            "The image Ubuntu 24.04 LTS is there, but queued; write one of Debian 13 in tenant_cloud_image.",
+            "The image Ubuntu 24.04 LTS exists, but its status is queued; write one of Debian 13 in"
+            " tenant_cloud_image.",
         ),
         (
             {},
             {"images": []},
-            "There is no image Ubuntu 24.04 LTS; ask the cloud's support for one.",
+            "The image Ubuntu 24.04 LTS does not exist; ask the cloud's support for one.",
         ),
         (
             {"network": "cloud_l"},
             {},
-            "There is no network cloud_l; write one of cloud_1 in tenant_cloud_network.",
+            "The network cloud_l does not exist; write one of cloud_1 in tenant_cloud_network.",
         ),
         (
             {"network": ""},
@@ -83,7 +85,7 @@ NETWORKS = EMPTY.networks
         (
             {"eodata_network": "eo-data"},
             {},
-            "There is no network eo-data; write one of eodata in tenant_cloud_eodata_network.",
+            "The network eo-data does not exist; write one of eodata in tenant_cloud_eodata_network.",
         ),
         (
             {},
@@ -94,31 +96,31 @@ NETWORKS = EMPTY.networks
         (
             {"volume_type": "SSD"},
             {},
-            "There is no volume type SSD; write one of ssd, hdd in tenant_cloud_volume_type,"
+            "The volume type SSD does not exist; write one of ssd, hdd in tenant_cloud_volume_type,"
             " or leave it out for the cloud's default.",
         ),
         (
             {"tenant": "Dänemark"},
             {},
-            "The tenant's name 'Dänemark' cannot name things in a cloud;"
+            "The tenant's name 'Dänemark' is not a valid name in a cloud;"
             " give it a tenant_name of lower-case letters, digits, _ and -, 40 at most.",
         ),
         (
             {"ssh_cidrs": []},
             {},
             "tenant_cloud_ssh_cidrs is empty, so nobody could log in;"
-            " list the networks that may, this control host's among them.",
+            " list the networks that may log in, including this control host's.",
         ),
         (
             {"authorized_keys": []},
             {},
-            "There is no public key of the operator's, so the server could not be set up; list keys in"
+            "The operator's public key is missing, so nobody could log in to the server; list keys in"
             " tenant_cloud_authorized_keys, or put the .pub beside ansible_ssh_private_key_file.",
         ),
         (
             {"authorized_keys": [], "further_keys": [KEY]},
             {},
-            "There is no public key of the operator's, so the server could not be set up; list keys in"
+            "The operator's public key is missing, so nobody could log in to the server; list keys in"
             " tenant_cloud_authorized_keys, or put the .pub beside ansible_ssh_private_key_file.",
         ),
         (
@@ -154,7 +156,7 @@ NETWORKS = EMPTY.networks
         (
             {"contact": {**CONTACT, "email": "Ane Hansen"}},
             {},
-            "Ane Hansen in tenant_contact is no e-mail address; write one like name@example.org.",
+            "Ane Hansen in tenant_contact is not a valid e-mail address; write one like name@example.org.",
         ),
         (
             {"also": [{"check": "inventory", "found": "There is no parcels file.", "remedy": ""}]},
@@ -267,7 +269,7 @@ def test_a_quota_matters_only_for_what_is_still_to_be_made() -> None:
 def test_a_cloud_that_does_not_tell_its_quotas() -> None:
     assert sentences(WISH, replace(EMPTY, quotas={})) == []
     assert check(WISH, replace(EMPTY, quotas={}), "quota: cores") == [
-        ("not checked", "not told by this cloud")
+        ("not checked", "not reported by this cloud")
     ]
 
 

@@ -158,7 +158,7 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
     survey = replace(WHOLE, images=[])
     assert planned(survey=survey)["drift"] == []
     assert sentences(survey=survey) == []
-    assert check(WISH, survey, "image") == [("ok", "not there any more, and not needed: the server is there")]
+    assert check(WISH, survey, "image") == [("ok", "no longer exists, and is not needed: the server exists")]
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {},
             {"servers": [replace(SERVER, metadata={})]},
-            "There is a server cbm-dk (server-1) that was not made from here; rename it in the"
+            "A server cbm-dk (server-1) exists already, but was not made by this project; rename it in the"
             " cloud, or give the tenant another tenant_name.",
         ),
         (
             {},
             {"servers": [SERVER, replace(SERVER, id="server-2")]},
-            "There are 2 servers cbm-dk (server-1, server-2), and which is the tenant's cannot be told;"
+            "There are 2 servers cbm-dk (server-1, server-2), but only one can be the tenant's;"
             " rename all but the tenant's in the cloud.",
         ),
         (
@@ -192,13 +192,13 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {},
             {"servers": [replace(SERVER, status="BUILD")]},
-            "The server cbm-dk is BUILD, so it cannot be worked with; wait a few minutes and run again;"
+            "The server cbm-dk is BUILD, so it cannot be used now; wait a few minutes and run again;"
             " if it stays so, ask the cloud's support.",
         ),
         (
             {},
             {"volumes": [replace(VOLUME, metadata={"cbm_tenant": "ch"})]},
-            "There is a data volume cbm-dk-data (volume-1) that was not made from here; rename it"
+            "A data volume cbm-dk-data (volume-1) exists already, but was not made by this project; rename it"
             " in the cloud, or give the tenant another tenant_name.",
         ),
         (
@@ -210,7 +210,7 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {},
             {"volumes": [replace(VOLUME, status="extending")]},
-            "The volume cbm-dk-data is extending, so it cannot be worked with; wait a minute and run"
+            "The volume cbm-dk-data is extending, so it cannot be used now; wait a minute and run"
             " again; if it stays so, ask the cloud's support.",
         ),
         (
@@ -221,14 +221,14 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {"volume": "volume-9"},
             {"volumes": [VOLUME, Volume("volume-9", "old", 200, "available")]},
-            "The server cbm-dk works with the volume cbm-dk-data, not with volume-9; write"
+            "The server cbm-dk uses the volume cbm-dk-data, not with volume-9; write"
             " tenant_cloud_volume: volume-1 to stay with it; to change disks, offboard first, or detach it in"
             " the cloud if it is not the data volume.",
         ),
         (
             {},
             {"volumes": [Volume("volume-9", "old", 200, "in-use", attached_to=["server-1"])]},
-            "The server cbm-dk works with the volume old, not with cbm-dk-data; write"
+            "The server cbm-dk uses the volume old, not with cbm-dk-data; write"
             " tenant_cloud_volume: volume-9 to stay with it; to change disks, offboard first, or detach it in"
             " the cloud if it is not the data volume.",
         ),
@@ -249,19 +249,20 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {"volume": "volume-7"},
             {},
-            "There is no volume volume-7 in this project and region; write the id of one that is there"
+            "The volume volume-7 does not exist in this project and region; write the id of an existing"
+            " volume"
             " in tenant_cloud_volume, or leave the line out for a new one.",
         ),
         (
             {},
             {"groups": [replace(GROUP, description="mine")]},
-            "There is a security group cbm-dk (group-1) that was not made from here; rename it"
+            "A security group cbm-dk (group-1) exists already, but was not made by this project; rename it"
             " in the cloud, or give the tenant another tenant_name.",
         ),
         (
             {},
             {"ports": [replace(PORT, description=""), EODATA_PORT]},
-            "There is a port cbm-dk (port-1) that was not made from here; rename it in the"
+            "A port cbm-dk (port-1) exists already, but was not made by this project; rename it in the"
             " cloud, or give the tenant another tenant_name.",
         ),
         (

@@ -58,7 +58,7 @@ def stopped(wish: Wish) -> str:
 
 def test_there_is_no_such_file(clouds: Path) -> None:
     assert stopped(WISH) == (
-        f"There is no file {clouds}; put clouds.yaml there, or correct tenant_cloud_config_file"
+        f"The file {clouds} does not exist; put clouds.yaml there, or correct tenant_cloud_config_file"
         " (docs/cloud.md)."
     )
 
@@ -67,7 +67,7 @@ def test_there_is_no_clouds_yaml_at_all(clouds: Path, monkeypatch: pytest.Monkey
     assert not clouds.exists()
     monkeypatch.delenv("OS_CLIENT_CONFIG_FILE")
     assert stopped(WISH) == (
-        "There is no clouds.yaml on this control host;"
+        "clouds.yaml is not found on this control host;"
         " put it into ~/.config/openstack (docs/cloud.md), or name it in tenant_cloud_config_file."
     )
 
@@ -75,7 +75,7 @@ def test_there_is_no_clouds_yaml_at_all(clouds: Path, monkeypatch: pytest.Monkey
 def test_the_file_cannot_be_read(clouds: Path) -> None:
     clouds.write_text("clouds: [the-secret")
     assert stopped(WISH) == (
-        f"{clouds} cannot be read: line 1 is no YAML; correct the file (docs/cloud.md has an example)."
+        f"{clouds} cannot be read: line 1 is not valid YAML; correct the file (docs/cloud.md has an example)."
     )
 
 
@@ -103,7 +103,7 @@ def test_the_secret_may_be_in_secure_yaml(clouds: Path, monkeypatch: pytest.Monk
             {"auth": AUTH | {"project_name": "cloud_1", "project_domain_name": "cloud_1"}},
             "The entry cdse-dk of clouds.yaml has project_domain_name, project_name beside an"
             " application credential;"
-            " remove that: the credential knows its project, and Keystone refuses both together.",
+            " remove it: the credential belongs to a project, and Keystone refuses both together.",
         ),
         (
             {"auth_type": "password"},
@@ -156,14 +156,13 @@ def test_a_refused_credential(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> 
     write(clouds)
     answer(monkeypatch, keystone.Unauthorized("The request you have made requires authentication."))
     assert stopped(WISH) == (
-        "Keystone refuses the application credential of cdse-dk: its id or secret is wrong, or it is"
-        " expired or was"
-        " deleted (Keystone does not say which); compare id and secret with what Horizon showed;"
+        "Keystone refuses the application credential of cdse-dk: its id or secret is wrong, or it has"
+        " expired or was deleted (Keystone does not say which); compare id and secret with what Horizon showed;"
         f" if they are right, {RENEW}."
     )
     ended = replace(WISH, credential_id="id", credential_expires="2026-01-31T12:00:00.000000")
     assert stopped(ended) == (
-        f"The application credential of cdse-dk is expired since 2026-01-31 12:00 UTC; {RENEW}."
+        f"The application credential of cdse-dk expired on 2026-01-31 12:00 UTC; {RENEW}."
     )
     # the date is that of another credential, which this one has replaced
     assert "its id or secret is wrong" in stopped(replace(ended, credential_id="the one before"))
@@ -185,7 +184,7 @@ def test_a_credential_that_keystone_does_not_know(clouds: Path, monkeypatch: pyt
         f" compare its id with what Horizon shows; if it was deleted, {RENEW}."
     )
     answer(monkeypatch, keystone.NotFound("no such page"))
-    assert stopped(WISH).startswith(f"{URL} does not answer as a cloud does: no such page")
+    assert stopped(WISH).startswith(f"{URL} is not a valid OpenStack service: no such page")
 
 
 def test_keystone_refuses_for_another_reason(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +212,7 @@ def test_keystone_refuses_for_another_reason(clouds: Path, monkeypatch: pytest.M
         ),
         (
             "CERTIFICATE_VERIFY_FAILED: certificate has expired",
-            f"The certificate of {URL} is expired; tell the cloud's support, and check this control"
+            f"The certificate of {URL} has expired; tell the cloud's support, and check this control"
             " host's clock.",
         ),
         (
@@ -237,7 +236,7 @@ def test_keystone_refuses_for_another_reason(clouds: Path, monkeypatch: pytest.M
         ),
         (
             "Remote end closed connection",
-            f"{URL} does not answer as a cloud does: Remote end closed connection;"
+            f"{URL} is not a valid OpenStack service: Remote end closed connection;"
             " correct auth_url in clouds.yaml, or ask the cloud's support whether it is down.",
         ),
     ],
@@ -263,7 +262,7 @@ def refusal(status: int, message: str) -> exceptions.HttpException:
         (
             refusal(403, "Policy doesn't allow it"),
             "The credential of cdse-dk may not list servers (403);"
-            " make the application credential anew with the role member (docs/cloud.md).",
+            " make a new application credential with the role member (docs/cloud.md).",
         ),
         (
             refusal(500, "Oops.\nMore"),

@@ -183,7 +183,7 @@ def test_a_console_that_does_not_tell(run: Run) -> None:
         answer = run(module, timeout=0, **HOST_KEY)
         assert (
             answer["msg"]
-            == f"The server server-1 did not tell its host keys within 0 s ({reason}); {BY_HAND}"
+            == f"The server server-1 did not show its host keys within 0 s ({reason}); {BY_HAND}"
         )
         assert answer["console"] == console
 
@@ -191,7 +191,9 @@ def test_a_console_that_does_not_tell(run: Run) -> None:
 def test_a_server_that_is_not_there_has_no_keys(run: Run) -> None:
     module = load("modules", "cloud_host_key")
     run.connected(module, Nova(NOT_FOUND, there=False))
-    assert run(module, **HOST_KEY)["msg"] == "There is no server server-1; run playbooks/cloud.yml again."
+    assert (
+        run(module, **HOST_KEY)["msg"] == "The server server-1 does not exist; run playbooks/cloud.yml again."
+    )
     run.connected(module, REFUSED)
     assert run(module, **HOST_KEY)["msg"] == "Keystone says no; ask it again."
 
@@ -254,11 +256,11 @@ def cinder(answer: Any) -> SimpleNamespace:
             ),
             "create volume:No room",
         ),
-        ((200, []), "it gave no reason"),
-        ((404, []), "it does not tell its reason (404)"),
-        ((200, [{}]), "it does not tell its reason: 'created_at'"),
-        (exceptions.SDKException("no version 3.5"), "it does not tell its reason: no version 3.5"),
-        (ConnectFailure("no route"), "it does not tell its reason: no route"),
+        ((200, []), "the cloud stated no reason"),
+        ((404, []), "the cloud does not state the reason (404)"),
+        ((200, [{}]), "the cloud does not state the reason: 'created_at'"),
+        (exceptions.SDKException("no version 3.5"), "the cloud does not state the reason: no version 3.5"),
+        (ConnectFailure("no route"), "the cloud does not state the reason: no route"),
     ],
 )
 def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
@@ -271,4 +273,4 @@ def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
 def test_a_cloud_that_cannot_be_asked_gives_no_reason(run: Run) -> None:
     module = load("modules", "cloud_volume_reason")
     run.connected(module, REFUSED)
-    assert run(module, **VOLUME)["reason"] == "it does not tell its reason: Keystone says no"
+    assert run(module, **VOLUME)["reason"] == "the cloud does not state the reason: Keystone says no"

@@ -161,7 +161,7 @@ def test_where_everything_is_there_nothing_is_done() -> None:
     assert (found["volume"]["id"], found["volume"]["attached_to"]) == ("volume-1", ["server-1"])
     assert found["ports"]["eodata"]["id"] == "port-2"
     assert (found["address"], found["region"]) == ("203.0.113.5", "WAW3-2")
-    assert found["table"][-1] == "Nothing is missing, nothing differs."
+    assert found["table"][-1] == "The cloud matches the inventory."
 
 
 TABLE = """\
@@ -176,7 +176,7 @@ tenant               ok           a-z, 0-9, _ and -             dk
 credentials          ok           cdse-dk                       accepted
 region               ok           the entry's in clouds.yaml    WAW3-2
 image                ok           Ubuntu 24.04 LTS              img-new of 2026-11-01, the newest of 2
-flavor               missing      eo2.2xlage (≥ 8 vCPUs, ≥ 16   There is no flavor eo2.2xlage, but         write one that is large enough in
+flavor               missing      eo2.2xlage (≥ 8 vCPUs, ≥ 16   The flavor eo2.2xlage does not exist, but  write one that is large enough in
                                   GB)                           eo2.2xlarge, eo2a.2xlarge                  tenant_cloud_flavor: eo2.2xlarge (8 vCPUs,
                                                                                                            32 GB), eo2a.2xlarge (8 vCPUs, 32 GB),
                                                                                                            hm.2xlarge (16 vCPUs, 128 GB)
@@ -197,7 +197,7 @@ quota: gigabytes     wrong        needed: 200 GB                The project's qu
 quota: floating ips  ok           needed: 1                     free: 4 of 5
 quota: groups        ok           needed: 1                     free: 8 of 10
 quota: group rules   ok           needed: 5                     free: 90 of 100
-quota: ports         not checked  needed: 2                     not told by this cloud
+quota: ports         not checked  needed: 2                     not reported by this cloud
 security group       to make      cbm-dk                        The security group cbm-dk is made
 server               to make      cbm-dk                        The server cbm-dk is made: eo2.2xlage,
                                                                 Ubuntu 24.04 LTS
@@ -210,7 +210,7 @@ data volume          to change    attached                      The volume cbm-d
 floating IPs         to make      the server's                  The server cbm-dk gets a floating IP of
                                                                 external
 
-4 problems in the way; nothing is changed before all are solved."""  # noqa: E501
+4 problems found; nothing was changed. Solve all of them, then run again."""  # noqa: E501
 
 
 def test_the_table_in_full() -> None:
@@ -251,7 +251,7 @@ def test_a_cloud_that_cannot_be_asked_leaves_the_rest_unchecked() -> None:
     found, findings = plan(replace(WISH, ssh_cidrs=["192.0.2.1/24"]), None, refused)
     assert [problem["text"] for problem in found["problems"]] == [
         "Keystone says no; ask it again.",
-        "192.0.2.1/24 names one machine and a whole network (tenant_cloud_ssh_cidrs);"
+        "192.0.2.1/24 is not a valid network: its host part is not zero (tenant_cloud_ssh_cidrs);"
         " write 192.0.2.0/24 for the network, or 192.0.2.1/32 for the one machine.",
     ]
     unchecked = [each.check for each in findings.checks if each.state == "not checked"]

@@ -38,20 +38,23 @@ def test_a_network(entry: str, cidrs: list[str]) -> None:
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        ("office", "'office' is no network; write it like 192.0.2.0/24 or 2001:db8::/32"),
-        ("", "'' is no network; write it like 192.0.2.0/24 or 2001:db8::/32"),
-        ("192.0.2.0/33", "'192.0.2.0/33' is no network; write it like 192.0.2.0/24 or 2001:db8::/32"),
-        ("0.0.0.0/0", "0.0.0.0/0 is everyone on earth; write the word world if that is meant"),
-        ("::/0", "::/0 is everyone on earth; write the word world if that is meant"),
-        ("10.1.2.3/0", "10.1.2.3/0 is everyone on earth; write the word world if that is meant"),
+        ("office", "'office' is not a valid network; write it like 192.0.2.0/24 or 2001:db8::/32"),
+        ("", "'' is not a valid network; write it like 192.0.2.0/24 or 2001:db8::/32"),
+        (
+            "192.0.2.0/33",
+            "'192.0.2.0/33' is not a valid network; write it like 192.0.2.0/24 or 2001:db8::/32",
+        ),
+        ("0.0.0.0/0", "0.0.0.0/0 allows every address; write the word world if that is meant"),
+        ("::/0", "::/0 allows every address; write the word world if that is meant"),
+        ("10.1.2.3/0", "10.1.2.3/0 allows every address; write the word world if that is meant"),
         (
             "192.0.2.17/24",
-            "192.0.2.17/24 names one machine and a whole network;"
+            "192.0.2.17/24 is not a valid network: its host part is not zero;"
             " write 192.0.2.0/24 for the network, or 192.0.2.17/32 for the one machine",
         ),
         (
             "2001:db8::1/64",
-            "2001:db8::1/64 names one machine and a whole network;"
+            "2001:db8::1/64 is not a valid network: its host part is not zero;"
             " write 2001:db8::/64 for the network, or 2001:db8::1/128 for the one machine",
         ),
     ],
@@ -68,31 +71,37 @@ HTTPS = {"protocol": "tcp", "port": 443, "cidrs": ["192.0.2.0/24"]}
 @pytest.mark.parametrize(
     ("further", "sentence"),
     [
-        ({**HTTPS, "protocol": "http"}, "has http as its protocol; write tcp, udp or icmp"),
-        ({**HTTPS, "protocol": ""}, "has nothing as its protocol; write tcp, udp or icmp"),
+        ({**HTTPS, "protocol": "http"}, "has the unsupported protocol http; use tcp, udp or icmp"),
+        ({**HTTPS, "protocol": ""}, "has the unsupported protocol nothing; use tcp, udp or icmp"),
         (
             {**HTTPS, "ports": 1},
-            "has ports; write only cidrs, description, port, port_max, port_min, protocol",
+            "has unknown keys: ports; use only cidrs, description, port, port_max, port_min, protocol",
         ),
-        ({**HTTPS, "port": None}, "does not say which ports; write either port, or port_min and port_max"),
-        ({**HTTPS, "port_min": 1}, "does not say which ports; write either port, or port_min and port_max"),
+        ({**HTTPS, "port": None}, "names no port; write either port, or port_min and port_max"),
+        ({**HTTPS, "port_min": 1}, "names no port; write either port, or port_min and port_max"),
         (
             {**HTTPS, "port": 70000},
-            "opens 70000, and that is no port; write numbers from 1 to 65535, the smaller one as port_min",
+            "opens 70000, which is not a valid port or range; write numbers from 1 to 65535, the smaller"
+            " one as port_min",
         ),
         (
             {**HTTPS, "port": "https"},
-            "opens https, and that is no port; write numbers from 1 to 65535, the smaller one as port_min",
+            "opens https, which is not a valid port or range; write numbers from 1 to 65535, the smaller"
+            " one as port_min",
         ),
         (
             {**HTTPS, "port": None, "port_min": 90, "port_max": 80},
-            "opens 90 to 80, and that is no port; write numbers from 1 to 65535, the smaller one as port_min",
+            "opens 90 to 80, which is not a valid port or range; write numbers from 1 to 65535, the"
+            " smaller one as port_min",
         ),
-        ({**HTTPS, "protocol": "icmp"}, "gives icmp a port, and icmp has none; remove the port"),
-        ({**HTTPS, "cidrs": []}, "has no list of networks; list in its cidrs who may, or remove the rule"),
+        ({**HTTPS, "protocol": "icmp"}, "has a port, but icmp has no ports; remove the port"),
+        (
+            {**HTTPS, "cidrs": []},
+            "has no list of networks; list the allowed networks in its cidrs, or remove the rule",
+        ),
         (
             {**HTTPS, "cidrs": "world"},
-            "has no list of networks; list in its cidrs who may, or remove the rule",
+            "has no list of networks; list the allowed networks in its cidrs, or remove the rule",
         ),
     ],
 )
