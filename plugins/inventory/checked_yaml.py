@@ -50,7 +50,7 @@ class InventoryModule(YamlInventory):  # type: ignore[misc] # Ansible is not typ
         data = load(loader, path)
         if isinstance(data, Mapping) and "plugin" in data:
             # the configuration of another plugin
-            raise AnsibleParserError("not an inventory in YAML")
+            raise AnsibleParserError("not a valid YAML inventory")
         for problem, place in problems(data):
             refuse(path, AnsibleParserError(problem, obj=place))
         for file in beside(Path(path)):

@@ -90,7 +90,7 @@ def ask(cloud: str, what: str, question: Callable[[], Any]) -> Any:
             remedy = "make a new application credential with the role member (docs/cloud.md)"
         else:
             found = f"The cloud {cloud} cannot list {what} ({status}: {one_line(error)})"
-            remedy = "run again in a few minutes; if it stays so, ask the cloud's support"
+            remedy = "run again in a few minutes; if it fails again, ask the cloud's support"
         raise StoppedError("credentials", "wrong", what, found, remedy) from error
     except (keystone.EndpointNotFound, catalog.CatalogException, exceptions.NotSupported) as error:
         found = f"The cloud {cloud} has no service that lists {what} in this region"

@@ -94,7 +94,7 @@ def _usable(findings: Findings, wish: Wish, survey: Survey, found: Volume, serve
         findings.wrong(CHECK, name, sentence, "detach it there, and run again")
     elif found.status not in READY:
         sentence = f"The volume {name} is {found.status}, so it cannot be used now"
-        remedy = "wait a minute and run again; if it stays so, ask the cloud's support"
+        remedy = "wait a minute and run again; if it fails again, ask the cloud's support"
         findings.wrong(CHECK, name, sentence, remedy)
     else:
         return True

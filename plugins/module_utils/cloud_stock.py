@@ -96,7 +96,7 @@ def _state(findings: Findings, found: Server) -> None:
         )
         findings.wrong("server", name, f"The server {name} is {status}", f"{remedy}, and run again")
     else:
-        remedy = "wait a few minutes and run again; if it stays so, ask the cloud's support"
+        remedy = "wait a few minutes and run again; if it fails again, ask the cloud's support"
         findings.wrong("server", name, f"The server {name} is {status}, so it cannot be used now", remedy)
 
 

@@ -21,7 +21,7 @@ options:
     elements: str
     required: true
   config:
-    description: The configuration to use instead of the one the command finds by itself.
+    description: The configuration to use instead of the one that the command finds.
     type: path
   mutates:
     description: Whether the command can change anything, so that it knows C(--check).

@@ -71,9 +71,7 @@ console:
   elements: str
 """
 
-BY_HAND = (
-    "look at the console in the cloud's own pages, and write the keys shown there in tenant_cloud_host_keys"
-)
+BY_HAND = "open the console on the cloud's web page, and write the keys shown there in tenant_cloud_host_keys"
 
 
 def main() -> None:

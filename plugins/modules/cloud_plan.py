@@ -20,10 +20,10 @@ except ImportError as error:
 
 DOCUMENTATION = r"""
 module: cloud_plan
-short_description: What is to be done in a tenant's cloud, and what stands in the way
+short_description: Changes that are needed in a tenant's cloud, and the problems that prevent them
 description:
   - Looks at a project of an OpenStack cloud and compares it with what a tenant is to have there.
-  - It only reads. In check mode, changed tells whether there is something to be done, with the difference.
+  - It only reads. In check mode, changed is true if changes are needed, and the difference is shown.
   - Problems are listed, all at once where possible; the module itself only fails when it cannot work at all.
   - Ours is what carries the mark, C(cbm_tenant) in the metadata of server and volume, or the description
     C(cbm-onboarding) with the tenant's name on group, ports and addresses. Our name alone is a problem.
@@ -88,7 +88,7 @@ options:
     type: str
     default: ""
   volume:
-    description: Id of a volume that is there already.
+    description: Id of an existing volume.
     type: str
     default: ""
   volume_type:
@@ -133,7 +133,7 @@ options:
     elements: str
     default: []
   further_keys:
-    description: Public keys of others that may log in.
+    description: Public keys of other users that may log in.
     type: list
     elements: str
     default: []
@@ -147,11 +147,11 @@ options:
     elements: dict
     default: []
   credential_id:
-    description: The application credential, as an earlier plan has told.
+    description: The application credential, as reported by an earlier plan.
     type: str
     default: ""
   credential_expires:
-    description: When that credential ends, as the same plan has told.
+    description: When that credential ends, as reported by the same plan.
     type: str
     default: ""
 author: The CbM onboarding authors

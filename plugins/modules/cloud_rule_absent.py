@@ -32,7 +32,7 @@ options:
     type: str
     default: ""
   id:
-    description: The rule's id, as C(cloud_plan) tells it.
+    description: The rule's id, as C(cloud_plan) returns it.
     type: str
     required: true
 author: The CbM onboarding authors

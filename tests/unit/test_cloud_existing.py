@@ -193,7 +193,7 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {},
             {"servers": [replace(SERVER, status="BUILD")]},
             "The server cbm-dk is BUILD, so it cannot be used now; wait a few minutes and run again;"
-            " if it stays so, ask the cloud's support.",
+            " if it fails again, ask the cloud's support.",
         ),
         (
             {},
@@ -211,7 +211,7 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
             {},
             {"volumes": [replace(VOLUME, status="extending")]},
             "The volume cbm-dk-data is extending, so it cannot be used now; wait a minute and run"
-            " again; if it stays so, ask the cloud's support.",
+            " again; if it fails again, ask the cloud's support.",
         ),
         (
             {},

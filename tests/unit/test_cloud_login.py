@@ -157,8 +157,8 @@ def test_a_refused_credential(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> 
     answer(monkeypatch, keystone.Unauthorized("The request you have made requires authentication."))
     assert stopped(WISH) == (
         "Keystone refuses the application credential of cdse-dk: its id or secret is wrong, or it has"
-        " expired or was deleted (Keystone does not say which); compare id and secret with what Horizon showed;"
-        f" if they are right, {RENEW}."
+        " expired or was deleted (Keystone does not say which); compare id and secret with what Horizon"
+        f" showed; if they are right, {RENEW}."
     )
     ended = replace(WISH, credential_id="id", credential_expires="2026-01-31T12:00:00.000000")
     assert stopped(ended) == (
@@ -267,7 +267,7 @@ def refusal(status: int, message: str) -> exceptions.HttpException:
         (
             refusal(500, "Oops.\nMore"),
             "The cloud cdse-dk cannot list servers (500: Oops. More);"
-            " run again in a few minutes; if it stays so, ask the cloud's support.",
+            " run again in a few minutes; if it fails again, ask the cloud's support.",
         ),
         (
             keystone.EndpointNotFound("compute"),

@@ -153,7 +153,7 @@ class Nova:
 
 HOST_KEY = {"cloud": "cdse-dk", "server": "server-1"}
 BY_HAND = (
-    "look at the console in the cloud's own pages, and write the keys shown there in tenant_cloud_host_keys."
+    "open the console on the cloud's web page, and write the keys shown there in tenant_cloud_host_keys."
 )
 
 

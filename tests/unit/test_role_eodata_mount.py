@@ -113,7 +113,7 @@ def test_one_that_answers_nothing_and_does_nothing_is_mounted_anew(probed: Probe
     with process(IDLE) as pid:
         probed.active(pid)
         begun = time.monotonic()
-        assert probed.run("--mend") == (0, f"{probed.mount} does not answer: it is mounted anew\n")
+        assert probed.run("--mend") == (0, f"{probed.mount} does not answer: it is remounted\n")
     # not after the first failures
     assert time.monotonic() - begun > 1
     # and not one that was stopped meanwhile

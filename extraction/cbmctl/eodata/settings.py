@@ -138,6 +138,6 @@ def _keys(section: Section) -> tuple[str, str]:
     if not found:
         raise section.error(
             "key_file",
-            f"names {path}, which has no valid keys: write only ACCESS_KEY:SECRET_KEY into it, on one line",
+            f"names {path}, which has no valid keys: write ACCESS_KEY:SECRET_KEY into it as its only line",
         )
     return found[1], found[2]

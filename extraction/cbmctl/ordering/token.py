@@ -182,7 +182,7 @@ class Tokens:
         if "not fully set up" in text:
             return UserError(f"{refused} Log in with a browser once and do what the page requires.")
         if "disabled" in text:
-            return UserError(f"{refused} Wait some minutes; if it stays so, ask the help desk.")
+            return UserError(f"{refused} Wait some minutes; if it fails again, ask the help desk.")
         check = (
             "Check user and password; if the account has a second factor, set its TOTP secret."
             if self._credentials.totp_key is None
