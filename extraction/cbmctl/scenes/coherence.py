@@ -96,8 +96,8 @@ def _unstated_polarisations(dataset: Any, promised: tuple[str, ...] | None) -> t
         raise FlawError(f"does not say which of its bands is which of {' and '.join(promised or ())}")
     if _higher(dataset, 1) > _CONTRADICTION:
         raise FlawError(
-            "does not say which band is VV and which VH, and its pixels speak against the usual order: "
-            "where the ground is coherent its band 1, which should be VH, is the higher one"
+            "does not state which band is VV and which VH, and its pixels contradict the usual order: "
+            "where the ground is coherent, band 1, which should be VH, is higher than band 2"
         )
     return _SNAP_ORDER
 
