@@ -204,11 +204,11 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             {"root__extraction": {"s2": {"bands_10": ["B02"]}}},
             "extraction.s2.bands_10 is unknown: use one of scl, 10, 20,",
         ),
-        ({"root__extraction": {"c6": {"10": ["B02"]}}}, "extraction.c6.10 is not known"),
+        ({"root__extraction": {"c6": {"10": ["B02"]}}}, "extraction.c6.10 is unknown"),
         ({"root__extraction": {"S2": {}}}, "extraction.S2 is unknown: use one of s2, bs, c6, c12,"),
         ({"root__catalogue": {"source": "cdse"}}, "catalogue.source is 'cdse': use one of service, stac,"),
         ({"root__catalogue": {"url": "https://x"}}, "catalogue.url is unknown: use one of source, urls"),
-        ({"root__catalogue": {"urls": {"stacc": "https://x"}}}, "catalogue.urls.stacc is not known"),
+        ({"root__catalogue": {"urls": {"stacc": "https://x"}}}, "catalogue.urls.stacc is unknown"),
         (
             {"root__catalogue": {"urls": {"stac": "x"}}},
             "catalogue.urls.stac is 'x': write it with https://",
