@@ -158,7 +158,7 @@ def test_an_estimate_that_is_always_wrong(estimates: Callable[[int], int]) -> No
         # nobody is left to believe that it was counted
         assert bool(told) == (estimates(len(times)) > len(times))
         assert all(
-            re.search(r"estimates \d+ products from .* and lists \d+, in parts no", each) for each in told
+            re.search(r"estimates \d+ products from .* and lists \d+; shorter periods", each) for each in told
         )
     everything(Paged([5] * 7, page_size=100, reach=1000, estimates=estimates), seconds=1)
 

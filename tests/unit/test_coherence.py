@@ -132,7 +132,7 @@ def test_silent_file_has_the_order_of_snap(tmp_path: Path) -> None:
 def test_silent_file_whose_pixels_say_otherwise_is_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, make_coherence(tmp_path, VV_VH))
     assert error.status == "Rio error"
-    assert error.reason.startswith(f"{C6_NAME}.tif of {C6_NAME} does not say which band is VV and which VH")
+    assert error.reason.startswith(f"{C6_NAME}.tif of {C6_NAME} does not state which band is VV and which VH")
 
 
 def test_pixels_without_coherence_say_nothing(tmp_path: Path) -> None:
