@@ -20,7 +20,7 @@ def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None
     except InTheWayError:
         return None
     if others := _instead(survey, server, found):
-        sentence = f"The server {wish.name} uses the volume {others[0].name or others[0].id}, not with {name}"
+        sentence = f"The server {wish.name} uses the volume {others[0].name or others[0].id}, not {name}"
         remedy = (
             f"write tenant_cloud_volume: {others[0].id} to stay with it; to change disks, offboard first, or "
             "detach it in the cloud if it is not the data volume"

@@ -221,14 +221,14 @@ def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -
         (
             {"volume": "volume-9"},
             {"volumes": [VOLUME, Volume("volume-9", "old", 200, "available")]},
-            "The server cbm-dk uses the volume cbm-dk-data, not with volume-9; write"
+            "The server cbm-dk uses the volume cbm-dk-data, not volume-9; write"
             " tenant_cloud_volume: volume-1 to stay with it; to change disks, offboard first, or detach it in"
             " the cloud if it is not the data volume.",
         ),
         (
             {},
             {"volumes": [Volume("volume-9", "old", 200, "in-use", attached_to=["server-1"])]},
-            "The server cbm-dk uses the volume old, not with cbm-dk-data; write"
+            "The server cbm-dk uses the volume old, not cbm-dk-data; write"
             " tenant_cloud_volume: volume-9 to stay with it; to change disks, offboard first, or detach it in"
             " the cloud if it is not the data volume.",
         ),
