@@ -1,10 +1,14 @@
-"""The role `postgis`: what it refuses before anything is changed."""
+"""The role `postgis`: what it refuses before anything is changed, and for how long a failed change waits."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from .role_plays import play
+from ..conftest import REPOSITORY
+from .role_plays import play, role_variables
+from .test_run import fake
 
 REQUIRED = {
     **dict.fromkeys(["postgis_server_key", "postgis_server_certificate"], "/absent"),
@@ -43,3 +47,30 @@ def test_check_mode_works_on_a_host_without_engine_and_files(tmp_path: Path) -> 
     told = play(tmp_path, {"one": bare}, facts, change, check=True)
     assert "failed=0" in told[told.rindex("PLAY RECAP") :], told[-3000:]
     assert not (tmp_path / "absent").exists()
+
+
+def waited(directory: Path, script: list[str], inspected: str = "") -> tuple[int, list[str]]:
+    """Seconds that a script sleeps or lets `docker stop` wait at most, and its commands of Docker."""
+    calls = directory / "calls"
+    fake(directory / "docker", f'echo "docker $*" >> {calls}; echo "{inspected}"')
+    fake(directory / "sleep", f'echo "sleep --time=$1" >> {calls}')
+    path = f"{directory}:/usr/bin:/bin"
+    subprocess.run(script, env={"PATH": path}, capture_output=True, check=False, timeout=60)
+    said = calls.read_text()
+    return sum(map(int, re.findall(r"--time=(\d+)", said))), re.findall(r"(?m)^docker (\w+)", said)
+
+
+def test_the_way_back_to_the_previous_container_waits_less_than_a_minute(tmp_path: Path) -> None:
+    """Less what a machine needs to start PostgreSQL; `failed_change.yml` of Molecule prints the seconds."""
+    script = str(role_variables("postgis")["postgis_restore_script"])
+    seconds, commands = waited(tmp_path, ["sh", "-euc", script, "sh", "new", "previous"])
+    assert commands == ["container", "stop", "rm", "rename", "update"]
+    assert 0 < seconds <= 30
+
+
+@pytest.mark.parametrize("state", ["exited 0 1 unhealthy", "restarting 1 1 starting", "created 0 128 <nil>"])
+def test_a_container_that_has_ended_is_not_waited_for(tmp_path: Path, state: str) -> None:
+    script = REPOSITORY / "roles/postgis/files/wait-for-postgres"
+    seconds, commands = waited(tmp_path, ["sh", str(script), "new"], state)
+    assert seconds == 0
+    assert commands == ["container", "logs"]
