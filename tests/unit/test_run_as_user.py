@@ -3,8 +3,10 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,17 +87,32 @@ def test_a_user_whom_the_engine_refuses_is_told_so(tmp_path: Path) -> None:
     assert "sudo usermod -aG docker ane" in answer.stderr
 
 
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of somebody's, whose set-up makes a file and then waits until it may `continue`."""
+    path = tmp_path / "clone"
+    shutil.copytree(REPOSITORY / "scripts", path / "scripts")
+    shutil.copy(REPOSITORY / "run", path / "run")
+    steps = [
+        "mkdir -p .lab/state && touch .lab/state/reader.password",
+        "until [ -e ../continue ]; do sleep 0.1; done",
+    ]
+    fake(path / "scripts/setup-host", "\n".join(steps))
+    fake(path / "scripts/setup-python", "mkdir -p .venv/bin && ln -sf /usr/bin/python3 .venv/bin/python")
+    for each in (path, *path.rglob("*")):
+        os.lchown(each, SOMEBODY, SOMEBODY)
+    return path
+
+
+def owners(clone: Path) -> set[int]:
+    return {path.lstat().st_uid for path in (clone, *clone.rglob("*"))}
+
+
 @needs_root
-def test_what_root_makes_in_a_clone_belongs_to_its_owner_also_after_a_failure(tmp_path: Path) -> None:
-    clone = tmp_path / "clone"
-    shutil.copytree(REPOSITORY / "scripts", clone / "scripts")
-    shutil.copy(REPOSITORY / "run", clone / "run")
-    fake(clone / "scripts/setup-host", "mkdir -p .lab/state && touch .lab/state/reader.password")
-    fake(clone / "scripts/setup-python", "mkdir -p .venv/bin && ln -s /usr/bin/python3 .venv/bin/python")
-    for path in (clone, *clone.rglob("*")):
-        os.lchown(path, SOMEBODY, SOMEBODY)
+def test_what_root_makes_in_a_clone_belongs_to_its_owner_also_after_a_failure(clone: Path) -> None:
     interpreter = Path("/usr/bin/python3")
     before = interpreter.stat().st_uid
+    (clone.parent / "continue").touch()
 
     failed = subprocess.run([clone / "run", "unit"], capture_output=True, text=True, check=False)
 
@@ -103,6 +120,45 @@ def test_what_root_makes_in_a_clone_belongs_to_its_owner_also_after_a_failure(tm
     made = [clone / ".lab/state/reader.password", clone / ".venv/bin/python"]
     assert {path.lstat().st_uid for path in made} == {SOMEBODY}
     assert interpreter.stat().st_uid == before, "links are not followed"
+
+
+def aborted(clone: Path, number: signal.Signals, *, group: bool) -> int:
+    """Start a task, and end it by a signal during its set-up; return its exit status."""
+    with subprocess.Popen(
+        [clone / "run", "unit"],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # in the background of a shell SIGINT may be ignored, and so it would be here
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (clone / ".lab/state/reader.password").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (os.killpg if group else os.kill)(process.pid, number)
+        return process.wait(timeout=60)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGTERM, False)]
+)
+def test_what_root_made_belongs_to_the_owner_of_the_clone_after_an_abort(
+    clone: Path, number: signal.Signals, group: bool
+) -> None:
+    assert aborted(clone, number, group=group) != 0
+    (clone.parent / "continue").touch()  # what the abort left running ends, too
+    assert owners(clone) == {SOMEBODY}
+
+
+@needs_root
+def test_the_run_after_a_killed_one_gives_its_files_back(clone: Path) -> None:
+    aborted(clone, signal.SIGKILL, group=True)
+    assert 0 in owners(clone), "nothing runs after SIGKILL"
+    (clone.parent / "continue").touch()
+    subprocess.run([clone / "run", "unit"], capture_output=True, check=False)
+    assert owners(clone) == {SOMEBODY}
 
 
 def clean_with(
