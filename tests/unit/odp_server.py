@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from cbmctl.ordering import totp
 
 from .listening import listening
-from .odata_server import reply
+from .odata_server import Catalogue, reply
 
 USER, PASSWORD = "agency", "correct horse"
 WORKFLOWS = [
@@ -124,6 +124,7 @@ class Odp:
     """Orders of one account, and what goes wrong.
 
     Attributes:
+        catalogue: products that the catalogue service lists.
         orders: as the service lists them; `_hidden`: number of lists that do not show it yet.
         faults: each answers one new order in the service's stead.
         quota: products that may still be ordered; None means any number.
@@ -133,6 +134,7 @@ class Odp:
     """
 
     realm: Realm = field(default_factory=Realm)
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue([]))
     orders: list[dict[str, Any]] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     workflows: list[dict[str, str]] = field(default_factory=lambda: list(WORKFLOWS))

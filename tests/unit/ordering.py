@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.ordering.credentials import Credentials
 from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.place import Chosen, choose
 from cbmctl.ordering.service import OrderService
 from cbmctl.ordering.token import Tokens
 from cbmctl.ordering.wanted import Wanted
 
 from ..conftest import Database
+from .odata_server import serve as serve_catalogue
 from .odp_server import PASSWORD, USER, Odp, serve
 
 INCOMPLETE = 3
@@ -54,9 +56,12 @@ def plan(folder: Path, *wanted: Wanted) -> str:
 
 @contextmanager
 def served(database: Database, odp: Odp) -> Iterator[None]:
-    """The service answers, and the configuration names it."""
-    with serve(odp) as url:
-        database.configured(ordering={"url": f"{url}/odata/v1", "token_url": f"{url}/realm/token"})
+    """The services of orders and of products answer, and the configuration names them."""
+    with serve(odp) as url, serve_catalogue(odp.catalogue) as catalogue:
+        database.configured(
+            ordering={"url": f"{url}/odata/v1", "token_url": f"{url}/realm/token"},
+            catalogue={"urls": {"odata": catalogue}},
+        )
         yield
 
 
@@ -104,6 +109,13 @@ def opened(
     ):
         service = OrderService(config.ordering, tokens, note)
         yield Ledger(conn, config.tables, service.url, service.account), service
+
+
+def chosen_of(
+    ledger: Ledger, service: OrderService, wanted: Sequence[Wanted], again: Collection[str] = ()
+) -> Chosen:
+    """What is to be sent, if none of the products exists."""
+    return choose(ledger, service, wanted, lambda _wanted: False, again=again)
 
 
 def names(wanted: Sequence[Wanted]) -> list[str]:

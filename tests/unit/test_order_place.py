@@ -4,6 +4,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from cbmctl.ordering.wanted import Wanted
 
 from ..conftest import Database
 from . import odp_server
+from .odata_server import Catalogue
 from .odp_server import Odp, serve
 from .ordering import (
     INCOMPLETE,
@@ -25,8 +27,10 @@ from .ordering import (
     plan,
     refused,
     rows,
+    served,
     slc,
 )
+from .recorded import backscatter as recorded_backscatter
 
 pytestmark = pytest.mark.postgis
 
@@ -144,6 +148,54 @@ def test_a_long_list_is_read_to_its_end(odp: Odp, database: Database, tmp_path: 
         elsewhere(odp, number)
     answer = answered(command(database, "place", plan(tmp_path, *backscatter(0, 119, 120)), "--yes"))
     assert (answer["adopted"], answer["accepted"]) == ([grd(0), grd(119)], [grd(120)])
+
+
+def test_a_product_that_others_had_made_since_the_plan_is_not_ordered(
+    odp: Odp, database: Database, tmp_path: Path, testdata: Path
+) -> None:
+    """The sync has entered one; two others only the service lists; other coherence of that SLC is missing."""
+    pairs = [Wanted(kind, slc(13), label="zurich 2021-03") for kind in ("CARD-COH6", "CARD-COH12")]
+    with database.connect() as conn:
+        conn.execute(
+            "INSERT INTO dias_catalogue (obstime, reference, sensor, card) VALUES (%s, 'known', '1A', 'bs')",
+            [THREE[0].sensed],
+        )
+    odp.catalogue = Catalogue(
+        [
+            made(testdata, THREE[1], "20210301T235959_036800_0452F9_AAAA_CARD_BS"),
+            # the same kind of name, of another second
+            made(testdata, backscatter(4)[0], "20210301T235959_036800_0452F9_AAAA_CARD_BS"),
+            made(testdata, pairs[0], "_S1A_20210307T052630_20210307T052657_CARD-COH6"),
+        ]
+    )
+    with served(database, odp):
+        file = plan(tmp_path, *THREE, *pairs)
+        result = command(database, "place", file, "--yes", "--limit", "2", as_json=False)
+        assert result.exception is None, result.exception
+        left = f"Not ordered, the product exists by now: {grd(1)}, {grd(2)}, {slc(13)}"
+        assert left in result.stderr
+        assert [given for given, _ in rows(database)] == [grd(3), slc(13)]
+        assert [order["WorkflowName"] for order in odp.orders] == ["card_bs", "card_coh12_public"]
+
+
+def test_without_the_catalogue_service_nothing_is_ordered(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    database.configured(catalogue={"urls": {"odata": "http://127.0.0.1:9/odata/v1"}})
+    refused(command(database, "place", plan(tmp_path, *THREE), "--yes"), "catalogue.urls.odata")
+    assert (odp.orders, rows(database)) == ([], [])
+
+
+def made(testdata: Path, wanted: Wanted, end: str) -> dict[str, Any]:
+    """The CARD product of an input, as the catalogue service lists it."""
+    name = f"{wanted.made_beginning}_{end}"
+    product = recorded_backscatter(testdata, 0, Id=name, Name=name)
+    stated = f"{wanted.sensed:%Y-%m-%dT%H:%M:%S}.189Z"
+    kinds = [
+        each | {"Value": wanted.product_type} if each["Name"] == "productType" else each
+        for each in product["Attributes"]
+    ]
+    return product | {"ContentDate": {"Start": stated, "End": stated}, "Attributes": kinds}
 
 
 def test_two_at_once_do_not_order_twice(odp: Odp, database: Database, tmp_path: Path) -> None:

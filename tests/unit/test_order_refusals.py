@@ -6,13 +6,26 @@ from pathlib import Path
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.ordering.place import choose, placing, send
+from cbmctl.ordering.place import placing, send
 from cbmctl.ordering.plan_file import read_plan
 
 from ..conftest import Database
 from . import odp_server
 from .odp_server import Odp
-from .ordering import INCOMPLETE, answered, backscatter, command, grd, names, opened, plan, refused, rows, slc
+from .ordering import (
+    INCOMPLETE,
+    answered,
+    backscatter,
+    chosen_of,
+    command,
+    grd,
+    names,
+    opened,
+    plan,
+    refused,
+    rows,
+    slc,
+)
 
 pytestmark = pytest.mark.postgis
 
@@ -53,7 +66,7 @@ def test_a_token_that_ends_in_between_is_renewed(odp: Odp, database: Database, t
 def test_a_service_that_is_down_has_accepted_nothing(odp: Odp, database: Database, tmp_path: Path) -> None:
     """It goes down after its list was read; a connection that is refused is no lost answer."""
     with opened(database) as (ledger, service), placing(ledger):
-        chosen = choose(ledger, service, THREE)
+        chosen = chosen_of(ledger, service, THREE)
         real = service.url
         service.url = "http://127.0.0.1:9/odata/v1"
         placed = send(ledger, service, chosen, lambda _number: None)
@@ -68,7 +81,7 @@ def test_a_service_that_is_down_has_accepted_nothing(odp: Odp, database: Databas
 
 def test_a_password_that_ends_in_between_orders_nothing(odp: Odp, database: Database) -> None:
     with opened(database) as (ledger, service), placing(ledger):
-        chosen = choose(ledger, service, THREE)
+        chosen = chosen_of(ledger, service, THREE)
         odp.realm.end_sessions()
         odp.realm.password = "another"
         placed = send(ledger, service, chosen, lambda _number: None)

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 from cbmctl.errors import UserError
 from cbmctl.ordering.cancel import cancel, cancellable
 from cbmctl.ordering.ledger import ON_ORDER, Ledger, last_states
-from cbmctl.ordering.place import AGAIN, choose, placing, send
+from cbmctl.ordering.place import AGAIN, placing, send
 from cbmctl.ordering.reconcile import refresh
 from cbmctl.ordering.service import OrderService
 
@@ -24,7 +24,7 @@ from ..conftest import Database
 from . import odp_server
 from .examples import THOROUGH, run_machine
 from .odp_server import ACTIVE, Odp
-from .ordering import backscatter, elsewhere, grd, opened
+from .ordering import backscatter, chosen_of, elsewhere, grd, opened
 
 pytestmark = pytest.mark.postgis
 
@@ -129,7 +129,7 @@ class Ordering(RuleBasedStateMachine):
                 item.input for item in self.ledger.items() if item.state in ("unknown", "sending")
             }
         with self._process(dies_after), placing(self.ledger):
-            chosen = choose(self.ledger, self.service, backscatter(*sorted(self.last)), again=again)
+            chosen = chosen_of(self.ledger, self.service, backscatter(*sorted(self.last)), again=again)
             if chosen.again:
                 self.risked |= {each.input for _, each in chosen.again}
             send(self.ledger, self.service, chosen, lambda _number: None)
@@ -217,7 +217,7 @@ class Ordering(RuleBasedStateMachine):
         # what is left of the plan, and nothing else, is what is to be ordered
         wanted = backscatter(*NUMBERS)
         with placing(self.ledger):
-            chosen = choose(self.ledger, self.service, wanted, again=AGAIN)
+            chosen = chosen_of(self.ledger, self.service, wanted, again=AGAIN)
             left = {each.input for each in chosen.new} | {each.input for _, each in chosen.again}
             assert left == {each.input for each in wanted if not self.odp.made(each.input)}
             send(self.ledger, self.service, chosen, lambda _number: None)

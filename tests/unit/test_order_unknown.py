@@ -6,13 +6,25 @@ from typing import Any
 
 import pytest
 
-from cbmctl.ordering.place import choose, placing, send
+from cbmctl.ordering.place import placing, send
 from cbmctl.ordering.service import OrderService
 
 from ..conftest import Database
 from . import odp_server
 from .odp_server import PASSWORD, Odp
-from .ordering import INCOMPLETE, answered, backscatter, command, elsewhere, grd, names, opened, plan, rows
+from .ordering import (
+    INCOMPLETE,
+    answered,
+    backscatter,
+    chosen_of,
+    command,
+    elsewhere,
+    grd,
+    names,
+    opened,
+    plan,
+    rows,
+)
 
 pytestmark = pytest.mark.postgis
 
@@ -81,7 +93,7 @@ def test_a_second_order_that_is_not_accepted_says_nothing_about_the_first(
     odp.faults.append(lambda server, handler, body: hidden(server, handler, body, 100))
     answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"), INCOMPLETE)
     with opened(database) as (ledger, service), placing(ledger):
-        chosen = choose(ledger, service, THREE[:1], again=("unknown",))
+        chosen = chosen_of(ledger, service, THREE[:1], again=("unknown",))
         if reason == "refused":
             odp.quota = 0
         elif reason == "not sent":

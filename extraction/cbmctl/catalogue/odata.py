@@ -9,6 +9,7 @@ import shapely
 
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, ask
+from cbmctl.catalogue.record import Card
 from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
 
 URL = "https://catalogue.dataspace.copernicus.eu/odata/v1"
@@ -51,6 +52,25 @@ class OData:
             if seen > self.reach:
                 return
 
+    def named(self, card: Card, beginning: str, start: datetime, end: datetime) -> list[str]:
+        """Return names of products.
+
+        Args:
+            card: their kind.
+            beginning: of the name.
+            start: sensed from then on, UTC without a zone; the service searches by name slowly without it.
+            end: and before then.
+
+        Raises:
+            ServiceError: the service does not answer, or not as it should.
+        """
+        conditions = [*_kind(card), *_period(start, end), f"startswith(Name,'{beginning}')"]
+        parameters: dict[str, str | int] = {"$filter": " and ".join(conditions), "$top": self.page_size}
+        products = ask(self._session, f"{self.url}/Products", parameters).get("value")
+        if not isinstance(products, list):
+            raise ServiceError(f"{self.url} answers without products: check the URL of the service")
+        return [str(each.get("Name")) for each in products if isinstance(each, dict)]
+
     def key(self, product: Product) -> str:
         """Return the product's UUID."""
         return keyed(product, product["Id"])
@@ -80,17 +100,26 @@ class OData:
 
 def _filter(question: Question) -> str:
     conditions = [
-        # of the folder Sentinel-1/SAR/… it is the mission
-        f"Collection/Name eq '{question.card.folder.partition('/')[0].upper()}'",
-        "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'"
-        f" and att/OData.CSC.StringAttribute/Value eq '{question.card.ptype}')",
-        f"ContentDate/Start ge {zulu(question.start)}",
-        f"ContentDate/Start lt {zulu(question.end)}",
+        *_kind(question.card),
+        *_period(question.start, question.end),
         f"OData.CSC.Intersects(area=geography'SRID=4326;{shapely.to_wkt(question.area, trim=True)}')",
     ]
     if question.published:
         conditions.append(f"PublicationDate ge {zulu(question.published)}")
     return " and ".join(conditions)
+
+
+def _kind(card: Card) -> list[str]:
+    return [
+        # of the folder Sentinel-1/SAR/… it is the mission
+        f"Collection/Name eq '{card.folder.partition('/')[0].upper()}'",
+        "Attributes/OData.CSC.StringAttribute/any(att:att/Name eq 'productType'"
+        f" and att/OData.CSC.StringAttribute/Value eq '{card.ptype}')",
+    ]
+
+
+def _period(start: datetime, end: datetime) -> list[str]:
+    return [f"ContentDate/Start ge {zulu(start)}", f"ContentDate/Start lt {zulu(end)}"]
 
 
 def _geojson(text: str | None) -> Mapping[str, Any] | None:

@@ -20,6 +20,7 @@ from cbmctl.ordering.wanted import Wanted
 
 # If the last order of a product is in one of these states, only the operator's word orders it again.
 AGAIN = (*STOPPED, "unknown")
+MADE = "made"  # in Chosen.left: products that exist by now
 _LOCK = 0x6F72646572  # "order"
 
 
@@ -31,7 +32,8 @@ class Chosen:
         new: products to order.
         again: items of unknown acceptance to send once more, under their own name, with their inputs.
         adopted: products that the service already has an order for.
-        left: inputs that are not ordered because of the state of their last order, by that state.
+        left: inputs that are not ordered because of the state of their last order, by that state; and those
+            that exist by now, by MADE.
         workflows: name by product type.
         duplicates: items that the service carries out more than once.
     """
@@ -101,6 +103,7 @@ def choose(
     ledger: Ledger,
     service: OrderService,
     wanted: Sequence[Wanted],
+    exists: Callable[[Wanted], bool],
     *,
     limit: int | None = None,
     again: Collection[str] = (),
@@ -112,12 +115,13 @@ def choose(
         ledger: of the account.
         service: asked for its workflows and orders.
         wanted: products, in the order in which they are to be sent.
+        exists: whether a product is made; called for products that no order in the ledger holds back.
         limit: products at most.
         again: states of AGAIN; inputs whose last order has one of them are ordered again.
         check: leave the ledger as it is.
 
     Raises:
-        UserError: a workflow is missing, or the service does not answer.
+        UserError: a workflow is missing, or a service does not answer.
     """
     # names are checked first: a mistake must not stop the sending in the middle
     unique: dict[Key, Wanted] = {}
@@ -138,11 +142,12 @@ def choose(
             workflow = chosen.workflows[product.product_type]
             if state not in (None, "unsent", *again):
                 chosen.left.setdefault(str(state), []).append(product.input)
-            elif state == "unknown":
-                if key in own:  # the input that was sent, of whatever version the plan has it now
-                    chosen.again.append((own[key].id, replace(product, input=own[key].input)))
-                else:  # of another account, whose list this one cannot read
-                    chosen.left.setdefault("unknown", []).append(product.input)
+            elif state == "unknown" and key not in own:  # of another account, whose list this one cannot read
+                chosen.left.setdefault("unknown", []).append(product.input)
+            elif exists(product):  # others may have ordered it since the plan
+                chosen.left.setdefault(MADE, []).append(product.input)
+            elif state == "unknown":  # the input that was sent, of whatever version the plan has it now
+                chosen.again.append((own[key].id, replace(product, input=own[key].input)))
             elif found := listed.adoptable(workflow, product):
                 order = order or ledger.open_order(product.label)
                 ledger.adopt(order, product, workflow, found, uuid.uuid4())

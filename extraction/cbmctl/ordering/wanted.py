@@ -56,6 +56,14 @@ class Wanted:
         """Start of sensing of the product, UTC without a zone: that of the input."""
         return datetime.strptime(self._match()["sensing"], "%Y%m%dT%H%M%S")
 
+    @property
+    def made_beginning(self) -> str:
+        """How the name of the product begins: as the input up to the sensing start, or for coherence S1A_."""
+        match = self._match()
+        if self.card.name == "bs":
+            return self.input[: match.end("sensing")]
+        return f"S{match['sensor']}_{match['sensing']}"
+
     def _match(self) -> re.Match[str]:
         """Match the input's name. Raises UserError if it is not a valid input of this product type."""
         if match := LEVEL_1[self.card.name].pattern.fullmatch(self.input):

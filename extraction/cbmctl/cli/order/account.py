@@ -13,7 +13,8 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.credentials import read_credentials
 from cbmctl.ordering.ledger import Ledger
-from cbmctl.ordering.place import AGAIN, Chosen, Placed, send
+from cbmctl.ordering.made import Existing, odata
+from cbmctl.ordering.place import AGAIN, MADE, Chosen, Placed, send
 from cbmctl.ordering.reconcile import Duplicate, refresh
 from cbmctl.ordering.service import OrderService
 from cbmctl.ordering.token import Tokens
@@ -32,8 +33,8 @@ again_option = click.option(
 
 
 @contextmanager
-def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderService]]:
-    """Open the ledger and the service; log out at the end."""
+def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderService, Existing]]:
+    """Open the ledger, the order service and the catalogues; log out at the end."""
     config = context.config
     credentials = read_credentials(config.ordering)
     with (
@@ -41,7 +42,11 @@ def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderServi
         Tokens(config.ordering, credentials, context.output.note) as tokens,
     ):
         service = OrderService(config.ordering, tokens, context.output.note)
-        yield Ledger(conn, config.tables, service.url, service.account), service
+        yield (
+            Ledger(conn, config.tables, service.url, service.account),
+            service,
+            Existing(conn, config.tables, odata(config, context.output.note)),
+        )
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -112,6 +117,9 @@ def _notes(output: Output, chosen: Chosen) -> None:
     for line in duplicate_text(chosen.duplicates):
         output.note(line)
     for state, inputs in sorted(chosen.left.items()):
+        if state == MADE:
+            output.note(f"Not ordered, the product exists by now: {few(inputs)}")
+            continue
         hint = f"; order again with --again {state}" if state in AGAIN else ""
         output.note(f"Not ordered, last order {state}{hint}: {few(inputs)}")
     if chosen.adopted:

@@ -36,7 +36,7 @@ def cancel_command(
     if bool(orders) == everything:
         raise UserError("name the orders to cancel, or use --all. cbmctl order status lists the orders.")
     output = context.output
-    with account(context, "cancel") as (ledger, service), placing(ledger):
+    with account(context, "cancel") as (ledger, service, _), placing(ledger):
         with ledger.conn.transaction(force_rollback=check):
             items = cancellable(ledger, service, None if everything else orders)
         running = sum(item.state == "in_progress" for item in items)

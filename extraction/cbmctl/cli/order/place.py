@@ -35,7 +35,8 @@ def place_command(
 ) -> int:
     """Order the products in PLAN, the output of cbmctl --json order plan; "-" reads it from stdin.
 
-    A product that is on order or made, or failed, was refused or cancelled before, is not ordered. If an
+    A product that is on order or exists by now, or failed, was refused or cancelled before, is not ordered;
+    the tenant's catalogue and the catalogue service are asked for each product before it is sent. If an
     answer is lost, the service's list decides. If the order is not in the list either, its state is
     'unknown', and only --again unknown sends it a second time.
 
@@ -46,6 +47,6 @@ def place_command(
         raise UserError(
             f"{plan.name} lists nothing to order. Check area, period and card of cbmctl order plan."
         )
-    with account(context, "place") as (ledger, service), placing(ledger):
-        chosen = choose(ledger, service, wanted, limit=limit, again=again, check=check)
+    with account(context, "place") as (ledger, service, exists), placing(ledger):
+        chosen = choose(ledger, service, wanted, exists, limit=limit, again=again, check=check)
         return order(ledger, service, chosen, context.output, yes=yes, check=check)

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from cbmctl.catalogue.odata import OData
-from cbmctl.catalogue.polite import polite_session
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.settings import unusable
 from cbmctl.catalogue.sync import read_area
@@ -21,7 +19,7 @@ from cbmctl.errors import UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
 from cbmctl.ordering.inputs import LEVEL_1, Search, level_1
 from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states, ordered_in_month
-from cbmctl.ordering.made import catalogued, listed, proven
+from cbmctl.ordering.made import catalogued, listed, odata, proven
 from cbmctl.ordering.pairs import DAYS, gaps
 from cbmctl.ordering.plan import Plan, make_plan, search_start
 from cbmctl.ordering.plan_file import WANTED
@@ -110,10 +108,9 @@ def plan_command(
         if price is None:
             raise UserError("--budget needs the price of a product. Add --price.")
         quota = quota.within(budget, price)
-    url = config.catalogue.urls.get("odata") if url is None else url
     if url is not None and (mend := unusable(url)):
         raise UserError(f"--url '{url}' is not a valid URL: {mend}.")
-    service = OData(polite_session(output.note), url)
+    service = odata(config, output.note, url)
     with connect(config, purpose="cbmctl order plan", autocommit=True) as conn:
         area = read_area(conn, config, aoi)
         begin = search_start(card, first)

@@ -39,7 +39,7 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
     """
     output = context.output
     with (
-        account(context, "status") as (ledger, service),
+        account(context, "status") as (ledger, service, exists),
         ledger.conn.transaction(force_rollback=True) if check else nullcontext(),
     ):
         duplicates = _refresh(ledger, service, output)
@@ -49,7 +49,7 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
             if not wanted:
                 raise UserError("no product of an order has failed. cbmctl order status lists the others.")
             with placing(ledger):
-                chosen = choose(ledger, service, wanted, again=("failed",), check=check)
+                chosen = choose(ledger, service, wanted, exists, again=("failed",), check=check)
                 return order(ledger, service, chosen, output, yes=yes, check=check)
         counted = lines(ledger)
     output.result(
