@@ -125,9 +125,11 @@ class Odp:
 
     Attributes:
         catalogue: products that the catalogue service lists.
-        orders: as the service lists them; `_hidden`: number of lists that do not show it yet.
+        orders: as the service lists them; `_hidden`: number of first pages that do not show it yet.
         faults: each answers one new order in the service's stead.
         quota: products that may still be ordered; None means any number.
+        sorts: whether lists can be ordered by SubmissionDate, as strings.
+        reads: called before each page of the list of orders.
         keeps_names: whether orders are listed under the names they were given.
         asked: method and path of each request.
         watch: called before and after each request of the API, outside the lock.
@@ -140,16 +142,20 @@ class Odp:
     workflows: list[dict[str, str]] = field(default_factory=lambda: list(WORKFLOWS))
     quota: int | None = None
     keeps_names: bool = True
+    sorts: bool = True
+    reads: Callable[["Odp"], None] = lambda _odp: None
     cancel_by_get_only: bool = False
     down: bool = False
+    accepted: int = 0
     asked: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
     watch: Callable[[str], None] = lambda _when: None
 
     def accept(self, body: dict[str, Any], *, hidden: int = 0) -> dict[str, Any]:
         """Take an order, whatever it says."""
+        self.accepted += 1
         order = {
-            "Id": str(2322968 + len(self.orders)),
+            "Id": str(2322967 + self.accepted),
             "Status": "queued",
             "StatusMessage": "queued",
             "SubmissionDate": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()),
@@ -293,13 +299,14 @@ def _api(
     if path == "ProductionOrder/OData.CSC.Order":
         _place(odp, handler, content)
     elif path == "Workflows":
-        _page(handler, "Workflows", odp.workflows, parameters)
+        _page(odp, handler, "Workflows", odp.workflows, parameters)
     elif path == "ProductionOrders":
+        odp.reads(odp)
         shown = [each for each in odp.orders if each["_hidden"] <= 0]
         if "0" in parameters.get("$skip", ["0"]):
             for each in odp.orders:
                 each["_hidden"] -= 1
-        _page(handler, "ProductionOrder/$entity", [_shown(each) for each in shown], parameters)
+        _page(odp, handler, "ProductionOrder/$entity", [_shown(each) for each in shown], parameters)
     elif single:
         order = next((e for e in odp.orders if e["Id"] == single[1] and e["_hidden"] <= 0), None)
         if order is None:
@@ -340,8 +347,19 @@ def _shown(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _page(
-    handler: BaseHTTPRequestHandler, context: str, entities: list[Any], parameters: dict[str, list[str]]
+    odp: Odp,
+    handler: BaseHTTPRequestHandler,
+    context: str,
+    entities: list[Any],
+    parameters: dict[str, list[str]],
 ) -> None:
+    if order := parameters.get("$orderby"):
+        if not odp.sorts or order != ["SubmissionDate asc"]:
+            reply(handler, 422, {"detail": [{"loc": ["query", "$orderby"], "msg": "Invalid field"}]})
+            return
+        entities = sorted(entities, key=lambda each: (each["SubmissionDate"], each["Id"]))
+    else:  # in no order: the newest first
+        entities = entities[::-1]
     top, skip = (int(parameters.get(name, [str(d)])[0]) for name, d in (("$top", DEFAULT_PAGE), ("$skip", 0)))
     if top > MOST_PAGE:
         message = f"Input should be less than or equal to {MOST_PAGE}"

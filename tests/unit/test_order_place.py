@@ -198,6 +198,44 @@ def made(testdata: Path, wanted: Wanted, end: str) -> dict[str, Any]:
     return product | {"ContentDate": {"Start": stated, "End": stated}, "Attributes": kinds}
 
 
+@pytest.mark.parametrize("sorts", [True, False])
+def test_an_order_is_found_in_a_list_that_changes_while_it_is_read(
+    odp: Odp, database: Database, tmp_path: Path, sorts: bool
+) -> None:
+    """After the first page older orders leave the list and a new one enters it, so that the rest moves."""
+    odp.sorts = sorts
+    for number in range(60):
+        elsewhere(odp, number)
+    pages = 0
+
+    def changed(server: Odp) -> None:
+        nonlocal pages
+        pages += 1
+        if pages == 2:
+            del server.orders[40:42], server.orders[3:5]
+            elsewhere(server, 100)
+
+    odp.reads = changed
+    numbers = [*range(3), *range(5, 40), *range(42, 60)]
+    with opened(database) as (_, service):
+        listed = {each.input for each in service.orders()}
+    assert listed >= {grd(number) for number in numbers}
+    answer = answered(command(database, "place", plan(tmp_path, *backscatter(*numbers)), "--yes"))
+    assert answer["adopted"] == [grd(number) for number in numbers]
+
+
+def test_a_list_that_always_changes_orders_nothing(odp: Odp, database: Database, tmp_path: Path) -> None:
+    for number in range(120):
+        elsewhere(odp, number)
+    odp.reads = lambda server: server.orders.pop(0) and None
+    refused(
+        command(database, "place", plan(tmp_path, *backscatter(200)), "--yes"),
+        "/ProductionOrders changes while it is read",
+        "Nothing is ordered",
+    )
+    assert rows(database) == []
+
+
 def test_two_at_once_do_not_order_twice(odp: Odp, database: Database, tmp_path: Path) -> None:
     inside, leave = threading.Event(), threading.Event()
 

@@ -129,7 +129,7 @@ def test_an_order_that_appears_after_the_second_was_sent_is_reported(
     odp: Odp, database: Database, tmp_path: Path
 ) -> None:
     file = plan(tmp_path, THREE[0])
-    odp.faults.append(lambda server, handler, body: hidden(server, handler, body, 5))
+    odp.faults.append(lambda server, handler, body: hidden(server, handler, body, 7))
     answered(command(database, "place", file, "--yes"), INCOMPLETE)
     answered(command(database, "place", file, "--yes", "--again", "unknown"))
     status = answered(command(database, "status"))

@@ -5,7 +5,7 @@ of one input: of these orders the documentation describes state, reason of failu
 orders only their creation and a summary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -20,6 +20,8 @@ from cbmctl.ordering.settings import Ordering
 from cbmctl.ordering.token import Tokens, sessions
 
 PAGE_SIZE = 50
+_READINGS = 4  # of a list that changes
+_UNSUPPORTED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED)
 ACTIVE = ("queued", "in_progress")
 STATES = (*ACTIVE, "completed", "failed", "cancelled")
 _OTHER_WORDS = {"canceled": "cancelled", "done": "completed", "error": "failed"}
@@ -85,6 +87,7 @@ class OrderService:
         self._tokens = tokens
         # an order is sent once: if its answer is lost, sending it again might order it twice
         self._patient, self._once = sessions(note)
+        self._sorts = True  # until the service refuses to
         self._workflows: list[dict[str, Any]] | None = None
 
     def workflow(self, product_type: str) -> str:
@@ -94,7 +97,7 @@ class OrderService:
             UserError: this account has no such workflow, or several.
         """
         if self._workflows is None:
-            self._workflows = list(self._pages("Workflows"))
+            self._workflows = self._all("Workflows")
         if not self._workflows:
             raise UserError(
                 f"{self.url}/Workflows lists no workflow for '{self.account}'."
@@ -161,7 +164,7 @@ class OrderService:
             UserError: the service does not answer, or not as documented.
         """
         found = {}
-        for listed in self._pages("ProductionOrders"):
+        for listed in self._all("ProductionOrders", "SubmissionDate asc"):
             try:
                 order = _order(listed)
             except (LookupError, ValueError, TypeError, AttributeError) as error:
@@ -197,29 +200,55 @@ class OrderService:
             return f"HTTP {response.status_code}: {excerpt(response.text, _WORDS)}"
         return None
 
-    def _pages(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield all entities, page by page until one brings nothing new: the service may give no total."""
-        seen, count = set[str](), 0
+    def _all(self, name: str, order: str | None = None) -> list[dict[str, Any]]:
+        """Return all entities; read again if the list changes while it is read page by page.
+
+        Raises:
+            ServiceError: the list changes each time, or the service does not answer as documented.
+        """
         url = f"{self.url}/{name}"
-        link = None
-        while True:
-            parameters = None if link else {"$top": PAGE_SIZE, "$skip": count}
-            response = self._authorized(self._patient, "GET", link or url, params=parameters)
-            answer = self._answer(url, response)
-            page = answer.get("value")
-            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
-                raise ServiceError(f"{url} answers without a list. Check ordering.url.")
-            count += len(page)
-            new = [each for each in page if str(each.get("Id")) not in seen]
-            seen |= {str(each.get("Id")) for each in new}
-            yield from new
-            following = answer.get("@odata.nextLink")
-            if not new and following:
-                raise ServiceError(f"{url} repeats a page, so that the rest is unknown. Try again later.")
-            if not new:
-                return
-            # behind a proxy the service may name itself by an address that is not reachable from here
-            link = following if str(following).startswith(url) else None
+        for _ in range(_READINGS):
+            listed = self._read(url, order)
+            if listed is not None:
+                return listed
+        raise ServiceError(
+            f"{url} changes while it is read, {_READINGS} times, so that an order could be missed. Nothing is"
+            " ordered; try again later."
+        )
+
+    def _read(self, url: str, order: str | None) -> list[dict[str, Any]] | None:
+        """Return all entities; None if the list changed meanwhile.
+
+        An entity that leaves the list moves all others forward, and one would be skipped. Therefore each page
+        begins with the last entity of the page before. The last page brings nothing new, because the service
+        may give no total and smaller pages than requested.
+        """
+        first = page = self._page(url, order, 0)
+        listed = list(page)
+        while page:
+            page = self._page(url, order, len(listed) - 1)
+            if page == first:  # all there is, or the service does not know $skip
+                break
+            if not page or _key(page[0]) != _key(listed[-1]):
+                return None
+            if len(page) == 1:
+                break
+            listed += page[1:]
+        return listed
+
+    def _page(self, url: str, order: str | None, skip: int) -> list[dict[str, Any]]:
+        """Return one page; without the order if the service refuses it, because no order is documented."""
+        paging = {"$top": PAGE_SIZE, "$skip": skip}
+        response = None
+        if order and self._sorts:
+            response = self._authorized(self._patient, "GET", url, params=paging | {"$orderby": order})
+            self._sorts = response.status_code not in _UNSUPPORTED
+        if response is None or not self._sorts:
+            response = self._authorized(self._patient, "GET", url, params=paging)
+        page = self._answer(url, response).get("value")
+        if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
+            raise ServiceError(f"{url} answers without a list. Check ordering.url.")
+        return page
 
     def _answer(self, url: str, response: requests.Response) -> dict[str, Any]:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -250,6 +279,10 @@ class OrderService:
             return self._tokens.access()
         except UserError as error:
             raise NoTokenError(str(error)) from error
+
+
+def _key(entity: dict[str, Any]) -> str:
+    return str(entity.get("Id"))
 
 
 def _value(answer: dict[str, Any]) -> dict[str, Any]:
