@@ -1,7 +1,9 @@
 """`cbmctl order place` if the service, the account or the plan is refused: what is sent, and what is said."""
 
 import json
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,28 +34,68 @@ pytestmark = pytest.mark.postgis
 THREE = backscatter(1, 2, 3)
 
 
+def invalid(_server: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+    """The service refuses the product."""
+    odp_server.reply(handler, 422, {"detail": [{"msg": "Input product not found"}]})
+
+
 def test_a_refusal_is_kept_and_ends_the_sending(odp: Odp, database: Database, tmp_path: Path) -> None:
-    odp.quota = 1
+    answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"))
     file = plan(tmp_path, *THREE)
+    odp.faults.append(invalid)
     result = command(database, "place", file, "--yes", as_json=False)
     assert result.return_value == INCOMPLETE
-    body = '{"detail": "Monthly quota of processed products exceeded"}'
-    assert f"Refused: {grd(2)} (HTTP 403)." in result.stdout
-    assert body in result.stdout
-    assert rows(database, "input, state, code, message")[1] == (grd(2), "refused", "http_403", body)
-    sent = len([method for method, path in odp.asked if path.endswith("OData.CSC.Order")])
-    assert sent == 2
-    odp.quota = None
+    body = '{"detail": [{"msg": "Input product not found"}]}'
+    assert f"Refused: {grd(2)} (HTTP 422)." in result.stdout
+    assert result.stdout.count(body) == 1
+    assert "Not ordered: 1 product. The next cbmctl order place orders it." in result.stdout
+    assert rows(database, "input, state, code, message")[1] == (grd(2), "refused", "http_422", body)
     answer = answered(command(database, "place", file, "--yes"))
     assert answer["left"] == {"queued": [grd(1)], "refused": [grd(2)]}
     answered(command(database, "place", file, "--yes", "--again", "refused"))
     assert odp.made() == dict.fromkeys(names(THREE), 1)
 
 
-def test_too_many_requests_are_a_refusal(odp: Odp, database: Database, tmp_path: Path) -> None:
-    odp.faults.append(lambda _server, handler, _body: odp_server.reply(handler, 429, {"detail": "Quota"}))
-    answer = answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"), INCOMPLETE)
-    assert answer["refused"] == [[grd(1), 429, '{"detail": "Quota"}']]
+def refuse(status: int, detail: str) -> odp_server.Fault:
+    return lambda _odp, handler, _body: odp_server.reply(handler, status, {"detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [(403, "Forbidden"), (429, "Too Many Requests"), (402, "Pay"), (400, "Monthly Quota exceeded")],
+)
+def test_a_refusal_of_the_account_is_not_one_of_the_product(
+    odp: Odp, database: Database, tmp_path: Path, status: int, detail: str
+) -> None:
+    odp.faults.append(refuse(status, detail))
+    answer = answered(command(database, "place", plan(tmp_path, *THREE), "--yes"), INCOMPLETE)
+    assert (answer["refused"], answer["unsent"]) == ([], names(THREE))
+    assert answer["reason"] == (
+        f"the service refuses the account 'agency' now (HTTP {status}: {json.dumps({'detail': detail})})"
+    )
+    assert rows(database, "input, state, code") == [(grd(1), "unsent", "account_refused")]
+
+
+def test_a_daily_run_goes_on_by_itself_when_the_quota_is_there_again(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    odp.quota = 1
+    file = plan(tmp_path, *THREE)
+    for day in range(4):
+        result = command(database, "place", file, "--yes", as_json=False)
+        assert result.return_value == INCOMPLETE
+        assert result.stdout.count("Monthly quota of processed products exceeded") == 1
+        # each other day another product, so that none holds the others back, and no new rows
+        assert len(rows(database)) == (2 if day == 0 else 3)
+    status = command(database, "status", as_json=False)
+    assert (status.return_value or 0) == 0
+    assert f"Not ordered, the next cbmctl order place orders them: {grd(2)}, {grd(3)}." in status.stdout
+    assert "Monthly quota of processed products exceeded" in status.stdout
+    odp.quota = None
+    answer = answered(command(database, "place", file, "--yes"))
+    assert answer["accepted"] == [grd(2), grd(3)]
+    assert odp.made() == dict.fromkeys(names(THREE), 1)
+    assert {state for _, state in rows(database)} == {"queued"}
 
 
 def test_a_token_that_ends_in_between_is_renewed(odp: Odp, database: Database, tmp_path: Path) -> None:

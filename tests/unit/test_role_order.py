@@ -139,6 +139,11 @@ def test_a_refused_order_fails_the_run_with_its_reason(place: Place, odp: Odp) -
     said = place.run()
     assert "failed=1" in recap(said), said
     assert "quota" in said
+    # how far the orders are is shown all the same, and the next run goes on by itself
+    assert "Not ordered, the next cbmctl order place orders them" in said
+    odp.quota = None
+    assert "failed=0" in recap(place.run())
+    assert len(place.items()) == 3
 
 
 def test_without_a_password_file_nothing_is_asked(place: Place) -> None:

@@ -97,7 +97,7 @@ class Ledger:
         return int(row[0])
 
     def sending(self, order: int, item: uuid.UUID, wanted: Wanted, workflow: str) -> None:
-        """Write an item that is about to be sent.
+        """Write an item that is about to be sent; one that was not accepted before is written anew.
 
         Raises:
             psycopg.errors.UniqueViolation: its product is on order.
@@ -155,7 +155,11 @@ class Ledger:
             query(
                 """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, input, earlier,
                        workflow, state, service_id, code, message)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                   ON CONFLICT (id) DO UPDATE SET order_id = excluded.order_id, input = excluded.input,
+                       earlier = excluded.earlier, workflow = excluded.workflow, state = excluded.state,
+                       service_id = NULL, code = NULL, message = NULL, cancel_asked_at = NULL,
+                       sent_at = excluded.sent_at, changed_at = excluded.changed_at""",
                 items=self.tables.order_items.sql,
             ),
             [

@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError, locked
-from cbmctl.ordering.ledger import STOPPED, Key, Ledger, last_states
+from cbmctl.ordering.ledger import STOPPED, Item, Key, Ledger, last_states
 from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile, refresh
 from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
 from cbmctl.ordering.wanted import Wanted
@@ -21,6 +22,7 @@ from cbmctl.ordering.wanted import Wanted
 # If the last order of a product is in one of these states, only the operator's word orders it again.
 AGAIN = (*STOPPED, "unknown")
 MADE = "made"  # in Chosen.left: products that exist by now
+REFUSED_ACCOUNT = "account_refused"  # code of an unsent item: quota or rights, at which any order would end
 _LOCK = 0x6F72646572  # "order"
 
 
@@ -34,6 +36,7 @@ class Chosen:
         adopted: products that the service already has an order for.
         left: inputs that are not ordered because of the state of their last order, by that state; and those
             that exist by now, by MADE.
+        unsent: items that were not accepted before and are used again, by Wanted.key.
         workflows: name by product type.
         duplicates: items that the service carries out more than once.
     """
@@ -42,6 +45,7 @@ class Chosen:
     again: list[tuple[uuid.UUID, Wanted]] = field(default_factory=list)
     adopted: list[Wanted] = field(default_factory=list)
     left: dict[str, list[str]] = field(default_factory=dict)
+    unsent: dict[Key, uuid.UUID] = field(default_factory=dict)
     workflows: dict[str, str] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
 
@@ -60,7 +64,7 @@ class Placed:
         accepted: inputs that the service accepted.
         refused: input, HTTP status and body of the answer; the rest was not sent.
         unknown: inputs whose acceptance is not known; the rest was not sent.
-        unsent: inputs that were not sent.
+        unsent: inputs that were not sent, or not accepted because of the account. The next call sends them.
         reason: why the sending ended early; None if every order is accepted.
     """
 
@@ -133,9 +137,11 @@ def choose(
     with ledger.conn.transaction(force_rollback=check):
         chosen.duplicates.extend(reconcile(ledger, service, listed))
         last = last_states(ledger.conn, ledger.tables)
-        own = {item.key: item for item in ledger.items() if item.state == "unknown"}
+        items = ledger.items()
+        own = {item.key: item for item in items if item.state == "unknown"}
+        unsent = {item.key: item for item in items if item.state == "unsent"}
         order = None
-        for key, product in unique.items():
+        for key, product in sorted(unique.items(), key=lambda each: _turn(unsent.get(each[0]))):
             if limit is not None and len(chosen.products) >= limit:
                 break
             state = last.get(key)
@@ -155,7 +161,19 @@ def choose(
                 chosen.adopted.append(product)
             else:
                 chosen.new.append(product)
+                if key in unsent:
+                    chosen.unsent[key] = unsent[key].id
     return chosen
+
+
+def _turn(unsent: Item | None) -> datetime:
+    """Return a key for sorting: products at which the account was refused come last, the latest at the end.
+
+    If it was the product that the service refused after all, others still go on.
+    """
+    if unsent is None or unsent.code != REFUSED_ACCOUNT:
+        return datetime.min.replace(tzinfo=UTC)
+    return unsent.sent_at
 
 
 def send(
@@ -173,7 +191,8 @@ def send(
         progress: called with 1 for each order that is accepted.
     """
     placed = Placed()
-    to_send = [*chosen.again, *((uuid.uuid4(), product) for product in chosen.new)]
+    new = ((chosen.unsent.get(product.key) or uuid.uuid4(), product) for product in chosen.new)
+    to_send = [*chosen.again, *new]
     for number, (item, product) in enumerate(to_send):
         workflow = chosen.workflows[product.product_type]
         sent_before = number < len(chosen.again)
@@ -212,6 +231,10 @@ def _sent(
             ledger.end(item, "unknown", f"http_{error.status}", error.body)
             placed.unknown.append(given)
             placed.reason += f" (HTTP {error.status}: {error.body})"
+        elif error.of_account:
+            ledger.end(item, "unsent", REFUSED_ACCOUNT, str(error))
+            placed.unsent.append(given)
+            placed.reason = f"the service refuses the account '{ledger.account}' now ({error})"
         else:
             ledger.end(item, "refused", f"http_{error.status}", error.body)
             placed.refused.append((given, error.status, error.body))

@@ -70,8 +70,8 @@ def lines(ledger: Ledger) -> Sequence[Line]:
         ).fetchall()
 
 
-def problems(ledger: Ledger) -> Sequence[Problem]:
-    """Return the last order of each product if it is unknown, failed or refused, the oldest first."""
+def problems(ledger: Ledger, states: Sequence[str] = PROBLEMS) -> Sequence[Problem]:
+    """Return the last order of each product that does not exist if it is in one of the states, by time."""
     with ledger.conn.cursor(row_factory=class_row(Problem)) as cursor:
         return cursor.execute(
             query(
@@ -87,7 +87,7 @@ def problems(ledger: Ledger) -> Sequence[Problem]:
                    ORDER BY sent_at, id""",
                 **_names(ledger.tables),
             ),
-            [ledger.service, ledger.account, list(ON_ORDER), list(PROBLEMS)],
+            [ledger.service, ledger.account, list(ON_ORDER), list(states)],
         ).fetchall()
 
 

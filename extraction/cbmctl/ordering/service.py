@@ -21,6 +21,7 @@ from cbmctl.ordering.token import Tokens, sessions
 
 PAGE_SIZE = 50
 _READINGS = 4  # of a list that changes
+_OF_ACCOUNT = (HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 _UNSUPPORTED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED)
 ACTIVE = ("queued", "in_progress")
 STATES = (*ACTIVE, "completed", "failed", "cancelled")
@@ -54,16 +55,20 @@ class ServiceOrder:
 
 
 class RefusedError(Exception):
-    """The service refuses an order: it is not accepted, and a repetition would be refused, too.
+    """The service refuses an order: it is not accepted.
 
     Attributes:
         status: of the HTTP answer.
         body: of it, verbatim.
+        of_account: whether the account is refused (quota, rights), so that any product would be refused now.
+            Else a repetition of this order would be refused, too.
     """
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"HTTP {status}: {body}")
         self.status, self.body = status, body
+        # the form of a refusal for quota is not documented: the body counts, too
+        self.of_account = status in _OF_ACCOUNT or "quota" in body.lower()
 
 
 class LostError(Exception):

@@ -158,7 +158,10 @@ def _placed_text(placed: Placed) -> list[str]:
             " Run cbmctl order status later; --again unknown sends it a second time."
         )
     if placed.unsent:
+        # the reason is in a line above if it is about one product
+        reason = "" if placed.refused or placed.unknown else f": {placed.reason}"
         lines.append(
-            f"Not sent: {counted(len(placed.unsent), 'product')} ({placed.reason}). Run the command again."
+            f"Not ordered: {counted(len(placed.unsent), 'product')}{reason}."
+            f" The next cbmctl order place orders {'it' if len(placed.unsent) == 1 else 'them'}."
         )
     return lines

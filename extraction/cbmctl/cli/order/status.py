@@ -10,7 +10,7 @@ import click
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
 from cbmctl.cli.order.account import INCOMPLETE, account, duplicate_data, duplicate_text, order, yes_option
-from cbmctl.cli.output import Output, table
+from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
 from cbmctl.ordering.ledger import Ledger
@@ -51,6 +51,7 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
             with placing(ledger):
                 chosen = choose(ledger, service, wanted, exists, again=("failed",), check=check)
                 return order(ledger, service, chosen, output, yes=yes, check=check)
+        unsent = problems(ledger, ("unsent",))
         counted = lines(ledger)
     output.result(
         {
@@ -58,9 +59,10 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
             "orders": [asdict(line) for line in counted],
             "total": _total(counted),
             "problems": [asdict(problem) for problem in found],
+            "unsent": [asdict(problem) for problem in unsent],
             "duplicates": duplicate_data(duplicates),
         },
-        *_text(counted, found, duplicates),
+        *_text(counted, found, unsent, duplicates),
     )
     return INCOMPLETE if found or duplicates else 0
 
@@ -82,7 +84,12 @@ def _total(counted: Sequence[Line]) -> dict[str, int]:
     return dict(total)
 
 
-def _text(counted: Sequence[Line], found: Sequence[Problem], duplicates: Sequence[Duplicate]) -> list[str]:
+def _text(
+    counted: Sequence[Line],
+    found: Sequence[Problem],
+    unsent: Sequence[Problem],
+    duplicates: Sequence[Duplicate],
+) -> list[str]:
     if not counted:
         return ["Nothing is ordered."]
     orders: dict[tuple[int, str, str], Counter[str]] = {}
@@ -105,6 +112,14 @@ def _text(counted: Sequence[Line], found: Sequence[Problem], duplicates: Sequenc
             f"{f', {each.service_id} at the service' if each.service_id else ''}):"
             f" {each.message or 'the service gives no reason'}"
             for each in found
+        ),
+        *(
+            [
+                "Not ordered, the next cbmctl order place orders them:"
+                f" {few([each.input for each in unsent])}. Reason of the last one: {unsent[-1].message}"
+            ]
+            if unsent
+            else []
         ),
         *duplicate_text(duplicates),
     ]
