@@ -143,7 +143,8 @@ class Ordering(RuleBasedStateMachine):
     @rule(dies_after=st.none() | st.integers(0, 10))
     def cancel(self, dies_after: int | None) -> None:
         with self._process(dies_after), placing(self.ledger):
-            cancel(self.ledger, self.service, cancellable(self.ledger, self.service, None), lambda _one: None)
+            found = cancellable(self.ledger, self.service, None)
+            cancel(self.ledger, self.service, found.items, lambda _one: None)
 
     @rule(number=st.sampled_from(NUMBERS), status=st.sampled_from(["in_progress", "completed", "failed"]))
     def the_service_goes_on(self, number: int, status: str) -> None:

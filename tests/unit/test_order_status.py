@@ -11,7 +11,7 @@ from cbmctl.cli.order import group as cbmctl_order
 from ..conftest import Database
 from . import odp_server
 from .odp_server import Odp
-from .ordering import INCOMPLETE, answered, backscatter, command, grd, names, plan, refused, rows
+from .ordering import INCOMPLETE, answered, backscatter, command, elsewhere, grd, names, plan, refused, rows
 
 pytestmark = pytest.mark.postgis
 
@@ -122,6 +122,7 @@ def test_what_is_queued_is_cancelled_and_what_is_in_progress_is_not(
     assert answered(command(database, "status"))["total"] == {"completed": 2, "cancelled": 2}
     again = answered(command(database, "cancel", "--all"))
     assert (again["changed"], again["to_cancel"]) == (False, [])
+    assert command(database, "cancel", "--all", as_json=False).stdout == "Nothing to cancel.\n"
 
 
 def test_a_cancelled_product_is_ordered_only_if_asked(
@@ -154,6 +155,40 @@ def test_a_cancellation_that_is_refused_is_reported(
     assert len(answer["refused"]) == 4
     assert answer["refused"][0] == [grd(1), 'HTTP 403: {"detail": "Not yours"}']
     assert len(placed.made()) == 4
+
+
+def test_an_order_of_unknown_acceptance_is_named_when_others_are_cancelled(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    answered(command(database, "place", plan(tmp_path, FOUR[0]), "--yes"))
+    odp.faults.append(odp_server.lost_before)
+    answered(command(database, "place", plan(tmp_path, FOUR[1]), "--yes"), INCOMPLETE)
+    result = command(database, "cancel", "--all", "--yes")
+    assert "not known whether the service accepted the order: " + grd(2) in result.stderr
+    answer = answered(result, INCOMPLETE)
+    assert (answer["removed"], answer["unknown"]) == ([grd(1)], [grd(2)])
+    assert answered(command(database, "cancel", "2", "--yes"), INCOMPLETE)["to_cancel"] == []
+
+
+def test_orders_placed_elsewhere_are_cancelled_only_if_named(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    """Even after the service listed other states of them, or did not list them for a while."""
+    for number in (1, 2):
+        elsewhere(odp, number)
+    answered(command(database, "place", plan(tmp_path, *FOUR), "--yes"))
+    odp.step(grd(1), "in_progress")
+    odp.orders[1]["_hidden"] = 2
+    answered(command(database, "status"), INCOMPLETE)
+    answered(command(database, "status"))
+    result = command(database, "cancel", "--all", "--yes")
+    assert (
+        f"placed elsewhere: {grd(1)}, {grd(2)}. To cancel them, run cbmctl order cancel 1." in result.stderr
+    )
+    answer = answered(result)
+    assert (answer["removed"], answer["elsewhere"]) == ([grd(3), grd(4)], [grd(1), grd(2)])
+    named = answered(command(database, "cancel", "1", "--yes"), INCOMPLETE)
+    assert (named["removed"], named["running"]) == ([grd(2)], [grd(1)])
 
 
 def test_what_to_cancel_must_be_named(placed: Odp, database: Database) -> None:

@@ -24,8 +24,23 @@ class Cancelled:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] | None) -> Sequence[Item]:
-    """Bring the ledger up to date and return the items that are queued or in progress.
+@dataclass(frozen=True)
+class Cancellable:
+    """Which items of the named orders can be cancelled.
+
+    Attributes:
+        items: queued, or in progress.
+        unknown: items that may be accepted; without an order at the service nothing can be cancelled.
+        elsewhere: items like `items` whose order was placed elsewhere, left out unless the order is named.
+    """
+
+    items: Sequence[Item]
+    unknown: Sequence[Item]
+    elsewhere: Sequence[Item]
+
+
+def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] | None) -> Cancellable:
+    """Bring the ledger up to date and return what can be cancelled.
 
     Args:
         ledger: of the account.
@@ -42,11 +57,13 @@ def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] |
             " cbmctl order status lists the orders."
         )
     refresh(ledger, service)
-    return [
-        item
-        for item in ledger.items()
-        if item.state in ACTIVE and (orders is None or item.order_id in orders)
-    ]
+    named = [item for item in ledger.items() if orders is None or item.order_id in orders]
+    active = [item for item in named if item.state in ACTIVE]
+    return Cancellable(
+        items=[item for item in active if orders is not None or not item.elsewhere],
+        unknown=[item for item in named if item.state == "unknown"],
+        elsewhere=[item for item in active if orders is None and item.elsewhere],
+    )
 
 
 def cancel(

@@ -48,6 +48,14 @@ class Item:
         """As Wanted.key."""
         return self.product_type, self.sensor, self.sensed
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the order was placed elsewhere: on the web page, or by another tenant of the account."""
+        return self.code == _ADOPTED
+
+
+_ADOPTED = "adopted"  # code of an item whose order was placed elsewhere, whatever becomes of it
+
 
 _COLUMNS = (
     "i.id, i.order_id, i.product_type, i.sensor, i.sensed, i.input, i.earlier, i.workflow, i.state,"
@@ -113,13 +121,13 @@ class Ledger:
             workflow,
             state=found.state,
             service_id=found.id,
-            code="adopted",
+            code=_ADOPTED,
             message=found.message,
         )
 
     def resending(self, item: uuid.UUID) -> None:
         """Note that an item of unknown acceptance is about to be sent again, on the operator's word."""
-        self._update(item, "sending", code="sent_again", message=None)
+        self._update(item, "sending", code="sent_again", message=None, own=True)
 
     def follow(self, item: uuid.UUID, found: ServiceOrder) -> None:
         """Write the state that the service lists for an item."""
@@ -180,15 +188,24 @@ class Ledger:
         )
 
     def _update(
-        self, item: uuid.UUID, state: str, *, code: str | None, message: str | None, service_id: Any = None
+        self,
+        item: uuid.UUID,
+        state: str,
+        *,
+        code: str | None,
+        message: str | None,
+        service_id: Any = None,
+        own: bool = False,
     ) -> None:
+        """Write a state. An adopted item keeps its code until it is sent from here (`own`)."""
         self.conn.execute(
             query(
-                """UPDATE {items} SET state = %s, code = %s, message = %s,
+                """UPDATE {items} SET state = %s, message = %s,
+                       code = CASE WHEN code = %s AND NOT %s THEN code ELSE %s END,
                        service_id = coalesce(%s, service_id), changed_at = now() WHERE id = %s""",
                 items=self.tables.order_items.sql,
             ),
-            [state, code, message, service_id, item],
+            [state, message, _ADOPTED, own, code, service_id, item],
         )
 
 

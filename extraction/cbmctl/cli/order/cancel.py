@@ -1,5 +1,6 @@
 """`cbmctl order cancel`: cancel orders that the service has not begun."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
@@ -9,7 +10,7 @@ from cbmctl.cli.order import group
 from cbmctl.cli.order.account import INCOMPLETE, account, confirm, yes_option
 from cbmctl.cli.output import few
 from cbmctl.errors import UserError, counted
-from cbmctl.ordering.cancel import cancel, cancellable
+from cbmctl.ordering.cancel import Cancellable, cancel, cancellable
 from cbmctl.ordering.place import placing
 
 
@@ -19,7 +20,7 @@ from cbmctl.ordering.place import placing
     epilog="\b\nExamples:\n  cbmctl order cancel 3\n  cbmctl order cancel --all --yes",
 )
 @click.argument("orders", metavar="[ORDER]...", nargs=-1, type=int)
-@click.option("--all", "everything", is_flag=True, help="Cancel all orders.")
+@click.option("--all", "everything", is_flag=True, help="Cancel all orders but those placed elsewhere.")
 @check_option()
 @yes_option
 @pass_context
@@ -29,7 +30,8 @@ def cancel_command(
     """Cancel the products of ORDER (numbers from cbmctl order status) that are not made yet.
 
     The service removes queued products. It finishes products in progress: they count against the quota and
-    enter the catalogue like others. An order of unknown acceptance cannot be cancelled.
+    enter the catalogue like others. An order of unknown acceptance cannot be cancelled; it is named. Orders
+    that were placed elsewhere with the account are cancelled only if ORDER names them.
 
     Exit code 3: something could not be cancelled.
     """
@@ -38,7 +40,14 @@ def cancel_command(
     output = context.output
     with account(context, "cancel") as (ledger, service, _), placing(ledger):
         with ledger.conn.transaction(force_rollback=check):
-            items = cancellable(ledger, service, None if everything else orders)
+            found = cancellable(ledger, service, None if everything else orders)
+        items = found.items
+        for line in _left_out(found):
+            output.note(line)
+        left = {
+            "unknown": [item.input for item in found.unknown],
+            "elsewhere": [item.input for item in found.elsewhere],
+        }
         running = sum(item.state == "in_progress" for item in items)
         stays = (
             f"{counted(running, 'product')} in progress cannot be stopped: the service finishes them, and"
@@ -48,11 +57,16 @@ def cancel_command(
         )
         if check or not items:
             output.result(
-                {"changed": bool(items), "check": check, "to_cancel": [item.input for item in items]},
-                f"{counted(len(items), 'product')} {'would' if check else 'are left to'} be cancelled.",
+                {
+                    "changed": bool(items),
+                    "check": check,
+                    "to_cancel": [item.input for item in items],
+                    **left,
+                },
+                f"{counted(len(items), 'product')} would be cancelled." if items else "Nothing to cancel.",
                 *([stays] if stays else []),
             )
-            return 0
+            return INCOMPLETE if found.unknown and not check else 0
         confirm(f"Cancel {counted(len(items), 'product')}? {stays}".rstrip(), yes=yes)
         with output.progress("Cancelling", len(items)) as bar:
             outcome = cancel(ledger, service, items, bar)
@@ -62,5 +76,20 @@ def cancel_command(
             f"Not stopped, the service finishes them and their quota is spent: {few(outcome.running)}"
         )
     lines += [f"Not cancelled: {given}. Answer of the service: {answer}" for given, answer in outcome.refused]
-    output.result({"changed": True, "check": False, **asdict(outcome)}, *lines)
-    return INCOMPLETE if outcome.running or outcome.refused else 0
+    output.result({"changed": True, "check": False, **asdict(outcome), **left}, *lines)
+    return INCOMPLETE if outcome.running or outcome.refused or found.unknown else 0
+
+
+def _left_out(found: Cancellable) -> Iterator[str]:
+    if found.unknown:
+        yield (
+            "Not cancelled, because it is not known whether the service accepted the order:"
+            f" {few([item.input for item in found.unknown])}. Look at the service's web page. Once it"
+            " lists the order, it can be cancelled."
+        )
+    if found.elsewhere:
+        numbers = sorted({item.order_id for item in found.elsewhere})
+        yield (
+            f"Not cancelled, because placed elsewhere: {few([item.input for item in found.elsewhere])}."
+            f" To cancel them, run cbmctl order cancel {' '.join(map(str, numbers))}."
+        )
