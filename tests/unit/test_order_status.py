@@ -144,6 +144,45 @@ def test_an_order_that_was_removed_after_a_cancellation_is_cancelled(placed: Odp
     assert answered(command(database, "status"))["total"] == {"cancelled": 4}
 
 
+def test_a_cancelled_product_that_was_made_meanwhile_is_catalogued(
+    placed: Odp, database: Database, tmp_path: Path
+) -> None:
+    """The service had begun with it, finished it, and does not list the order any more."""
+    placed.step(grd(1), "in_progress")
+    answered(command(database, "cancel", "--all", "--yes"), INCOMPLETE)
+    del placed.orders[0]
+    assert answered(command(database, "status"))["total"] == {"cancelled": 4}
+    with database.connect() as conn:
+        conn.execute(
+            "INSERT INTO dias_catalogue (obstime, reference, sensor, card) VALUES (%s, 'made', '1A', 'bs')",
+            [FOUR[0].sensed],
+        )
+    assert answered(command(database, "status"))["total"] == {"catalogued": 1, "cancelled": 3}
+    answer = answered(command(database, "place", plan(tmp_path, *FOUR), "--yes", "--again", "cancelled"))
+    assert (answer["left"], answer["accepted"]) == ({"made": [grd(1)]}, names(FOUR[1:]))
+    # of a product that was ordered several times the last order counts
+    assert answered(command(database, "status"))["total"] == {"catalogued": 1, "queued": 3, "cancelled": 3}
+
+
+def test_an_item_that_was_written_and_not_sent_is_the_last_order_of_its_product(
+    placed: Odp, database: Database, tmp_path: Path
+) -> None:
+    """It was to repeat one that failed. The next command sends it without a word, in the same row."""
+    placed.step(grd(2), "failed", "No DEM")
+    file = plan(tmp_path, *FOUR)
+    placed.quota = 0
+    answered(command(database, "place", file, "--yes", "--again", "failed"), INCOMPLETE)
+    for _ in range(2):
+        assert answered(command(database, "status"))["total"] == {"queued": 3, "failed": 1, "unsent": 1}
+        answered(command(database, "place", file, "--yes"), INCOMPLETE)
+    placed.quota = None
+    assert answered(command(database, "place", file, "--yes"))["accepted"] == [grd(2)]
+    placed.step(grd(2), "failed", "No DEM either")
+    problem = answered(command(database, "status"), INCOMPLETE)["problems"]
+    assert [each["message"] for each in problem] == ["No DEM either"]
+    assert answered(command(database, "place", file, "--yes"))["left"]["failed"] == [grd(2)]
+
+
 def test_a_cancellation_that_is_refused_is_reported(
     placed: Odp, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

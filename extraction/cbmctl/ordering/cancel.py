@@ -14,7 +14,7 @@ class Cancelled:
     """The outcome of cancelling items.
 
     Attributes:
-        removed: inputs of cancelled items.
+        removed: inputs of cancelled items, as the service says; status shows a product that was made.
         running: inputs of items that the service finishes; they count against the quota.
         refused: inputs of items that the service refuses to cancel, with its answer.
     """

@@ -12,7 +12,8 @@ from cbmctl.database import query
 from cbmctl.ordering.ledger import ON_ORDER, STOPPED, Ledger
 from cbmctl.ordering.wanted import Wanted
 
-# Columns of the table, in this order. catalogued: the product is in dias_catalogue.
+# Columns of the table, in this order. catalogued: the product is in dias_catalogue, whatever became of its
+# last order: a cancelled one may have been made, and a failed product may have been ordered elsewhere.
 STATES = (*ON_ORDER, "catalogued", *STOPPED, "unsent")
 PROBLEMS = ("unknown", "failed", "refused")
 
@@ -56,9 +57,11 @@ def lines(ledger: Ledger) -> Sequence[Line]:
             query(
                 """SELECT order_id, label, placed_at, product_type, shown AS state, count(*)::integer AS items
                    FROM (SELECT i.order_id, o.label, o.placed_at, i.product_type,
-                             CASE WHEN i.state = ANY(%s) AND EXISTS (
+                             CASE WHEN EXISTS (
                                  SELECT FROM {catalogue} d WHERE d.card = i.card AND d.sensor = i.sensor
                                      AND d.obstime = i.sensed)
+                                 AND row_number() OVER (PARTITION BY i.product_type, i.sensor, i.sensed
+                                     ORDER BY i.state = ANY(%s) DESC, i.sent_at DESC, i.id) = 1
                              THEN 'catalogued' ELSE i.state END AS shown
                          FROM {items} i JOIN {orders} o ON o.id = i.order_id
                          WHERE o.service = %s AND o.account = %s) each
