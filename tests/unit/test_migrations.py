@@ -1,5 +1,6 @@
 """Migrations: a database of an earlier version keeps what is in it."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def at(database: Database, revision: str) -> None:
         alembic_config.set_main_option("script_location", str(SCRIPTS))
         alembic.command.upgrade(alembic_config, revision)
     engine.dispose()
+
+
+def test_a_migration_does_not_depend_on_the_package() -> None:
+    """It must do the same with any later version of it."""
+    for path in sorted((SCRIPTS / "versions").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.startswith((".", "cbmctl"))], path.name
 
 
 def test_bands_of_tasks_that_were_done_before_they_were_kept(database: Database) -> None:

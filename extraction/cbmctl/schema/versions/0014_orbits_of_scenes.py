@@ -1,13 +1,57 @@
-"""From which orbit a scene was seen, and the pair of a coherence product."""
+"""From which orbit a scene was seen, and the pair of a coherence product.
 
-import shapely
+The rules are those of cbmctl.catalogue.orbits at that time, which explains them. They are copied, because a
+migration must do the same in all later versions of the package.
+"""
+
+import re
+from datetime import datetime, timedelta
+
 import sqlalchemy
 from alembic import op
 
-from cbmctl.catalogue.orbits import scene_orbit
-
 revision = "0014"
 down_revision = "0013"
+
+_CYCLE = 175
+_OFFSETS = {"1A": 73, "1B": 27, "1C": 172, "1D": 42}
+_LAST_BEFORE_MOVE, _OFFSET_AFTER_MOVE = 8018, 99  # of Sentinel-1C
+_LONGEST_DAYS = 366
+_GRD = re.compile(r"S(?P<sensor>1[A-D])_IW_\w{4}_1S\w{2}_\d{8}T\d{6}_\d{8}T\d{6}_(?P<orbit>\d{6})_")
+_S2 = re.compile(r"S2[A-D]_MSIL2A_\d{8}T\d{6}_N\d{4}_R(?P<orbit>0\d\d|1[0-6]\d|17[0-5])_")
+_PAIR = re.compile(
+    r"S1[A-D]_(?P<main>\d{8}T\d{6})_+S?(?P<sensor>1[A-D])_+(?P<earlier>\d{8}T\d{6})_\w+_CARD[-_]COH(6|12)"
+)
+
+
+def _relative_orbit(reference: str) -> int | None:
+    if match := _S2.match(reference):
+        return int(match["orbit"]) or None
+    match = _GRD.match(reference)
+    if match is None:
+        return None
+    moved = match["sensor"] == "1C" and int(match["orbit"]) > _LAST_BEFORE_MOVE
+    offset = _OFFSET_AFTER_MOVE if moved else _OFFSETS[match["sensor"]]
+    return (int(match["orbit"]) - offset) % _CYCLE + 1
+
+
+def _pass(reference: str, obstime: datetime, longitude: float | None) -> str | None:
+    if longitude is None or not reference.startswith("S1"):
+        return None
+    hours = obstime.hour + obstime.minute / 60 + obstime.second / 3600
+    return "descending" if (hours + longitude / 15) % 24 < 12 else "ascending"
+
+
+def _pair(reference: str) -> tuple[int | None, str | None]:
+    match = _PAIR.fullmatch(reference)
+    if match is None:
+        return None, None
+    try:
+        main, earlier = (datetime.strptime(match[each], "%Y%m%dT%H%M%S") for each in ("main", "earlier"))
+    except ValueError:
+        return None, None
+    days = round((main - earlier) / timedelta(days=1))
+    return (days, match["sensor"]) if 0 < days <= _LONGEST_DAYS else (None, None)
 
 
 def upgrade() -> None:
@@ -31,20 +75,19 @@ def upgrade() -> None:
     """)
     bind = op.get_bind()
     scenes = bind.execute(
-        sqlalchemy.text("""SELECT id, reference, obstime, ST_AsBinary(ST_Centroid(footprint))
+        sqlalchemy.text("""SELECT id, reference, obstime, ST_X(ST_Centroid(footprint))
                            FROM public.dias_catalogue WHERE obstime IS NOT NULL""")
     ).fetchall()
     changes = []
-    for obsid, reference, obstime, centre in scenes:
-        orbit = scene_orbit(reference, obstime, shapely.from_wkb(centre) if centre else None)
-        pair = orbit.pair
+    for obsid, reference, obstime, longitude in scenes:
+        days, sensor = _pair(reference)
         changes.append(
             {
                 "id": obsid,
-                "relative": orbit.relative,
-                "pass": orbit.direction,
-                "days": pair.days if pair else None,
-                "sensor": pair.sensor if pair else None,
+                "relative": _relative_orbit(reference),
+                "pass": _pass(reference, obstime, longitude),
+                "days": days,
+                "sensor": sensor,
             }
         )
     if changes:
