@@ -189,7 +189,7 @@ def test_one_of_a_new_satellite_is_ordered_first(area: Database, testdata: Path)
         answer = planned(area, url, "bs")
         assert (len(answer["wanted"]), answer["held"]) == (1, {"1C": 2})
         text = run(area, url, "bs", as_json=False).stdout
-        assert "No CARD-BS of 1C is known. One is ordered first; 2 more follow" in text
+        assert "No CARD-BS of 1C is known. One is ordered first, and 2 more once" in text
         assert len(planned(area, url, "bs", "--all-satellites")["wanted"]) == 3
         with area.connect() as conn:
             conn.execute(
@@ -217,6 +217,14 @@ def test_bad_input(area: Database, testdata: Path, period: Sequence[str], senten
     assert sentence in str(result.exception)
     assert "\n" not in str(result.exception)
     assert result.stdout == ""
+
+
+def test_a_service_that_does_not_answer_is_reported_without_options_of_another_command(
+    area: Database,
+) -> None:
+    result = run(area, "http://127.0.0.1:9/odata/v1", "bs")
+    assert "does not answer" in str(result.exception)
+    assert "--source" not in str(result.exception)
 
 
 def test_an_unknown_area_and_an_invalid_url(database: Database, testdata: Path) -> None:

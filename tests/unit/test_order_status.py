@@ -113,10 +113,10 @@ def test_what_is_queued_is_cancelled_and_what_is_in_progress_is_not(
     result = command(database, "cancel", "1", answer="y\n", as_json=False)
     assert result.return_value == INCOMPLETE
     assert "Cancel 3 products? 1 product in progress cannot be stopped" in result.stderr
-    assert "their quota is spent" in result.stderr
+    assert "the quota is spent" in result.stderr
     assert result.stdout.splitlines() == [
         "Cancelled: 2 products.",
-        f"Not stopped, the service finishes them and their quota is spent: {grd(1)}",
+        f"Not stopped, because in progress; the quota is spent: {grd(1)}",
     ]
     placed.step(grd(1), "completed")
     assert answered(command(database, "status"))["total"] == {"completed": 2, "cancelled": 2}

@@ -75,7 +75,10 @@ def test_an_order_whose_acceptance_is_unknown_is_sent_again_only_if_asked(
     answer = answered(command(database, "place", file, "--yes"), INCOMPLETE)
     assert (answer["unknown"], answer["unsent"]) == ([grd(1)], [grd(2), grd(3)])
     assert rows(database) == [(grd(1), "unknown")]
-    for _ in range(4):
+    status = command(database, "status", as_json=False).stdout
+    # the advice for a request that can be repeated would mislead
+    assert "run the command again" not in status
+    for _ in range(3):
         answered(command(database, "place", file, "--yes"))
     late = fault is odp_server.late
     assert odp.made() == dict.fromkeys(names(THREE[0 if late else 1 :]), 1)
@@ -83,6 +86,25 @@ def test_an_order_whose_acceptance_is_unknown_is_sent_again_only_if_asked(
     answered(command(database, "place", file, "--yes", "--again", "unknown"))
     assert odp.made() == dict.fromkeys(names(THREE), 1)
     assert {state for _, state in rows(database)} == {"queued"}
+
+
+@pytest.mark.parametrize(
+    ("number", "question"),
+    [
+        (1, "Order 1 product as 'agency', which may be on order already?"),
+        (2, "Order 2 products as 'agency', of which 1 may be on order already?"),
+    ],
+)
+def test_a_person_is_asked_before_a_second_order(
+    odp: Odp, database: Database, tmp_path: Path, number: int, question: str
+) -> None:
+    odp.faults.append(odp_server.lost_before)
+    first = command(database, "place", plan(tmp_path, THREE[0]), "--yes", as_json=False)
+    assert first.stdout.count("does not answer") == 1
+    file = plan(tmp_path, *THREE[:number])
+    result = command(database, "place", file, "--again", "unknown", answer="n\n")
+    assert question in result.stderr
+    assert odp.orders == []
 
 
 @pytest.mark.parametrize("reason", ["refused", "not sent", "no token"])

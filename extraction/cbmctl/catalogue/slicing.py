@@ -59,7 +59,7 @@ def complete(
         if not smaller:
             raise ServiceError(
                 f"{service.url} has, or may have, more products at {question.start} than it can list: ask for"
-                " a smaller area (cbmctl aoi set), or choose another --source"
+                " a smaller area (cbmctl aoi set), or use another service"
             ) from None
         # a product may lie in both halves of an area
         parts = {
@@ -167,7 +167,7 @@ def _take(service: Service, question: Question, page: Page, found: dict[str, Pro
     if new and found.keys() >= new.keys():
         raise ServiceError(
             f"{service.url} repeats a page of its answer for {question.start:%Y-%m-%d} to"
-            f" {question.end:%Y-%m-%d}, so that the rest cannot be read: try again later, or choose another"
-            " --source"
+            f" {question.end:%Y-%m-%d}, so that the rest cannot be read: try again later, or use another"
+            " service"
         )
     found |= new

@@ -17,7 +17,7 @@ from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json
 from cbmctl.catalogue.record import utc
 from cbmctl.errors import UserError
 from cbmctl.ordering.settings import Ordering
-from cbmctl.ordering.token import Tokens, sessions
+from cbmctl.ordering.token import ADVICE, Tokens, sessions
 
 PAGE_SIZE = 50
 _READINGS = 4  # of a list that changes
@@ -150,7 +150,10 @@ class OrderService:
             answer = error.response
             if answer is not None and answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 raise RefusedError(answer.status_code, answer.text) from error
-            raise (LostError if error.sent else NotSentError)(str(error)) from error
+            if not error.sent:
+                raise NotSentError(str(error)) from error
+            # an order is not sent again by running the command again, so that advice would mislead
+            raise LostError(str(error).removesuffix(f": {ADVICE}")) from error
         except (ServiceError, requests.RequestException) as error:
             raise LostError(str(error)) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:

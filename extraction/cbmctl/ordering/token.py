@@ -18,7 +18,7 @@ from cbmctl.ordering.settings import Ordering
 
 _MARGIN_S = 40.0  # a token is renewed so long before it expires, or after three quarters of a short life
 _WORDS = 300  # of the service's answer, in a message
-_ADVICE = "check the network and the URL, then run the command again"
+ADVICE = "check the network and the URL, then run the command again"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Grant:
 
 def sessions(note: Callable[[str], None]) -> tuple[requests.Session, requests.Session]:
     """Return a session that repeats requests without an answer, and one that sends each request once."""
-    patient = replace(polite.MANNERS, advice=_ADVICE)
+    patient = replace(polite.MANNERS, advice=ADVICE)
     return polite_session(note, patient), polite_session(note, replace(patient, attempts=1))
 
 

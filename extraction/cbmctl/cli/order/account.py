@@ -67,9 +67,8 @@ def order(
             *_chosen_text(chosen),
         )
         return 0
-    unknown = f", {len(chosen.again)} of them a second time if the first was accepted" if chosen.again else ""
     confirm(
-        f"Order {counted(number, 'product')} as '{service.account}'{unknown}?"
+        f"Order {counted(number, 'product')} as '{service.account}'{_doubt(chosen)}?"
         " Each counts against the quota or costs money.",
         yes=yes,
     )
@@ -90,6 +89,16 @@ def order(
     return INCOMPLETE if placed.reason or duplicates else 0
 
 
+def _doubt(chosen: Chosen) -> str:
+    """Return what a person is to know of products that are sent a second time."""
+    again, number = len(chosen.again), len(chosen.products)
+    if not again:
+        return ""
+    if again < number:
+        return f", of which {again} may be on order already"
+    return f", which may be on order already{' all' if number > 1 else ''}"
+
+
 def _duplicates(ledger: Ledger, service: OrderService, output: Output) -> Sequence[Duplicate]:
     """Look at the service's list once more: a gateway may have delivered an order twice."""
     try:
@@ -108,7 +117,7 @@ def duplicate_text(duplicates: Sequence[Duplicate]) -> list[str]:
     """Return for people the items that are ordered more than once."""
     return [
         f"Ordered more than once: {each.item.input} ({each.item.product_type}), as"
-        f" {' and '.join(each.service_ids)} at the service. Cancel one on its web page."
+        f" {' and '.join(each.service_ids)} at the service. Cancel one on the service's web page."
         for each in duplicates
     ]
 
@@ -120,8 +129,11 @@ def _notes(output: Output, chosen: Chosen) -> None:
         if state == MADE:
             output.note(f"Not ordered, the product exists by now: {few(inputs)}")
             continue
-        hint = f"; order again with --again {state}" if state in AGAIN else ""
-        output.note(f"Not ordered, last order {state}{hint}: {few(inputs)}")
+        if state in AGAIN:
+            why = f"last order {state}; order again with --again {state}"
+        else:
+            why = f"on order already ({state})"
+        output.note(f"Not ordered, {why}: {few(inputs)}")
     if chosen.adopted:
         names = few([each.input for each in chosen.adopted])
         output.note(f"Not ordered, already on order at the service: {names}")

@@ -50,8 +50,8 @@ def cancel_command(
         }
         running = sum(item.state == "in_progress" for item in items)
         stays = (
-            f"{counted(running, 'product')} in progress cannot be stopped: the service finishes them, and"
-            " their quota is spent."
+            f"{counted(running, 'product')} in progress cannot be stopped: the service goes on, and the quota"
+            " is spent."
             if running
             else ""
         )
@@ -72,9 +72,7 @@ def cancel_command(
             outcome = cancel(ledger, service, items, bar)
     lines = [f"Cancelled: {counted(len(outcome.removed), 'product')}."]
     if outcome.running:
-        lines.append(
-            f"Not stopped, the service finishes them and their quota is spent: {few(outcome.running)}"
-        )
+        lines.append(f"Not stopped, because in progress; the quota is spent: {few(outcome.running)}")
     lines += [f"Not cancelled: {given}. Answer of the service: {answer}" for given, answer in outcome.refused]
     output.result({"changed": True, "check": False, **asdict(outcome), **left}, *lines)
     return INCOMPLETE if outcome.running or outcome.refused or found.unknown else 0

@@ -229,8 +229,8 @@ def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Itera
         )
     for word, number in sorted(plan.held.items()):
         yield (
-            f"No {CARDS[card].ptype} of {word} is known. One is ordered first; {number} more"
-            " follow once it is in the catalogue (or with --all-satellites)."
+            f"No {CARDS[card].ptype} of {word} is known. One is ordered first, and {number} more once it is"
+            " in the catalogue (or with --all-satellites)."
         )
     if plan.stopped:
         yield (

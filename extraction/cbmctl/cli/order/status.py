@@ -19,6 +19,13 @@ from cbmctl.ordering.progress import STATES, Line, Problem, lines, problems
 from cbmctl.ordering.reconcile import Duplicate, refresh
 from cbmctl.ordering.service import OrderService
 
+# what a person can do about a problem
+_HINTS = {
+    "unknown": ". Look at the service's web page; cbmctl order place --again unknown sends it a second time",
+    "failed": ". cbmctl order status --retry-failed orders it again",
+    "refused": ". cbmctl order place --again refused orders it again",
+}
+
 
 @group.command(
     "status",
@@ -110,7 +117,7 @@ def _text(
         *(
             f"{each.state}: {each.input} ({each.product_type}, order {each.order_id}"
             f"{f', {each.service_id} at the service' if each.service_id else ''}):"
-            f" {each.message or 'the service gives no reason'}"
+            f" {each.message or 'the service gives no reason'}{_HINTS.get(each.state, '')}"
             for each in found
         ),
         *(
