@@ -16,6 +16,9 @@ from cbmctl.parcels.load import Options, load
 from cbmctl.schema import apply
 from tests.conftest import REPOSITORY, Database
 
+from .conftest import Season
+from .datatake import HERE, Datatake, both
+
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.M | re.S)
@@ -109,3 +112,20 @@ def test_the_timer_runs_a_playbook_that_is_there() -> None:
     command = units["cbm-order.service"]["Service"]["ExecStart"].split()
     assert (REPOSITORY / command[-1]).is_file()
     assert units["cbm-order.timer"]["Install"]["WantedBy"] == "timers.target"
+
+
+def test_tiles_that_gave_up_parcels_to_a_scene_deleted_by_hand_get_them_back(season: Season) -> None:
+    made = Datatake(season)
+    before = both(made)
+    assert not [key for key in before if key[:2] == (1, HERE)]
+    recipes = blocks("operator.md", "sql")
+    (listing,) = (block for block in recipes if "elsewhere" in block)
+    (deleting,) = (block for block in recipes if "DELETE FROM dias_catalogue" in block)
+    assert season.rows(listing) == season.rows(
+        "SELECT reference FROM dias_catalogue WHERE id = %s", made.ids[HERE]
+    )
+    with season.database.connect() as conn:
+        conn.execute(deleting)  # type: ignore[call-overload]
+    made.again(HERE)
+    made.work()
+    assert {key[2] for key in made.found() if key[:2] == (1, HERE)} == {"SCL", "B02", "B03", "B05"}

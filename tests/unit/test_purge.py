@@ -17,7 +17,7 @@ from cbmctl.maintenance.purge import purge
 from cbmctl.queue.planning import plan
 
 from .conftest import Season
-from .datatake import HERE, WEST, Datatake, without
+from .datatake import HERE, S2, WEST, Datatake, without
 from .examples import THOROUGH
 
 pytestmark = pytest.mark.postgis
@@ -111,6 +111,28 @@ def test_a_purged_season_equals_one_extracted_with_these_classes(datatake: Datat
         "bytes": 0,
         "purged": 2,
     }
+
+
+def test_what_another_tile_classed_otherwise_comes_back_if_that_tile_is_extracted(season: Season) -> None:
+    """The purge reads no image, so that the tile that has a parcel decides for both."""
+    made = Datatake(season)
+    made.enter(WEST, **clouded(WEST, 1))
+    made.enter(HERE, **clouded(HERE))
+    made.plan(cloud_classes=[8, 9])
+    made.work()
+    wanted = made.found()
+    assert (1, HERE, "B02") in wanted
+    with season.database.connect() as conn:
+        conn.execute("DELETE FROM tasks; DELETE FROM sigs; DELETE FROM hists")
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested'")
+    made.plan(cloud_classes=[9])
+    made.work()
+    made.config = season.database.configured(extraction={"s2": S2 | {"cloud_classes": [8, 9]}})
+    assert done(season)["changed"]
+    assert not [key for key in made.found() if key[0] == 1 and key[2] != "SCL"]
+    made.again(HERE)
+    made.work()
+    assert made.found() == wanted
 
 
 def test_a_purge_goes_on_where_it_was_interrupted(datatake: Datatake) -> None:
