@@ -16,11 +16,11 @@ import requests
 from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json_object
 from cbmctl.catalogue.record import utc
 from cbmctl.errors import UserError
+from cbmctl.ordering.paging import read_list
 from cbmctl.ordering.settings import Ordering
 from cbmctl.ordering.token import ADVICE, Tokens, sessions
 
 PAGE_SIZE = 50
-_READINGS = 4  # of a list that changes
 _OF_ACCOUNT = (HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 _UNSUPPORTED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED)
 ACTIVE = ("queued", "in_progress")
@@ -102,7 +102,7 @@ class OrderService:
             UserError: this account has no such workflow, or several.
         """
         if self._workflows is None:
-            self._workflows = self._all("Workflows")
+            self._workflows = self._listed("Workflows")
         if not self._workflows:
             raise UserError(
                 f"{self.url}/Workflows lists no workflow for '{self.account}'."
@@ -172,7 +172,7 @@ class OrderService:
             UserError: the service does not answer, or not as documented.
         """
         found = {}
-        for listed in self._all("ProductionOrders", "SubmissionDate asc"):
+        for listed in self._listed("ProductionOrders", "SubmissionDate asc"):
             try:
                 order = _order(listed)
             except (LookupError, ValueError, TypeError, AttributeError) as error:
@@ -208,51 +208,18 @@ class OrderService:
             return f"HTTP {response.status_code}: {excerpt(response.text, _WORDS)}"
         return None
 
-    def _all(self, name: str, order: str | None = None) -> list[dict[str, Any]]:
-        """Return all entities; read again if the list changes while it is read page by page.
-
-        Raises:
-            ServiceError: the list changes each time, or the service does not answer as documented.
-        """
+    def _listed(self, name: str, order: str | None = None) -> list[dict[str, Any]]:
+        """Return all entities, in an order if the service knows it."""
         url = f"{self.url}/{name}"
-        for _ in range(_READINGS):
-            listed = self._read(url, order)
-            if listed is not None:
-                return listed
-        raise ServiceError(
-            f"{url} changes while it is read, {_READINGS} times, so that an order could be missed. Nothing is"
-            " ordered; try again later."
-        )
-
-    def _read(self, url: str, order: str | None) -> list[dict[str, Any]] | None:
-        """Return all entities; None if the list changed meanwhile.
-
-        An entity that leaves the list moves all others forward, and one would be skipped. Therefore each page
-        begins with the last entity of the page before. The last page brings nothing new, because the service
-        may give no total and smaller pages than requested.
-        """
-        first = page = self._page(url, order, 0)
-        listed = list(page)
-        while page:
-            page = self._page(url, order, len(listed) - 1)
-            if page == first:  # all there is, or the service does not know $skip
-                break
-            if not page or _key(page[0]) != _key(listed[-1]):
-                return None
-            if len(page) == 1:
-                break
-            listed += page[1:]
-        return listed
+        return read_list(url, lambda skip: self._page(url, order, skip))
 
     def _page(self, url: str, order: str | None, skip: int) -> list[dict[str, Any]]:
         """Return one page; without the order if the service refuses it, because no order is documented."""
-        paging = {"$top": PAGE_SIZE, "$skip": skip}
-        response = None
-        if order and self._sorts:
-            response = self._authorized(self._patient, "GET", url, params=paging | {"$orderby": order})
-            self._sorts = response.status_code not in _UNSUPPORTED
-        if response is None or not self._sorts:
-            response = self._authorized(self._patient, "GET", url, params=paging)
+        paging = {"$top": PAGE_SIZE, "$skip": skip} | ({"$orderby": order} if order and self._sorts else {})
+        response = self._authorized(self._patient, "GET", url, params=paging)
+        if response.status_code in _UNSUPPORTED and "$orderby" in paging:
+            self._sorts = False
+            return self._page(url, None, skip)
         page = self._answer(url, response).get("value")
         if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
             raise ServiceError(f"{url} answers without a list. Check ordering.url.")
@@ -287,10 +254,6 @@ class OrderService:
             return self._tokens.access()
         except UserError as error:
             raise NoTokenError(str(error)) from error
-
-
-def _key(entity: dict[str, Any]) -> str:
-    return str(entity.get("Id"))
 
 
 def _value(answer: dict[str, Any]) -> dict[str, Any]:
