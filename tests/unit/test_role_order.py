@@ -112,6 +112,8 @@ def is_the_way_of_ssh(place: Place) -> None:
 def test_the_month_is_ordered_once(place: Place, odp: Odp) -> None:
     said = place.run(check=True, order_products_per_month=2)
     assert "changed=1" in recap(said), said
+    assert "bs: 3 in area and period" in said
+    assert "would be ordered now: 2" in said
     assert place.items() == []
     assert odp.made().total() == 0
 
