@@ -9,6 +9,7 @@ import pytest
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import check
 from cbmctl.parcels.mapinfo import CHARSETS
+from cbmctl.parcels.raw.mapinfo import _belongs
 from cbmctl.parcels.source import read
 
 from .loading import fields
@@ -26,6 +27,9 @@ LETTERS = {
     "iso8859_8": "אבגד",
     **dict.fromkeys(("cp1250", "iso8859_2", "cp852"), "Łąka"),
 }
+
+
+IDS = ["12345678901234567890", "9007199254740993", "7"]
 
 
 def mapinfo(path: Path, raw: bytes, name: bytes = b"crop", charset: bytes | None = b"Neutral") -> Path:
@@ -90,3 +94,45 @@ def test_a_character_set_that_mapinfo_does_not_have_is_refused(tmp_path: Path) -
         read(mapinfo(tmp_path / "a.mif", b"x"), encoding="cp737")
     with pytest.raises(UserError, match="is for shapefiles and MapInfo"):
         read(write(tmp_path / "a.gpkg", fields(1), driver="GPKG"), encoding="cp1250")
+
+
+def with_ids(path: Path, *, delimiter: str = ",") -> Path:
+    """Three parcels whose `id` is Decimal(20, 0), as MapInfo writes it, beside a text with delimiters."""
+    is_text = path.suffix == ".mif"
+    ids = {"id": pa.array([11.0, 12.0, 13.0]) if is_text else pa.array([i.rjust(20) for i in IDS])}
+    write(path, fields(3), driver="MapInfo File", attributes={"crop": ['a, "b"', "", "c;d"], **ids})
+    header = path.read_text()
+    if is_text:
+        path.write_text(header.replace("id Float", "id Decimal(20,0)").replace('r ","', f'r "{delimiter}"'))
+        table = path.with_suffix(".mid")
+        lines = [line.rsplit(",", 1)[0] for line in table.read_text().splitlines()]
+        table.write_text("".join(f"{line}{delimiter}{i}\n" for line, i in zip(lines, IDS, strict=True)))
+    else:
+        path.write_text(header.replace("id Char (254)", "id Decimal (254, 0)"))
+        table = path.with_suffix(".dat")
+        raw = bytearray(table.read_bytes())
+        raw[64 + 11] = ord("N")  # the type of the second field
+        table.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [("tab", ","), ("mif", ","), ("mif", ";"), ("mif", "\t")])
+def test_no_identifier_loses_a_digit(tmp_path: Path, suffix: str, delimiter: str) -> None:
+    path = with_ids(tmp_path / f"a.{suffix}", delimiter=delimiter)
+    table = read(path)
+    assert [str(i) for i in table.attributes["id"].to_pylist()] == IDS
+    assert table.attributes["crop"].to_pylist() == ['a, "b"', "", "c;d"]
+    assert read(path, where=f"id = {IDS[1]}").attributes["id"].to_pylist() == [int(IDS[1])]
+
+
+def test_whole_numbers_that_gdal_cuts_are_read_as_written(tmp_path: Path) -> None:
+    path = with_ids(tmp_path / "a.mif")
+    path.write_text(path.read_text().replace("id Decimal(20,0)", "id Integer"))
+    assert [str(i) for i in read(path).attributes["id"].to_pylist()] == IDS
+
+
+def test_digits_of_other_features_are_refused(tmp_path: Path) -> None:
+    path = with_ids(tmp_path / "a.mif")
+    column = pa.chunked_array([[float(IDS[0]), float(IDS[1]), 8.0]])
+    assert not _belongs(column, pa.array(IDS))
+    assert _belongs(read(path).attributes["id"].cast(pa.float64()), pa.array(IDS))

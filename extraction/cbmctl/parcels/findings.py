@@ -17,7 +17,6 @@ KINDS: Mapping[str, str] = {  # in the order of weight; said of one as of many
     "stray": "far from all other parcels, loaded, but not in the area of interest",
     "invalid_value": "invalid, loaded as NULL",
     "changed_text": "text that cannot be stored as it is, loaded without the characters named",
-    "rounded": "a number with more digits than can be read, loaded rounded",
     "guessed_encoding": "text in a character set that the file does not name, guessed",
 }
 DISTINCT = 1000  # different values of a column that are listed; the rest is only counted

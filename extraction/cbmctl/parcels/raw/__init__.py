@@ -40,7 +40,7 @@ def corrected(
         wanted: the names of those to look at; None: all.
 
     Raises:
-        UserError: a column has a type that cannot be read.
+        UserError: a column has a type, or numbers, that cannot be read.
     """
     looked_at = [name for name in table.column_names if wanted is None or name in wanted]
     fix = Corrections(table.select(looked_at), wanted)
@@ -65,7 +65,8 @@ def corrected(
         case "FlatGeobuf":
             fgb.correct(fix, data.file, fids=fids)
         case "MapInfo File":
-            others.correct(fix, data.file, layer.name, fids=fids, exact=False, options=options)
+            others.correct(fix, data.file, layer.name, fids=fids, exact=True, options=options)
+            mapinfo.correct_numbers(fix, data, names, fids)
             mapinfo.correct(fix, charset_of(data))
         case driver:
             exact = driver == formats.FILE_GDB.driver

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from cbmctl.parcels import gdal
 from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.others import report_rounded, rounded
+from cbmctl.parcels.raw.others import refuse_rounded, rounded
 from cbmctl.parcels.raw.written import dates, decimals, instants
 
 ID = "id"  # RFC 7946: the identifier of a feature
@@ -44,7 +44,7 @@ def correct(fix: Corrections, file: Path, layer: str, *, fids: Rows, options: Ma
     features = _features(file)
     if len(features) != len(everything):  # not a list of features, so nobody knows which is which
         for name in long:
-            report_rounded(fix, name)
+            refuse_rounded(fix, name, file)
         return
     properties = [one.get("properties") or {} for one in features]
     for name in long:

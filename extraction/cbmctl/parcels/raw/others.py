@@ -1,4 +1,4 @@
-"""Formats that only GDAL can read: it can be asked what a date was; lost digits can only be reported."""
+"""Formats that only GDAL can read: it can be asked what a date was; lost digits can only be refused."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cbmctl.errors import UserError
 from cbmctl.parcels import gdal
 from cbmctl.parcels.double import EXACT_BELOW
 from cbmctl.parcels.raw.corrections import Corrections, Rows
@@ -23,7 +24,7 @@ def correct(
     options: Mapping[str, str],
     names: Sequence[str] | None = None,
 ) -> None:
-    """Put dates right that no calendar has, and report numbers that may have lost digits.
+    """Put dates right that no calendar has, and refuse numbers that may have lost digits.
 
     Args:
         fix: the attributes as GDAL read them.
@@ -33,6 +34,9 @@ def correct(
         exact: whether the format itself stores numbers as doubles.
         options: GDAL's open options.
         names: the columns to look at; None: all.
+
+    Raises:
+        UserError: a number has more digits than GDAL reads.
     """
     looked_at = fix.table.column_names if names is None else names
     typed = [name for name in looked_at if pa.types.is_date(fix.table[name].type)]
@@ -48,7 +52,7 @@ def correct(
             dates(fix, name, text.column(i).take(taken).combine_chunks())
     if not exact:
         for name in looked_at:
-            report_rounded(fix, name)
+            refuse_rounded(fix, name, file)
 
 
 def _quoted(name: str) -> str:
@@ -56,16 +60,21 @@ def _quoted(name: str) -> str:
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def report_rounded(fix: Corrections, name: str) -> None:
-    """A finding for each number that has more digits than can be read."""
+def refuse_rounded(fix: Corrections, name: str, file: Path) -> None:
+    """Raise UserError if a number of a column has more digits than GDAL reads: it may be an identifier."""
     column, parents = fix.table[name], None
     if pa.types.is_list(column.type):
         lists = column.combine_chunks()
         column, parents = pa.chunked_array([lists.flatten()]), np.asarray(pc.list_parent_indices(lists))
     items = rounded(column)
-    raw = [f"{value:.0f}" for value in column.take(pa.array(items)).to_pylist()]
-    rows = items if parents is None else parents[items]
-    fix.tell(name, "rounded", rows, raw, "may have had more digits: GDAL reads only 16")
+    if not len(items):
+        return
+    row = int(items[0] if parents is None else parents[items[0]])
+    raise UserError(
+        f"{file.name}: column {name} has numbers with more digits than can be read, such as"
+        f" {column[int(items[0])].as_py():.0f} of feature {row + 1}."
+        " Export the file again with this column as text, or name the columns to keep with --attribute."
+    )
 
 
 def rounded(column: pa.ChunkedArray) -> Rows:
