@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -258,8 +259,38 @@ def slow_writes(season: Season) -> None:
 
 def writing(season: Season) -> Callable[[], bool]:
     return lambda: bool(
-        season.rows("SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%%sigs%%' AND state = 'active'")
+        season.rows(
+            "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%%sigs%%' AND state = 'active'"
+            " AND datname = current_database()"
+        )
     )
+
+
+def oom_score_adj(pid: int | str) -> int:
+    """How much sooner than others the kernel ends a process if memory runs out."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+@pytest.mark.parametrize("arguments", [("worker",), ("extract", "run", "--workers", "1")])
+def test_the_kernel_ends_workers_before_the_database(
+    season: Season, eventually: Callable[[Callable[[], bool]], None], arguments: tuple[str, ...]
+) -> None:
+    season.scene(5)
+    slow_writes(season)
+    with connect(season.config, autocommit=True) as conn:
+        plan(conn, season.config)
+    process = command(season, *arguments)
+    try:
+        eventually(writing(season))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [str(process.pid)] if arguments == ("worker",) else children
+        # 100 is what the processes of the database have
+        assert [oom_score_adj(pid) for pid in workers] == [1000]
+        if arguments != ("worker",):
+            assert oom_score_adj(process.pid) == oom_score_adj("self"), "it replaces workers that were killed"
+    finally:
+        process.terminate()
+        process.communicate(timeout=120)
 
 
 def test_kill_9_in_the_middle_loses_and_doubles_nothing(

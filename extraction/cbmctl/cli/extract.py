@@ -10,6 +10,7 @@ from cbmctl.cli.crew import run_crew, still_open
 from cbmctl.cli.status import told
 from cbmctl.config import Config
 from cbmctl.database import connect
+from cbmctl.memory import offer_to_be_killed_first
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.queue.progress import failed_tasks
@@ -105,6 +106,7 @@ def worker_command(context: Context, quiet: bool, threads: int | None, reference
     """
     from cbmctl.worker import work  # noqa: PLC0415 - the kernels and GDAL, only for this command
 
+    offer_to_be_killed_first()
     stop, done = Stop().install(), 0
 
     def note(line: str) -> None:
