@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -70,12 +70,13 @@ PLANS = st.lists(st.builds(Plan, SETTINGS, st.lists(ACTIONS, max_size=6)), min_s
 
 @st.composite
 def sequences(draw: st.DrawFn) -> Sequence:
-    """Band sets are only ever added: rows of what is not asked for any more stay."""
-    plans: list[Plan] = []
-    for plan in draw(PLANS):
-        before = plans[-1].s2 if plans else {"scl": False, "20": []}
-        added = {"scl": plan.s2["scl"] or before["scl"], "20": plan.s2["20"] or before["20"]}
-        plans.append(Plan(plan.s2 | added, plan.actions))
+    """Band sets come and go, but the last plan has all of them: rows of a set that is removed stay."""
+    plans = draw(PLANS)
+    every = {
+        "scl": any(p.s2["scl"] for p in plans),
+        "20": next((p.s2["20"] for p in plans if p.s2["20"]), []),
+    }
+    plans[-1] = Plan(plans[-1].s2 | every, plans[-1].actions)
     places = st.tuples(st.sampled_from(NAMES), st.sampled_from(sorted(SHAPES)))
     blind = draw(st.dictionaries(places, st.sampled_from(sorted(BLIND)), max_size=8))
     users = draw(st.sampled_from((frozenset(), frozenset(), frozenset({WEST}), frozenset({HERE}))))
@@ -134,6 +135,29 @@ def datatake(season: Season, monkeypatch: pytest.MonkeyPatch) -> Datatake:
     return Datatake(season)
 
 
+# two sets go, the tile in the west is extracted again without them, and they come back with other settings
+EVERY = {"scl": True, "10": S2["10"], "20": S2["20"], "edge": "drop", "overlap": "first"} | {
+    "cloud_classes": [9],
+    "buffer_m": 0,
+    "reflectance": "harmonised",
+}
+GONE = Sequence(
+    {(WEST, 4): "no 20 m", (HERE, 6): "cloud"},
+    frozenset(),
+    [
+        Plan(EVERY, [("scene", WEST), ("scene", HERE)]),
+        Plan(
+            EVERY | {"scl": False, "20": [], "edge": "keep"},
+            [("again", WEST), ("scene", WEST), ("scene", ZONE)],
+        ),
+        Plan(EVERY | {"edge": "keep"}, [("task", HERE)]),
+    ],
+    [ZONE, HERE, WEST],
+    EVERY | {"edge": "keep"},
+)
+
+
+@example(GONE)
 @given(sequences())
 @seeded(6, thorough=150)
 def test_the_outcome_is_that_of_the_settings_now(datatake: Datatake, sequence: Sequence) -> None:
