@@ -291,9 +291,14 @@ class _Queue:
         )
         rows = self._conn.execute(states.plan(self._config.tables, wanted), self._parameters)
         created = [obsid for obsid, _ in rows]
-        # a new scene is 'ingested' until a worker begins; one that was closed, or waited for others, is open
+        # a new scene is 'ingested' until a worker begins; one that was closed, or waited for others, is open;
+        # one that somebody was at by hand stays as it is, so that `repair` finds its rows
         opened = self._conn.execute(
-            query("SELECT id FROM {catalogue} WHERE id = ANY(%s) AND status <> 'ingested'", **self._names),
+            query(
+                """SELECT id FROM {catalogue} WHERE id = ANY(%s) AND status <> 'ingested'
+                   AND (status <> 'inprogress' OR reason_code IS NOT NULL)""",
+                **self._names,
+            ),
             [created],
         )
         update_scenes(self._conn, self._config.tables, [obsid for (obsid,) in opened])
