@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,23 @@ def test_a_killed_database_comes_back_and_a_stopped_one_stays_down(
         assert database.state() == "exited"
     assert database.damaged_pages() == "0"
     docker("start", database.container)
+
+
+def looked(looks: Callable[[], int], enough: int) -> bool:
+    return looks() >= enough
+
+
+def test_a_stop_at_whatever_instant_is_no_kill(
+    database: Database, tmp_path: Path, eventually: Eventually
+) -> None:
+    with supervised(database, tmp_path) as looks:
+        for _ in range(4):
+            eventually(lambda: database.run("SELECT 1") == "1")
+            docker("stop", "--time=0", database.container)
+            enough = looks() + 2
+            eventually(partial(looked, looks, enough))
+            assert database.state() == "exited"
+            docker("start", database.container)
 
 
 def test_a_stopped_database_stays_down_when_docker_has_forgotten_the_stop(

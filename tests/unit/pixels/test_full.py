@@ -28,19 +28,20 @@ def burnt(parcel: shapely.MultiPolygon) -> int:
     return int(rasterize([parcel], out_shape=(60, 60), transform=transform).sum())
 
 
-def star(seed: int, corners: int, size: float) -> shapely.Polygon:
-    """A polygon with spikes around a place on the tile."""
+def star(seed: int, corners: int, size: float) -> shapely.Geometry:
+    """A shape with spikes around a place on the tile."""
     random = np.random.default_rng(seed)
     angles = np.sort(random.uniform(0, 2 * np.pi, corners))
     radius = size * random.uniform(0.2, 1, corners)
     x, y = LEFT + random.uniform(250, 350), TOP - random.uniform(250, 350)
-    return shapely.Polygon(np.column_stack([x + radius * np.cos(angles), y + radius * np.sin(angles)]))
+    corner = np.column_stack([x + radius * np.cos(angles), y + radius * np.sin(angles)])
+    return shapely.make_valid(shapely.Polygon(corner))
 
 
 @examples(100)
 @given(st.integers(0, 10**6), st.integers(3, 40), st.floats(3, 240), st.booleans())
 def test_counts_are_those_of_the_pixels(seed: int, corners: int, size: float, hole: bool) -> None:
-    shape = shapely.make_valid(star(seed, corners, size))
+    shape = star(seed, corners, size)
     if hole:
         shape = shape.difference(star(seed + 1, corners, size / 2))
     parts = [p for p in shapely.get_parts(shape) if p.geom_type == "Polygon"]
