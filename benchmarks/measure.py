@@ -91,7 +91,7 @@ class Tenant:
     def catalogue(self, product: Path, card: str) -> None:
         """Make a product the only one in catalogue and queue, and let sigs and hists be empty."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:
-            conn.execute("TRUNCATE sigs, hists, tasks, dias_catalogue")
+            conn.execute("TRUNCATE sigs, hists, tasks, dias_catalogue CASCADE")
         day = datetime.strptime("/".join(product.parts[-4:-1]), "%Y/%m/%d").date()
         days = str(day), str(day + timedelta(days=1))
         self.cbmctl("catalogue", "sync", "parcels_2021", *days, card, "--source", "archive")
