@@ -149,7 +149,7 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
         ),
         (("zurich", "2022-02-01", "2022-02-01", "s2"), "the end 2022-02-01 is not after the start"),
         (("zurich", *PERIOD, "s2", "S2MSI1C"), "card s2 has the product type S2MSI2A, not S2MSI1C"),
-        (("zurich", *PERIOD, "c6"), "has no Sentinel-1/SAR/CARD-COH6"),
+        (("zurich", *PERIOD, "c6"), "has no folder Sentinel-1/SAR/CARD-COH6"),
         (
             ("zurich", "2020-01-01", "2021-01-01", "s2"),
             "has no S2MSI2A product from 2020-01-01 to the day before",
