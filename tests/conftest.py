@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import signal
 import subprocess
 import time
 import uuid
@@ -59,6 +60,15 @@ class Database:
                 data[name] = value
         self.config_path.write_text(json.dumps(data))
         return load_config(self.config_path)
+
+
+@pytest.fixture(autouse=True)
+def interruptions() -> Iterator[None]:
+    """What a command does at an interruption ends with the test that ran it: the next would wait forever."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
