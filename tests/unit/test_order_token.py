@@ -214,7 +214,7 @@ def test_secrets_are_sent_by_https_only(key: str) -> None:
 
 
 def test_what_the_configuration_does_not_know_is_refused() -> None:
-    with pytest.raises(UserError, match=r"ordering\.password is not known"):
+    with pytest.raises(UserError, match=r"ordering\.password is unknown"):
         read_ordering(Section(Path("db_config.json"), "ordering", {"password": PASSWORD}))
 
 

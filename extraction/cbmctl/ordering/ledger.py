@@ -85,7 +85,7 @@ class Ledger:
             return cursor.execute(
                 query(
                     f"SELECT {_COLUMNS} FROM {{items}} i JOIN {{orders}} o ON o.id = i.order_id"  # noqa: S608 - a constant
-                    " WHERE o.service = %s AND o.account = %s ORDER BY i.sent_at, i.id",
+                    " WHERE o.service = %s AND o.account = %s ORDER BY i.sent_at, i.sensed, i.id",
                     items=self.tables.order_items.sql,
                     orders=self.tables.orders.sql,
                 ),
