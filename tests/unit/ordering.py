@@ -41,6 +41,9 @@ def backscatter(*numbers: int) -> list[Wanted]:
     return [Wanted("CARD-BS", grd(number), label="zurich 2021-03") for number in numbers]
 
 
+THREE = backscatter(1, 2, 3)
+
+
 def elsewhere(odp: Odp, number: int) -> dict[str, Any]:
     """An order of a GRD product that was placed on the service's web page."""
     reference = {"Reference": grd(number)}

@@ -17,6 +17,7 @@ from .odata_server import Catalogue
 from .odp_server import Odp, serve
 from .ordering import (
     INCOMPLETE,
+    THREE,
     answered,
     backscatter,
     command,
@@ -33,8 +34,6 @@ from .ordering import (
 from .recorded import backscatter as recorded_backscatter
 
 pytestmark = pytest.mark.postgis
-
-THREE = backscatter(1, 2, 3)
 
 
 def test_each_product_is_ordered_once(odp: Odp, database: Database, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from . import odp_server
 from .odp_server import Odp
 from .ordering import (
     INCOMPLETE,
+    THREE,
     answered,
-    backscatter,
     chosen_of,
     command,
     grd,
@@ -30,8 +30,6 @@ from .ordering import (
 )
 
 pytestmark = pytest.mark.postgis
-
-THREE = backscatter(1, 2, 3)
 
 
 def invalid(_server: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from . import odp_server
 from .odp_server import PASSWORD, Odp
 from .ordering import (
     INCOMPLETE,
+    THREE,
     answered,
-    backscatter,
     chosen_of,
     command,
     elsewhere,
@@ -27,8 +27,6 @@ from .ordering import (
 )
 
 pytestmark = pytest.mark.postgis
-
-THREE = backscatter(1, 2, 3)
 
 
 def hidden(odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any], lists: int) -> None:

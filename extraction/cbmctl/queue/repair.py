@@ -133,7 +133,7 @@ class _Repair:
     def faulty(self) -> list[dict[str, Any]]:
         """Scenes that no worker is at and that may need something, by time.
 
-        Without a failed task, a status that is none of REASONS was set by hand, and is no error.
+        If no task has failed, a status that REASONS lacks was set by hand, and is not an error.
         """
         return self._rows(
             """SELECT d.id, reference, card, status AS before, coalesce(t.reason, d.reason) AS reason
