@@ -87,6 +87,16 @@ class Tables:
         return self.catalogue.sibling("parcel_sets")
 
     @property
+    def parcel_history(self) -> TableName:
+        """Since and until which version of its set a parcel is declared."""
+        return self.catalogue.sibling("parcel_history")
+
+    @property
+    def parcel_lineage(self) -> TableName:
+        """Which parcels succeed which."""
+        return self.catalogue.sibling("parcel_lineage")
+
+    @property
     def file_checks(self) -> TableName:
         """What became of the files of scenes when they were compared with their checksums."""
         return self.catalogue.sibling("file_checks")

@@ -181,3 +181,24 @@ def test_reasons_of_before_get_their_codes(database: Database) -> None:
         ]
         with pytest.raises(psycopg.errors.CheckViolation):
             conn.execute("UPDATE tasks SET state = 'failed' WHERE bandset = 'scl'")
+
+
+def test_what_is_done_covers_the_parcels_that_were_loaded_before_sets_had_versions(
+    database: Database,
+) -> None:
+    at(database, "0022")
+    with database.connect() as conn:
+        conn.execute(
+            """INSERT INTO dias_catalogue (id, obstime, reference, sensor, card)
+               VALUES (1, '2021-03-05', 'a', '2A', 's2');
+               INSERT INTO tasks (obsid, bandset, state, bands, method, rows) VALUES
+                   (1, 'scl', 'done', '{SCL}', '{}', 3), (1, '10', 'ready', '{B02}', '{}', 3),
+                   (1, '20', 'done', NULL, NULL, 3)"""
+        )
+        conn.execute("INSERT INTO parcel_sets VALUES ('public.p', 'p.gpkg', 'c', '{}', 25832, 9)")
+    apply(database.config)
+    with database.connect() as conn:
+        assert conn.execute(
+            "SELECT bandset, parcels_asked, parcels_covered FROM tasks ORDER BY bandset"
+        ).fetchall() == [("10", 1, None), ("20", 1, None), ("scl", 1, 1)]
+        assert conn.execute("SELECT version, last_id FROM parcel_sets").fetchone() == (1, None)

@@ -199,7 +199,10 @@ def test_roles(database: Database) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("DELETE FROM parcels_2021")
     with login("cbm_reader") as conn:
-        for table in ("parcels_2021", "sigs", "hists", "dias_catalogue", "aois", "tasks", "parcel_sets"):
+        for table in (
+            "parcels_2021", "sigs", "hists", "dias_catalogue", "aois", "tasks", "parcel_sets",
+            "parcel_history", "parcel_lineage",
+        ):  # fmt: skip
             conn.execute(f"SELECT FROM {table}")  # type: ignore[call-overload]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("INSERT INTO aois VALUES ('x')")
