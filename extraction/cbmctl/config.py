@@ -107,6 +107,16 @@ class Tables:
         return self.catalogue.sibling("vanished_workers")
 
     @property
+    def archived_scenes(self) -> TableName:
+        """Scenes whose rows are in an archive only, and in which one."""
+        return self.catalogue.sibling("archived_scenes")
+
+    @property
+    def restored_files(self) -> TableName:
+        """How far an interrupted restore has read the files of an archive."""
+        return self.catalogue.sibling("restored_files")
+
+    @property
     def orders(self) -> TableName:
         """Orders of products that the service makes on demand."""
         return self.catalogue.sibling("orders")

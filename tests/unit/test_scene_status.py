@@ -51,7 +51,7 @@ def test_sql_is_the_function(conn: psycopg.Connection) -> None:
     assert [word for (word,) in found] == [status(one) for one in facts]
     assert {status(one) for one in facts} == {
         "ingested", "offline", "inprogress", "extracted", "No parcels", "Rio error", LONG[:24], "offered",
-        "superseded",
+        "superseded", "archived",
     }  # fmt: skip
 
 
@@ -68,6 +68,9 @@ def test_sql_is_the_function(conn: psycopg.Connection) -> None:
         ("extracted", None, Place.WAITS, "inprogress"),
         ("inprogress", WAITS_FOR_PARTS.code, Place.CURRENT, "extracted"),
         ("extracted", None, Place.AGAIN, "ingested"),
+        ("extracted", None, Place.ARCHIVED, "archived"),
+        ("archived", None, None, "archived"),
+        ("archived", None, Place.RESTORED, "extracted"),
         ("!S3 B02.jp2", "archive.file_missing", None, "extracted"),
     ],
 )

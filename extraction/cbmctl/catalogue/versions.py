@@ -94,7 +94,8 @@ class _Arrangement:
     def settle(self, acquisition: Acquisition) -> None:
         """Decide about the versions of one acquisition."""
         versions, waited_for = acquisition.versions, set()
-        replaced = acquisition.settled({new.id for new in versions if new.status == "extracted"}).replaced
+        seen = {new.id for new in versions if new.status in ("extracted", "archived")}
+        replaced = acquisition.settled(seen).replaced
         for old in versions:
             successors = acquisition.successors(old)
             if (newer := successors[0].id if successors else None) != old.linked:

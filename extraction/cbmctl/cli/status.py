@@ -24,6 +24,7 @@ _NUMBERS = (
     "failed",
     "offered",
     "superseded",
+    "archived",
     "missing",
     "on_order",
 )

@@ -149,9 +149,9 @@ def _begun(tables: Tables) -> sql.Composed:
     """Scenes that are not as the catalogue delivered them."""
     return query(
         "(SELECT id FROM {catalogue} c"
-        " WHERE status NOT IN ('ingested', 'superseded', 'offered', 'offline')"
-        " OR applied_offset IS NOT NULL"
-        " OR EXISTS (SELECT FROM {tasks} WHERE obsid = c.id AND state <> 'ready')) begun",
+        " WHERE status NOT IN ('ingested', 'superseded', 'offered', 'offline', 'archived')"
+        " OR status <> 'archived' AND (applied_offset IS NOT NULL"
+        " OR EXISTS (SELECT FROM {tasks} WHERE obsid = c.id AND state <> 'ready'))) begun",
         catalogue=tables.catalogue.sql,
         tasks=tables.tasks.sql,
     )

@@ -3,6 +3,7 @@
 Imports point one way, from top to bottom:
 
 - `repair`, `planning`: scenes that were left half done; what the configuration asks for.
+- `archived`: scenes whose rows are in an archive of the season.
 - `purge`: delete rows of fully cloudy parcels.
 - `progress`: how far the extraction is.
 - `tasks`, `vanished_workers`: claim and close a task; whose fault it is that a worker vanished.

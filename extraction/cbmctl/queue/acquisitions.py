@@ -86,7 +86,7 @@ class Version:
     @property
     def available(self) -> bool:
         """Whether it can take another's place: what is not online cannot, unless it was extracted before."""
-        return self.online or self.status in ("extracted", "inprogress")
+        return self.online or self.status in ("extracted", "archived", "inprogress")
 
     @property
     def grade(self) -> tuple[bool, str]:
@@ -272,7 +272,7 @@ _VERSIONS: LiteralString = """
         d.superseded_by AS linked
     FROM version d, LATERAL (
         SELECT count(*) AS tasks, coalesce(bool_or({at_work}), false) AS running,
-            d.status = 'extracted' OR (d.status = 'inprogress'
+            d.status IN ('extracted', 'archived') OR (d.status = 'inprogress'
                 AND coalesce(bool_and(state = 'done') AND sum(parcels) > 0, false)) AS done
         FROM {tasks} t WHERE obsid = d.id) w
     ORDER BY d.acquisition, d.id

@@ -6,7 +6,8 @@ by the worker's connection, not by a transaction, for as long as the worker work
 waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -18,10 +19,12 @@ from psycopg import sql
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import one, query
+from cbmctl.errors import UserError
 
 # Keys of advisory locks: of tasks, this plus the band set's place in BANDSETS, and the scene's id.
 LOCK_SPACE = 0x43424D00
 _VANISHED_SPACE, _DATATAKE_SPACE = LOCK_SPACE + 0xFE, LOCK_SPACE + 0xFF
+_ARCHIVE_SPACE = LOCK_SPACE + 0xFD
 LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 
 
@@ -126,6 +129,39 @@ def lock_scenes(
             [[*obsids, *siblings]],
         ).fetchall()
     )
+
+
+def lock_archived(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
+    """Let nobody change archived scenes, nor replace the parcels, until the transaction ends.
+
+    Workers at other scenes go on.
+
+    Returns:
+        Those of the scenes that are archived.
+    """
+    _in_order(conn, Lock.QUEUE)
+    conn.execute(query("LOCK TABLE {tasks} IN ROW EXCLUSIVE MODE", tasks=tables.tasks.sql))
+    _in_order(conn, Lock.SCENES)
+    found = conn.execute(
+        query(
+            "SELECT id FROM {catalogue} WHERE id = ANY(%s) AND status = 'archived' ORDER BY id FOR SHARE",
+            catalogue=tables.catalogue.sql,
+        ),
+        [list(obsids)],
+    )
+    return [obsid for (obsid,) in found]
+
+
+@contextmanager
+def archiving(conn: psycopg.Connection) -> Iterator[None]:
+    """Let nobody else archive or restore the season. Raises UserError if somebody does."""
+    if not one(conn, query("SELECT pg_try_advisory_lock(%s, 0)"), [_ARCHIVE_SPACE])[0]:
+        raise UserError("Another cbmctl maintain archive or restore is running. Wait until it ends.")
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT pg_advisory_unlock(%s, 0)", [_ARCHIVE_SPACE])
 
 
 def try_task(conn: psycopg.Connection, bandset: str, obsid: int) -> bool:

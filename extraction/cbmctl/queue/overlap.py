@@ -31,7 +31,7 @@ from cbmctl.queue.statements import BANDS_PARAMETERS, THIS, names, official
 FOOTPRINT_MARGIN_DEGREES = 0.02
 # What a scene is called that is not closed, and one that is closed without rows that count.
 _OPEN_WORDS = ["ingested", "inprogress", "offered", "offline"]
-_WITHOUT_ROWS = [*_OPEN_WORDS, "superseded", "No parcels"]
+_WITHOUT_ROWS = [*_OPEN_WORDS, "superseded", "No parcels", "archived"]
 
 
 def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> list[int]:

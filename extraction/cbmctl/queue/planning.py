@@ -170,7 +170,7 @@ class _Queue:
                FROM {catalogue} d JOIN ({area}) a ON ST_Intersects(d.footprint, a.wkb_geometry)
                WHERE d.card = ANY(%(cards)s) AND d.obstime >= %(start)s AND d.obstime < %(end)s
                  AND (d.status IN ('ingested', 'inprogress')
-                     OR (d.status NOT IN ('No parcels', 'offline')
+                     OR (d.status NOT IN ('No parcels', 'offline', 'archived')
                          AND EXISTS (SELECT FROM {tasks} WHERE obsid = d.id)))""",
             area=self._area,
             **self._names,
@@ -197,7 +197,8 @@ class _Queue:
         statement = query(
             """SELECT d.reference, d.status, n.reference FROM {catalogue} d
                LEFT JOIN {catalogue} n ON n.id = d.superseded_by
-               WHERE d.id = ANY(%(obsids)s) AND d.status IN ('superseded', 'offered', 'offline')""",
+               WHERE d.id = ANY(%(obsids)s)
+                 AND d.status IN ('superseded', 'offered', 'offline', 'archived')""",
             **self._names,
         )
         row = self._conn.execute(statement, self._parameters).fetchone()
@@ -210,6 +211,11 @@ class _Queue:
             raise UserError(
                 f"{reference} is a newer version of an extracted scene: accept it with cbmctl"
                 f" catalogue replace {reference}"
+            )
+        if status == "archived":
+            raise UserError(
+                f"{reference} is archived. Bring its rows back with cbmctl maintain restore, or set its"
+                " status to 'ingested' to extract it again."
             )
         raise UserError(f"{reference} is not online: sync the catalogue again once the archive has it")
 

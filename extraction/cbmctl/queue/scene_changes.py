@@ -126,8 +126,11 @@ def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
            OR t.obsid IN (SELECT id FROM {catalogue} WHERE status IN ('superseded', 'offline'))""",
         **names,
     )
+    # what is in an archive is of the former parcels, and so are its tasks
+    here = query("t.obsid NOT IN (SELECT id FROM {catalogue} WHERE status = 'archived')", **names)
+    unknown = query("({unknown}) AND {here}", unknown=unknown, here=here)
     conn.execute(states.change(tables, states.NEW_PARCELS_UNKNOWN, unknown), [waiting])
-    begun = query("t.state <> 'ready' OR t.attempts > 0 OR t.rows IS NOT NULL")
+    begun = query("(t.state <> 'ready' OR t.attempts > 0 OR t.rows IS NOT NULL) AND {here}", here=here)
     conn.execute(states.change(tables, states.NEW_PARCELS, begun))
     rows.forget_offset(conn, tables, obsids)
     places = {obsid: Place.CURRENT if newer is None else Place.SUPERSEDED for obsid, newer, _ in scenes}

@@ -30,6 +30,8 @@ class Place(StrEnum):
     WAITS = "waits"
     OFFERED = "offered"
     SUPERSEDED = "superseded"
+    ARCHIVED = "archived"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Facts:
 
     Attributes:
         place: `AGAIN`: to be extracted whole, whatever there is; `WAITS`: counts only together with others
-            that are not done.
+            that are not done; `RESTORED`: its rows are back from an archive, where only extracted scenes go.
         online: whether the archive has it at once.
         tasks: how many it has.
         untouched: of these, how many nobody has begun, and of which there are no rows.
@@ -56,10 +58,12 @@ class Facts:
     failure: str | None
 
 
-def status(facts: Facts) -> str:
+def status(facts: Facts) -> str:  # noqa: PLR0911 - a line for each line of the table in docs/queue.md
     """Return the manual's word for a scene."""
-    if facts.place in (Place.OFFERED, Place.SUPERSEDED):
+    if facts.place in (Place.OFFERED, Place.SUPERSEDED, Place.ARCHIVED):
         return facts.place.value
+    if facts.place is Place.RESTORED and not facts.tasks:  # extracted by the manual's scripts
+        return "extracted"
     if not facts.tasks or (facts.place is Place.AGAIN and not facts.open):
         return "ingested" if facts.online else "offline"
     if facts.open:
@@ -74,7 +78,8 @@ def status(facts: Facts) -> str:
 # The same over the columns of a row `f` of facts.
 STATUS = sql.SQL(
     """CASE
-           WHEN f.place IN ('offered', 'superseded') THEN f.place
+           WHEN f.place IN ('offered', 'superseded', 'archived') THEN f.place
+           WHEN f.place = 'restored' AND f.tasks = 0 THEN 'extracted'
            WHEN f.tasks = 0 OR (f.place = 'again' AND f.open = 0)
                THEN CASE WHEN f.online THEN 'ingested' ELSE 'offline' END
            WHEN f.open > 0 THEN CASE WHEN f.untouched = f.tasks THEN 'ingested' ELSE 'inprogress' END
@@ -89,7 +94,7 @@ STATUS = sql.SQL(
 # again.
 PLACE = sql.SQL(
     """CASE
-           WHEN d.status IN ('offered', 'superseded') THEN d.status
+           WHEN d.status IN ('offered', 'superseded', 'archived') THEN d.status
            WHEN d.status IN ('ingested', 'offline') THEN 'again'
            WHEN d.reason_code = {waits} THEN 'waits'
            ELSE 'current'

@@ -109,6 +109,10 @@ NEIGHBOUR_PURGED = Event(
     "parcels that it gave up are removed from its list, because another tile saw them fully cloudy",
     {state: state for state in STATES},
 )
+ARCHIVED = _event(
+    "archived", "the rows are in an archive that was verified, and are deleted here", DONE, DONE
+)
+RESTORED = _event("restored", "the rows of an archived scene are back", DONE, DONE)
 SUPERSEDED = _event("superseded", "another version of the scene counts", _ANY, None)
 OFFLINE = _event("offline", "the scene is not online, and there are no rows", _NOT_DONE, None)
 OFFLINE_WITH_ROWS = _event("offline, with rows", "the same, and there are rows", _NOT_DONE, DONE, RETIRED)
@@ -150,8 +154,9 @@ DELETED = _event("deleted", "the scene's row is deleted from the catalogue (`ON 
 EVENTS: tuple[Event, ...] = (
     PLANNED, ASKED_AGAIN, CHANGED, CHANGED_AT_WORK, OVERLAP_CHANGED, DROPPED, RETIRED_WITH_ROWS, CLAIMED,
     TAKEN_OVER, EXCUSED, VANISHED, FINISHED, NO_PARCELS, RETRIED, GIVEN_UP, OUTDATED, RELEASED,
-    GAVE_UP_PARCELS, REOPENED, PURGED, NEIGHBOUR_PURGED, SUPERSEDED, OFFLINE, OFFLINE_WITH_ROWS,
-    REPAIRED, MADE_WHOLE, REPAIRED_AWAY, NEW_PARCELS, NEW_PARCELS_UNKNOWN, DELETED,
+    GAVE_UP_PARCELS, REOPENED, PURGED, NEIGHBOUR_PURGED, ARCHIVED, RESTORED,
+    SUPERSEDED, OFFLINE, OFFLINE_WITH_ROWS, REPAIRED, MADE_WHOLE, REPAIRED_AWAY,
+    NEW_PARCELS, NEW_PARCELS_UNKNOWN, DELETED,
 )  # fmt: skip
 
 

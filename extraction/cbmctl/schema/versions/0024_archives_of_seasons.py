@@ -1,0 +1,67 @@
+"""Scenes whose statistics are in an archive: status `archived`, and which archive."""
+
+from alembic import op
+
+revision = "0024"
+down_revision = "0023"
+
+
+def upgrade() -> None:
+    """Create archived_scenes and restored_files; count archived scenes in the view completeness."""
+    op.execute("""
+        CREATE TABLE public.archived_scenes (
+            obsid integer PRIMARY KEY REFERENCES public.dias_catalogue ON DELETE CASCADE,
+            archive text NOT NULL
+        );
+        COMMENT ON TABLE public.archived_scenes IS
+            'scenes whose rows of sigs and hists were deleted here, because an archive holds them';
+        COMMENT ON COLUMN public.archived_scenes.archive IS 'id in archive.json';
+
+        CREATE TABLE public.restored_files (
+            archive text NOT NULL,
+            file text NOT NULL,
+            rows bigint NOT NULL,
+            PRIMARY KEY (archive, file)
+        );
+        COMMENT ON TABLE public.restored_files IS
+            'an unfinished restore of an archive: how many rows of each file have been read';
+
+        CREATE OR REPLACE VIEW public.completeness AS
+        WITH product AS (
+            SELECT card::text, relative_orbit, tile::text, obstime::date AS day, id, status
+            FROM public.dias_catalogue
+            UNION ALL
+            SELECT card, relative_orbit, tile, day, NULL::integer, NULL
+            FROM (SELECT DISTINCT ON (reference) * FROM public.rejected_products ORDER BY reference) rejected
+            WHERE reference NOT IN (SELECT reference FROM public.dias_catalogue)
+            UNION ALL
+            SELECT card, NULL, NULL, sensed::date, NULL, 'on order'
+            FROM public.order_items i
+            WHERE state IN ('sending', 'unknown', 'queued', 'in_progress', 'completed')
+                AND NOT EXISTS (SELECT FROM public.dias_catalogue d
+                    WHERE (d.card, d.sensor, d.obstime) = (i.card, i.sensor, i.sensed))
+        )
+        SELECT card, relative_orbit, tile, day,
+            count(*) FILTER (WHERE status IS DISTINCT FROM 'on order')::integer AS published,
+            count(id)::integer AS catalogued,
+            count(*) FILTER (WHERE status IN ('ingested', 'inprogress', 'offline'))::integer AS waiting,
+            count(*) FILTER (WHERE status = 'extracted')::integer AS extracted,
+            count(*) FILTER (WHERE status = 'No parcels')::integer AS no_parcels,
+            count(*) FILTER (WHERE status NOT IN ('ingested', 'inprogress', 'offline', 'extracted',
+                'archived', 'No parcels', 'offered', 'superseded', 'on order'))::integer AS failed,
+            count(*) FILTER (WHERE status = 'offered')::integer AS offered,
+            count(*) FILTER (WHERE status = 'superseded')::integer AS superseded,
+            count(*) FILTER (WHERE status IS NULL OR status NOT IN ('extracted', 'archived', 'No parcels',
+                'offered', 'superseded', 'on order'))::integer AS missing,
+            (SELECT max(complete_at) FROM public.catalogue_syncs s
+                WHERE s.card = product.card AND day >= first_day AND day < end_day) AS searched_at,
+            count(*) FILTER (WHERE status = 'on order')::integer AS on_order,
+            count(*) FILTER (WHERE status = 'archived')::integer AS archived
+        FROM product
+        GROUP BY card, relative_orbit, tile, day;
+
+        COMMENT ON COLUMN public.completeness.missing IS
+            'published - extracted - archived - no_parcels - offered - superseded';
+        COMMENT ON COLUMN public.completeness.archived IS
+            'scenes that were extracted, and whose statistics are in an archive of the season';
+    """)
