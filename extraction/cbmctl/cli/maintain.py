@@ -17,7 +17,7 @@ from cbmctl.maintenance.vacuum import Vacuumed, vacuum
 
 @cbmctl.group("maintain")
 def group() -> None:
-    """Purge, vacuum, compact and cluster tables."""
+    """Care for the tables; archive and restore a season."""
 
 
 @group.command(
@@ -180,3 +180,6 @@ def _left(done: Purged) -> list[str]:
             " replaces."
         )
     return lines
+
+
+from cbmctl.cli import season_archive  # noqa: E402, F401 - its commands register themselves in the group

@@ -18,7 +18,8 @@ from psycopg import sql
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.eodata.space import KEPT_FREE
-from cbmctl.errors import UserError, counted
+from cbmctl.errors import UserError
+from cbmctl.maintenance.closed import require_closed
 from cbmctl.maintenance.vacuum import vacuum_table
 from cbmctl.maintenance.watching import watched
 from cbmctl.steps import Steps, hidden
@@ -81,7 +82,10 @@ def rewrite(
             also if the season is not over or has unfinished tasks.
     """
     if by_parcel:
-        _require_closed(conn, config)
+        # by parcel, a scene's rows lie on a page of each parcel
+        require_closed(
+            conn, config, "Tables are clustered", instead=" Until then, use cbmctl maintain compact."
+        )
     _require_program(conn)
     done = []
     for kind, table in (("hists", config.tables.hists), ("sigs", config.tables.sigs)):
@@ -98,29 +102,6 @@ def rewrite(
             state = replace(state, after=_total(conn, table))
         done.append(state)
     return done
-
-
-def _require_closed(conn: psycopg.Connection, config: Config) -> None:
-    """Refuse a season that is still extracted: by parcel, a scene's rows lie on a page of each parcel."""
-    (over, unfinished) = one(
-        conn,
-        query(
-            """SELECT current_date >= %s::date,
-                   (SELECT count(*) FROM {tasks} WHERE state IN ('ready', 'running'))""",
-            tasks=config.tables.tasks.sql,
-        ),
-        [config.args.end],
-    )
-    if not over:
-        raise UserError(
-            f"The season ends on {config.args.end}. Tables are clustered only after that, because a scene's"
-            " rows then lie on a page of each parcel. Use cbmctl maintain compact until then."
-        )
-    if unfinished:
-        raise UserError(
-            f"{counted(unfinished, 'task')} not done. Tables are clustered only after the last extraction:"
-            " run cbmctl extract first, or use cbmctl maintain compact."
-        )
 
 
 def _survey(conn: psycopg.Connection, table: TableName, *, by_parcel: bool) -> Rewritten:

@@ -1,0 +1,37 @@
+"""Whether a season is closed: it is over, and everything is extracted."""
+
+import psycopg
+
+from cbmctl.config import Config
+from cbmctl.database import one, query
+from cbmctl.errors import UserError, counted
+
+
+def require_closed(conn: psycopg.Connection, config: Config, what: str, *, instead: str = "") -> None:
+    """Refuse a season that is still extracted.
+
+    Args:
+        conn: a connection.
+        config: says when the season ends.
+        what: is done only then: "Tables are clustered".
+        instead: what to do until then, as a sentence that begins with a blank.
+
+    Raises:
+        UserError: the season is not over, or tasks are not done.
+    """
+    (over, unfinished) = one(
+        conn,
+        query(
+            """SELECT current_date >= %s::date,
+                   (SELECT count(*) FROM {tasks} WHERE state IN ('ready', 'running'))""",
+            tasks=config.tables.tasks.sql,
+        ),
+        [config.args.end],
+    )
+    if not over:
+        raise UserError(f"The season ends on {config.args.end}. {what} only after that.{instead}")
+    if unfinished:
+        raise UserError(
+            f"{counted(unfinished, 'task')} not done. {what} only after the last extraction. Run cbmctl"
+            f" extract run first.{instead}"
+        )

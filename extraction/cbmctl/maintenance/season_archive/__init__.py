@@ -1,0 +1,12 @@
+"""Archive of a season: statistics in Parquet, verified against the database, and brought back.
+
+- `restore`, `drop`: bring rows back; delete rows that the files hold.
+- `write`: make the files, and verify them.
+- `disk_space`, `whole_tables`: space for the files; tables that are archived as they are.
+- `compare`: numbers of the files beside those of the database.
+- `parquet`, `database_rows`: batches of rows from files and from tables.
+- `sums`: number and checksum of each scene's rows.
+- `layout`: the files of an archive, and its description.
+
+docs/decisions/seasons.md says why.
+"""

@@ -1,0 +1,123 @@
+"""Parquet files: zstd, row groups of about a million rows, read and written in batches."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cbmctl.errors import UserError
+from cbmctl.maintenance.season_archive.database_rows import BATCH
+from cbmctl.maintenance.season_archive.layout import FIGURES, PARTIAL, SCHEMAS, put_in_place
+
+ROW_GROUP = 1_000_000
+# Of these columns most values occur again and again; bytes of the other numbers are stored in four streams.
+_REPEATED = ("pid", "obsid", "band", "count")
+
+
+def write(
+    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], metadata: Mapping[str, str]
+) -> int:
+    """Write a file under another name, and rename it when it is whole.
+
+    Args:
+        path: its name.
+        schema: its columns.
+        batches: its rows, in order.
+        metadata: for its footer.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    statistics = schema.names[:2] == ["pid", "obsid"]
+    options: dict[str, Any] = {}
+    if statistics:
+        options = {
+            "use_dictionary": [name for name in schema.names if name in _REPEATED],
+            "use_byte_stream_split": [name for name in schema.names if name in FIGURES[1:]],
+            "sorting_columns": [
+                pq.SortingColumn(place) for place, name in enumerate(schema.names) if name in _REPEATED[:3]
+            ],
+        }
+    rows = 0
+    try:
+        with pq.ParquetWriter(
+            partial, schema.with_metadata(dict(metadata)), compression="zstd", **options
+        ) as writer:
+            for group in _groups(batches):
+                writer.write_table(group.cast(schema), row_group_size=ROW_GROUP)
+                rows += group.num_rows
+        put_in_place(partial)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}). Free space on that disk, or name another"
+            " folder."
+        ) from error
+    return rows
+
+
+def read(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file of statistics, in order, as batches of a fixed length.
+
+    Args:
+        path: the file.
+        kind: "sigs" or "hists".
+
+    Raises:
+        UserError: it is missing, damaged, or has other columns.
+    """
+    schema = SCHEMAS[kind]
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow.names != schema.names:
+                raise invalid(path, f"its columns are {', '.join(file.schema_arrow.names)}")
+            yield from file.iter_batches(batch_size=BATCH)
+    except (pa.ArrowException, OSError) as error:
+        raise invalid(path, " ".join(str(error).split())[:200]) from error
+
+
+def count(path: Path) -> int:
+    """Return the number of rows of a file, as its footer says. Raises UserError if it cannot be read."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise invalid(path, " ".join(str(error).split())[:200]) from error
+
+
+def footer(path: Path) -> dict[str, str]:
+    """Return the metadata of a file's footer; nothing if it is not a readable Parquet file."""
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return {}
+    return {key.decode(): value.decode() for key, value in found.items() if key.startswith(b"cbm.")}
+
+
+def geo(column: str, crs: dict[str, Any] | None) -> dict[str, str]:
+    """Return the metadata that make a file with WKB geometries GeoParquet (geoparquet.org, 1.1.0)."""
+    described: dict[str, Any] = {"encoding": "WKB", "geometry_types": [], "crs": crs}
+    return {"geo": json.dumps({"version": "1.1.0", "primary_column": column, "columns": {column: described}})}
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if held and rows + batch.num_rows > ROW_GROUP:
+            yield pa.Table.from_batches(held).unify_dictionaries()
+            held, rows = [], 0
+        held.append(batch)
+        rows += batch.num_rows
+    if held:
+        yield pa.Table.from_batches(held).unify_dictionaries()
+
+
+def invalid(path: Path, why: str) -> UserError:
+    """Return the error of an archive that does not verify."""
+    return UserError(f"{path} does not verify: {why}. Copy it again from where the archive was made.")

@@ -1,0 +1,163 @@
+"""Bring the rows of an archive back into the tables, in the order of the parcels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
+
+from cbmctl.config import Config, TableName, Tables
+from cbmctl.database import query
+from cbmctl.errors import UserError, counted
+from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
+from cbmctl.maintenance.season_archive.layout import Description, read_description
+from cbmctl.queue.archived import archived_in, begin_restore, bring_back, forget_restore, note_restored
+from cbmctl.queue.locks import archiving, lock_archived
+from cbmctl.steps import Steps, hidden
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was, or would be, restored.
+
+    Attributes:
+        changed: whether rows were written.
+        scenes: how many scenes are extracted again.
+        rows: their rows of sigs and hists.
+        others: scenes of the archive that are not archived here; left alone.
+    """
+
+    changed: bool
+    scenes: int
+    rows: int
+    others: int
+
+
+def restore(
+    conn: psycopg.Connection, config: Config, folder: Path, *, check: bool = False, progress: Steps = hidden
+) -> Restored:
+    """Bring back the rows of all scenes that are archived in this archive, and verify them.
+
+    Rows are committed in batches; a scene stays `archived` until all rows are back and equal those of the
+    archive. The next run continues an interrupted one. Workers and readers go on.
+
+    Args:
+        conn: a connection in autocommit mode, of the tables' owner.
+        config: says which tables.
+        folder: of the archive.
+        check: verify only, and say what would be restored.
+        progress: given a label and a number of rows or scenes, returns what is called with each that is done.
+
+    Raises:
+        UserError: the folder holds no archive, that of another database or of other parcels, or one that does
+            not verify; or the rows that were written differ from it.
+    """
+    tables = config.tables
+    with archiving(conn):
+        description = read_description(folder)
+        database_rows.require_columns(conn, tables)
+        compare.require_own(conn, tables, folder, description)
+        wanted = archived_in(conn, tables, description.id)
+        others = len(description.scenes) - len(wanted)
+        if not wanted:
+            return Restored(False, 0, 0, others)
+        _require_parcels(conn, tables, folder, description)
+        compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
+        if not check:
+            _write(conn, tables, folder, description, progress)
+            wanted = _verify(conn, tables, description, progress)
+            bring_back(conn, tables, wanted)
+        scenes = [description.scenes[obsid] for obsid in wanted]
+        rows = sum(scene.sigs.rows + scene.hists.rows for scene in scenes)
+        return Restored(True, len(wanted), rows, others)
+
+
+def _require_parcels(
+    conn: psycopg.Connection, tables: Tables, folder: Path, description: Description
+) -> None:
+    if description.parcels != str(tables.parcels):
+        raise UserError(
+            f"{folder} holds statistics of {description.parcels}, but parcel_table in the configuration is"
+            f" {tables.parcels}. Use the configuration of that season."
+        )
+    changed = whole_tables.changed_parcels(conn, tables.parcels, folder / "parcels.parquet")
+    if changed:
+        raise UserError(
+            f"{counted(changed, 'parcel')} of {tables.parcels} changed: the same ogc_fid has another geometry"
+            f" in {folder}. Load {description.parcels_file or 'the same parcels'} again first."
+        )
+
+
+def _write(
+    conn: psycopg.Connection, tables: Tables, folder: Path, description: Description, progress: Steps
+) -> None:
+    done = begin_restore(conn, tables, description.id)
+    for name, rows in description.files.items():
+        kind = compare.kind_of(name)
+        if not kind:
+            continue
+        step, position = progress(f"Restoring {name}", rows), 0
+        for batch in parquet.read(folder / name, kind):
+            begin = position
+            position += batch.num_rows
+            if position <= done.get(name, 0):
+                step(batch.num_rows)
+                continue
+            rest = batch.slice(max(done.get(name, 0) - begin, 0))
+            with conn.transaction():
+                still = lock_archived(conn, tables, archived_in(conn, tables, description.id))
+                chosen = rest.filter(pc.is_in(rest.column("obsid"), pa.array(still, pa.int32())))
+                _COPIES[kind](conn, tables, chosen)
+                note_restored(conn, tables, description.id, name, position)
+            step(batch.num_rows)
+
+
+def _verify(conn: psycopg.Connection, tables: Tables, description: Description, progress: Steps) -> list[int]:
+    """Compare what is there now, and return the scenes.
+
+    Raises:
+        UserError: rows differ; the next run begins with the first row.
+    """
+    wanted = archived_in(conn, tables, description.id)
+    step, found = progress("Comparing", len(wanted)), {}
+    for obsid in wanted:
+        found[obsid] = compare.of_scene(conn, tables, obsid)
+        step(1)
+    if differ := compare.differing(description.scenes, found):
+        forget_restore(conn, tables)
+        raise UserError(
+            f"Restored rows differ from the archive: {compare.few(differ.values())}. The scenes stay"
+            " archived. Stop what else writes to these tables, and run the command again."
+        )
+    return wanted
+
+
+def _copy_sigs(conn: psycopg.Connection, tables: Tables, batch: pa.RecordBatch) -> None:
+    with conn.cursor() as cursor, cursor.copy(_statement(tables.sigs, batch, "binary")) as copy:
+        copy.write(database_rows.binary_sigs(batch))
+
+
+def _copy_hists(conn: psycopg.Connection, tables: Tables, batch: pa.RecordBatch) -> None:
+    with conn.cursor() as cursor, cursor.copy(_statement(tables.hists, batch, "text")) as copy:
+        columns: list[list[Any]] = [column.to_pylist() for column in batch.columns]
+        for row in zip(*columns, strict=True):
+            copy.write_row(row)
+
+
+def _statement(table: TableName, batch: pa.RecordBatch, form: LiteralString) -> sql.Composed:
+    return query(
+        "COPY {table} ({columns}) FROM STDIN (FORMAT {form})",
+        table=table.sql,
+        columns=sql.SQL(", ").join(map(sql.Identifier, batch.schema.names)),
+        form=sql.SQL(form),
+    )
+
+
+_COPIES: dict[str, Callable[[psycopg.Connection, Tables, pa.RecordBatch], None]] = {
+    "sigs": _copy_sigs,
+    "hists": _copy_hists,
+}

@@ -1,0 +1,288 @@
+"""`maintain archive` and `restore`: a season in Parquet and back, the same to the last bit."""
+
+import shutil
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from cbmctl.database import connect
+from cbmctl.maintenance.season_archive import database_rows, make
+from cbmctl.queue.planning import plan
+
+from ..conftest import Database
+from .archiving import PARCELS, change, done, fill, refused, rows, state, words
+
+pytestmark = pytest.mark.postgis
+
+
+@pytest.fixture
+def season(database: Database) -> Database:
+    return fill(database)
+
+
+def test_a_season_comes_back_as_it_was(season: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "2021"
+    before = state(season)
+    would = done(season, "archive", folder, "--check")
+    assert (would["changed"], would["scenes"]) == (True, 7)
+    assert not folder.exists()
+    made = done(season, "archive", folder)
+    number = len(before["sigs"]) + len(before["hists"])
+    assert (made["changed"], made["scenes"], made["rows"], made["others"]) == (True, 7, number, 0)
+    assert state(season) == before, "archiving deletes nothing"
+    assert done(season, "archive", folder) == made | {"changed": False}
+
+    assert done(season, "archive", folder, "--drop", "--check")["scenes"] == 7
+    assert state(season) == before
+    dropped = done(season, "archive", folder, "--drop")
+    assert (dropped["scenes"], dropped["rows"], dropped["kept"]) == (7, number, {})
+    assert words(rows(season, "SELECT status FROM dias_catalogue")) == {"archived"}
+    assert rows(season, "SELECT (SELECT count(*) FROM sigs), (SELECT count(*) FROM hists)") == [(0, 0)]
+    assert state(season)["tasks"] == before["tasks"]
+    again = done(season, "archive", folder, "--drop")
+    assert (again["changed"], again["scenes"], again["already"]) == (False, 0, 7)
+    assert done(season, "archive", folder)["changed"] is False, "the archive is whole without the database"
+
+    assert done(season, "restore", folder, "--check")["scenes"] == 7
+    restored = done(season, "restore", folder)
+    assert (restored["changed"], restored["scenes"], restored["rows"]) == (True, 7, number)
+    assert state(season) == before
+    assert done(season, "restore", folder) == {
+        "check": False,
+        "changed": False,
+        "scenes": 0,
+        "rows": 0,
+        "others": 7,
+    }
+
+
+def test_files_are_sorted_by_parcel_and_say_what_they_are(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_rows, "BATCH", 50)
+    done(season, "archive", tmp_path / "2021")
+    names = {path.name for path in (tmp_path / "2021").iterdir()}
+    assert names == {
+        "archive.json",
+        "dias_catalogue.parquet",
+        "hists_bs.parquet",
+        "hists_s2.parquet",
+        "parcels.parquet",
+        "sigs_bs.parquet",
+        "sigs_s2.parquet",
+        "tasks.parquet",
+    }
+    file = pq.ParquetFile(tmp_path / "2021" / "sigs_s2.parquet")
+    table = file.read()
+    keys = list(zip(*(table[name].to_pylist() for name in ("pid", "obsid", "band")), strict=True))
+    assert keys == sorted(keys)
+    assert len(keys) == 5 * PARCELS * 3
+    assert set(table["band"].to_pylist()) == {"B02", "B03", "B2"}
+    assert file.metadata.num_row_groups == 1
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    said = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
+    (revision,) = words(rows(season, "SELECT version_num FROM cbm_schema"))
+    assert {name: said[f"cbm.{name}"] for name in ("schema", "area", "start", "end", "parcels_checksum")} == {
+        "schema": revision,
+        "area": "parcels_2021",
+        "start": "2021-01-01",
+        "end": "2022-01-01",
+        "parcels_checksum": "abc",
+    }
+
+
+def test_parcels_are_geoparquet_with_their_attributes(season: Database, tmp_path: Path) -> None:
+    done(season, "archive", tmp_path)
+    from cbmctl.parcels.geoparquet import describe, read
+
+    described = describe(tmp_path / "parcels.parquet", "parcels.parquet")
+    assert (described.geometry, described.features) == ("wkb_geometry", PARCELS)
+    assert described.crs
+    assert '"code": 32632' in described.crs
+    attributes, shapes = read(tmp_path / "parcels.parquet", "parcels.parquet", described)
+    first = attributes.slice(0, 1).to_pylist()[0]
+    assert (first["ogc_fid"], first["crop"], str(first["area"])) == (1, "wheat 1", "1.25")
+    assert (str(first["sown"]), first["codes"], first["note"]) == ("2021-04-01", [1, 1], '{"a": 1}')
+    wanted = words(rows(season, "SELECT ST_AsBinary(wkb_geometry) FROM parcels_2021"))
+    assert {bytes(shape) for shape in shapes.to_pylist()} == {bytes(shape) for shape in wanted}
+    assert shapely.from_wkb(shapes[0].as_py()).area == pytest.approx(3.14 * 1600, rel=0.02)
+
+
+def test_bounded_batches_and_row_groups(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cbmctl.maintenance.season_archive import parquet
+
+    before = state(season)
+    for module in (database_rows, parquet):
+        monkeypatch.setattr(module, "BATCH", 33)
+    monkeypatch.setattr(parquet, "ROW_GROUP", 100)
+    done(season, "archive", tmp_path)
+    metadata = pq.read_metadata(tmp_path / "sigs_s2.parquet")
+    sizes = [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
+    assert sum(sizes) == 600
+    assert max(sizes) <= 100
+    done(season, "archive", tmp_path, "--drop")
+    done(season, "restore", tmp_path)
+    assert state(season) == before
+
+
+def test_the_planner_leaves_archived_scenes_alone(season: Database, tmp_path: Path) -> None:
+    config = season.configured(extraction={"s2": {"10": ["B02"]}})
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    before = state(season)
+    with connect(config, autocommit=True) as conn:
+        assert not plan(conn, config).changed
+        (complete,) = conn.execute(
+            "SELECT sum(archived), sum(failed), sum(missing) FROM completeness"
+        ).fetchall()
+    assert state(season) == before
+    assert complete == (7, 0, 0)
+
+
+def test_rows_that_changed_since_are_not_deleted(season: Database, tmp_path: Path) -> None:
+    done(season, "archive", tmp_path)
+    change(season, "UPDATE sigs SET mean = mean + 0.001 WHERE pid = 1 AND obsid = 1 AND band = 'B02'")
+    change(season, "DELETE FROM hists WHERE pid = 1 AND obsid = 2")
+    change(season, "UPDATE tasks SET state = 'ready' WHERE obsid = 4")
+    change(season, "UPDATE dias_catalogue SET status = 'ingested' WHERE id = 5")
+    dropped = done(season, "archive", tmp_path, "--drop")
+    assert dropped["scenes"] == 3
+    assert dropped["kept"] == {
+        "s2_1": "sigs of s2_1 has 120 rows with other values",
+        "s2_2": "hists of s2_2 has 39 rows, expected 40",
+        "s2_4": "it has unfinished tasks",
+        "s2_5": "its status is ingested",
+    }
+    assert words(rows(season, "SELECT DISTINCT obsid FROM sigs")) == {1, 2, 4, 5}
+    restored = done(season, "restore", tmp_path)
+    assert (restored["scenes"], restored["others"]) == (3, 4)
+    assert rows(season, "SELECT count(DISTINCT obsid) FROM sigs") == [(7,)]
+
+
+def test_files_of_an_interrupted_run_are_used_if_they_equal_the_database(
+    season: Database, tmp_path: Path
+) -> None:
+    made = done(season, "archive", tmp_path)
+    (tmp_path / "archive.json").unlink()
+    (tmp_path / "hists_s2.parquet.partial").write_bytes(b"PAR1")
+    old = (tmp_path / "sigs_bs.parquet").stat().st_mtime_ns
+    change(season, "UPDATE sigs SET mean = 5 WHERE pid = 1 AND obsid = 1")
+    assert done(season, "archive", tmp_path)["rows"] == made["rows"]
+    assert (tmp_path / "sigs_bs.parquet").stat().st_mtime_ns == old
+    table = pq.read_table(tmp_path / "sigs_s2.parquet")
+    chosen = table.filter(pc.and_(pc.equal(table["pid"], 1), pc.equal(table["obsid"], 1)))
+    assert set(chosen["mean"].to_pylist()) == {5.0}
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_scene_that_changes_while_the_archive_is_written(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = make.parquet.write
+
+    def writing(path: Path, *arguments: object) -> int:
+        number = written(path, *arguments)  # type: ignore[arg-type]
+        if path.name == "sigs_bs.parquet":
+            change(season, "DELETE FROM sigs WHERE obsid = 3 AND pid = 1")
+        return number
+
+    monkeypatch.setattr(make.parquet, "write", writing)
+    message = refused(season, "archive", tmp_path)
+    assert message.startswith("Rows changed while they were archived: sigs of bs_3 has 39 rows, expected 40")
+    assert not (tmp_path / "archive.json").exists()
+    monkeypatch.undo()
+    assert done(season, "archive", tmp_path)["changed"]
+
+
+def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, other = tmp_path / "2021", tmp_path / "other"
+    other.mkdir()
+    assert refused(season, "restore", other).startswith(f"{other} is not an archive")
+    season.configured(args={"enddate": "2999-01-01"})
+    assert refused(season, "archive", folder).startswith("The season ends on 2999-01-01. It is archived only")
+    season.configured(args={"enddate": "2022-01-01"})
+    change(season, "UPDATE tasks SET state = 'running' WHERE obsid = 1")
+    assert refused(season, "archive", folder).startswith("2 tasks not done. It is archived only after")
+    change(season, "UPDATE tasks SET state = 'done'")
+    change(season, "ALTER TABLE sigs ADD extra integer")
+    assert "sigs: column extra has type int4, expected none" in refused(season, "archive", folder)
+    change(season, "ALTER TABLE sigs DROP extra")
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        assert "but" in refused(season, "archive", folder)
+        assert "free. Free space, or name a folder" in refused(season, "archive", folder)
+    assert not folder.exists()
+
+    done(season, "archive", folder)
+    (folder / "archive.json").rename(folder / "archive")
+    assert "the archive is not finished" in refused(season, "archive", folder, "--drop")
+    (folder / "archive").rename(folder / "archive.json")
+    whole = (folder / "archive.json").read_text()
+    (folder / "archive.json").write_text(whole.replace('"bs_3"', '"bs_4"'))
+    assert "archive.json is damaged" in refused(season, "archive", folder, "--drop")
+    (folder / "archive.json").write_text(whole.replace('"format": 1', '"format": 9'))
+    assert "format 9 is unknown" in refused(season, "restore", folder)
+    (folder / "archive.json").write_text(whole)
+    with connect(season.config, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(%s, 0)", [0x43424D00 + 0xFD])
+        assert refused(season, "archive", folder).startswith("Another cbmctl maintain archive")
+    change(season, "UPDATE dias_catalogue SET status = 'No parcels'")
+    assert "has no extracted scene" in refused(season, "archive", other)
+    change(
+        season, "UPDATE dias_catalogue SET status = 'extracted', reference = 'x' || reference WHERE id = 2"
+    )
+    assert refused(season, "archive", folder, "--drop").startswith(
+        f"{folder} is the archive of another database"
+    )
+
+
+@pytest.mark.parametrize("damage", ["value", "row", "cut", "missing"])
+def test_an_archive_that_does_not_verify_is_refused(season: Database, tmp_path: Path, damage: str) -> None:
+    done(season, "archive", tmp_path)
+    path = tmp_path / "sigs_s2.parquet"
+    table = pq.read_table(path)
+    if damage == "value":
+        changed = pa.array([9.0, *table["mean"].to_pylist()[1:]], pa.float32())
+        pq.write_table(table.set_column(4, table.schema.field("mean"), changed), path)
+    elif damage == "row":
+        pq.write_table(table.slice(1), path)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.unlink()
+    before = state(season)
+    assert "does not verify" in refused(season, "archive", tmp_path, "--drop")
+    assert state(season) == before
+
+
+def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path: Path) -> None:
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    change(season, "UPDATE parcels_2021 SET crop = 'barley'")
+    change(season, "DELETE FROM parcels_2021 WHERE ogc_fid = 3")
+    assert done(season, "restore", tmp_path, "--check")["scenes"] == 7
+    change(
+        season, "UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, 1, 0) WHERE ogc_fid < 3"
+    )
+    message = refused(season, "restore", tmp_path)
+    assert message.startswith(
+        "2 parcels of public.parcels_2021 changed: the same ogc_fid has another geometry"
+    )
+    assert "Load gsaa_2021.gpkg again first." in message
+
+
+def test_readers_see_a_scene_or_not(season: Database, tmp_path: Path) -> None:
+    done(season, "archive", tmp_path)
+    with psycopg.connect(season.dsn) as reader:
+        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        before = reader.execute("SELECT count(*) FROM sigs").fetchone()
+        done(season, "archive", tmp_path, "--drop")
+        assert reader.execute("SELECT count(*) FROM sigs").fetchone() == before

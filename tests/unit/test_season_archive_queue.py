@@ -1,0 +1,105 @@
+"""Archived scenes in the queue: plans, searches and other tiles of the datatake leave them alone."""
+
+from pathlib import Path
+
+import pytest
+
+from cbmctl.catalogue.replace import replace
+from cbmctl.database import connect
+from cbmctl.errors import UserError
+from cbmctl.maintenance.season_archive.drop import drop
+from cbmctl.maintenance.season_archive.make import make
+from cbmctl.maintenance.season_archive.restore import restore
+from cbmctl.parcels.supersede import supersede
+from cbmctl.queue.planning import plan, plan_scenes
+
+from .acquisition import BETTER, ORIGINAL, enter, extracted_as, here, pairs, statuses, write
+from .conftest import Season
+from .datatake import HERE, WEST, Datatake
+
+pytestmark = pytest.mark.postgis
+
+RESULTS = "SELECT * FROM sigs ORDER BY 1, 2, 3", "SELECT pid, obsid, hist::text FROM hists ORDER BY 1, 2"
+
+
+def archived(season: Season, folder: Path) -> None:
+    with connect(season.config, autocommit=True) as conn:
+        make(conn, season.config, folder)
+        assert drop(conn, season.config, folder).kept == {}
+
+
+def restored(season: Season, folder: Path) -> int:
+    with connect(season.config, autocommit=True) as conn:
+        return restore(conn, season.config, folder).scenes
+
+
+def results(season: Season) -> list[object]:
+    return [season.rows(query) for query in RESULTS]
+
+
+def test_a_tile_that_is_extracted_again_beside_an_archived_one(season: Season, tmp_path: Path) -> None:
+    datatake = Datatake(season)
+    for tile in (WEST, HERE):
+        datatake.enter(tile)
+    datatake.plan()
+    datatake.work()
+    before = results(season)
+    archived(season, tmp_path / "2021")
+    datatake.plan()
+    assert datatake.work() == []
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested' WHERE id = %s", [datatake.ids[HERE]])
+    datatake.plan()
+    datatake.work()
+    assert season.status(datatake.ids[HERE]) == "extracted"
+    assert season.status(datatake.ids[WEST]) == "archived"
+    assert restored(season, tmp_path / "2021") == 1
+    assert season.status(datatake.ids[WEST]) == "extracted"
+    doubled = season.rows("SELECT pid, band FROM sigs GROUP BY pid, band HAVING count(*) > 1")
+    assert doubled == [], "each parcel counts once in a datatake"
+    datatake.plan()
+    datatake.work()
+    assert results(season) == before
+
+
+def test_a_newer_version_is_offered_and_can_replace_an_archived_scene(season: Season, tmp_path: Path) -> None:
+    write(season, BETTER)
+    extracted_as(season, ORIGINAL)
+    archived(season, tmp_path / "2021")
+    newer = here(season, BETTER)
+    assert enter(season, newer).versions.offered == pairs((ORIGINAL, BETTER))
+    assert statuses(season) == {ORIGINAL.reference: "archived", BETTER.reference: "offered"}
+    with connect(season.config, autocommit=True) as conn:
+        assert tuple(replace(conn, season.config)) == pairs((ORIGINAL, BETTER))
+    season.extract()
+    assert statuses(season) == {ORIGINAL.reference: "superseded", BETTER.reference: "extracted"}
+    after = results(season)
+    assert restored(season, tmp_path / "2021") == 0
+    assert results(season) == after
+
+
+def test_extract_scene_says_what_to_do(season: Season, tmp_path: Path) -> None:
+    obsid = season.scene(3)
+    season.extract()
+    archived(season, tmp_path / "2021")
+    with connect(season.config, autocommit=True) as conn, pytest.raises(UserError) as refused:
+        plan_scenes(conn, season.config, {"S2A": obsid})
+    assert "is archived. Bring its rows back with cbmctl maintain restore" in str(refused.value)
+
+
+def test_new_parcels_leave_archived_scenes_alone(season: Season, tmp_path: Path) -> None:
+    first, later = season.scene(3), season.scene(4)
+    season.extract()
+    archived(season, tmp_path / "2021")
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested' WHERE id = %s", [later])
+    season.extract()
+    assert (season.status(first), season.status(later)) == ("archived", "extracted")
+    before = season.rows("SELECT * FROM tasks WHERE obsid = %s ORDER BY bandset", first)
+    with season.database.connect() as conn:
+        supersede(conn, season.config.tables, None, drop_statistics=True)
+    assert (season.status(first), season.status(later)) == ("archived", "ingested")
+    assert season.rows("SELECT * FROM tasks WHERE obsid = %s ORDER BY bandset", first) == before
+    with connect(season.config, autocommit=True) as conn:
+        assert not plan(conn, season.config).changed
+    assert season.rows("SELECT DISTINCT obsid FROM tasks WHERE state = 'ready'") == [(later,)]
