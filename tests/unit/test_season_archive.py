@@ -15,7 +15,7 @@ from cbmctl.maintenance.season_archive import database_rows, make
 from cbmctl.queue.planning import plan
 
 from ..conftest import Database
-from .archiving import PARCELS, change, done, fill, refused, rows, state, words
+from .archiving import PARCELS, change, done, fill, refused, rows, run, state, words
 
 pytestmark = pytest.mark.postgis
 
@@ -286,3 +286,25 @@ def test_readers_see_a_scene_or_not(season: Database, tmp_path: Path) -> None:
         before = reader.execute("SELECT count(*) FROM sigs").fetchone()
         done(season, "archive", tmp_path, "--drop")
         assert reader.execute("SELECT count(*) FROM sigs").fetchone() == before
+
+
+@pytest.mark.parametrize("interruption", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_interruption_while_rows_are_read(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruption: BaseException
+) -> None:
+    def write_table(*_: object, **__: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr(database_rows, "BATCH", 50)
+    with monkeypatch.context() as patched:
+        patched.setattr(pq.ParquetWriter, "write_table", write_table)
+        result = run(season, "archive", tmp_path / "2021")
+    if isinstance(interruption, OSError):
+        path = tmp_path / "2021" / "sigs_s2.parquet"
+        assert str(result.exception) == (
+            f"{path} cannot be written (No space left on device). Free space on that disk, or name another"
+            " folder."
+        )
+    else:
+        assert result.exit_code == 1
+    assert done(season, "archive", tmp_path / "2021")["changed"]

@@ -6,8 +6,7 @@ by the worker's connection, not by a transaction, for as long as the worker work
 waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -131,7 +130,7 @@ def lock_scenes(
     )
 
 
-def lock_archived(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
+def lock_archived_scenes(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
     """Let nobody change archived scenes, nor replace the parcels, until the transaction ends.
 
     Workers at other scenes go on.
@@ -152,16 +151,14 @@ def lock_archived(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int
     return [obsid for (obsid,) in found]
 
 
-@contextmanager
-def archiving(conn: psycopg.Connection) -> Iterator[None]:
-    """Let nobody else archive or restore the season. Raises UserError if somebody does."""
+def lock_archives(conn: psycopg.Connection) -> None:
+    """Let nobody else archive or restore the season until the connection ends.
+
+    Raises:
+        UserError: somebody does.
+    """
     if not one(conn, query("SELECT pg_try_advisory_lock(%s, 0)"), [_ARCHIVE_SPACE])[0]:
         raise UserError("Another cbmctl maintain archive or restore is running. Wait until it ends.")
-    try:
-        yield
-    finally:
-        if not conn.closed:
-            conn.execute("SELECT pg_advisory_unlock(%s, 0)", [_ARCHIVE_SPACE])
 
 
 def try_task(conn: psycopg.Connection, bandset: str, obsid: int) -> bool:

@@ -10,7 +10,7 @@ from cbmctl.config import Config, Tables
 from cbmctl.maintenance.season_archive import compare, database_rows
 from cbmctl.maintenance.season_archive.layout import Scene, read_description
 from cbmctl.queue.archived import archive_scene, forget_restore
-from cbmctl.queue.locks import archiving
+from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
 
 
@@ -53,26 +53,26 @@ def drop(
         UserError: the folder holds no archive, that of another database, or one that does not verify.
     """
     tables = config.tables
-    with archiving(conn):
-        description = read_description(folder)
-        database_rows.require_columns(conn, tables)
-        compare.require_own(conn, tables, folder, description)
-        compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
-        if not check:
-            forget_restore(conn, tables)
-        step = progress("Comparing" if check else "Deleting", len(description.scenes))
-        scenes = rows = already = 0
-        kept = {}
-        for obsid, scene in description.scenes.items():
-            with conn.transaction(force_rollback=check):
-                differs = partial(_differs, conn, tables, obsid, scene)
-                outcome = archive_scene(conn, tables, obsid, description.id, differs)
-            rows += outcome.rows
-            scenes += outcome.archived
-            already += outcome.already
-            if outcome.kept:
-                kept[scene.reference] = outcome.kept
-            step(1)
+    lock_archives(conn)
+    description = read_description(folder)
+    database_rows.require_columns(conn, tables)
+    compare.require_own(conn, tables, folder, description)
+    compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
+    if not check:
+        forget_restore(conn, tables)
+    step = progress("Comparing" if check else "Deleting", len(description.scenes))
+    scenes = rows = already = 0
+    kept = {}
+    for obsid, scene in description.scenes.items():
+        with conn.transaction(force_rollback=check):
+            differs = partial(_differs, conn, tables, obsid, scene)
+            outcome = archive_scene(conn, tables, obsid, description.id, differs)
+        rows += outcome.rows
+        scenes += outcome.archived
+        already += outcome.already
+        if outcome.kept:
+            kept[scene.reference] = outcome.kept
+        step(1)
     return Dropped(bool(scenes or rows), scenes, rows, already, kept)
 
 

@@ -25,7 +25,7 @@ from cbmctl.maintenance.season_archive.layout import (
     write_description,
 )
 from cbmctl.maintenance.season_archive.sums import NOTHING, Numbers
-from cbmctl.queue.locks import archiving
+from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
 
 
@@ -66,18 +66,18 @@ def make(
         UserError: the season is not closed, nothing is extracted, the folder holds another archive or has too
             little space, or rows changed while they were archived.
     """
-    with archiving(conn):
-        require_closed(conn, config, "It is archived")
-        database_rows.require_columns(conn, config.tables)
-        work = _Archive(conn, config, folder, progress)
-        if (folder / DESCRIPTION).exists():
-            return work.existing()
-        if not work.cards:
-            raise UserError(
-                f"{config.tables.catalogue} has no extracted scene. Nothing to archive; run cbmctl status."
-            )
-        require_space(conn, config.tables, folder)
-        return work.expected() if check else work.make()
+    lock_archives(conn)
+    require_closed(conn, config, "It is archived")
+    database_rows.require_columns(conn, config.tables)
+    work = _Archive(conn, config, folder, progress)
+    if (folder / DESCRIPTION).exists():
+        return work.existing()
+    if not work.cards:
+        raise UserError(
+            f"{config.tables.catalogue} has no extracted scene. Nothing to archive; run cbmctl status."
+        )
+    require_space(conn, config.tables, folder)
+    return work.expected() if check else work.make()
 
 
 class _Archive:

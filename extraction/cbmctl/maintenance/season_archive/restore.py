@@ -16,7 +16,7 @@ from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
 from cbmctl.maintenance.season_archive.layout import Description, read_description
 from cbmctl.queue.archived import archived_in, begin_restore, bring_back, forget_restore, note_restored
-from cbmctl.queue.locks import archiving, lock_archived
+from cbmctl.queue.locks import lock_archived_scenes, lock_archives
 from cbmctl.steps import Steps, hidden
 
 
@@ -57,23 +57,23 @@ def restore(
             not verify; or the rows that were written differ from it.
     """
     tables = config.tables
-    with archiving(conn):
-        description = read_description(folder)
-        database_rows.require_columns(conn, tables)
-        compare.require_own(conn, tables, folder, description)
-        wanted = archived_in(conn, tables, description.id)
-        others = len(description.scenes) - len(wanted)
-        if not wanted:
-            return Restored(False, 0, 0, others)
-        _require_parcels(conn, tables, folder, description)
-        compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
-        if not check:
-            _write(conn, tables, folder, description, progress)
-            wanted = _verify(conn, tables, description, progress)
-            bring_back(conn, tables, wanted)
-        scenes = [description.scenes[obsid] for obsid in wanted]
-        rows = sum(scene.sigs.rows + scene.hists.rows for scene in scenes)
-        return Restored(True, len(wanted), rows, others)
+    lock_archives(conn)
+    description = read_description(folder)
+    database_rows.require_columns(conn, tables)
+    compare.require_own(conn, tables, folder, description)
+    wanted = archived_in(conn, tables, description.id)
+    others = len(description.scenes) - len(wanted)
+    if not wanted:
+        return Restored(False, 0, 0, others)
+    _require_parcels(conn, tables, folder, description)
+    compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
+    if not check:
+        _write(conn, tables, folder, description, progress)
+        wanted = _verify(conn, tables, description, progress)
+        bring_back(conn, tables, wanted)
+    scenes = [description.scenes[obsid] for obsid in wanted]
+    rows = sum(scene.sigs.rows + scene.hists.rows for scene in scenes)
+    return Restored(True, len(wanted), rows, others)
 
 
 def _require_parcels(
@@ -109,7 +109,7 @@ def _write(
                 continue
             rest = batch.slice(max(done.get(name, 0) - begin, 0))
             with conn.transaction():
-                still = lock_archived(conn, tables, archived_in(conn, tables, description.id))
+                still = lock_archived_scenes(conn, tables, archived_in(conn, tables, description.id))
                 chosen = rest.filter(pc.is_in(rest.column("obsid"), pa.array(still, pa.int32())))
                 _COPIES[kind](conn, tables, chosen)
                 note_restored(conn, tables, description.id, name, position)
