@@ -33,4 +33,6 @@ def test_steps_are_run_in_order(tmp_path: Path, check: bool) -> None:
 def test_an_unknown_step_is_refused(tmp_path: Path) -> None:
     role = {"ansible.builtin.include_role": {"name": "maintenance"}}
     said = " ".join(play(tmp_path, {"host": {"maintenance_steps": ["drop"]}}, role).split())
-    assert "value of maintenance_steps must be one or more of: purge, vacuum, compact, cluster, archive" in said
+    assert (
+        "value of maintenance_steps must be one or more of: purge, vacuum, compact, cluster, archive" in said
+    )

@@ -10,11 +10,11 @@ def upgrade() -> None:
     """Create archived_scenes and restored_files; count archived scenes in the view completeness."""
     op.execute("""
         CREATE TABLE public.archived_scenes (
-            obsid integer PRIMARY KEY REFERENCES public.dias_catalogue ON DELETE CASCADE,
+            obsid integer PRIMARY KEY,
             archive text NOT NULL
         );
         COMMENT ON TABLE public.archived_scenes IS
-            'scenes whose rows of sigs and hists were deleted here, because an archive holds them';
+            'archive that holds the rows of a scene; it counts only while the scene''s status is archived';
         COMMENT ON COLUMN public.archived_scenes.archive IS 'id in archive.json';
 
         CREATE TABLE public.restored_files (
