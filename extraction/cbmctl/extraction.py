@@ -20,13 +20,14 @@ from cbmctl.indexes import Indexes, parcel_error
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.queue.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
+from cbmctl.queue.parcel_sets import CAME, gone_since, names
 from cbmctl.queue.tasks import Task
 from cbmctl.reasons import DAMAGED, NO_FOOTPRINT, NO_PATH, PARCELS_UNREADABLE, UNREADABLE
 from cbmctl.results import replace_histograms, replace_signatures
 from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
 from cbmctl.scenes.files import CLASSES, files_of
 from cbmctl.scenes.manifest import MANIFEST_FILE
-from cbmctl.scenes.reading import Reader, Reading, read_whole
+from cbmctl.scenes.reading import Reader, Reading, read_needed
 
 
 @dataclass
@@ -36,29 +37,43 @@ class Job:
     Attributes:
         task: the task.
         scene: the opened product.
-        index: the parcels on its grid.
+        index: the parcels on its grid; of a delta, those that are to be read.
+        version: of the set of parcels that the index shows.
         active: (n,) which parcels of the index get rows, as far as is known yet.
         elsewhere: parcels that are left out, because another scene of the datatake has them.
         held: the product's files.
         checksums: the checks of these files.
         statistics: by band, (n, 8) [cbmctl.pixels.statistics].
         classes: (n, 12) pixels by SCL class; of the task 'scl'.
+        gone: parcels that were removed since the index was made, and get nothing.
     """
 
     task: Task
     scene: Scene
     index: PixelIndex
+    version: int
     active: NDArray[np.bool_]
     elsewhere: NDArray[np.int32]
     held: Held
     checksums: Checksums
     statistics: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     classes: NDArray[np.int32] | None = None
+    gone: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    @property
+    def parcels(self) -> int:
+        """How many parcels the image shows."""
+        return len(np.setdiff1d(self.index.pids, self.gone))
 
     @property
     def cut(self) -> NDArray[np.int32]:
         """Parcels that reach beyond an image of Sentinel-2, whose tiles overlap."""
-        return self.index.pids[self.index.cut & (self.task.card == "s2")]
+        return np.setdiff1d(self.index.pids[self.index.cut & (self.task.card == "s2")], self.gone)
+
+    @property
+    def slivers(self) -> NDArray[np.int32]:
+        """Parcels that hold no centre of a pixel."""
+        return np.setdiff1d(self.index.empty, self.gone)
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -98,23 +113,36 @@ class Job:
         reader.release(image)
 
     def write(self, conn: psycopg.Connection, config: Config) -> int:
-        """Write the rows in the caller's transaction and return how many."""
+        """Write the rows in the caller's transaction, which has locked the datatake, and return how many."""
         obsid = self.task.obsid
+        self.gone = np.asarray(gone_since(conn, config.tables, self.version), np.int32)
+        self.elsewhere = np.setdiff1d(self.elsewhere, self.gone)
+        there = ~np.isin(self.index.pids, self.gone)
+        only = None if self.task.covered is None else self.index.pids
         if self.task.bandset == "scl":
             classes = np.empty((0, 0), np.int32) if self.classes is None else self.classes
-            return replace_histograms(conn, config.tables, obsid, self.index.pids[: len(classes)], classes)
-        kept = np.flatnonzero(self.active)
+            kept = np.flatnonzero(there[: len(classes)])
+            return replace_histograms(
+                conn, config.tables, obsid, self.index.pids[kept], classes[kept], only=only
+            )
+        kept = np.flatnonzero(self.active & there)
         order = kept[np.argsort(self.index.pids[kept])]
         found = {name: table[order] for name, table in self.statistics.items()}
         return replace_signatures(
-            conn, config.tables, obsid, self.task.bandset, pids=self.index.pids[order], found=found
+            conn,
+            config.tables,
+            obsid,
+            self.task.bandset,
+            pids=self.index.pids[order],
+            found=found,
+            only=only,
         )
 
 
 def open_job(
     conn: psycopg.Connection, config: Config, task: Task, indexes: Indexes, archive: Archive
 ) -> Job | None:
-    """Open a task's product and find its parcels; None when none is in the scene's footprint.
+    """Open a task's product and find the parcels to be read; None when none is in the scene's footprint.
 
     The product's files are held until the job's `held` is closed.
 
@@ -133,7 +161,12 @@ def open_job(
         held = replace(held, close=partial(_close, checksums, held))
         checksums.require_metadata(files)
         scene = _opened(held.root, task.path, task, checksums, files)
-        index = indexes.get(scene.grid, touching=task.bandset == "scl", buffer_m=task.method.buffer_m)
+        index, version = indexes.read(
+            scene.grid,
+            touching=task.bandset == "scl",
+            buffer_m=task.method.buffer_m,
+            after=task.covered,
+        )
         active = np.ones(len(index), bool) if task.method.edge == "keep" else ~index.beyond
         elsewhere = _elsewhere(conn, config, task, index.pids[active])
         active &= ~np.isin(index.pids, elsewhere)
@@ -142,7 +175,7 @@ def open_job(
     except BaseException:
         held.close()
         raise
-    return Job(task, scene, index, active, elsewhere, held, checksums)
+    return Job(task, scene, index, version, active, elsewhere, held, checksums)
 
 
 def _checksums(conn: psycopg.Connection, config: Config, task: Task, held: Held, folder: Path) -> Checksums:
@@ -200,9 +233,10 @@ def _cloudy(root: Path, path: str, task: Task, indexes: Indexes, checksums: Chec
     """Return the parcels whose SCL pixels are all of the method's cloud classes."""
     scene = sentinel2.open_product(root, path).scene(*CLASSES)
     checksums.require(scene.bands[0].path)
-    image = read_whole(scene, scene.bands[0])
+    # not older than the index of the task's own grid: what that has is there, or gone
+    index = indexes.get(scene.grid, touching=True, buffer_m=task.method.buffer_m, after=task.covered)
+    image = read_needed(scene, scene.bands[0], index)
     checksums.release(scene.bands[0].path)
-    index = indexes.get(scene.grid, touching=True, buffer_m=task.method.buffer_m)
     try:
         counts = class_counts(index, image)
     except ValueError as error:
@@ -212,7 +246,9 @@ def _cloudy(root: Path, path: str, task: Task, indexes: Indexes, checksums: Chec
 
 
 def _meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool:
-    """Whether any parcel lies in the scene's footprint."""
+    """Whether any parcel that is to be read lies in the scene's footprint."""
+    known = names(config.tables)
+    came = query("p.ogc_fid IN ({came})", came=query(CAME, **known))
     statement = query(
         """SELECT (SELECT footprint IS NULL FROM {catalogue} WHERE id = %(obsid)s),
                EXISTS (SELECT FROM {parcels}), EXISTS (
@@ -220,15 +256,17 @@ def _meets_parcels(conn: psycopg.Connection, config: Config, task: Task) -> bool
                WHERE ST_Intersects(p.wkb_geometry, (
                    SELECT ST_Transform(
                        ST_Buffer(footprint, %(margin)s), Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))
-                   FROM {catalogue} WHERE id = %(obsid)s)))""",
-        parcels=config.tables.parcels.sql,
+                   FROM {catalogue} WHERE id = %(obsid)s)) AND {which})""",
+        which=query("true") if task.covered is None else came,
         catalogue=config.tables.catalogue.sql,
+        **known,
     )
     parameters: dict[str, Any] = {
         "margin": FOOTPRINT_MARGIN_DEGREES,
         "schema": config.tables.parcels.schema,
         "name": config.tables.parcels.name,
         "obsid": task.obsid,
+        "covered": task.covered,
     }
     try:
         nowhere, any_parcels, meets = one(conn, statement, parameters)

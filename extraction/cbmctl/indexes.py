@@ -20,6 +20,7 @@ from cbmctl.database import one, query
 from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.index import PixelIndex
+from cbmctl.queue import parcel_sets
 from cbmctl.reasons import PARCELS_UNREADABLE
 from cbmctl.scenes import SceneError
 
@@ -40,13 +41,22 @@ class Indexes:
         self._conn, self._config = conn, config
         self._kept: dict[str, PixelIndex] = {}
 
-    def get(self, grid: Grid, *, touching: bool = False, buffer_m: float = 0.0) -> PixelIndex:
-        """Return the index of the parcels on a grid.
+    def get(
+        self, grid: Grid, *, touching: bool = False, buffer_m: float = 0.0, after: int | None = None
+    ) -> PixelIndex:
+        """Return the index of the parcels on a grid; the arguments are those of `read`."""
+        return self.read(grid, touching=touching, buffer_m=buffer_m, after=after)[0]
+
+    def read(
+        self, grid: Grid, *, touching: bool = False, buffer_m: float = 0.0, after: int | None = None
+    ) -> tuple[PixelIndex, int]:
+        """Return the index of the parcels on a grid, and the version of the set of parcels.
 
         Args:
             grid: an image's.
             touching: with slivers, as `PixelIndex.touching` adds them.
             buffer_m: metres by which the parcels are shrunk.
+            after: only parcels that came after this version of the set; None means all.
 
         Raises:
             SceneError: the parcels cannot be read (PARCELS_UNREADABLE).
@@ -55,12 +65,12 @@ class Indexes:
             with self._conn.transaction():
                 # what is named and what is fetched must be the same
                 self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                name = self._name(grid, touching, buffer_m)
+                name, version = self._name(grid, touching, buffer_m, after)
                 index = self._kept.pop(name, None)
                 if index is None:  # an empty one is one too
                     index = self._load(name, grid)
                 if index is None:
-                    pids, parcels = self._fetch(grid)
+                    pids, parcels = self._fetch(grid, after)
         except psycopg.Error as error:
             raise parcel_error(self._conn, self._config, error) from error
         if index is None:
@@ -72,21 +82,21 @@ class Indexes:
         self._kept[name] = index
         if len(self._kept) > KEPT_IN_MEMORY:
             self._kept.pop(next(iter(self._kept)))
-        return index
+        return index, version
 
-    def _name(self, grid: Grid, touching: bool, buffer_m: float) -> str:
-        versions = one(
+    def _name(self, grid: Grid, touching: bool, buffer_m: float, after: int | None) -> tuple[str, int]:
+        version, *versions = one(
             self._conn,
             query(
-                """SELECT (SELECT system_identifier FROM pg_control_system()),
+                """SELECT {version}, (SELECT system_identifier FROM pg_control_system()),
                        %(table)s::regclass::oid::bigint, count(*), sum(ogc_fid),
                        sum(hashint8extended(xmin::text::bigint << 31 # ogc_fid, 0)),
                        sum(hashfloat8extended(ST_XMin(wkb_geometry), ogc_fid)),
                        sum(hashfloat8extended(ST_YMax(wkb_geometry), ogc_fid))
-                   FROM {parcels} WHERE wkb_geometry && {box}""",
-                **self._names(),
+                   FROM {parcels} WHERE wkb_geometry && {box} AND {which}""",
+                **self._names(after),
             ),
-            self._place(grid),
+            self._place(grid) | {"covered": after},
         )
         where = self._config.connection
         known = (
@@ -102,28 +112,35 @@ class Indexes:
             touching,
             buffer_m,
         )
-        return sha256(repr(known).encode()).hexdigest()[:32]
+        return sha256(repr(known).encode()).hexdigest()[:32], version
 
-    def _fetch(self, grid: Grid) -> tuple[Sequence[int], Any]:
+    def _fetch(self, grid: Grid, after: int | None) -> tuple[Sequence[int], Any]:
         """Fetch pids and geometries, in the grid's CRS, of the parcels that may have pixels there."""
         rows = self._conn.execute(
             query(
-                "SELECT ogc_fid, ST_AsBinary({projected}) FROM {parcels} WHERE wkb_geometry && {box}",
+                """SELECT ogc_fid, ST_AsBinary({projected})
+                   FROM {parcels} WHERE wkb_geometry && {box} AND {which}""",
                 projected=projected(self._config.tables.parcels, grid.epsg),
-                **self._names(),
+                **self._names(after),
             ),
-            self._place(grid),
+            self._place(grid) | {"covered": after},
             binary=True,
         ).fetchall()
         return [pid for pid, _ in rows], shapely.from_wkb([wkb for _, wkb in rows])
 
-    def _names(self) -> dict[str, psycopg.sql.Composable]:
+    def _names(self, after: int | None) -> dict[str, psycopg.sql.Composable]:
+        known = parcel_sets.names(self._config.tables)
+        came = query("ogc_fid IN ({came})", came=query(parcel_sets.CAME, **known))
         box = query(
             """ST_Transform(
                 ST_Segmentize(ST_MakeEnvelope(%(left)s, %(bottom)s, %(right)s, %(top)s, %(epsg)s), %(step)s),
                 Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))"""
         )
-        return {"parcels": self._config.tables.parcels.sql, "box": box}
+        return known | {
+            "box": box,
+            "version": query(parcel_sets.VERSION, **known),
+            "which": query("true") if after is None else came,
+        }
 
     def _place(self, grid: Grid) -> dict[str, Any]:
         left, bottom, right, top = grid.bounds

@@ -1,4 +1,7 @@
-"""Rows of `sigs` and `hists`: what a task found replaces what an earlier run of it has left."""
+"""Rows of `sigs` and `hists`: what a task found replaces what an earlier run of it has left.
+
+Rows of parcels that are gone are not found again, and stay.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +14,7 @@ from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.pixels.statistics import STATISTICS
+from cbmctl.queue.rows import of_current
 
 # COPY's binary format, as PostgreSQL documents it: signature, flags, no header extension; rows of fields with
 # their lengths, in network order; -1 instead of a further row. Our fields never vary, so numpy can write it.
@@ -27,6 +31,7 @@ def replace_signatures(
     *,
     pids: NDArray[np.int32],
     found: Mapping[str, NDArray[np.float32]],
+    only: NDArray[np.int32] | None = None,
 ) -> int:
     """Write the statistics of a scene's bands at one resolution.
 
@@ -37,28 +42,34 @@ def replace_signatures(
         bandset: key of BANDSETS; rows of all its bands are replaced.
         pids: (n,) parcels, ascending: so the primary key grows leaf by leaf.
         found: band to (n, 8) STATISTICS.
+        only: rows of these parcels are replaced; None means of all.
 
     Returns:
-        The number of rows.
+        The number of rows; with `only`, by how many more there are now.
     """
-    conn.execute(
-        query("DELETE FROM {sigs} WHERE obsid = %s AND band = ANY(%s::bpchar[])", sigs=tables.sigs.sql),
-        [obsid, list(BANDSETS[bandset].bands)],
-    )
+    gone = conn.execute(
+        query(
+            "DELETE FROM {sigs} s WHERE obsid = %(obsid)s AND band = ANY(%(bands)s::bpchar[]) AND {which}",
+            sigs=tables.sigs.sql,
+            which=_replaced(conn, tables, only),
+        ),
+        {"obsid": obsid, "bands": list(BANDSETS[bandset].bands), **_pids(only)},
+    ).rowcount
+    before = 0 if only is None else gone
     statement = query(
         """COPY {sigs} (pid, obsid, band, "count", mean, std, "min", "max", p25, p50, p75)
            FROM STDIN (FORMAT binary)""",
         sigs=tables.sigs.sql,
     )
     if not found or not len(pids):
-        return 0
+        return -before
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(_SIGNATURE)
         for start in range(0, len(pids), _PARCELS_AT_ONCE):
             part = slice(start, start + _PARCELS_AT_ONCE)
             copy.write(_binary(obsid, pids[part], {band: table[part] for band, table in found.items()}))
         copy.write(_TRAILER)
-    return len(pids) * len(found)
+    return len(pids) * len(found) - before
 
 
 def replace_histograms(
@@ -67,12 +78,22 @@ def replace_histograms(
     obsid: int,
     pids: NDArray[np.int32],
     counts: NDArray[np.int32],
+    *,
+    only: NDArray[np.int32] | None = None,
 ) -> int:
-    """Write the SCL histograms of a scene: (n,) pids and (n, classes) pixels. Return the number of rows.
+    """Write the SCL histograms of a scene: (n,) pids and (n, classes) pixels.
 
-    A histogram has only the classes that occur, as strings: clients test the keys.
+    A histogram has only the classes that occur, as strings: clients test the keys. `only` and the number that
+    is returned are as in `replace_signatures`.
     """
-    conn.execute(query("DELETE FROM {hists} WHERE obsid = %s", hists=tables.hists.sql), [obsid])
+    gone = conn.execute(
+        query(
+            "DELETE FROM {hists} s WHERE obsid = %(obsid)s AND {which}",
+            hists=tables.hists.sql,
+            which=_replaced(conn, tables, only),
+        ),
+        {"obsid": obsid, **_pids(only)},
+    ).rowcount
     statement = query("COPY {hists} (pid, obsid, hist) FROM STDIN", hists=tables.hists.sql)
     order = np.argsort(pids)
     row, scl = np.nonzero(counts[order])
@@ -87,7 +108,18 @@ def replace_histograms(
         begin = end
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write("".join(lines))
-    return len(lines)
+    return len(lines) - (0 if only is None else gone)
+
+
+def _replaced(
+    conn: psycopg.Connection, tables: Tables, only: NDArray[np.int32] | None
+) -> psycopg.sql.Composable:
+    """Return whether a row `s` of the scene is replaced, as a condition."""
+    return of_current(conn, tables) if only is None else query("pid = ANY(%(pids)s::integer[])")
+
+
+def _pids(only: NDArray[np.int32] | None) -> dict[str, list[int]]:
+    return {} if only is None else {"pids": only.tolist()}
 
 
 def _binary(obsid: int, pids: NDArray[np.int32], found: Mapping[str, NDArray[np.float32]]) -> bytes:

@@ -174,8 +174,8 @@ class _Worker:
                     if job and (begun := self._started(job, since)):
                         return begun
                 if job is None:
-                    tasks.skip_scene(self.conn, self.config.tables, task)
-                    self._done(task, "no parcels", since)
+                    tasks.skip(self.conn, self.config.tables, task)
+                    self._done(task, "no parcels" if task.covered is None else "no new parcels", since)
                 else:
                     self._done(task, f"{self._write(job)} rows", since)
         return None
@@ -304,9 +304,10 @@ class _Worker:
                 self.conn,
                 self.config.tables,
                 job.task,
-                parcels=len(job.index),
+                parcels=job.parcels,
                 rows=rows,
-                slivers=job.index.empty.tolist(),
+                version=job.version,
+                slivers=job.slivers.tolist(),
                 cut=job.cut.tolist(),
                 elsewhere=job.elsewhere.tolist(),
             )

@@ -9,6 +9,8 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from cbmctl.scenes import Band
+
 NAME = "S2A_MSIL2A_20220305T102921_N0400_R108_T32TMT_20220305T135811.SAFE"
 FOLDER = "Sentinel-2/MSI/L2A/2022/03/05"
 LEFT, TOP = 475780.0, 5255000.0  # near Zürich; in degrees about 8.677 E, 47.448 N
@@ -110,6 +112,12 @@ def make_product(
             corner=corner,
         )
     return path
+
+
+def read_band(band: Band) -> NDArray[Any]:
+    with rasterio.open(band.path) as dataset:
+        image: NDArray[Any] = dataset.read(band.number)
+    return image
 
 
 def image_file(root: Path, path: str, band: str) -> Path:

@@ -1,7 +1,7 @@
 """Everything that happens to the queue, as its users and its faults make it happen."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
@@ -20,6 +20,8 @@ from cbmctl.indexes import Indexes
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue import vanished_workers
 from cbmctl.queue.find_scenes import find_scenes
+from cbmctl.queue.locks import lock_parcel_sets
+from cbmctl.queue.parcel_changes import change_parcels
 from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.queue.repair import repair
 from cbmctl.scenes.reading import Reader
@@ -27,7 +29,7 @@ from cbmctl.stopping import Stop
 from cbmctl.worker import _Worker
 
 from .conftest import Season
-from .queue_scenes import EARLIER, FOLDER, LATER, SCENES, Made, load_parcels
+from .queue_scenes import FIRST, FOLDER, SCENES, Declared, Made
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Events:
     pristine: Path
     config: Config
     conn: psycopg.Connection
-    later: bool = False
+    declared: Declared = field(default_factory=Declared)
     hands: list[Hand] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     _names: int = 0
@@ -104,18 +106,23 @@ class Events:
     def repair(self, *names: str) -> None:
         repair(self.conn, self.config, [SCENES[name].record.reference for name in names])
 
-    def drop_statistics(self) -> bool:
+    def drop_statistics(self, shapes: Collection[int]) -> bool:
         """Other parcels are loaded, and the statistics of the former ones given up."""
 
         def load() -> None:
             with self.conn.transaction():
                 supersede(self.conn, self.config.tables, None, drop_statistics=True)
-                load_parcels(self.conn, EARLIER if self.later else LATER)
+                self.declared.version += 1
+                self.declared.load(self.conn, shapes)
 
-        if not self._asked(load):
-            return False
-        self.later = not self.later
-        return True
+        return self._asked(load)
+
+    def change_parcels(self, shapes: Collection[int]) -> None:
+        """A file with other parcels is loaded; the statistics of those that stay are kept."""
+        with self.conn.transaction():
+            lock_parcel_sets(self.conn, self.config.tables)
+            new, gone = self.declared.change(self.conn, shapes)
+            change_parcels(self.conn, self.config.tables, version=self.declared.version, new=new, gone=gone)
 
     # workers
 
@@ -224,11 +231,11 @@ class Events:
             self._let_go(hand)
         self.hands, self.lines = [], []
         self.conn.execute(
-            "TRUNCATE dias_catalogue, tasks, sigs, hists, vanished_workers, file_checks RESTART IDENTITY"
+            "TRUNCATE dias_catalogue, tasks, sigs, hists, vanished_workers, file_checks, archived_scenes,"
+            " parcel_sets RESTART IDENTITY"
         )
-        if self.later:
-            load_parcels(self.conn, EARLIER)
-        self.later = False
+        self.declared = Declared()
+        self.declared.load(self.conn, FIRST)
         self.mend(*SCENES)
 
     def _product(self, made: Made) -> Path:

@@ -13,7 +13,7 @@ from cbmctl.queue.scene_status import status as scene_status
 from cbmctl.reasons import WAITS_FOR_PARTS
 
 from .queue_events import Events
-from .queue_scenes import BY_REFERENCE, Made, Rows, Said, Truth, rank
+from .queue_scenes import BY_REFERENCE, Declared, Made, Rows, Said, Truth, rank
 
 Row = dict[str, Any]
 FIGURES = ("count", "mean", "std", "min", "max", "p25", "p50", "p75")
@@ -53,13 +53,13 @@ class State:
         return {pid for rows in self.rows[obsid].values() for pid, _ in rows} if obsid in self.rows else set()
 
 
-def check(state: State, truth: Truth, *, later: bool, by_hand: Collection[str]) -> None:
+def check(state: State, truth: Truth, *, declared: Declared, by_hand: Collection[str]) -> None:
     """Everything that must be so after every event."""
     assert not set(state.rows) - set(state.scenes), "rows of scenes that are not in the catalogue"
     for obsid, scene in state.scenes.items():
         check_status(scene, state.tasks[obsid], by_hand)
-        check_rows(state, obsid, truth, later)
-    check_once(state)
+        check_rows(state, obsid, truth, declared)
+    check_once(state, declared)
     check_elsewhere(state)
 
 
@@ -71,7 +71,7 @@ def check_status(scene: Row, tasks: Mapping[str, Row], by_hand: Collection[str])
     places = {Place.CURRENT, Place.WAITS} if tasks else {Place.CURRENT, Place.SUPERSEDED, Place.OFFERED}
     if not scene["online"]:
         places.add(Place.AGAIN)
-    failed = [tasks[name] for name in BANDSETS if name in tasks and tasks[name]["state"] == "failed"]
+    failed = [tasks[name] for name in BANDSETS if name in tasks and _is(tasks[name], "failed")]
     found = [task["parcels"] for task in tasks.values() if task["parcels"] is not None]
     words = {
         scene_status(
@@ -80,7 +80,7 @@ def check_status(scene: Row, tasks: Mapping[str, Row], by_hand: Collection[str])
                 online=scene["online"],
                 tasks=len(tasks),
                 untouched=sum(_untouched(task) for task in tasks.values()),
-                open=sum(task["state"] in OPEN for task in tasks.values()),
+                open=sum(_is(task, *OPEN) for task in tasks.values()),
                 parcels=sum(found) if found else None,
                 failure=failed[0]["failed_status"] if failed else None,
             )
@@ -89,16 +89,21 @@ def check_status(scene: Row, tasks: Mapping[str, Row], by_hand: Collection[str])
     }
     assert status in words, (name, status, words, tasks)
     reason = (failed[0]["reason_code"], failed[0]["reason"]) if failed else (None, None)
-    if status == "inprogress" and all(task["state"] == "done" for task in tasks.values()):
+    if status == "inprogress" and not any(_is(task, *OPEN) for task in tasks.values()):
         reason = (WAITS_FOR_PARTS.code, WAITS_FOR_PARTS.meaning)
     assert (scene["reason_code"], scene["reason"]) == reason, (name, status)
 
 
 def _untouched(task: Row) -> bool:
-    return task["state"] == "ready" and not task["attempts"] and task["rows"] is None
+    return _is(task, "ready") and not task["attempts"] and task["rows"] is None
 
 
-def check_rows(state: State, obsid: int, truth: Truth, later: bool) -> None:
+def _is(task: Row, *states: str) -> bool:
+    """Whether a task is in one of these states; what is to read new parcels only is as good as done."""
+    return task["state"] in states and (task["state"] == "done" or task["parcels_covered"] is None)
+
+
+def check_rows(state: State, obsid: int, truth: Truth, declared: Declared) -> None:
     """Rows are what the product says, and a task says why rows are missing."""
     made, tasks, rows = state.made(obsid), state.tasks[obsid], state.rows.get(obsid, {})
     status = state.scenes[obsid]["status"]
@@ -109,12 +114,16 @@ def check_rows(state: State, obsid: int, truth: Truth, later: bool) -> None:
     for bandset, task in tasks.items():
         there = rows.get(bandset, {})
         assert len(there) == (task["rows"] or 0), (made.name, bandset, len(there), task)
-        if task["state"] == "done" and task["method"] is not None:
-            said = truth.said(made, later, bandset, tuple(task["bands"]), task["method"])
+        if task["method"] is not None and (task["state"] == "done" or task["parcels_covered"] is not None):
+            # what is done has read all parcels; the others, those of the version that they cover
+            covered = declared.version if task["state"] == "done" else task["parcels_covered"]
+            shapes = {p: shape for p, shape in declared.shapes.items() if declared.since.get(p, 1) <= covered}
+            said = truth.said(made, shapes, bandset, tuple(task["bands"]), task["method"])
             if task["parcels"] == 0:
                 assert not said.rows
             else:
-                _check_task(task, there, said, made.name)
+                current = {key: row for key, row in there.items() if key[0] not in declared.gone}
+                _check_task(task, current, said, made.name)
 
 
 def _check_task(task: Row, there: Rows, said: Said, name: str) -> None:
@@ -129,14 +138,16 @@ def _check_task(task: Row, there: Rows, said: Said, name: str) -> None:
     assert sorted(task["slivers"] or []) == said.slivers, where
 
 
-def check_once(state: State) -> None:
-    """No parcel counts twice in a datatake."""
+def check_once(state: State, declared: Declared) -> None:
+    """No parcel counts twice in a datatake, once all of its scenes have read it."""
     holders: dict[int, list[str]] = defaultdict(list)
     for obsid in state.extracted():
-        methods = [task["method"] or {} for task in state.tasks[obsid].values()]
-        if all(method.get("overlap") == "first" for method in methods):
-            for pid in state.pids(obsid):
-                holders[pid].append(state.made(obsid).name)
+        tasks = state.tasks[obsid].values()
+        behind = [task["parcels_covered"] for task in tasks if task["state"] != "done"]
+        if all((task["method"] or {}).get("overlap") == "first" for task in tasks):
+            for pid in state.pids(obsid) - declared.gone.keys():
+                if not behind or declared.since.get(pid, 1) <= min(behind):
+                    holders[pid].append(state.made(obsid).name)
     twice = {pid: names for pid, names in holders.items() if len(names) > 1}
     assert not twice, twice
 
@@ -155,29 +166,40 @@ def check_elsewhere(state: State) -> None:
                 assert pid in held, (state.made(obsid).name, bandset, pid, "is nowhere")
 
 
-def best(state: State, truth: Truth, *, later: bool) -> dict[str, dict[str, dict[Any, Any]]]:
+def check_gone(state: State, kept: dict[tuple[int, str], dict[Any, Any]]) -> None:
+    """Rows of parcels that are gone are as they were, unless another version of the scene counts."""
+    for (obsid, bandset), rows in list(kept.items()):
+        if obsid not in state.scenes or state.scenes[obsid]["status"] == "superseded":
+            del kept[obsid, bandset]
+            continue
+        there = state.rows.get(obsid, {}).get(bandset, {})
+        name = state.made(obsid).name
+        assert {key: there.get(key) for key in rows} == rows, (name, bandset, "rows of parcels that are gone")
+
+
+def best(state: State, truth: Truth, *, shapes: Mapping[int, int]) -> dict[str, dict[str, dict[Any, Any]]]:
     """What the rule leaves in the scenes that are extracted, of all that they have to say."""
     said: dict[str, dict[str, Said]] = {}
     for obsid in state.extracted():
         made = state.made(obsid)
         said[made.name] = {
-            name: truth.said(made, later, name, tuple(task["bands"]), task["method"])
+            name: truth.said(made, shapes, name, tuple(task["bands"]), task["method"])
             for name, task in state.tasks[obsid].items()
         }
     competing = sorted((state.made(obsid) for obsid in state.extracted()), key=rank)
     kept: dict[str, dict[str, dict[Any, Any]]] = {name: {"scl": {}, "10": {}, "20": {}} for name in said}
     for pid in {pid for sets in said.values() for one in sets.values() for pid, _ in one.rows}:
-        chosen = min(competing, key=lambda made: _place(said[made.name], made, pid))
+        chosen = min(competing, key=lambda made: _place(said[made.name], shapes[pid] in made.cut, made, pid))
         for bandset, one in said[chosen.name].items():
             kept[chosen.name][bandset] |= {key: row for key, row in one.rows.items() if key[0] == pid}
     return kept
 
 
-def _place(said: Mapping[str, Said], made: Made, pid: int) -> tuple[Any, ...]:
+def _place(said: Mapping[str, Said], cut: bool, made: Made, pid: int) -> tuple[Any, ...]:
     bands = sum(p == pid for name in ("10", "20") if name in said for p, _ in said[name].rows)
     hist: Any = said["scl"].rows.get((pid, "SCL"), {}) if "scl" in said else {}
     seen = 0 if bands else sum(pixels for scl, pixels in hist.items() if scl != "0")
     official = made.official and bool(bands or seen)
     # of scenes that have nothing of it at all, none is chosen before one that has
     nothing = not any(p == pid for one in said.values() for p, _ in one.rows)
-    return nothing, not official, not bands, -seen, pid in made.cut, -bands
+    return nothing, not official, not bands, -seen, cut, -bands

@@ -1,8 +1,8 @@
 """Scenes for tests of the queue: versions, halves and neighbours of one datatake, and what each says."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+from psycopg import sql
 from pyproj import Transformer
 from shapely import MultiPolygon, Polygon, box, transform
 
@@ -31,11 +32,17 @@ FOLDER = "Sentinel-2/MSI/L2A/2021/03/05"
 TAKEN = datetime(2021, 3, 5, 10, 29, 21)
 EMPTY = "32TNT"
 PLACES = TILES | {EMPTY: (32632, (LEFT + 20_000, TOP), 400)}
-# Beside the others: one that two tiles cut. Later, one is elsewhere and one is gone.
-EARLIER = dict(PARCELS) | MORE | {6: box(LEFT + 40, TOP - 430, LEFT + 190, TOP - 340)}
-LATER = {pid: shape for pid, shape in EARLIER.items() if pid != 5} | {
-    4: box(LEFT + 100, TOP - 330, LEFT + 160, TOP - 290)
+# Everything that is declared at some time, by number. At first: beside the others, one that two tiles cut.
+FIRST: Mapping[int, Polygon] = dict(PARCELS) | MORE | {6: box(LEFT + 40, TOP - 430, LEFT + 190, TOP - 340)}
+SHAPES: Mapping[int, Polygon] = FIRST | {
+    14: box(LEFT + 100, TOP - 330, LEFT + 160, TOP - 290),
+    # the two halves of 2, a part of 7 that overlaps it, and one where nothing was
+    21: box(LEFT + 180, TOP - 200, LEFT + 240, TOP - 60),
+    22: box(LEFT + 240, TOP - 200, LEFT + 300, TOP - 60),
+    17: box(LEFT + 260, TOP - 370, LEFT + 360, TOP - 300),
+    31: box(LEFT + 20_050, TOP - 250, LEFT + 20_200, TOP - 100),
 }
+ALL_SHAPES = "parcels_ever"
 # Rows of a band set by parcel and band: the eight figures of `sigs`, or the classes of `hists`.
 Rows = Mapping[tuple[int, str], object]
 
@@ -85,12 +92,11 @@ class Made:
 
     @property
     def cut(self) -> set[int]:
-        """The parcels of both sets that reach beyond the image."""
+        """The shapes that reach beyond the image."""
         epsg, (x, y), side = PLACES[self.tile]
         project = Transformer.from_crs(32632, epsg, always_xy=True).transform
         image = box(x, y - side, x + side, y)
-        shapes = [*EARLIER.items(), *LATER.items()]
-        return {p for p, s in shapes if not image.contains(transform(s, project, interleaved=False))}
+        return {p for p, s in SHAPES.items() if not image.contains(transform(s, project, interleaved=False))}
 
     def write(self, root: Path) -> None:
         """Put the product into an archive."""
@@ -103,9 +109,9 @@ class Made:
             image[int(self.part[1] * side) // metres :] = 0
             for pid, bands in self.blind:
                 if band in bands:
-                    image = holes(metres, self.tile, EARLIER[pid], image)
+                    image = holes(metres, self.tile, FIRST[pid], image)
                 elif not bands and band == "SCL_20m":
-                    clear = holes(metres, self.tile, EARLIER[pid], np.ones_like(image))
+                    clear = holes(metres, self.tile, FIRST[pid], np.ones_like(image))
                     image = np.where(clear, image, 9).astype(np.uint8)
             shown[band] = image
         xml = metadata(dict.fromkeys(range(13), OFFSET))
@@ -131,11 +137,69 @@ SCENES = {
 BY_REFERENCE = {made.record.reference: made for made in SCENES.values()}
 
 
-def load_parcels(conn: psycopg.Connection, shapes: Mapping[int, Polygon]) -> None:
-    conn.execute("DELETE FROM parcels_2021")
+@dataclass
+class Declared:
+    """The set of parcels: their shapes by id, since which version they are there, and those that are gone."""
+
+    version: int = 1
+    shapes: dict[int, int] = field(default_factory=lambda: {shape: shape for shape in FIRST})
+    since: dict[int, int] = field(default_factory=dict)
+    gone: dict[int, int] = field(default_factory=dict)
+    last: int = 100
+
+    def load(self, conn: psycopg.Connection, shapes: Collection[int]) -> None:
+        """Load others as if nothing had been there."""
+        self.shapes, self.since, self.gone = {shape: shape for shape in shapes}, {}, {}
+        conn.execute("DELETE FROM parcels_2021")
+        conn.execute("DELETE FROM parcel_history")
+        insert(conn, "parcels_2021", {pid: SHAPES[shape] for pid, shape in self.shapes.items()})
+        store_version(conn, self.version)
+
+    def change(self, conn: psycopg.Connection, shapes: Collection[int]) -> tuple[list[int], list[int]]:
+        """Load others in place of those that are there; return the ids of what is new and of what is gone."""
+        self.version += 1
+        gone = [pid for pid, shape in self.shapes.items() if shape not in shapes]
+        new = {}
+        for shape in sorted(set(shapes) - set(self.shapes.values())):
+            self.last += 1
+            new[self.last] = shape
+        self.gone |= {pid: self.shapes.pop(pid) for pid in gone}
+        self.shapes |= new
+        self.since |= dict.fromkeys(new, self.version)
+        store_changes(conn, self.version, {pid: SHAPES[shape] for pid, shape in new.items()}, gone)
+        return list(new), gone
+
+
+def store_changes(
+    conn: psycopg.Connection, version: int, new: Mapping[int, Polygon], gone: Collection[int]
+) -> None:
+    """Change the table of parcels and its history, as a file with other parcels does."""
+    conn.execute("DELETE FROM parcels_2021 WHERE ogc_fid = ANY(%s)", [list(gone)])
+    insert(conn, "parcels_2021", new)
+    conn.execute(
+        """INSERT INTO parcel_history (table_name, ogc_fid, since, until)
+           SELECT 'public.parcels_2021', pid, 1, %(version)s FROM unnest(%(gone)s::integer[]) pid
+           UNION ALL
+           SELECT 'public.parcels_2021', pid, %(version)s, NULL FROM unnest(%(new)s::integer[]) pid
+           ON CONFLICT (table_name, ogc_fid) DO UPDATE SET until = excluded.until""",
+        {"version": version, "gone": list(gone), "new": list(new)},
+    )
+    store_version(conn, version)
+
+
+def store_version(conn: psycopg.Connection, version: int) -> None:
+    conn.execute(
+        """INSERT INTO parcel_sets AS s (table_name, source, checksum, options, srid, parcels, version)
+           SELECT 'public.parcels_2021', 'p.gpkg', 'c', '{}', 32632, count(*), %s FROM parcels_2021
+           ON CONFLICT (table_name) DO UPDATE SET version = excluded.version""",
+        [version],
+    )
+
+
+def insert(conn: psycopg.Connection, table: str, shapes: Mapping[int, Polygon]) -> None:
     for pid, shape in shapes.items():
         conn.execute(
-            "INSERT INTO parcels_2021 VALUES (%s, ST_GeomFromText(%s, 32632))",
+            sql.SQL("INSERT INTO {} VALUES (%s, ST_GeomFromText(%s, 32632))").format(sql.Identifier(table)),
             [pid, MultiPolygon([shape]).wkt],
         )
 
@@ -156,7 +220,7 @@ class Said:
 
 
 class Truth:
-    """What each product has to say with the parcels that are loaded, computed once and without the queue."""
+    """What each product has to say of every shape, computed once and without the queue."""
 
     def __init__(self, config: Config) -> None:
         """Read products of the archive in `config`, which nothing damages."""
@@ -164,14 +228,24 @@ class Truth:
         self._known: dict[object, Said] = {}
 
     def said(
-        self, made: Made, later: bool, bandset: str, bands: tuple[str, ...], method: Mapping[str, Any]
+        self,
+        made: Made,
+        shapes: Mapping[int, int],
+        bandset: str,
+        bands: tuple[str, ...],
+        method: Mapping[str, Any],
     ) -> Said:
-        """Work it out, where it is not known yet; the scene must be catalogued and the parcels loaded."""
+        """Work it out for parcels, given by their shapes; the scene must be catalogued."""
         plain = replace(Method(**{**method, "cloud_classes": tuple(method["cloud_classes"])}), overlap="all")
-        key = (made.name, later, bandset, bands, plain)
+        key = (made.name, bandset, bands, plain)
         if key not in self._known:
             self._known[key] = self._compute(made, bandset, bands, plain)
-        return self._known[key]
+        known, pids = self._known[key], {shape: pid for pid, shape in shapes.items()}
+        return Said(
+            {(pids[shape], band): row for (shape, band), row in known.rows.items() if shape in pids},
+            sorted(pids[shape] for shape in known.cut if shape in pids),
+            sorted(pids[shape] for shape in known.slivers if shape in pids),
+        )
 
     def _compute(self, made: Made, bandset: str, bands: tuple[str, ...], method: Method) -> Said:
         config, record = self._config, made.record

@@ -109,7 +109,7 @@ def test_what_was_cut_otherwise_fails_while_one_part_is_there(season: Season) ->
     rmtree(season.config.eodata / str(WHOLE.path))
     with season.database.connect() as conn:
         conn.execute(
-            """UPDATE tasks SET state = 'ready', attempts = 0 FROM dias_catalogue
+            """UPDATE tasks SET state = 'ready', attempts = 0, parcels_covered = NULL FROM dias_catalogue
                WHERE id = obsid AND status = 'extracted'"""
         )
     season.extract()

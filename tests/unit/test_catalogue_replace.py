@@ -151,7 +151,7 @@ def test_an_offer_takes_the_place_of_what_failed_meanwhile(extracted: Season) ->
     season = extracted
     with season.database.connect() as conn:
         conn.execute("UPDATE dias_catalogue SET status = 'inprogress'")
-        conn.execute("UPDATE tasks SET state = 'running' WHERE bandset = '20'")
+        conn.execute("UPDATE tasks SET state = 'running', parcels_covered = NULL WHERE bandset = '20'")
     assert enter(season, here(season, BETTER)).versions.offered == pairs((ORIGINAL, BETTER))
     ((old,),) = season.rows("SELECT id FROM dias_catalogue WHERE reference = %s", ORIGINAL.reference)
     for state, status in (("ready", "offered"), ("failed", "ingested")):

@@ -45,9 +45,9 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> Fetches:
     seen: Fetches = []
     fetch = Indexes._fetch
 
-    def counted(self: Indexes, grid: Grid) -> Any:
+    def counted(self: Indexes, grid: Grid, after: int | None) -> Any:
         seen.append(grid)
-        return fetch(self, grid)
+        return fetch(self, grid, after)
 
     monkeypatch.setattr(Indexes, "_fetch", counted)
     return seen

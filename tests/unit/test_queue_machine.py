@@ -1,6 +1,7 @@
 """Whatever happens to the queue, and in whatever order: nothing is lost, counted twice or stuck."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from .conftest import Season
 from .datatake import S2
 from .examples import run_machine
 from .queue_events import Events, never_together
-from .queue_rules import State, best, check
-from .queue_scenes import EARLIER, SCENES, Truth, load_parcels
+from .queue_rules import State, best, check, check_gone
+from .queue_scenes import ALL_SHAPES, FIRST, SCENES, SHAPES, Declared, Truth, insert
 
 pytestmark = pytest.mark.postgis
 
@@ -33,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 NAMES = st.sampled_from(sorted(SCENES))
 WHICH = st.integers(0, 8)
+DECLARED = st.sets(st.sampled_from(sorted(SHAPES)), min_size=2)
 BY_HAND = ("extracted", "inprogress", "No parcels", "Rio error", "!S3 subdir", "Worker vanished")
 
 
@@ -63,6 +65,8 @@ class Queue(RuleBasedStateMachine):
         self.by_hand: set[str] = set()
         self.sound = True
         self.state = State({}, {}, {})
+        # rows of parcels that are gone, by scene and band set
+        self.kept: dict[tuple[int, str], dict[Any, Any]] = {}
         events.start_over()
         events.configure(**SETTINGS["default"])
         events.hire(3)
@@ -124,9 +128,20 @@ class Queue(RuleBasedStateMachine):
         self.events.repair(*([] if which is None else [which_of(self.named(), which)]))
 
     @precondition(lambda self: len(self.named("extracted")) > 1 and not self.events.busy())
-    @event()
-    def drop_statistics(self) -> None:
-        self.events.drop_statistics()
+    @event(shapes=DECLARED)
+    def drop_statistics(self, shapes: set[int]) -> None:
+        if self.events.drop_statistics(shapes):
+            self.kept = {}
+
+    @event(shapes=DECLARED)
+    def change_parcels(self, shapes: set[int]) -> None:
+        self.events.change_parcels(shapes)
+        gone = self.events.declared.gone
+        for obsid, bandsets in self.state.rows.items():
+            for bandset, rows in bandsets.items():
+                self.kept.setdefault((obsid, bandset), {}).update(
+                    {key: row for key, row in rows.items() if key[0] in gone}
+                )
 
     @event(which=WHICH, band=st.sampled_from(("B05_20m", "SCL_20m", None)))
     def damage(self, which: int, band: str | None) -> None:
@@ -172,7 +187,8 @@ class Queue(RuleBasedStateMachine):
         self.state = State.read(self.events)
         # so is what was offline: it is extracted as a whole, whatever there is of it
         self.by_hand = set(self.named("ingested")) & self.by_hand | set(self.named("offline"))
-        check(self.state, self.truth, later=self.events.later, by_hand=self.by_hand)
+        check(self.state, self.truth, declared=self.events.declared, by_hand=self.by_hand)
+        check_gone(self.state, self.kept)
         self.sound = True
 
     def teardown(self) -> None:
@@ -189,10 +205,18 @@ class Queue(RuleBasedStateMachine):
         self.comes_to_rest()
         for scene in self.state.scenes.values():
             assert scene["status"] in ("extracted", "No parcels", "superseded"), scene
-        wanted = best(self.state, self.truth, later=events.later)
+        wanted = best(self.state, self.truth, shapes=events.declared.shapes)
         for obsid in self.state.extracted():
+            assert all(task["state"] == "done" for task in self.state.tasks[obsid].values())
             name = self.state.made(obsid).name
-            there = {bandset: self.state.rows[obsid].get(bandset, {}) for bandset in ("scl", "10", "20")}
+            there = {
+                bandset: {
+                    key: row
+                    for key, row in self.state.rows[obsid].get(bandset, {}).items()
+                    if key[0] not in events.declared.gone
+                }
+                for bandset in ("scl", "10", "20")
+            }
             assert there == wanted[name], name
 
     def comes_to_rest(self) -> None:
@@ -214,9 +238,13 @@ def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.Mo
     for made in SCENES.values():
         made.write(pristine)
     with season.database.connect() as conn:
-        load_parcels(conn, EARLIER)
+        conn.execute(f"CREATE TABLE {ALL_SHAPES} (LIKE parcels_2021 INCLUDING ALL)")  # type: ignore[call-overload]
+        insert(conn, ALL_SHAPES, SHAPES)
+        Declared().load(conn, FIRST)
     eodata = season.config.eodata
-    truth = Truth(season.database.configured(eodata=str(pristine)))
+    config = season.database.configured(eodata=str(pristine))
+    ever = replace(config.tables, parcels=config.tables.parcels.sibling(ALL_SHAPES))
+    truth = Truth(replace(config, tables=ever))
     config = season.database.configured(eodata=str(eodata))
     for made in SCENES.values():
         (eodata / str(made.record.path)).parent.mkdir(parents=True, exist_ok=True)

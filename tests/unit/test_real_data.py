@@ -17,10 +17,10 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts
-from cbmctl.scenes.reading import Reader, read_whole
+from cbmctl.scenes.reading import Reader
 from cbmctl.scenes.sentinel2 import open_product
 
-from .products import image_file
+from .products import image_file, read_band
 
 BANDS = {10: ("B02", "B03", "B04"), 20: ("B05", "B06", "B07", "B8A", "B11", "B12")}
 ZURICH = (
@@ -157,7 +157,7 @@ def test_zurich_classes(testdata: Path) -> None:
     pids, shapes = [pid for pid, _ in parcels], [shape for _, shape in parcels]
     for path in ZURICH:
         scene = open_product(testdata / "eodata", path).scene(["SCL"], 20)
-        image = read_whole(scene, scene.bands[0])
+        image = read_band(scene.bands[0])
         index = PixelIndex.build(pids, shapes, scene.grid).touching(pids, shapes)
         counts = dict(zip(index.pids.tolist(), class_counts(index, image).tolist(), strict=True))
         only_quarters = 0

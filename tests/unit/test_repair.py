@@ -221,10 +221,12 @@ def test_repaired_scenes_are_extracted_to_the_end(quick: Season, conn: psycopg.C
         # one that failed, one that was left half done, and one that was done by hand
         conn.execute("DELETE FROM sigs WHERE band = 'B02' AND pid = 1")
         conn.execute(
-            "UPDATE tasks SET state = 'failed', reason_code = 'archive.unreadable',"
+            "UPDATE tasks SET state = 'failed', parcels_covered = NULL, reason_code = 'archive.unreadable',"
             " failed_status = 'Rio error', reason = 'x' WHERE bandset = '10'"
         )
-        conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = %s", [scenes[1]])
+        conn.execute(
+            "UPDATE tasks SET state = 'running', parcels_covered = NULL WHERE obsid = %s", [scenes[1]]
+        )
         conn.execute("DELETE FROM tasks WHERE obsid = %s", [scenes[2]])
         update_scenes(conn, quick.config.tables, scenes[:2])
         conn.execute("UPDATE dias_catalogue SET status = 'inprogress' WHERE id = %s", [scenes[2]])

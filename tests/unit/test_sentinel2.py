@@ -15,12 +15,12 @@ from shapely import box
 from cbmctl.pixels import PixelIndex
 from cbmctl.pixels.statistics import STATISTICS, band_statistics
 from cbmctl.scenes import Scene, SceneError
-from cbmctl.scenes.reading import read_whole
+from cbmctl.scenes.reading import read_needed
 from cbmctl.scenes.safe import read_safe_metadata
 from cbmctl.scenes.sentinel2 import open_product
 
 from . import products
-from .products import image_file, make_product, metadata, reflectance, spectral_information
+from .products import image_file, make_product, metadata, read_band, reflectance, spectral_information
 
 OFFSETS = dict.fromkeys(range(13), -1000)
 
@@ -42,7 +42,7 @@ def values(scene: Scene) -> dict[str, NDArray[Any]]:
     found = {}
     for band in scene.bands:
         active = np.ones(height * width, bool)
-        table = band_statistics(every, read_whole(scene, band), active, offset=band.offset)
+        table = band_statistics(every, read_needed(scene, band, every), active, offset=band.offset)
         found[band.name] = np.where(active, table[:, STATISTICS.index("mean")], 0).reshape(height, width)
     return found
 
@@ -53,13 +53,13 @@ def test_offset_is_added_and_nodata_stays(tmp_path: Path) -> None:
     product = open_product(tmp_path, path)
     scene = product.scene(["B02"], 10)
     assert values(scene)["B02"].tolist() == [[0, 1, 1, 1], [2, 500, 10000, 64535]]
-    assert read_whole(scene, scene.bands[0]).dtype == np.uint16
+    assert read_band(scene.bands[0]).dtype == np.uint16
     assert (scene.grid.epsg, scene.name, scene.applied_offset) == (32632, products.NAME, -1000)
     assert product.metadata.boa_offset == -1000
     assert product.metadata.baseline == "04.00"
     as_stored = product.scene(["B02"], 10, harmonise=False)
     assert np.array_equal(values(as_stored)["B02"], stored)
-    assert np.array_equal(read_whole(as_stored, as_stored.bands[0]), stored)
+    assert np.array_equal(read_band(as_stored.bands[0]), stored)
     assert as_stored.applied_offset == 0
 
 
@@ -82,7 +82,7 @@ def test_classes_never_get_an_offset(tmp_path: Path) -> None:
         ("SCL", 1, 0),
         ("B05", 1, -1000),
     ]
-    assert np.array_equal(read_whole(scene, scene.bands[0]), classes)
+    assert np.array_equal(read_band(scene.bands[0]), classes)
     assert np.array_equal(values(scene)["B05"], classes + np.uint16(1000))
 
 

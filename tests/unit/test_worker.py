@@ -172,7 +172,7 @@ def test_a_scene_without_footprint_is_not_one_without_parcels(season: Season) ->
     scene = season.scene(5)
     season.extract()
     with season.database.connect(autocommit=True) as conn:
-        conn.execute("UPDATE tasks SET state = 'ready'")
+        conn.execute("UPDATE tasks SET state = 'ready', parcels_covered = NULL")
         conn.execute("UPDATE dias_catalogue SET footprint = NULL")
     before = found_sigs(season)
     work(season.config, stop=Stop(), note=lambda _line: None)

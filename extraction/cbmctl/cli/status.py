@@ -57,6 +57,7 @@ def status_command(context: Context, complete: bool) -> None:
         table(["card", "status", "count"], scenes),
         "",
         table(["tasks", *STATES], tasks),
+        *(_change(change) for change in now.parcel_changes if change["done"] < change["scenes"]),
         *_list("running", [_running(task) for task in now.running_tasks]),
         *_list("waiting", [_waiting(task) for task in now.waiting_tasks]),
         *_list("failed", [told(task) for task in now.failed_tasks]),
@@ -142,6 +143,11 @@ def _running(task: Mapping[str, Any]) -> str:
 def _waiting(task: Mapping[str, Any]) -> str:
     when = f"in {_time(task['seconds'])}" if task["seconds"] else "as soon as a worker is free"
     return f"{told(task)} [attempt {task['attempts'] + 1} {when}]"
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    failed = f", {change['failed']} failed" if change["failed"] else ""
+    return f"parcel set {change['version']}: {change['done']} of {change['scenes']} scenes done{failed}"
 
 
 def _time(seconds: int) -> str:

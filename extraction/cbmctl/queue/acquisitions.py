@@ -273,7 +273,7 @@ _VERSIONS: LiteralString = """
     FROM version d, LATERAL (
         SELECT count(*) AS tasks, coalesce(bool_or({at_work}), false) AS running,
             d.status IN ('extracted', 'archived') OR (d.status = 'inprogress'
-                AND coalesce(bool_and(state = 'done') AND sum(parcels) > 0, false)) AS done
+                AND coalesce(bool_and(state = 'done' OR {delta}) AND sum(parcels) > 0, false)) AS done
         FROM {tasks} t WHERE obsid = d.id) w
     ORDER BY d.acquisition, d.id
 """

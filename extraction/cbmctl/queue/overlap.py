@@ -45,19 +45,24 @@ def held_by_better(conn: psycopg.Connection, tables: Tables, obsid: int, pids: S
     if not better or not pids:
         return []
     ids = [scene for (scene,) in better]
-    near = sorted(set(pids) & set(_near(conn, tables, obsid, ids)))
+    near = sorted(_near(conn, tables, obsid, ids, pids))
     parameters = {"ids": ids, "obsid": obsid, "pids": near} | BANDS_PARAMETERS
     return [pid for (pid,) in conn.execute(query(_HELD, **names(tables)), parameters)]
 
 
-def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def settle_overlaps(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], *, pids: Sequence[int] | None = None
+) -> None:
     """Leave each parcel of scenes that are closed in one scene of the datatake.
 
     Args:
         conn: a connection in a transaction that has locked the datatake, or the queue.
         tables: the tables.
         obsids: scenes that may have come to be extracted, or to fail; those still open are left alone.
+        pids: the only parcels whose rows have changed; None means all.
     """
+    if not obsids or (pids is not None and not pids):
+        return
     closed = conn.execute(
         query(
             "SELECT id FROM {catalogue} WHERE id = ANY(%s) AND card = 's2' AND status <> ALL(%s) ORDER BY id",
@@ -65,16 +70,19 @@ def settle_overlaps(conn: psycopg.Connection, tables: Tables, obsids: Sequence[i
         ),
         [list(obsids), _OPEN_WORDS],
     ).fetchall()
-    reopen(conn, tables, [obsid for (obsid,) in closed])
+    reopen(conn, tables, [obsid for (obsid,) in closed], pids=pids)
 
 
-def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def reopen(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], *, pids: Sequence[int] | None = None
+) -> None:
     """Decide again which scenes keep shared parcels; reopen tasks that gave up parcels that they keep now.
 
     Args:
         conn: as in `settle_overlaps`.
         tables: the tables.
         obsids: scenes that lost rows, or whose rows do not count any more.
+        pids: as in `settle_overlaps`.
     """
     for obsid in obsids:
         (competing, extracted, own, busy) = one(
@@ -84,41 +92,44 @@ def reopen(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         )
         if not extracted:
             continue
-        pids = _given_up(conn, tables, competing if obsid not in competing else [obsid])
+        shared = _given_up(conn, tables, competing if obsid not in competing else [obsid])
+        if pids is not None:
+            shared &= set(pids)
         if obsid in competing and len(competing) > 1:
-            pids = sorted({*pids, *_near(conn, tables, obsid, competing)})
-        if not pids:
+            shared |= _near(conn, tables, obsid, competing, pids)
+        if not shared:
             continue
+        # as an array, they are looked up by an index, however little the planner knows of new rows
         judged: list[tuple[int, list[int] | None, list[int] | None]] = conn.execute(
             query(_JUDGED, seen=_SEEN, **names(tables)),
-            {"ids": competing, "extracted": extracted, "official": own, "busy": busy, "pids": pids},
+            {"ids": competing, "extracted": extracted, "official": own, "busy": busy, "pids": sorted(shared)},
         ).fetchall()
         for scene, lost, wanted in judged:
             if lost:
                 _give_up(conn, tables, scene, lost)
             if wanted:
                 parameters = {"obsid": scene, "pids": wanted}
-                if conn.execute(states.change(tables, states.REOPENED, _GAVE_UP), parameters).rowcount:
-                    scene_status.update(conn, tables, {scene: None})
+                for event in (states.REOPENED, states.ASKED_AT_WORK):
+                    conn.execute(states.change(tables, event, _GAVE_UP), parameters)
+                scene_status.update(conn, tables, {scene: None})
 
 
-def _given_up(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> list[int]:
+def _given_up(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> set[int]:
     """Return the parcels that tasks of scenes remember."""
     rows = conn.execute(
         query("SELECT DISTINCT unnest(elsewhere) FROM {tasks} WHERE obsid = ANY(%s)", **names(tables)),
         [list(obsids)],
     )
-    return [pid for (pid,) in rows]
+    return {pid for (pid,) in rows}
 
 
-def _near(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int]) -> list[int]:
-    """Return the parcels that a scene and others may both show.
-
-    As an array, they are looked up by an index, however little the planner knows of new rows.
-    """
+def _near(
+    conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int], pids: Sequence[int] | None
+) -> set[int]:
+    """Return the parcels, of `pids` or of all, that a scene and others may both show."""
     place = {"margin": FOOTPRINT_MARGIN_DEGREES, "schema": tables.parcels.schema, "name": tables.parcels.name}
-    rows = conn.execute(query(_NEAR, **names(tables)), place | {"obsid": obsid, "ids": list(ids)})
-    return [pid for (pid,) in rows]
+    parameters = place | {"obsid": obsid, "ids": list(ids), "pids": None if pids is None else list(pids)}
+    return {pid for (pid,) in conn.execute(query(_NEAR, **names(tables)), parameters)}
 
 
 def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
@@ -185,7 +196,7 @@ _NEAR: LiteralString = """
             %(margin)s) AS both_show) here
         JOIN {parcels} p ON p.wkb_geometry && ST_Transform(
             both_show, Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))
-    WHERE s.id = %(obsid)s
+    WHERE s.id = %(obsid)s AND (%(pids)s::integer[] IS NULL OR p.ogc_fid = ANY(%(pids)s::integer[]))
 """
 # Pixels of a histogram that were observed.
 _SEEN = sql.SQL(
@@ -194,8 +205,16 @@ _SEEN = sql.SQL(
 )
 # Of each scene the parcels that it is to give up, and those that it gave up and should have. Of a histogram
 # that was given up by an earlier version nobody knows what it saw: all there is, until it is read again.
+# A scene that is still to read a new parcel takes no part in it; if it failed to, it counts as failed there.
 _JUDGED: LiteralString = """
-    WITH there AS (
+    WITH behind AS (
+        SELECT obsid, min(parcels_covered) AS covered,
+            min(parcels_covered) FILTER (WHERE state <> 'failed') AS waits_from
+        FROM {tasks} t WHERE obsid = ANY(%(ids)s) AND {delta} GROUP BY obsid
+    ), unread AS (
+        SELECT obsid, ogc_fid AS pid, coalesce(since > waits_from, false) AS waits
+        FROM behind JOIN {history} ON table_name = {set} AND until IS NULL AND since > covered
+    ), there AS (
         SELECT pid, obsid, count(band) AS bands FROM (
             SELECT pid, obsid, band FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
             UNION ALL SELECT pid, obsid, NULL FROM {hists} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
@@ -204,14 +223,18 @@ _JUDGED: LiteralString = """
         SELECT pid, obsid, coalesce(sum(cardinality(bands)) FILTER (WHERE bandset <> 'scl'), 0) AS bands,
             max(coalesce(saw, 2147483647)) FILTER (WHERE bandset = 'scl') AS saw
         FROM {tasks} t, unnest(elsewhere, elsewhere_seen) AS parcel (pid, saw)
-        WHERE obsid = ANY(%(ids)s) AND state = 'done' AND method IS NOT NULL AND pid = ANY(%(pids)s)
+        WHERE obsid = ANY(%(ids)s) AND (state = 'done' OR {delta}) AND method IS NOT NULL
+            AND pid = ANY(%(pids)s)
         GROUP BY pid, obsid
     ), held AS (
         SELECT pid, obsid, coalesce(t.bands, 0) + coalesce(g.bands, 0) AS bands, saw,
             t.bands IS NOT NULL AS there, g.bands IS NOT NULL AS lacking
         FROM there t FULL JOIN gone g USING (pid, obsid)
+        WHERE (pid, obsid) NOT IN (SELECT pid, obsid FROM unread WHERE waits)
     ), judged AS (
-        SELECT *, obsid = ANY(%(extracted)s) AS counts, CASE WHEN bands = 0 THEN coalesce(saw, (
+        SELECT *,
+            obsid = ANY(%(extracted)s) AND (pid, obsid) NOT IN (SELECT pid, obsid FROM unread) AS counts,
+            CASE WHEN bands = 0 THEN coalesce(saw, (
             SELECT {seen} FROM {hists} h WHERE h.pid = held.pid AND h.obsid = held.obsid), 0) END AS seen
         FROM held
     ), cut AS (
@@ -258,4 +281,7 @@ _REMEMBER = sql.SQL(
             ) parcel WHERE pid IS NOT NULL GROUP BY pid
         ) parcels)"""
 )
-_GAVE_UP = sql.SQL("t.obsid = %(obsid)s AND t.method IS NOT NULL AND t.elsewhere && %(pids)s::integer[]")
+_GAVE_UP = sql.SQL(
+    """t.obsid = %(obsid)s AND t.method IS NOT NULL AND t.elsewhere && %(pids)s::integer[]
+       AND (t.state = 'done' OR t.parcels_covered IS NOT NULL)"""
+)

@@ -262,11 +262,16 @@ class _Queue:
         )
 
     def put_again(self) -> list[int]:
-        """Make tasks ready again: of scenes asked for whole or set to 'ingested', or done otherwise."""
-        return self._change(
+        """Make tasks ready again: of scenes asked for whole or set to 'ingested', or done otherwise.
+
+        What a worker reads new parcels for is read whole after that.
+        """
+        asked = query("(%(obsids)s::integer[] IS NOT NULL OR s.status = 'ingested')")
+        again = self._change(
             states.ASKED_AGAIN,
             query(
                 """w.bandset = t.bandset AND s.id = t.obsid AND CASE
+                   WHEN {delta} AND {asked} THEN NOT {at_work}
                    WHEN %(obsids)s::integer[] IS NOT NULL THEN CASE t.state
                        WHEN 'ready' THEN t.attempts > 0
                        WHEN 'running' THEN NOT {at_work}
@@ -274,9 +279,17 @@ class _Queue:
                    ELSE t.state IN ('done', 'failed') AND (
                        s.status = 'ingested'
                        OR (t.bands, t.method) IS DISTINCT FROM (w.bands, w.method)) END""",
-                **self._names,
+                **self._names | {"asked": asked},
             ),
             also=AS_WANTED,
+            source=f"({{wanted}}) w, {_SCENES}",
+        )
+        return again + self._change(
+            states.ASKED_AT_WORK,
+            query(
+                "w.bandset = t.bandset AND s.id = t.obsid AND {delta} AND {asked} AND {at_work}",
+                **self._names | {"asked": asked},
+            ),
             source=f"({{wanted}}) w, {_SCENES}",
         )
 

@@ -27,6 +27,8 @@ class Status:
         waiting_tasks: reference, bandset, attempts, reason_code, status, reason, not_before and the seconds
             until then, of each that has failed and is to be tried again.
         failed_tasks: reference, bandset, attempts, reason_code, status and reason of each that was given up.
+        parcel_changes: by version of the set of parcels, the number of scenes that show its new parcels, of
+            these done, and of these with a task that failed.
         parcels: rows of the parcel table; None when there is none.
         sigs: rows that the extraction has written. Counted by task: counting 100 million rows takes a minute.
         hists: likewise.
@@ -37,6 +39,7 @@ class Status:
     running_tasks: list[dict[str, Any]]
     waiting_tasks: list[dict[str, Any]]
     failed_tasks: list[dict[str, Any]]
+    parcel_changes: list[dict[str, Any]]
     parcels: int | None
     sigs: int
     hists: int
@@ -95,6 +98,18 @@ def read(conn: psycopg.Connection, config: Config) -> Status:
         running_tasks=running,
         waiting_tasks=waiting,
         failed_tasks=failed_tasks(conn, config),
+        parcel_changes=_rows(
+            conn,
+            config,
+            """SELECT version, count(*) AS scenes, count(*) FILTER (WHERE done) AS done,
+                   count(*) FILTER (WHERE failed) AS failed
+               FROM (
+                   SELECT max(parcels_asked) AS version, bool_and(state = 'done') AS done,
+                       bool_or(state = 'failed') AS failed
+                   FROM {tasks} WHERE parcels_asked > 1 GROUP BY obsid
+               ) scene
+               GROUP BY version ORDER BY version""",
+        ),
         parcels=_parcels(conn, config),
         sigs=sum(written for bandset, written in rows.items() if bandset != "scl"),
         hists=rows["scl"],

@@ -15,12 +15,14 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.queue import rows, states
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
 from cbmctl.queue.overlap import reopen
+from cbmctl.queue.parcel_sets import any_gone
 from cbmctl.queue.planning import AS_WANTED, WANTED, wanted
 from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.queue.statements import failed, names
@@ -98,7 +100,7 @@ def repair(
         live = work.live()
         faulty = work.faulty()
         ids = [scene["id"] for scene in faulty]
-        removed = rows.delete(conn, config.tables, work.rows_to_go(ids))
+        removed = rows.delete(conn, config.tables, work.rows_to_go(ids), keep_gone=True)
         tasks = work.renew(ids)
         work.forget_offset(ids)
         update_scenes(conn, config.tables, ids)
@@ -118,7 +120,16 @@ class _Repair:
     def __init__(self, conn: psycopg.Connection, config: Config, obsids: list[int] | None) -> None:
         self._conn, self._tables = conn, config.tables
         self._names = names(config.tables) | {"wanted": WANTED, "touched": _TOUCHED, "failed": failed("d")}
-        self._parameters = LIVE_PARAMETERS | wanted(config) | {"asked": obsids}
+        known = [(name, band) for name, bandset in BANDSETS.items() for band in bandset.bands]
+        self._parameters = (
+            LIVE_PARAMETERS
+            | wanted(config)
+            | {
+                "asked": obsids,
+                "all_sets": [name for name, _ in known],
+                "all_bands": [band for _, band in known],
+            }
+        )
 
     def live(self) -> list[str]:
         """References of the scenes that are being worked on."""
@@ -154,7 +165,8 @@ class _Repair:
         """Band sets whose rows nobody vouches for; None for all rows of a scene that has no task."""
         rows = self._rows(
             """SELECT obsid, bandset FROM {tasks} t
-               WHERE obsid = ANY(%(ids)s) AND ({touched} OR (state = 'ready' AND rows IS NULL))
+               WHERE obsid = ANY(%(ids)s) AND NOT {delta}
+                   AND ({touched} OR (state = 'ready' AND rows IS NULL))
                UNION ALL
                SELECT id, NULL FROM unnest(%(ids)s::integer[]) id
                WHERE NOT EXISTS (SELECT FROM {tasks} WHERE obsid = id)""",
@@ -165,15 +177,28 @@ class _Repair:
     def renew(self, ids: list[int]) -> Counter[int]:
         """Take up again what was tried, or forget it if it is not configured; count both by scene.
 
-        So is what gave parcels up: to take part as a whole, the scene needs all of its rows.
+        So is what gave parcels up: to take part as a whole, the scene needs all of its rows. A task that is
+        to read new parcels keeps the rows of the others, and does not make the scene half done.
         """
         changed = [
             row
             for event, which, configured in (
-                (states.REPAIRED_AWAY, "{touched} AND t.bandset <> ALL(%(bandsets)s)", False),
+                (
+                    states.RETIRED_WITH_ROWS,
+                    "{touched} AND NOT {delta} AND t.bandset <> ALL(%(bandsets)s) AND {kept} > 0",
+                    False,
+                ),
+                (states.REPAIRED_AWAY, "{touched} AND NOT {delta} AND t.bandset <> ALL(%(bandsets)s)", False),
                 # before what was tried becomes ready
-                (states.MADE_WHOLE, "NOT {touched} AND t.elsewhere IS NOT NULL", True),
-                (states.REPAIRED, "{touched}", True),
+                (
+                    states.MADE_WHOLE,
+                    """(NOT {touched} OR {delta}) AND t.elsewhere IS NOT NULL AND t.obsid NOT IN (
+                           SELECT obsid FROM {tasks} t WHERE t.state <> 'done'
+                           GROUP BY obsid HAVING bool_and({delta}))""",
+                    True,
+                ),
+                (states.REPAIRED, "{touched} AND NOT {delta}", True),
+                (states.REPAIRED_DELTA, "{touched} AND {delta}", False),
             )
             for row in self._change(event, which, ids, configured=configured)
         ]
@@ -196,13 +221,32 @@ class _Repair:
     def _change(
         self, event: states.Event, which: LiteralString, ids: Sequence[int], *, configured: bool
     ) -> list[tuple[int, str]]:
-        where = query(which, **self._names) + query(" AND t.obsid = ANY(%(ids)s)")
-        also, source = None, None
+        kept = self._kept()
+        where = query(which, **self._names, kept=kept) + query(" AND t.obsid = ANY(%(ids)s)")
+        also: sql.Composable | None = None
+        source: sql.Composable | None = None
         if configured:
             where += query(" AND w.bandset = t.bandset")
             also, source = AS_WANTED, query("({wanted}) w", **self._names)
+        if event is states.REPAIRED:
+            also = query("{wanted}, rows = {kept}", wanted=AS_WANTED, kept=kept)
+        elif event is states.RETIRED_WITH_ROWS:
+            also = query("rows = {kept}", kept=kept)
         statement = states.change(self._tables, event, where, also=also, source=source)
         return self._conn.execute(statement, self._parameters | {"ids": list(ids)}).fetchall()
+
+    def _kept(self) -> sql.Composable:
+        """Return how many rows the task t has left, those of parcels that are gone; NULL if none."""
+        if not any_gone(self._conn, self._tables):
+            return sql.SQL("NULL")
+        return query(
+            """nullif(CASE t.bandset WHEN 'scl' THEN (SELECT count(*) FROM {hists} WHERE obsid = t.obsid)
+                   ELSE (SELECT count(*) FROM {sigs} WHERE obsid = t.obsid AND band IN (
+                       SELECT band
+                       FROM unnest(%(all_sets)s::text[], %(all_bands)s::bpchar[]) known (bandset, band)
+                       WHERE known.bandset = t.bandset)) END, 0)""",
+            **self._names,
+        )
 
     def _rows(self, text: LiteralString, ids: Sequence[int] = ()) -> list[dict[str, Any]]:
         with self._conn.cursor(row_factory=dict_row) as cursor:

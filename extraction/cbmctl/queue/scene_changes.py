@@ -20,7 +20,9 @@ from cbmctl.queue.scene_status import Place
 _OF_SCENES = sql.SQL("t.obsid = ANY(%s)")
 
 
-def update_scenes(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def update_scenes(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], *, pids: Sequence[int] | None = None
+) -> None:
     """Let the scenes' status say what their tasks have come to, and the reason why.
 
     A scene whose tasks nobody has begun, and of which there are no rows of an earlier time, is 'ingested'.
@@ -28,12 +30,19 @@ def update_scenes(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int
     where it does so only together with others, it is 'inprogress' until these are done. One that failed gives
     way to a newer version that was offered. Each parcel that a scene shares with other tiles of the datatake
     stays in one of them.
+
+    Args:
+        conn: a connection in a transaction that has locked the datatake, or the queue.
+        tables: the tables.
+        obsids: scenes whose tasks have changed.
+        pids: the only parcels whose rows have; None means all.
     """
     before = lock_scenes(conn, tables, obsids, siblings(conn, tables, obsids))
     extracted = {obsid for obsid, status in before.items() if status == "extracted"}
     scene_status.update(conn, tables, dict.fromkeys(obsids))
     others = _update_versions(conn, tables, obsids, extracted)
-    settle_overlaps(conn, tables, [*obsids, *others])
+    settle_overlaps(conn, tables, obsids, pids=pids)
+    settle_overlaps(conn, tables, others)
 
 
 def _update_versions(

@@ -42,7 +42,8 @@ class Facts:
         place: `AGAIN`: to be extracted whole, whatever there is; `WAITS`: counts only together with others
             that are not done; `RESTORED`: its rows are back from an archive, where only extracted scenes go.
         online: whether the archive has it at once.
-        tasks: how many it has.
+        tasks: how many it has. One whose rows are there, and which is to read new parcels only, counts as
+            done.
         untouched: of these, how many nobody has begun, and of which there are no rows.
         open: of these, how many are 'ready' or 'running'.
         parcels: how many its tasks found together; None if no task knows.
@@ -105,13 +106,14 @@ PLACE = sql.SQL(
 FACTS: LiteralString = """
     SELECT d.id, coalesce(a.place, {place}) AS place, d.online, count(t.obsid) AS tasks,
         sum(t.parcels) AS parcels,
-        count(*) FILTER (WHERE t.state = 'ready' AND t.attempts = 0 AND t.rows IS NULL) AS untouched,
-        count(*) FILTER (WHERE t.state IN ('ready', 'running')) AS open,
+        count(*) FILTER (
+            WHERE t.state = 'ready' AND t.attempts = 0 AND t.rows IS NULL AND NOT {delta}) AS untouched,
+        count(*) FILTER (WHERE t.state IN ('ready', 'running') AND NOT {delta}) AS open,
         w.failed_status AS failure, w.reason_code, w.reason
     FROM unnest(%(obsids)s::integer[], %(places)s::text[]) AS a (id, place)
     JOIN {catalogue} d ON d.id = a.id LEFT JOIN {tasks} t ON t.obsid = d.id
     LEFT JOIN LATERAL (
-        SELECT * FROM {tasks} WHERE obsid = d.id AND state = 'failed'
+        SELECT * FROM {tasks} t WHERE obsid = d.id AND state = 'failed' AND NOT {delta}
         ORDER BY array_position(%(order)s, bandset) LIMIT 1) w ON true
     GROUP BY d.id, a.place, w.failed_status, w.reason_code, w.reason
 """

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.queue import parcel_sets
 from cbmctl.queue.locks import at_work, live
 from cbmctl.reasons import FAILURES, FILE_MISSING
 
@@ -37,8 +38,11 @@ BANDS_PARAMETERS: dict[str, Any] = {
 }
 # The task t that %(obsid)s and %(bandset)s name.
 THIS = sql.SQL("t.obsid = %(obsid)s AND t.bandset = %(bandset)s")
-# In which order tasks are begun; takes LIVE_PARAMETERS, of a task t and its scene d.
-ORDER = sql.SQL("array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid")
+# In which order tasks are begun; takes LIVE_PARAMETERS, of a task t and its scene d. A new scene concerns all
+# parcels, so it comes before new parcels of a scene that is extracted.
+ORDER = sql.SQL(
+    """t.parcels_covered IS NOT NULL, array_position(%(order)s, t.bandset), t.attempts, d.obstime, t.obsid"""
+)
 
 
 def failed(scene: str, words: Collection[str] = FAILURES) -> sql.Composed:
@@ -71,13 +75,13 @@ def official(scene: str) -> sql.Composed:
 
 def names(tables: Tables) -> dict[str, sql.Composable]:
     """What the queue's statements name: tables and conditions."""
-    return {
+    return parcel_sets.names(tables) | {
         "tasks": tables.tasks.sql,
         "catalogue": tables.catalogue.sql,
         "sigs": tables.sigs.sql,
         "hists": tables.hists.sql,
-        "parcels": tables.parcels.sql,
         "aois": tables.aois.sql,
+        "delta": sql.SQL(parcel_sets.DELTA),
         "live": live("t"),
         "at_work": at_work("t"),
         "asked": ASKED,

@@ -18,12 +18,15 @@ STATES: tuple[LiteralString, ...] = (READY, RUNNING, DONE, FAILED)
 
 _NO_REASON: LiteralString = "reason_code = NULL, failed_status = NULL, reason = NULL"
 # A task that is ready again looks as if nobody had tried it.
-READY_AGAIN: LiteralString = f"attempts = 0, {_NO_REASON}, not_before = NULL, worker = NULL"
+_UNTRIED: LiteralString = f"attempts = 0, {_NO_REASON}, not_before = NULL, worker = NULL"
+# Of a task that is not done, `parcels_covered` says that only parcels after that version are to be read.
+_WHOLE: LiteralString = "parcels_covered = NULL"
+READY_AGAIN: LiteralString = f"{_UNTRIED}, {_WHOLE}"
 # The same, without what was recorded about its rows.
 WITHOUT_RESULTS: LiteralString = """claimed_at = NULL, finished_at = NULL, parcels = NULL, slivers = NULL,
     cut = NULL, elsewhere = NULL, elsewhere_seen = NULL"""
 # Its rows stay, in whatever bands; nothing is left to do.
-RETIRED: LiteralString = f"bands = NULL, method = NULL, {_NO_REASON}, not_before = NULL"
+RETIRED: LiteralString = f"bands = NULL, method = NULL, {_WHOLE}, {_NO_REASON}, not_before = NULL"
 _BEGUN: LiteralString = """claimed_at = clock_timestamp(), finished_at = NULL, not_before = NULL,
     server_start = pg_postmaster_start_time()"""
 
@@ -61,8 +64,15 @@ ASKED_AGAIN = _event(
     READY,
     READY_AGAIN,
 )
+ASKED_AT_WORK = _event(
+    "asked again at work",
+    "all parcels are to be read again, while a worker reads new ones only; its result is outdated",
+    RUNNING,
+    RUNNING,
+    _WHOLE,
+)
 CHANGED = _event("changed", "other bands or another method before anybody began", READY, READY, READY_AGAIN)
-CHANGED_AT_WORK = _event("changed at work", "the same while a worker works on it", RUNNING, RUNNING)
+CHANGED_AT_WORK = _event("changed at work", "the same while a worker works on it", RUNNING, RUNNING, _WHOLE)
 OVERLAP_CHANGED = _event("overlap changed", "only `tenant_overlap`, and no rows are missing", DONE, DONE)
 DROPPED = _event("dropped", "not configured any more, and there are no rows", _NOT_DONE, None)
 RETIRED_WITH_ROWS = _event("retired", "not configured any more, and there are rows", _NOT_DONE, DONE, RETIRED)
@@ -83,11 +93,18 @@ NO_PARCELS = _event(
     DONE,
     f"{_NO_REASON}, not_before = NULL",
 )
+PARCELS_CAME_AT_WORK = _event(
+    "done, more parcels",
+    "the rows are written, but new parcels came meanwhile: these are to be read",
+    RUNNING,
+    READY,
+    _UNTRIED,
+)
 RETRIED = _event("failed, tried again", "after a pause", RUNNING, READY)
 GIVEN_UP = _event("failed", "in the last attempt, or a retry cannot help", RUNNING, FAILED)
 OUTDATED = _event(
     "outdated",
-    "done or failed, but other bands or another method were asked for meanwhile",
+    "done or failed, but other bands, another method or all parcels were asked for meanwhile",
     RUNNING,
     READY,
     READY_AGAIN,
@@ -102,7 +119,13 @@ RELEASED = _event(
 GAVE_UP_PARCELS = Event(
     "lost parcels", "another tile of the datatake keeps their rows", {state: state for state in STATES}
 )
-REOPENED = _event("reopened", "this scene is now to keep a parcel that it gave up", DONE, READY, READY_AGAIN)
+REOPENED = _event(
+    "reopened",
+    "this scene is now to keep a parcel that it gave up; of what is not done, only if all but new parcels is",
+    "ready done failed",
+    READY,
+    READY_AGAIN,
+)
 PURGED = _event("purged", "rows of fully cloudy parcels are deleted, and the classes recorded", DONE, DONE)
 NEIGHBOUR_PURGED = Event(
     "neighbour purged",
@@ -121,12 +144,19 @@ REPAIRED = _event(
     "`repair` of what was tried and is not done",
     _NOT_DONE,
     READY,
-    f"{READY_AGAIN}, {WITHOUT_RESULTS}, rows = NULL",
+    f"{READY_AGAIN}, {WITHOUT_RESULTS}",
+)
+REPAIRED_DELTA = _event(
+    "repaired, new parcels",
+    "the same, if only new parcels are to be read; the rows of the others stay",
+    _NOT_DONE,
+    READY,
+    _UNTRIED,
 )
 MADE_WHOLE = _event(
     "made whole",
     "`repair` of another task of the scene, if it gave up parcels",
-    "ready done",
+    _ANY,
     READY,
     f"{READY_AGAIN}, {WITHOUT_RESULTS}",
 )
@@ -141,7 +171,7 @@ NEW_PARCELS = _event(
     "the parcels are replaced, with all statistics",
     _ANY,
     READY,
-    f"{READY_AGAIN}, {WITHOUT_RESULTS}, rows = NULL",
+    f"{READY_AGAIN}, {WITHOUT_RESULTS}, rows = NULL, parcels_asked = DEFAULT",
 )
 NEW_PARCELS_UNKNOWN = _event(
     "new parcels, not planned",
@@ -149,14 +179,33 @@ NEW_PARCELS_UNKNOWN = _event(
     _ANY,
     None,
 )
+PARCELS_CAME = _event(
+    "parcels came",
+    "the scene shows parcels that are new; only these are to be read",
+    DONE,
+    READY,
+    _UNTRIED,
+)
+PARCELS_CAME_MEANWHILE = Event(
+    "more parcels came",
+    "the same, but it is not done: running, or parcels that came before are still to be read",
+    {state: state for state in (READY, RUNNING, FAILED)},
+)
+PARCELS_CAME_ELSEWHERE = _event("parcels came elsewhere", "the scene shows none of them", DONE, DONE)
+PARCELS_WENT = Event(
+    "parcels went",
+    "parcels are not declared any more: they leave its lists; their rows stay",
+    {state: state for state in STATES},
+)
 DELETED = _event("deleted", "the scene's row is deleted from the catalogue (`ON DELETE CASCADE`)", _ANY, None)
 
 EVENTS: tuple[Event, ...] = (
-    PLANNED, ASKED_AGAIN, CHANGED, CHANGED_AT_WORK, OVERLAP_CHANGED, DROPPED, RETIRED_WITH_ROWS, CLAIMED,
-    TAKEN_OVER, EXCUSED, VANISHED, FINISHED, NO_PARCELS, RETRIED, GIVEN_UP, OUTDATED, RELEASED,
-    GAVE_UP_PARCELS, REOPENED, PURGED, NEIGHBOUR_PURGED, ARCHIVED, RESTORED,
-    SUPERSEDED, OFFLINE, OFFLINE_WITH_ROWS, REPAIRED, MADE_WHOLE, REPAIRED_AWAY,
-    NEW_PARCELS, NEW_PARCELS_UNKNOWN, DELETED,
+    PLANNED, ASKED_AGAIN, ASKED_AT_WORK, CHANGED, CHANGED_AT_WORK, OVERLAP_CHANGED, DROPPED,
+    RETIRED_WITH_ROWS, CLAIMED, TAKEN_OVER, EXCUSED, VANISHED, FINISHED, PARCELS_CAME_AT_WORK, NO_PARCELS,
+    RETRIED, GIVEN_UP, OUTDATED, RELEASED, GAVE_UP_PARCELS, REOPENED, PURGED, NEIGHBOUR_PURGED, ARCHIVED,
+    RESTORED, SUPERSEDED, OFFLINE, OFFLINE_WITH_ROWS, REPAIRED, REPAIRED_DELTA, MADE_WHOLE, REPAIRED_AWAY,
+    NEW_PARCELS, NEW_PARCELS_UNKNOWN, PARCELS_CAME, PARCELS_CAME_MEANWHILE, PARCELS_CAME_ELSEWHERE,
+    PARCELS_WENT, DELETED,
 )  # fmt: skip
 
 

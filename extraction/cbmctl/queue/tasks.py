@@ -9,6 +9,9 @@ An attempt whose worker vanished counts only where the scene may be to blame [cb
 A task carries its bands and its method, so that a worker needs no opinion of its own: `cbmctl.queue.planning`
 writes them.
 
+A task whose rows are there is done again for new parcels alone, a delta: what it finds is added to what there
+is [cbmctl.queue.parcel_changes].
+
 `dias_catalogue.status` follows the tasks in the manual's words, always in the same transaction.
 """
 
@@ -18,14 +21,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from cbmctl.bandsets import Method
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
+from cbmctl.queue import closing, parcel_sets, scene_status, states, vanished_workers
 from cbmctl.queue import rows as scene_rows
-from cbmctl.queue import scene_status, states, vanished_workers
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_datatake, try_task, unlock_task
 from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.queue.statements import ASKED, DUE, ORDER, THIS, names
@@ -36,7 +38,12 @@ _FEW = 100  # more than there are workers that claim at the same instant
 
 @dataclass(frozen=True)
 class Task:
-    """A claimed task: what to read, how, and where it lies."""
+    """A claimed task: what to read, how, and where it lies.
+
+    Attributes:
+        version: of the set of parcels, when the task was claimed.
+        covered: only parcels that came after this version are to be read; None means all.
+    """
 
     obsid: int
     card: str
@@ -46,6 +53,8 @@ class Task:
     attempt: int
     reference: str
     path: str | None
+    version: int = 1
+    covered: int | None = None
 
 
 class Withdrawn(Exception):  # noqa: N818 - nothing is wrong
@@ -97,7 +106,8 @@ def claim(
                     query(
                         # found and locked in two steps: only so the first few can be had without sorting all
                         """SELECT t.obsid, d.card, t.bandset, t.bands, t.method, t.attempts, t.state,
-                                  t.failed_status || ': ' || t.reason, d.reference, d.path
+                                  t.failed_status || ': ' || t.reason, d.reference, d.path, {version},
+                                  t.parcels_covered
                            FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
                            WHERE {due} AND (t.obsid, t.bandset) IN (
                                SELECT t.obsid, t.bandset FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
@@ -105,16 +115,15 @@ def claim(
                            ORDER BY {order} LIMIT 1 FOR UPDATE OF t SKIP LOCKED""",
                         due=DUE.format(asked=ASKED, vanished=tables.vanished.sql),
                         order=ORDER,
+                        version=query(parcel_sets.VERSION, **parcel_sets.names(tables)),
                         **names(tables),
                     ),
                     parameters,
                 ).fetchone()
                 if row is None:
                     return None
-                obsid, card, bandset, bands, method, attempts, state, reason, reference, path = row
-                found = Task(
-                    obsid, card, bandset, tuple(bands), _method(method), attempts + 1, reference, path
-                )
+                obsid, card, bandset, bands, method, attempts, state, reason, *place = row
+                found = Task(obsid, card, bandset, tuple(bands), _method(method), attempts + 1, *place)
                 if not try_task(conn, bandset, obsid):
                     continue  # its worker came between the look and the lock: look again
                 task = found
@@ -125,7 +134,7 @@ def claim(
             with suppress(Withdrawn), conn.transaction():
                 lock_datatake(conn, tables, task.obsid)
                 text = vanished_workers.parked(attempts, reason)
-                _close(conn, tables, task, states.VANISHED, failure=_failure(WORKER_VANISHED, text))
+                _close(conn, tables, task, states.VANISHED, closing.Failure(WORKER_VANISHED, text))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
@@ -142,6 +151,7 @@ def finish(
     *,
     parcels: int,
     rows: int,
+    version: int | None = None,
     slivers: Sequence[int] = (),
     cut: Sequence[int] = (),
     elsewhere: Sequence[int] = (),
@@ -150,7 +160,8 @@ def finish(
 
     `unlock` after that.
 
-    It stays to be done when other bands or another method have been asked for meanwhile.
+    It stays to be done when other bands or another method have been asked for meanwhile, and for new parcels
+    that came after those that were read. Of a delta, all numbers and lists are added to those of before.
 
     Args:
         conn: the connection that claimed the task.
@@ -158,6 +169,7 @@ def finish(
         task: the task.
         parcels: parcels in the image.
         rows: rows written to sigs or hists.
+        version: of the set of parcels that was read; that of the claim unless it is given.
         slivers: parcels that hold no pixel centre, so that they can have no row.
         cut: parcels that reach beyond the image.
         elsewhere: parcels that were left out, because another scene of the datatake has them.
@@ -165,14 +177,18 @@ def finish(
     Raises:
         Withdrawn: its rows must not be written.
     """
+    gone_rows, gone_parcels = (
+        (0, 0) if task.covered is not None else scene_rows.of_gone(conn, tables, task.obsid, task.bandset)
+    )
     _close(
         conn,
         tables,
         task,
         states.FINISHED,
-        _found(
-            parcels=parcels,
-            rows=rows,
+        closing.Found(
+            parcels=parcels + gone_parcels,
+            rows=rows + gone_rows,
+            version=task.version if version is None else version,
             slivers=list(slivers),
             cut=list(cut) or None,
             elsewhere=list(elsewhere) or None,
@@ -180,34 +196,49 @@ def finish(
     )
 
 
+def skip(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
+    """Close a task that has no parcel to read.
+
+    Raises:
+        Withdrawn: the task is not the worker's any more.
+    """
+    if task.covered is None:
+        skip_scene(conn, tables, task)
+        return
+    with conn.transaction():
+        lock_datatake(conn, tables, task.obsid)
+        finish(conn, tables, task, parcels=0, rows=0)
+
+
 def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Close a task whose scene meets no parcel, and the scene's other tasks, unread.
 
-    Rows of an earlier time, of other parcels, go.
+    Rows of an earlier time, of other parcels, go; those of parcels that are gone stay, and count as parcels
+    that the scene shows.
 
     Raises:
         Withdrawn: the task is not the worker's any more.
     """
     with conn.transaction():
         lock_datatake(conn, tables, task.obsid)
-        closed = conn.execute(
-            # a task that someone is claiming right now is left out: its worker will find the same
-            states.change(
-                tables,
-                states.NO_PARCELS,
-                query(
-                    """(t.obsid, t.bandset) IN (
-                           SELECT obsid, bandset FROM {tasks} WHERE obsid = %(obsid)s AND state = 'ready'
-                           FOR UPDATE SKIP LOCKED)""",
-                    **names(tables),
-                ),
-                also=_FOUND,
+        # a task that someone is claiming right now is left out: its worker will find the same
+        ready = conn.execute(
+            query(
+                """SELECT bandset FROM {tasks} WHERE obsid = %s AND state = 'ready' AND parcels_asked <= %s
+                   FOR UPDATE SKIP LOCKED""",
+                **names(tables),
             ),
-            _found(parcels=0, rows=0) | {"obsid": task.obsid},
+            [task.obsid, task.version],
         ).fetchall()
-        scene_rows.delete(conn, tables, [(task.obsid, task.bandset), *closed])
-        scene_rows.forget_offset(conn, tables, [task.obsid])
-        _close(conn, tables, task, states.NO_PARCELS, _found(parcels=0, rows=0))
+        bandsets = [task.bandset, *(bandset for (bandset,) in ready)]
+        scene_rows.delete(conn, tables, [(task.obsid, bandset) for bandset in bandsets], keep_gone=True)
+        kept = [scene_rows.of_gone(conn, tables, task.obsid, bandset) for bandset in bandsets]
+        if not any(rows for rows, _ in kept):
+            scene_rows.forget_offset(conn, tables, [task.obsid])
+        found = [closing.Found(parcels=parcels, rows=rows, version=task.version) for rows, parcels in kept]
+        for bandset, nothing in zip(bandsets[1:], found[1:], strict=True):
+            closing.close_unread(conn, tables, task.obsid, bandset, nothing)
+        _close(conn, tables, task, states.NO_PARCELS, found[0])
 
 
 def fail(
@@ -248,10 +279,10 @@ def fail(
         attempt = max(min(task.attempt, *counted), 1)
         last = lasting or attempt > len(pauses)
         if last:
-            _close(conn, config.tables, task, states.GIVEN_UP, failure=_failure(cause, text))
+            _close(conn, config.tables, task, states.GIVEN_UP, closing.Failure(cause, text))
         else:
-            failure = _failure(cause, text, pauses[attempt - 1])
-            _close(conn, config.tables, task, states.RETRIED, failure=failure)
+            failure = closing.Failure(cause, text, pauses[attempt - 1])
+            _close(conn, config.tables, task, states.RETRIED, failure)
     return last
 
 
@@ -260,7 +291,7 @@ def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     with conn.transaction():
         lock_datatake(conn, tables, task.obsid)
         conn.execute(states.change(tables, states.RELEASED, THIS), _key(task))
-        update_scenes(conn, tables, [task.obsid])
+        update_scenes(conn, tables, [task.obsid], pids=None if task.covered is None else [])
     unlock(conn, task)
 
 
@@ -279,7 +310,8 @@ def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str, st
         ),
         _key(task) | {"attempt": task.attempt, "worker": worker, "host_boot": vanished_workers.boot_id()},
     )
-    scene_status.begin(conn, tables, task.obsid)
+    if task.covered is None:
+        scene_status.begin(conn, tables, task.obsid)
 
 
 def _close(
@@ -287,51 +319,17 @@ def _close(
     tables: Tables,
     task: Task,
     event: states.Event,
-    found: dict[str, Any] | None = None,
-    *,
-    failure: dict[str, Any] | None = None,
+    record: closing.Record,
 ) -> None:
-    parameters = _key(task) | {
+    claimed = _key(task) | {
         "bands": list(task.bands),
         "method": Jsonb(asdict(task.method)),
+        "covered": task.covered,
     }
-    parameters |= (found or _found()) | (failure or {})
-    outdated = query("{this} AND (t.bands, t.method) IS DISTINCT FROM (%(bands)s, %(method)s)", this=THIS)
-    if not conn.execute(states.change(tables, states.OUTDATED, outdated, also=_FOUND), parameters).rowcount:
-        also = sql.SQL(", ").join((_FOUND, _FAILURE)) if failure else _FOUND
-        if not conn.execute(states.change(tables, event, THIS, also=also), parameters).rowcount:
-            raise Withdrawn
-    update_scenes(conn, tables, [task.obsid])
-
-
-# a task that fails keeps what is known of the rows of an earlier time, which it has not touched
-_FOUND = sql.SQL(
-    """parcels = coalesce(%(parcels)s, t.parcels), rows = coalesce(%(rows)s, t.rows),
-       slivers = coalesce(%(slivers)s::integer[], t.slivers),
-       cut = CASE WHEN %(rows)s IS NULL THEN t.cut ELSE %(cut)s::integer[] END,
-       elsewhere = CASE WHEN %(rows)s IS NULL THEN t.elsewhere ELSE %(elsewhere)s::integer[] END,
-       elsewhere_seen = CASE WHEN %(rows)s IS NULL THEN t.elsewhere_seen END,
-       finished_at = now()"""
-)
-_FAILURE = sql.SQL(
-    """reason_code = %(code)s, failed_status = %(status)s, reason = %(text)s,
-       not_before = clock_timestamp() + %(pause)s::integer * interval '1 s'"""
-)
-
-
-def _found(
-    *,
-    parcels: int | None = None,
-    rows: int | None = None,
-    slivers: list[int] | None = None,
-    cut: list[int] | None = None,
-    elsewhere: list[int] | None = None,
-) -> dict[str, Any]:
-    return {"parcels": parcels, "rows": rows, "slivers": slivers, "cut": cut, "elsewhere": elsewhere}
-
-
-def _failure(cause: Reason, text: str, pause: int | None = None) -> dict[str, Any]:
-    return {"code": cause.code, "status": cause.status, "text": text, "pause": pause}
+    if not closing.close(conn, tables, claimed, event, record):
+        raise Withdrawn
+    pids = None if task.covered is None else parcel_sets.read_by_all(conn, tables, task.obsid, task.covered)
+    update_scenes(conn, tables, [task.obsid], pids=pids)
 
 
 def _key(task: Task) -> dict[str, Any]:

@@ -198,15 +198,20 @@ class Reader:
         return opened.dataset
 
 
-def read_whole(scene: Scene, band: Band) -> Array:
-    """Read a band at once, in this thread: (height, width).
+def read_needed(scene: Scene, band: Band, index: PixelIndex) -> Array:
+    """Read what parcels need of a band, in this thread: (height, width); other blocks hold anything.
 
     Raises:
         SceneError: the file cannot be read (`Rio error`).
     """
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(band.path) as dataset:
-            image: Array = dataset.read(band.number)
+            block = _unit(dataset.block_shapes[band.number - 1], dataset.width)
+            shape = scene.grid.height, scene.grid.width
+            image: Array = np.empty(shape, dataset.dtypes[band.number - 1])
+            for window in _windows(needed_blocks(index, np.ones(len(index), bool), block), block, shape):
+                rows, columns = window.toslices()
+                dataset.read(band.number, window=window, out=image[rows, columns])
     except (RasterioError, OSError) as error:
         raise _unreadable(scene, band, error) from error
     return image

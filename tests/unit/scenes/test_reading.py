@@ -13,7 +13,7 @@ from cbmctl.pixels import PixelIndex
 from cbmctl.pixels.statistics import needed_blocks
 from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
-from cbmctl.scenes.reading import Reader, _unit, read_whole
+from cbmctl.scenes.reading import Reader, _unit, read_needed
 
 from .images import BLOCK, GRID, HEIGHT, JP2, WIDTH, covering, field, numbers, scene_of, write
 
@@ -83,7 +83,7 @@ def test_bands_that_are_read_at_once_do_not_mix(tmp_path: Path) -> None:
             readings = [reader.start(scene, band, index, active) for band in scene.bands]
             for reading, image in zip(reversed(readings), reversed(stored), strict=True):
                 assert np.array_equal(reading.result(), image)
-                assert np.array_equal(read_whole(scene, reading.band), image)
+                assert np.array_equal(read_needed(scene, reading.band, index), image)
 
 
 def test_bands_of_one_file(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_bands_of_one_file(tmp_path: Path) -> None:
         for number, image in enumerate(stored, 1):
             scene = scene_of(path, number=number)
             assert np.array_equal(reader.start(scene, scene.bands[0], index, active).result(), image)
-            assert np.array_equal(read_whole(scene, scene.bands[0]), image)
+            assert np.array_equal(read_needed(scene, scene.bands[0], index), image)
 
 
 def test_an_image_is_used_again_where_it_fits() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cbmctl.scenes import SceneError
-from cbmctl.scenes.reading import Reader, read_whole
+from cbmctl.scenes.reading import Reader, read_needed
 
 from .images import covering, numbers, scene_of, write
 
@@ -53,7 +53,7 @@ def test_a_file_that_is_torn_or_gone_is_a_rio_error(tmp_path: Path, keep: float 
             reader.start(scene, scene.bands[0], index, active).result()
         assert status_of(error) == "Rio error"
         with pytest.raises(SceneError) as error:
-            read_whole(scene, scene.bands[0])
+            read_needed(scene, scene.bands[0], index)
         assert status_of(error) == "Rio error"
         if keep in (0, None):
             with pytest.raises(SceneError):  # at once, before anything else is begun
