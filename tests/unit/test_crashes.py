@@ -58,16 +58,16 @@ def undisturbed(season: Season) -> dict[str, bytes]:
     return found
 
 
-def make_writes_slow(season: Season, seconds: float) -> None:
+def make_writes_slow(season: Season, seconds: float, which: str = "NEW.pid = 7") -> None:
     """Make each task linger in the middle of its transaction, where a death would hurt most."""
     with season.database.connect(autocommit=True) as conn:
         conn.execute(
             f"""CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;
                 CREATE TRIGGER wait BEFORE INSERT ON sigs
-                FOR EACH ROW WHEN (NEW.pid = 7) EXECUTE FUNCTION wait();
+                FOR EACH ROW WHEN ({which}) EXECUTE FUNCTION wait();
                 CREATE TRIGGER wait BEFORE INSERT ON hists
-                FOR EACH ROW WHEN (NEW.pid = 7) EXECUTE FUNCTION wait()"""
+                FOR EACH ROW WHEN ({which}) EXECUTE FUNCTION wait()"""
         )
 
 
