@@ -111,7 +111,7 @@ class Events:
 
         def load() -> None:
             with self.conn.transaction():
-                supersede(self.conn, self.config.tables, None, drop_statistics=True)
+                supersede(self.conn, self.config.tables, drop_statistics=True)
                 self.declared.version += 1
                 self.declared.load(self.conn, shapes)
 

@@ -197,7 +197,7 @@ def test_new_parcels_leave_nothing_to_wait_for(extracted: Season) -> None:
     )
     assert sorted(statuses(season).values()) == ["extracted", "offered", "offline"]
     with season.database.connect() as conn:
-        supersede(conn, season.config.tables, None, check_only=False, drop_statistics=True)
+        supersede(conn, season.config.tables, check_only=False, drop_statistics=True)
     assert statuses(season) == {
         ORIGINAL.reference: "superseded",
         BETTER.reference: "ingested",
@@ -209,5 +209,5 @@ def test_new_parcels_leave_nothing_to_wait_for(extracted: Season) -> None:
 def test_new_parcels_and_a_scene_that_went_offline(extracted: Season) -> None:
     with extracted.database.connect() as conn:
         conn.execute("UPDATE dias_catalogue SET online = false")
-        supersede(conn, extracted.config.tables, None, drop_statistics=True)
+        supersede(conn, extracted.config.tables, drop_statistics=True)
     assert (statuses(extracted), extracted.tasks()) == ({ORIGINAL.reference: "offline"}, {})

@@ -95,7 +95,7 @@ def test_a_newer_version_of_the_scene_that_counts(datatake: Datatake, *, shown: 
 def test_other_parcels_are_told_apart_anew(datatake: Datatake) -> None:
     before = both(datatake)
     with datatake.season.database.connect() as conn:
-        supersede(conn, datatake.config.tables, None, drop_statistics=True)
+        supersede(conn, datatake.config.tables, drop_statistics=True)
     assert datatake.season.rows("SELECT count(cut) + count(elsewhere) FROM tasks") == [(0,)]
     datatake.work()
     assert datatake.found() == before
@@ -187,7 +187,7 @@ def test_new_parcels_wait_for_a_worker_that_writes(
         with worker.transaction():
             lock_datatake(worker, tables, obsid)
             worker.execute("INSERT INTO hists VALUES (1, %s, '{}')", [obsid])
-            load = pool.submit(supersede, loader, tables, None, drop_statistics=False)
+            load = pool.submit(supersede, loader, tables, drop_statistics=False)
             eventually(lambda: datatake.season.rows("SELECT FROM pg_locks WHERE NOT granted") != [])
             tasks.finish(worker, tables, task, parcels=1, rows=1)
         with pytest.raises(UserError, match="1 rows"):

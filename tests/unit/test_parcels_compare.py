@@ -92,8 +92,10 @@ def test_parcels_that_were_lost_added_or_moved_are_found(
     assert said["geometry"] == {"count": 1, "ogc_fid": [2]}
     assert said["advice"] == [f"Load the file again: cbmctl parcels load {five} --again"]
     scene(loaded)
-    assert checked(database, five)["advice"][0].endswith("--drop-statistics. Then run cbmctl extract.")
-    mended = run(database, "parcels", "load", str(five), "--again", "--drop-statistics")
+    assert checked(database, five)["advice"][0].endswith(
+        f"Update the parcels: cbmctl parcels load {five} --again. Then run cbmctl extract."
+    )
+    mended = run(database, "parcels", "load", str(five), "--again", "--accept-removals")
     assert mended.exit_code == 0, mended.output
     assert checked(database, five, differs=False)["same"]
 

@@ -134,7 +134,7 @@ def extracted(conn: psycopg.Connection, tables: Tables, three: Path) -> Loaded:
 
 
 @pytest.mark.usefixtures("extracted")
-def test_statistics_are_not_given_up_silently(
+def test_statistics_are_given_up_only_on_the_operators_word(
     conn: psycopg.Connection, tables: Tables, three: Path, four: Path
 ) -> None:
     before = everything(conn)
@@ -142,7 +142,7 @@ def test_statistics_are_not_given_up_silently(
         with pytest.raises(
             UserError, match=r"public.sigs \(2 rows\) and public.hists \(1 rows\).*--drop-statistics"
         ):
-            load(conn, tables, four, Options(), check_only=check_only)
+            load(conn, tables, four, Options(crs="EPSG:32632"), check_only=check_only)
     assert not load(conn, tables, three, Options()).changed, "the same file needs no permission"
     would = load(conn, tables, four, Options(), drop_statistics=True, check_only=True)
     assert everything(conn) == before

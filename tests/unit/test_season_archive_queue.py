@@ -97,7 +97,7 @@ def test_new_parcels_leave_archived_scenes_alone(season: Season, tmp_path: Path)
     assert (season.status(first), season.status(later)) == ("archived", "extracted")
     before = season.rows("SELECT * FROM tasks WHERE obsid = %s ORDER BY bandset", first)
     with season.database.connect() as conn:
-        supersede(conn, season.config.tables, None, drop_statistics=True)
+        supersede(conn, season.config.tables, drop_statistics=True)
     assert (season.status(first), season.status(later)) == ("archived", "ingested")
     assert season.rows("SELECT * FROM tasks WHERE obsid = %s ORDER BY bandset", first) == before
     with connect(season.config, autocommit=True) as conn:

@@ -140,11 +140,20 @@ def _inspect(
 )
 @reads_files
 @key_option
-@click.option("--drop-statistics", is_flag=True, help="Delete statistics of the previous parcels.")
+@click.option(
+    "--drop-statistics",
+    is_flag=True,
+    help="Delete all statistics and replace the table, instead of an update.",
+)
 @click.option(
     "--keep-statistics",
     is_flag=True,
     help="Replace only the columns; refused if the geometry of any parcel differs.",
+)
+@click.option(
+    "--accept-removals",
+    is_flag=True,
+    help="Update the table even if more than 10% of its parcels are gone without a successor.",
 )
 @click.option("--again", is_flag=True, help="Read the file even if its content is loaded already.")
 @check_option("check_only")
@@ -161,10 +170,12 @@ def load_command(
 
     FILE is a shapefile, GeoPackage, GML, GeoParquet, FileGDB and the like, a .zip or a folder of them.
     Several files, or layers that --layer names by a pattern, are loaded as one set if they have the same
-    columns. A changed file with the same geometries updates attributes, and statistics stay. Any other
-    changed file replaces the parcels in one transaction, but not while statistics refer to them.
+    columns. While there are statistics, a changed file updates the table: parcels with the same geometry keep
+    ogc_fid and statistics, new ones get new numbers, and those that are gone move to <parcel table>_gone.
+    Workers may go on; they extract the new parcels.
     """
-    how = {name: chosen.pop(name) for name in ("drop_statistics", "keep_statistics", "again", "key")}
+    own = ("drop_statistics", "keep_statistics", "accept_removals", "again", "key")
+    how = {name: chosen.pop(name) for name in own}
     if how["drop_statistics"] and how["keep_statistics"]:
         raise click.UsageError("Give either --drop-statistics or --keep-statistics.")
     config, output = context.config, context.output
@@ -185,6 +196,7 @@ def load_command(
         *_renamed(done),
         *(done.changes.sentences() if done.changes else []),
         *(done.superseded.sentences() if done.superseded else []),
+        *(done.updated.sentences() if done.updated else []),
     ]
     for line in told if done.changed else []:
         output.note(line)

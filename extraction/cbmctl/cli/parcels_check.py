@@ -117,19 +117,22 @@ def _load(files: tuple[Path, ...], options: dict[str, Any]) -> str:
 
 def _advice(done: Comparison, load: str, area: str) -> Iterator[str]:
     """What to do, one sentence or two each."""
-    if not done.same_parcels:
+    if not done.statistics and not (done.same_parcels and not done.columns):
+        yield f"Load the file again: {load}"
+    elif done.srid[0] != done.srid[1]:
         yield (
-            f"The statistics belong to parcels that differ from the file. Delete them, and load the file"
+            "The statistics belong to parcels that differ from the file. Delete them, and load the file"
             f" again: {load} --drop-statistics. Then run cbmctl extract."
-            if done.statistics
-            else f"Load the file again: {load}"
+        )
+    elif not done.same_parcels:
+        yield (
+            "Some statistics belong to parcels that differ from the file. Update the parcels:"
+            f" {load}. Then run cbmctl extract."
         )
     elif done.columns:
         yield (
             f"The statistics are correct, because the geometries are equal. Replace only the columns:"
             f" {load} --keep-statistics"
-            if done.statistics
-            else f"Load the file again: {load}"
         )
     if done.strays.count:
         yield f"Set the area again: cbmctl aoi set {area} --from-parcels"

@@ -74,8 +74,9 @@ def changes(
 ) -> Changes | None:
     """Compare a staged file with the parcel table.
 
-    Makes the temporary tables PAIRS (`pairing`) and SUCCESSORS (FEATURE and `ogc_fid`) in the caller's
-    transaction.
+    Makes the temporary tables PAIRS (`pairing`) and SUCCESSORS in the caller's transaction. SUCCESSORS has
+    FEATURE, `ogc_fid` and `share`: the area that both share, as a part of the smaller one; NULL if only the
+    key links them.
 
     Args:
         conn: a connection with a transaction under way, and the staged file in it.
@@ -144,14 +145,19 @@ def _succeed(conn: psycopg.Connection, parcels: TableName, key: str | None) -> N
                    SELECT * FROM {parcels} p
                    WHERE NOT EXISTS (SELECT FROM {pairs} q WHERE q.ogc_fid = p.ogc_fid)
                )
-               SELECT f.{feature}, p.ogc_fid
-               FROM new f JOIN {parcels} p ON p.wkb_geometry && f.wkb_geometry
-               WHERE NOT EXISTS (SELECT FROM {pairs} q WHERE q.ogc_fid = p.ogc_fid)
-                 AND ST_Area(ST_Intersection(f.wkb_geometry, ST_MakeValid(p.wkb_geometry)))
-                     >= {share} * least(ST_Area(f.wkb_geometry), ST_Area(p.wkb_geometry))
-               {same_key}""",
+               SELECT {feature}, ogc_fid, max(share)::real AS share FROM (
+                   SELECT {feature}, ogc_fid, least(share, 1) AS share FROM (
+                       SELECT f.{feature}, p.ogc_fid, ST_Area(ST_Intersection(f.wkb_geometry, valid))
+                           / nullif(least(ST_Area(f.wkb_geometry), ST_Area(valid)), 0) AS share
+                       FROM new f JOIN {parcels} p ON p.wkb_geometry && f.wkb_geometry,
+                           ST_MakeValid(p.wkb_geometry) valid
+                       WHERE NOT EXISTS (SELECT FROM {pairs} q WHERE q.ogc_fid = p.ogc_fid)
+                   ) overlapping WHERE share >= {share}
+                   {same_key}
+               ) links GROUP BY 1, 2""",
             same_key=query(
-                "UNION SELECT f.{feature}, p.ogc_fid FROM new f JOIN gone p ON f.{key}::text = p.{key}::text",
+                """UNION ALL SELECT f.{feature}, p.ogc_fid, NULL
+                   FROM new f JOIN gone p ON f.{key}::text = p.{key}::text""",
                 key=sql.Identifier(key),
                 **names,
             )

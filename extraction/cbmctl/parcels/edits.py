@@ -5,48 +5,67 @@ from psycopg import sql
 
 from cbmctl.config import TableName
 from cbmctl.database import query
+from cbmctl.errors import UserError
 from cbmctl.parcels.changes import Changes
 from cbmctl.parcels.columns import Column
-from cbmctl.parcels.pairing import columns_of, differs, pairing_names
+from cbmctl.parcels.pairing import columns_of, differs, fits, pairing_names
 
 
-def only_edits(conn: psycopg.Connection, parcels: TableName, columns: list[Column], changes: Changes) -> bool:
-    """Whether a staged file has the geometries of the table, and its columns hold the file's values."""
+def expect_types(
+    conn: psycopg.Connection, parcels: TableName, columns: list[Column], changes: Changes
+) -> None:
+    """Raise UserError unless the columns of the parcel table hold the values of a staged file."""
     stored = columns_of(conn, parcels)
-    return changes.same_geometries and all(
-        stored.get(column.name, column.type) == column.type for column in columns
-    )
+    other = [column for column in columns if not fits(column.type, stored.get(column.name, column.type))]
+    if not other:
+        return
+    listed = ", ".join(f"{c.name} ({c.type} in the file, {stored[c.name]} in the table)" for c in other)
+    if changes.same_geometries:
+        advice = "Its geometries are the same: replace the columns with --keep-statistics"
+    else:
+        statement = ", ".join(f"ALTER {c.name} TYPE {c.type} USING {c.name}::{c.type}" for c in other)
+        advice = f"Change the table, and load again: ALTER TABLE {parcels} {statement}"
+    raise UserError(f"The file has columns of other types than {parcels}: {listed}. {advice}")
 
 
-def apply_edits(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> None:
+def lacking(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> list[Column]:
+    """The columns of a staged file that the parcel table lacks."""
+    stored = columns_of(conn, parcels)
+    return [column for column in columns if column.name not in stored]
+
+
+def add_columns(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> None:
+    """Add the columns of a staged file that the parcel table lacks."""
+    added = [
+        sql.SQL("ADD {} {}").format(sql.Identifier(c.name), sql.Identifier(c.type))
+        for c in lacking(conn, parcels, columns)
+    ]
+    if added:
+        conn.execute(
+            query("ALTER TABLE {parcels} {added}", added=sql.SQL(", ").join(added), parcels=parcels.sql)
+        )
+
+
+def write_values(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> None:
     """Write what differs in a staged file, which `changes` has paired, into the parcel table.
 
-    The table is not replaced, so that views on it stay and clients can read meanwhile. Columns that the table
-    lacks are added. Columns that the file lacks may be an analyst's, and stay as they are.
+    Columns that the file lacks may be an analyst's, and stay as they are.
 
     Args:
         conn: a connection in the transaction that staged the file.
-        parcels: the parcel table.
+        parcels: the parcel table, which has the columns.
         columns: of the staged file.
     """
     if not columns:
         return
-    names = pairing_names(parcels)
     stored = columns_of(conn, parcels)
-    added = [column for column in columns if column.name not in stored]
-    if added:
-        definitions = [
-            sql.SQL("ADD {} {}").format(sql.Identifier(c.name), sql.Identifier(c.type)) for c in added
-        ]
-        conn.execute(query("ALTER TABLE {parcels} {added}", added=sql.SQL(", ").join(definitions), **names))
     kinds = {column.name: column.type for column in columns}
     conn.execute(
         query(
             "UPDATE {parcels} p SET {values} FROM {staged} f JOIN {pairs} q USING ({feature})"
             " WHERE q.ogc_fid = p.ogc_fid AND ({differs})",
             values=sql.SQL(", ").join(sql.SQL("{0} = f.{0}").format(sql.Identifier(name)) for name in kinds),
-            differs=sql.SQL(" OR ").join(differs(name, kinds, kinds) for name in kinds),
-            **names,
+            differs=sql.SQL(" OR ").join(differs(name, kinds, stored) for name in kinds),
+            **pairing_names(parcels),
         )
     )
-    conn.execute(query("ANALYZE {parcels}", **names))

@@ -62,9 +62,9 @@ def stage(
 
 
 def number_by_place(
-    conn: psycopg.Connection, building: sql.Identifier, columns: list[Column], srid: int
+    conn: psycopg.Connection, building: sql.Identifier, columns: list[Column], srid: int, *, after: int = 0
 ) -> None:
-    """Make a parcel table of the staged file: `ogc_fid` from 1 without gaps, along a Hilbert curve.
+    """Make a parcel table of the staged file: `ogc_fid` from `after` + 1 without gaps, along a Hilbert curve.
 
     Neighbours are seen by the same scenes, so their statistics share pages of `sigs` and of its key
     (docs/decisions/tables.md). PostGIS sorts geometries along that curve.
@@ -75,8 +75,9 @@ def number_by_place(
         columns,
         srid,
         query(
-            "SELECT row_number() OVER (ORDER BY wkb_geometry, {feature}), wkb_geometry{names}"
+            "SELECT {after} + row_number() OVER (ORDER BY wkb_geometry, {feature}), wkb_geometry{names}"
             " FROM {staged} ORDER BY 1",
+            after=sql.Literal(after),
             feature=FEATURE,
             names=_names(columns),
             staged=STAGED,

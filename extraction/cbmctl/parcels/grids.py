@@ -5,7 +5,7 @@ from itertools import product
 import psycopg
 
 from cbmctl.bandsets import BANDSETS
-from cbmctl.config import Config, TableName
+from cbmctl.config import Config, TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.pairing import expect_table
@@ -63,14 +63,14 @@ def zones(conn: psycopg.Connection, config: Config) -> list[int]:
     return found
 
 
-def stamp_of(conn: psycopg.Connection, config: Config) -> str:
+def stamp_of(conn: psycopg.Connection, tables: Tables) -> str:
     """Return a text that changes with the parcels: the record of their load, else the OID of the table."""
-    name = str(config.tables.parcels)
+    name = str(tables.parcels)
     row = conn.execute(
         query(
             "SELECT 'parcels loaded ' || to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
             " FROM {sets} WHERE table_name = %s",
-            sets=config.tables.parcel_sets.sql,
+            sets=tables.parcel_sets.sql,
         ),
         [name],
     ).fetchone()

@@ -1,26 +1,25 @@
 """A parcels file becomes the table that everything else refers to: all of it, or nothing."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import file_digest, sha256
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from cbmctl.config import Tables
-from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.parcels import spatial_ref
+from cbmctl.parcels import derived, replacement, spatial_ref, update
 from cbmctl.parcels.changes import Changes, changes, has_parcels
 from cbmctl.parcels.check import check
 from cbmctl.parcels.columns import Column, plan
 from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
-from cbmctl.parcels.edits import apply_edits, only_edits
-from cbmctl.parcels.filling import expect_parcels, number_as_paired, number_by_place, stage
+from cbmctl.parcels.edits import expect_types
+from cbmctl.parcels.filling import expect_parcels, stage
 from cbmctl.parcels.findings import Findings
+from cbmctl.parcels.grids import stamp_of
 from cbmctl.parcels.keys import expect_key
+from cbmctl.parcels.record import File, record, recorded
 from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import (
     Superseded,
@@ -30,7 +29,9 @@ from cbmctl.parcels.supersede import (
     refuse_if_running,
     supersede,
 )
+from cbmctl.parcels.update import Updated
 from cbmctl.queue.locks import lock_parcel_sets
+from cbmctl.queue.parcel_changes import change_parcels
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Loaded:
     superseded: Superseded | None = None
     notes: tuple[str, ...] = ()
     changes: Changes | None = None
+    updated: Updated | None = None
 
 
 def load(
@@ -74,6 +76,7 @@ def load(
     *,
     drop_statistics: bool = False,
     keep_statistics: bool = False,
+    accept_removals: bool = False,
     again: bool = False,
     check_only: bool = False,
     key: str | None = None,
@@ -81,32 +84,35 @@ def load(
 ) -> Loaded:
     """Load a file, unless the table already holds exactly its content.
 
+    While there are statistics, the table is updated in place, and workers may go on. Else it is replaced.
+
     Args:
         conn: the owner's connection, without a transaction under way.
         tables: the tables of the configuration; the parcels go to `tables.parcels`.
         paths: the files, archives and folders of the delivery.
         options: how to read them.
-        drop_statistics: delete the statistics that were computed with the former parcels.
+        drop_statistics: delete all statistics, and replace the table.
         keep_statistics: replace columns only; all parcels must have the geometry that they had.
+        accept_removals: update the table also if many of its parcels are gone without a successor.
         again: read the file also if the table was made of the same content.
         check_only: find out everything, change nothing.
         key: the attribute that identifies parcels.
         progress: gets the number of features, gives what to call with each number done.
 
     Raises:
-        UserError: the file cannot be used, statistics or running tasks refer to the parcels of before, or
-            something in the database stands in the way. Nothing is changed then.
+        UserError: the file cannot be used, or something in the database stands in the way. Nothing is changed
+            then.
     """
     content = checksum(paths)
     with conn.transaction():
         lock_parcel_sets(conn, tables)
-        if not again and (same := _same(conn, tables, content, options)):
-            return same
+        if not again and (same := recorded(conn, tables, content, options.as_json())):
+            return Loaded(False, str(tables.parcels), *same)
         table = read(paths, **asdict(options))
         column = expect_key(table, key) if key else None
         entered = spatial_ref.enter(conn, table.srid, check_only=check_only)
         findings, advance = Findings(), progress(len(table))
-        changed = superseded = None
+        changed = superseded = updated = None
         if check_only and not has_parcels(conn, tables.parcels):
             findings, columns = check(table, advance), plan(table.attributes.schema)
             expect_parcels(findings, table)
@@ -114,38 +120,31 @@ def load(
             columns = stage(conn, table, findings=findings, advance=advance)
             expect_parcels(findings, table)
             changed = changes(conn, tables.parcels, columns, table.srid, key=column)
-        # without statistics the table is replaced, so that numbers follow space
-        edits = (
-            changed is not None
-            and not (keep_statistics or drop_statistics)
-            and in_use(conn, tables)
-            and only_edits(conn, tables.parcels, columns, changed)
-        )
-        if not edits:
+        file = File(names(paths), content, options.as_json(), table.srid, findings)
+        used = in_use(conn, tables)
+        if changed and used and not (keep_statistics or drop_statistics):
+            expect_types(conn, tables.parcels, columns, changed)
+            if not accept_removals:
+                update.expect_few_removals(tables.parcels, changed)
+            updated = update.preview(conn, tables, changed)
+            if not check_only:
+                updated = _update(conn, tables, columns, updated, file)
+        elif keep_statistics:
             refuse_if_running(conn, tables)
-        if keep_statistics:
             expect_same_parcels(tables.parcels, changed)
-        elif not edits:
-            if not drop_statistics:
-                refuse_if_in_use(conn, tables, changed)
-            superseded = supersede(
-                conn, tables, changed, drop_statistics=drop_statistics, check_only=check_only
-            )
-        if not check_only:
-            if edits:
-                apply_edits(conn, tables.parcels, columns)
-            else:
-                if keep_statistics:
-                    number_as_paired(conn, _building(tables), columns, table.srid, tables.parcels)
-                else:
-                    number_by_place(conn, _building(tables), columns, table.srid)
-                _swap(conn, tables)
-            loaded = {
-                "source": names(paths),
-                "checksum": content,
-                "options": json.dumps(options.as_json()),
-            }
-            _record(conn, tables, loaded, table.srid, findings, same_places=edits or keep_statistics)
+            if not check_only:
+                version = replacement.replace_columns(conn, tables, columns, table.srid)
+                record(conn, tables, file, version=version, same_places=True)
+        else:
+            refuse_if_running(conn, tables)
+            if used and not drop_statistics:
+                refuse_if_in_use(conn, tables, replacement.why_needed(conn, tables.parcels, table.srid))
+            # without statistics nobody uses the numbers, so that they can follow space from 1
+            version, last = replacement.next_numbers(conn, tables, reuse=not used)
+            superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=check_only)
+            if not check_only:
+                replacement.replace_parcels(conn, tables, columns, table.srid, after=last)
+                record(conn, tables, file, version=version, same_places=False)
         return Loaded(
             True,
             str(tables.parcels),
@@ -156,7 +155,23 @@ def load(
             superseded,
             (*table.notes, *([entered] if entered else [])),
             changed,
+            updated,
         )
+
+
+def _update(
+    conn: psycopg.Connection, tables: Tables, columns: list[Column], planned: Updated, file: File
+) -> Updated:
+    """Update the table and all that follows it; return what was planned, with the scenes that it touched."""
+    former = stamp_of(conn, tables)
+    gone = update.apply(conn, tables, columns, planned, file.source)
+    record(conn, tables, file, version=planned.version, same_places=not (gone or planned.new))
+    derived.follow(conn, tables, former, new=planned.numbers, gone=gone)
+    if not (gone or planned.new):
+        return planned
+    # last, because workers wait from here on
+    delta = change_parcels(conn, tables, version=planned.version, new=planned.numbers, gone=gone)
+    return replace(planned, scenes=delta.scenes)
 
 
 def checksum(paths: Paths) -> str:
@@ -186,79 +201,3 @@ def checksum(paths: Paths) -> str:
 def names(paths: Paths) -> str:
     """What the files of a delivery are called, without their folders."""
     return ", ".join(path.name for path in as_paths(paths))
-
-
-def _same(conn: psycopg.Connection, tables: Tables, content: str, options: Options) -> Loaded | None:
-    row = conn.execute(
-        query(
-            "SELECT parcels, srid, findings FROM {sets} WHERE table_name = %s AND checksum = %s"
-            " AND options = %s::jsonb AND to_regclass(table_name) IS NOT NULL",
-            sets=tables.parcel_sets.sql,
-        ),
-        [str(tables.parcels), content, json.dumps(options.as_json())],
-    ).fetchone()
-    return Loaded(False, str(tables.parcels), *row) if row else None
-
-
-def _building(tables: Tables) -> sql.Identifier:
-    return tables.parcels.sibling(f"{tables.parcels.name}_new").sql
-
-
-def _swap(conn: psycopg.Connection, tables: Tables) -> None:
-    """The new table takes the old one's place and its indexes their usual names."""
-    parcels = tables.parcels
-    try:
-        conn.execute(query("DROP TABLE IF EXISTS {parcels}", parcels=parcels.sql))
-    except psycopg.errors.DependentObjectsStillExist as error:
-        dependents = (error.diag.message_detail or "").replace("\n", "; ")
-        raise UserError(
-            f"{parcels} cannot be replaced ({dependents}). Drop the dependent objects first."
-        ) from error
-    except psycopg.errors.WrongObjectType as error:
-        raise UserError(f"{parcels} is not a table. Set another parcel_table, or drop it.") from error
-    conn.execute(
-        query(
-            "ALTER TABLE {building} RENAME TO {name}",
-            building=_building(tables),
-            name=sql.Identifier(parcels.name),
-        )
-    )
-    for old, new in (("new_pkey", "pkey"), ("new_wkb_geometry_idx", "wkb_geometry_geom_idx")):
-        conn.execute(
-            query(
-                "ALTER INDEX {old} RENAME TO {new}",
-                old=parcels.sibling(f"{parcels.name}_{old}").sql,
-                new=sql.Identifier(f"{parcels.name}_{new}"),
-            )
-        )
-    conn.execute(query("ANALYZE {parcels}", parcels=parcels.sql))
-
-
-def _record(
-    conn: psycopg.Connection,
-    tables: Tables,
-    loaded: dict[str, str],
-    srid: int,
-    findings: Findings,
-    *,
-    same_places: bool,
-) -> None:
-    conn.execute(
-        query(
-            "INSERT INTO {sets} AS s (table_name, source, checksum, options, srid, parcels, findings)"
-            " VALUES (%(table)s, %(source)s, %(checksum)s, %(options)s, %(srid)s, %(parcels)s, %(findings)s)"
-            " ON CONFLICT (table_name) DO UPDATE"
-            " SET (source, checksum, options, srid, parcels, findings, loaded_at, placed_at)"
-            " = (excluded.source, excluded.checksum, excluded.options, excluded.srid, excluded.parcels,"
-            " excluded.findings, now(), CASE WHEN %(same_places)s THEN s.placed_at ELSE now() END)",
-            sets=tables.parcel_sets.sql,
-        ),
-        loaded
-        | {
-            "table": str(tables.parcels),
-            "same_places": same_places,
-            "srid": srid,
-            "parcels": findings.parcels,
-            "findings": json.dumps(findings.as_json(), ensure_ascii=False),
-        },
-    )

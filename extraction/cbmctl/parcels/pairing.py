@@ -26,6 +26,17 @@ SHOWN = 5  # numbers of parcels that are listed
 Names = dict[str, sql.Composable]
 
 _SHAPES = sql.Identifier("pg_temp", "cbm_parcel_shapes")
+# By the type of a file's column: types of a stored one, by ogr2ogr or of another file, that hold its values.
+# A value that is too long for the column is an error.
+_WIDER = {
+    "int2": {"int4", "int8", "numeric", "float8"},
+    "int4": {"int8", "numeric", "float8"},
+    "int8": {"numeric"},
+    "float4": {"float8"},
+    "float8": {"numeric"},
+    "text": {"varchar", "bpchar"},
+    "date": {"timestamp"},
+}
 
 
 @dataclass(frozen=True)
@@ -210,12 +221,18 @@ def pair_moved(conn: psycopg.Connection, parcels: TableName) -> Rows:
 
 
 def differs(name: str, wanted: Mapping[str, str], stored: Mapping[str, str]) -> sql.Composed:
-    """A condition on a staged parcel f and a stored one p; values of different types are compared as text."""
+    """A condition on a staged parcel f and a stored one p; values of unlike types are compared as text."""
+    alike = fits(wanted[name], stored[name])
     return query(
-        "f.{column}{cast} IS DISTINCT FROM p.{column}{cast}",
+        "f.{column}::{kind} IS DISTINCT FROM p.{column}::{kind}",
         column=sql.Identifier(name),
-        cast=sql.SQL("" if wanted[name] == stored[name] else "::text"),
+        kind=sql.Identifier(stored[name] if alike else "text"),
     )
+
+
+def fits(wanted: str, stored: str) -> bool:
+    """Whether a stored column holds the values of a file's column of another type."""
+    return wanted == stored or stored in _WIDER.get(wanted, ())
 
 
 def columns_of(conn: psycopg.Connection, parcels: TableName) -> dict[str, str]:

@@ -11,7 +11,7 @@
 All of them are about the parcel as it is declared.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -24,7 +24,9 @@ from psycopg import sql
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels.gone import table_of as gone_table
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
+from cbmctl.parcels.overlaps import DIGITS, OVERLAPS, are_valid, find_overlaps
 from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.full import pixel_counts
 from cbmctl.queue.locks import lock_parcel_sets
@@ -33,9 +35,7 @@ from cbmctl.steps import Steps, hidden
 CHUNK = 10_000
 INWARDS_M = 5.0
 FULL_PIXELS, LOST = 8, 0.6
-DIGITS = 4  # of a share; neighbours that were digitised together overlap by less
-
-_OVERLAPS = sql.Identifier("pg_temp", "cbm_parcel_overlaps")
+SEPARATOR = "; "  # of the stamp and the grids in the comment on the table
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,21 @@ def assess(
     table = table_of(parcels)
     with conn.transaction():
         lock_parcel_sets(conn, config.tables)
-        stamp = f"{stamp_of(conn, config)}; {', '.join(f'{epsg}/{res}' for epsg, res in wanted)}"
+        listed = ", ".join(f"{epsg}/{resolution}" for epsg, resolution in wanted)
+        stamp = f"{stamp_of(conn, config.tables)}{SEPARATOR}{listed}"
         count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
         made = comment_of(conn, table) == stamp
         if not made and not check_only:
             _create(conn, table)
-            _overlaps(conn, parcels, progress("overlaps of parcels", count))
-            for epsg, resolutions in groupby(wanted, key=lambda grid: grid[0]):
+            chunks = _chunks(conn, parcels)
+            find_overlaps(
+                conn, parcels, chunks, are_valid(conn, parcels), progress("overlaps of parcels", count)
+            )
+            for epsg, resolutions in _by_zone(wanted):
                 advance = progress(f"quality of parcels in EPSG:{epsg}", count)
-                _fill(conn, parcels, epsg, [resolution for _, resolution in resolutions], advance)
+                for chunk in chunks:
+                    _fill(conn, parcels, chunk, epsg, resolutions)
+                    advance(len(chunk))
             conn.execute(query("ANALYZE {table}", table=table.sql))
             # the comment is the seal: it comes in the same transaction as the last row
             conn.execute(
@@ -113,6 +119,51 @@ def assess(
             )
         found = () if check_only and not made else tuple(_summaries(conn, table, wanted, count))
     return Quality(not made, str(table), count, found)
+
+
+def read_grids(listed: str) -> list[tuple[int, int]]:
+    """EPSG code and resolution of each grid, from the comment on the table."""
+    pairs = [grid.split("/") for grid in listed.split(", ") if grid]
+    return [(int(epsg), int(resolution)) for epsg, resolution in pairs]
+
+
+def follow(
+    conn: psycopg.Connection,
+    parcels: TableName,
+    grids: list[tuple[int, int]],
+    *,
+    new: Sequence[int],
+    gone: Sequence[int],
+) -> None:
+    """Delete the flags of parcels that are gone, add those of new ones, and make those of neighbours again.
+
+    Args:
+        conn: a connection with a transaction under way.
+        parcels: the parcel table, which has the new parcels; those that are gone are in the table beside.
+        grids: EPSG code and resolution of each grid in the table.
+        new: numbers of parcels.
+        gone: numbers of parcels.
+    """
+    near = conn.execute(
+        query(
+            """SELECT DISTINCT p.ogc_fid FROM (
+                   SELECT wkb_geometry FROM {parcels} WHERE ogc_fid = ANY(%(new)s)
+                   UNION ALL SELECT wkb_geometry FROM {beside} WHERE ogc_fid = ANY(%(gone)s)
+               ) changed JOIN {parcels} p ON p.wkb_geometry && changed.wkb_geometry ORDER BY 1""",
+            parcels=parcels.sql,
+            beside=gone_table(parcels).sql if gone else parcels.sql,
+        ),
+        {"new": list(new), "gone": list(gone)},
+    ).fetchall()
+    pids = [pid for (pid,) in near]
+    conn.execute(
+        query("DELETE FROM {table} WHERE ogc_fid = ANY(%s)", table=table_of(parcels).sql), [[*pids, *gone]]
+    )
+    chunks = [pids[first : first + CHUNK] for first in range(0, len(pids), CHUNK)]
+    find_overlaps(conn, parcels, chunks, False, lambda _: None)
+    for epsg, resolutions in _by_zone(grids):
+        for chunk in chunks:
+            _fill(conn, parcels, chunk, epsg, resolutions)
 
 
 def forget(conn: psycopg.Connection, parcels: TableName) -> None:
@@ -153,71 +204,29 @@ def _create(conn: psycopg.Connection, table: TableName) -> None:
     conn.execute(query("DELETE FROM {table}", table=table.sql))
 
 
-def _overlaps(conn: psycopg.Connection, parcels: TableName, advance: Callable[[int], None]) -> None:
-    """Make a temporary table of the parcels that others overlap, and by which share of their area."""
-    names: dict[str, sql.Composable] = {"overlaps": _OVERLAPS, "parcels": parcels.sql}
-    conn.execute(
-        query(
-            "CREATE TEMPORARY TABLE {overlaps} (ogc_fid integer PRIMARY KEY, overlap real NOT NULL)"
-            " ON COMMIT DROP",
-            **names,
-        )
-    )
-    # loaded parcels are valid; parcels of a table that was made by hand may not be
-    invalid = one(
-        conn, query("SELECT EXISTS (SELECT FROM {parcels} WHERE NOT ST_IsValid(wkb_geometry))", **names)
-    )[0]
-    valid = sql.SQL("ST_MakeValid({}.wkb_geometry)" if invalid else "{}.wkb_geometry")
-    statement = query(
-        """INSERT INTO {overlaps}
-           SELECT ogc_fid, share FROM (
-               SELECT ogc_fid, round((CASE WHEN count(*) = 1 THEN sum(ST_Area(piece))
-                   -- pieces of several others may overlap each other
-                   ELSE ST_Area(ST_Union(piece)) END / min(area))::numeric, {digits}) AS share
-               FROM (
-                   SELECT a.ogc_fid, ST_Area(a.wkb_geometry) AS area,
-                       ST_CollectionExtract(ST_Intersection({one}, {other}), 3) AS piece
-                   FROM {parcels} a
-                   JOIN {parcels} b ON b.wkb_geometry && a.wkb_geometry AND b.ogc_fid <> a.ogc_fid
-                   WHERE a.ogc_fid BETWEEN %s AND %s
-                   OFFSET 0) pieces
-               WHERE area > 0 AND NOT ST_IsEmpty(piece)
-               GROUP BY ogc_fid) shares
-           WHERE share > 0""",
-        digits=sql.Literal(DIGITS),
-        one=valid.format(sql.SQL("a")),
-        other=valid.format(sql.SQL("b")),
-        **names,
-    )
-    for first, last, number in _chunks(conn, parcels):
-        conn.execute(statement, [first, last])
-        advance(number)
+def _by_zone(grids: list[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+    """The resolutions of each EPSG code."""
+    return [(epsg, [grid[1] for grid in found]) for epsg, found in groupby(grids, key=lambda grid: grid[0])]
 
 
 def _fill(
-    conn: psycopg.Connection,
-    parcels: TableName,
-    epsg: int,
-    resolutions: list[int],
-    advance: Callable[[int], None],
+    conn: psycopg.Connection, parcels: TableName, chunk: list[int], epsg: int, resolutions: list[int]
 ) -> None:
-    for first, last, number in _chunks(conn, parcels):
-        fetched = _fetch(conn, parcels, epsg, first, last)
-        pids, overlap = [row[0] for row in fetched], [row[1] for row in fetched]
-        geometry = shapely.from_wkb([row[2] for row in fetched])
-        lost = _lost(geometry)
-        for resolution in resolutions:
-            pixels, full = pixel_counts(geometry, epsg, resolution)
-            statement = query(
-                "COPY {table} (ogc_fid, epsg, resolution, pixels, full_pixels, lost, overlap)"
-                " FROM STDIN (FORMAT binary)",
-                table=table_of(parcels).sql,
-            )
-            with conn.cursor() as cursor, cursor.copy(statement) as copy:
-                copy.set_types(["int4", "int4", "int2", "int4", "int4", "float4", "float4"])
-                for row in zip(pids, pixels.tolist(), full.tolist(), lost, overlap, strict=True):
-                    copy.write_row((row[0], epsg, resolution, *row[1:]))
-        advance(number)
+    fetched = _fetch(conn, parcels, epsg, chunk)
+    pids, overlap = [row[0] for row in fetched], [row[1] for row in fetched]
+    geometry = shapely.from_wkb([row[2] for row in fetched])
+    lost = _lost(geometry)
+    for resolution in resolutions:
+        pixels, full = pixel_counts(geometry, epsg, resolution)
+        statement = query(
+            "COPY {table} (ogc_fid, epsg, resolution, pixels, full_pixels, lost, overlap)"
+            " FROM STDIN (FORMAT binary)",
+            table=table_of(parcels).sql,
+        )
+        with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(["int4", "int4", "int2", "int4", "int4", "float4", "float4"])
+            for row in zip(pids, pixels.tolist(), full.tolist(), lost, overlap, strict=True):
+                copy.write_row((row[0], epsg, resolution, *row[1:]))
 
 
 def _lost(geometry: Any) -> list[float]:
@@ -230,39 +239,32 @@ def _lost(geometry: Any) -> list[float]:
 
 
 def _fetch(
-    conn: psycopg.Connection, parcels: TableName, epsg: int, first: int, last: int
+    conn: psycopg.Connection, parcels: TableName, epsg: int, pids: list[int]
 ) -> list[tuple[int, float, bytes]]:
     """Fetch numbers, overlaps and geometries of some parcels; those that cannot be projected are left out."""
     statement = query(
         "SELECT ogc_fid, coalesce(overlap, 0), ST_AsBinary({projected}) FROM {parcels}"
-        " LEFT JOIN {overlaps} USING (ogc_fid) WHERE ogc_fid BETWEEN %s AND %s ORDER BY ogc_fid",
+        " LEFT JOIN {overlaps} USING (ogc_fid) WHERE ogc_fid = ANY(%s) ORDER BY ogc_fid",
         projected=projected(parcels, epsg),
         parcels=parcels.sql,
-        overlaps=_OVERLAPS,
+        overlaps=OVERLAPS,
     )
     try:
         with conn.transaction():
-            rows = conn.execute(statement, [first, last], binary=True).fetchall()
+            rows = conn.execute(statement, [pids], binary=True).fetchall()
         return [row for row in rows if row[2] is not None]  # wider than the Earth
     except psycopg.errors.InternalError_:  # PROJ's own
-        if first == last:
+        if len(pids) == 1:
             return []
-        middle = (first + last) // 2
-        return _fetch(conn, parcels, epsg, first, middle) + _fetch(conn, parcels, epsg, middle + 1, last)
+        middle = len(pids) // 2
+        return _fetch(conn, parcels, epsg, pids[:middle]) + _fetch(conn, parcels, epsg, pids[middle:])
 
 
-def _chunks(conn: psycopg.Connection, parcels: TableName) -> list[tuple[int, int, int]]:
-    """The first and the last number of groups of parcels, and how many each holds."""
-    found = conn.execute(
-        query(
-            "SELECT min(ogc_fid), max(ogc_fid), count(*) FROM ("
-            " SELECT ogc_fid, (row_number() OVER (ORDER BY ogc_fid) - 1) / {size} AS piece FROM {parcels}) a"
-            " GROUP BY piece ORDER BY 1",
-            size=sql.Literal(CHUNK),
-            parcels=parcels.sql,
-        )
-    ).fetchall()
-    return [(int(first), int(last), int(number)) for first, last, number in found]
+def _chunks(conn: psycopg.Connection, parcels: TableName) -> list[list[int]]:
+    """The numbers of all parcels, in groups."""
+    numbers = query("SELECT ogc_fid FROM {parcels} ORDER BY ogc_fid", parcels=parcels.sql)
+    pids = [pid for (pid,) in conn.execute(numbers)]
+    return [pids[first : first + CHUNK] for first in range(0, len(pids), CHUNK)]
 
 
 def _summaries(

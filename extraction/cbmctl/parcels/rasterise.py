@@ -7,7 +7,7 @@ the grid's origin, as in the manual, ST_AsRaster makes up a grid for each parcel
 the image's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -72,6 +72,31 @@ def rasterise(
     ]
 
 
+def follow(
+    conn: psycopg.Connection,
+    parcels: TableName,
+    raster: TableName,
+    grid: tuple[int, int],
+    *,
+    new: Sequence[int],
+    gone: Sequence[int],
+) -> None:
+    """Delete the rasters of parcels that are gone from a table, and insert those of new ones.
+
+    Args:
+        conn: a connection with a transaction under way.
+        parcels: the parcel table, which has the new parcels.
+        raster: the table.
+        grid: its EPSG code and resolution in metres.
+        new: numbers of parcels, ascending and without gaps.
+        gone: numbers of parcels.
+    """
+    conn.execute(query("DELETE FROM {raster} WHERE pid = ANY(%s)", raster=raster.sql), [list(gone)])
+    insert = query("INSERT INTO {raster} ", raster=raster.sql) + _statement(parcels, *grid)
+    for first in range(0, len(new), CHUNK):
+        _insert(conn, insert, list(new[first : first + CHUNK]))
+
+
 def _table(
     conn: psycopg.Connection,
     config: Config,
@@ -85,7 +110,7 @@ def _table(
     raster = parcels.sibling(f"{parcels.name}_{epsg}_{resolution}_rast")
     with conn.transaction():
         lock_parcel_sets(conn, config.tables)
-        stamp = stamp_of(conn, config)
+        stamp = stamp_of(conn, config.tables)
         count = int(one(conn, query("SELECT count(*) FROM {parcels}", parcels=parcels.sql))[0])
         complete = comment_of(conn, raster) == stamp
         reasons: dict[int, str] = {}

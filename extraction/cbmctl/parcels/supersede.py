@@ -9,8 +9,8 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.parcels import history, quality
 from cbmctl.parcels.changes import Changes
-from cbmctl.parcels.quality import forget
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
 from cbmctl.queue.scene_changes import start_over
 from cbmctl.queue.statements import names
@@ -53,31 +53,30 @@ def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
 
 
 def in_use(conn: psycopg.Connection, tables: Tables) -> bool:
-    """Whether there are statistics or histograms."""
-    return any(
-        one(conn, query("SELECT EXISTS (SELECT FROM {table})", table=table.sql))[0]
-        for table in (tables.sigs, tables.hists)
+    """Whether there are statistics or histograms, here or in the archive of a season."""
+    statement = query(
+        """SELECT EXISTS (SELECT FROM {sigs}) OR EXISTS (SELECT FROM {hists})
+               OR EXISTS (SELECT FROM {catalogue} WHERE status = 'archived')""",
+        sigs=tables.sigs.sql,
+        hists=tables.hists.sql,
+        catalogue=tables.catalogue.sql,
     )
+    return bool(one(conn, statement)[0])
 
 
-def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, changes: Changes | None) -> None:
-    """Raise UserError if there are statistics of the parcels; its message reports what the file changes."""
-    sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
-    if (sigs or hists) and changes and changes.same_geometries:
+def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, why: str) -> None:
+    """Raise UserError if there are statistics of the parcels.
+
+    Args:
+        conn: a connection.
+        tables: the tables.
+        why: the parcels cannot be updated in place, and what to do about that.
+    """
+    if in_use(conn, tables):
+        sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
         raise UserError(
-            f"The file has columns of other types than {tables.parcels}. Its geometries are the same:"
-            " replace the columns with --keep-statistics"
-        )
-    if sigs or hists:
-        raise UserError(
-            " ".join(
-                [
-                    f"{tables.sigs} ({sigs} rows) and {tables.hists} ({hists} rows) refer to the parcels in"
-                    f" {tables.parcels}: load into a new parcel_table with new sigs and hists tables,"
-                    " or give the rows up with --drop-statistics.",
-                    *(changes.sentences() if changes else []),
-                ]
-            )
+            f"{tables.sigs} ({sigs} rows) and {tables.hists} ({hists} rows) refer to the parcels in"
+            f" {tables.parcels}. {why}"
         )
 
 
@@ -98,7 +97,6 @@ def expect_same_parcels(parcels: TableName, changes: Changes | None) -> None:
 def supersede(
     conn: psycopg.Connection,
     tables: Tables,
-    changes: Changes | None,
     *,
     drop_statistics: bool,
     check_only: bool = False,
@@ -113,7 +111,7 @@ def supersede(
         lock_results(conn, tables)
         refuse_if_running(conn, tables)
         if not drop_statistics:
-            refuse_if_in_use(conn, tables, changes)
+            refuse_if_in_use(conn, tables, "They were written while the file was read. Load it again")
     scenes = {"catalogue": tables.catalogue.sql, "scenes": _begun(tables)}
     gone = Superseded(
         sigs=_rows(conn, tables.sigs),
@@ -131,7 +129,8 @@ def supersede(
         conn.execute(query("DELETE FROM {table}", table=table.sql))
     for raster in raster_tables(conn, tables.parcels):
         conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
-    forget(conn, tables.parcels)
+    quality.forget(conn, tables.parcels)
+    history.forget(conn, tables)
     return gone
 
 

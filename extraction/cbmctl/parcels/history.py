@@ -1,0 +1,112 @@
+"""Since and until which version of its set a parcel is declared, and which parcels succeed which."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from cbmctl.config import Tables
+from cbmctl.database import one, query
+from cbmctl.parcels import gone
+from cbmctl.parcels.changes import SUCCESSORS
+from cbmctl.parcels.filling import FEATURE
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What is known of a parcel set.
+
+    Attributes:
+        version: grows with each load that changes geometries; 0 if no load is recorded.
+        last_id: the highest `ogc_fid` ever given; 0 if there is none.
+    """
+
+    version: int
+    last_id: int
+
+
+def recorded(conn: psycopg.Connection, tables: Tables) -> Edition:
+    """What is recorded of the parcel set."""
+    row = conn.execute(
+        query(
+            "SELECT version, coalesce(last_id, 0) FROM {sets} WHERE table_name = %s",
+            sets=tables.parcel_sets.sql,
+        ),
+        [str(tables.parcels)],
+    ).fetchone()
+    return Edition(*(row or (0, 0)))
+
+
+def edition(conn: psycopg.Connection, tables: Tables) -> Edition:
+    """What is known of the parcel set, whose table exists."""
+    known = recorded(conn, tables)
+    last = one(conn, query("SELECT coalesce(max(ogc_fid), 0) FROM {table}", table=tables.parcels.sql))[0]
+    return Edition(known.version, max(known.last_id, last, gone.last_of(conn, tables.parcels)))
+
+
+def record(
+    conn: psycopg.Connection,
+    tables: Tables,
+    *,
+    version: int,
+    source: str,
+    numbers: sql.Composable,
+    removed: Sequence[int],
+) -> None:
+    """Record which parcels came and went, and the successors (SUCCESSORS).
+
+    Args:
+        conn: a connection in the transaction of the load.
+        tables: the tables.
+        version: of the parcel set that this load makes.
+        source: name of the file.
+        numbers: table of the new parcels: FEATURE and `ogc_fid`.
+        removed: numbers of the parcels that are gone.
+    """
+    names = {
+        "history": tables.parcel_history.sql,
+        "lineage": tables.parcel_lineage.sql,
+        "numbers": numbers,
+        "successors": SUCCESSORS,
+        "feature": FEATURE,
+    }
+    values = {"table": str(tables.parcels), "version": version, "source": source, "gone": list(removed)}
+    conn.execute(
+        query(
+            """INSERT INTO {history} AS h (table_name, ogc_fid, since, until, valid_to, source_to)
+               SELECT %(table)s, pid, 1, %(version)s, now(), %(source)s FROM unnest(%(gone)s::integer[]) pid
+               ON CONFLICT (table_name, ogc_fid) DO UPDATE
+               SET (until, valid_to, source_to) = (excluded.until, excluded.valid_to, excluded.source_to)""",
+            **names,
+        ),
+        values,
+    )
+    conn.execute(
+        query(
+            """INSERT INTO {history} (table_name, ogc_fid, since, valid_from, source_from)
+               SELECT %(table)s, ogc_fid, %(version)s, now(), %(source)s FROM {numbers}""",
+            **names,
+        ),
+        values,
+    )
+    conn.execute(
+        query(
+            """INSERT INTO {lineage} (table_name, predecessor, successor, version, share)
+               SELECT %(table)s, s.ogc_fid, n.ogc_fid, %(version)s, s.share
+               FROM {successors} s JOIN {numbers} n USING ({feature})""",
+            **names,
+        ),
+        values,
+    )
+    for table in (tables.parcel_history, tables.parcel_lineage):
+        conn.execute(query("ANALYZE {table}", table=table.sql))
+
+
+def forget(conn: psycopg.Connection, tables: Tables) -> None:
+    """Delete what is known of former parcels, because the parcels and all statistics are replaced."""
+    for table in (tables.parcel_history, tables.parcel_lineage):
+        conn.execute(
+            query("DELETE FROM {table} WHERE table_name = %s", table=table.sql), [str(tables.parcels)]
+        )
+    gone.drop(conn, tables.parcels)
