@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 
 from ..conftest import REPOSITORY
 from .parcel_files import content, write
-from .plugins import load
+from .plugins import load as load_plugin
+from .role_plays import rendered
 
 PARTS = ["a.CPG", "A.dbf", "a.prj", "a.SHP", "a.shx"]
 
 
 def filters() -> dict[str, Any]:
-    found: dict[str, Any] = load("filter", "parcels").FilterModule().filters()
+    found: dict[str, Any] = load_plugin("filter", "parcels").FilterModule().filters()
     return found
 
 
@@ -129,3 +131,22 @@ def test_the_host_gets_what_cbmctl_reads_and_files_of_others_stay(tmp_path: Path
     assert f"load:{incoming}/R11/p.fgb:{incoming}/R24/p.fgb:-a" in run.stdout
     assert "said:fr/R11/other.fgb in" in run.stdout
     assert "would be read as a part of the parcels" in run.stdout
+
+
+def test_what_cbmctl_asks_permission_for_is_said_with_the_operators_variable() -> None:
+    load, refusal = yaml.safe_load((REPOSITORY / "roles/parcels/tasks/main.yml").read_text())[1:3]
+    given = {"parcels_arguments": ["p.gpkg"], "parcels_options": ["--key=id"]}
+    arguments = load["cbmctl"]["arguments"]
+    assert rendered("parcels", arguments, **given) == ["parcels", "load", "p.gpkg", "--key=id"]
+    allowed = given | {"parcels_accept_removals": "true", "parcels_drop_statistics": True}
+    assert rendered("parcels", arguments, **allowed)[4:] == ["--accept-removals", "--drop-statistics"]
+    for option, line in (
+        ("--accept-removals", "-e tenant_parcels_accept_removals=true"),
+        ("--drop-statistics", "-e parcels_drop_statistics=true"),
+    ):
+        loaded = {"parcels_loaded": {"msg": f"If it is, repeat with {option}.", "failed": True}}
+        assert rendered("parcels", "{{ parcels_permission }}", **loaded) is True
+        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **loaded)
+        assert said == f"If it is, repeat with {line}."
+    for done in ({}, {"msg": "p.gpkg does not exist.", "failed": True}):
+        assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded=done) is False
