@@ -26,10 +26,10 @@ class Timed(Indexes):
 
     fetched = 0.0
 
-    def _fetch(self, grid: Grid) -> tuple[Sequence[int], Any]:
+    def _fetch(self, grid: Grid, after: int | None) -> tuple[Sequence[int], Any]:
         start = time.perf_counter()
         try:
-            return super()._fetch(grid)
+            return super()._fetch(grid, after)
         finally:
             self.fetched = time.perf_counter() - start
 
