@@ -227,6 +227,11 @@ def gateway_after(odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any
     reply(handler, 504, "<html>Gateway Timeout</html>")
 
 
+def refused(_odp: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
+    """The service refuses the product."""
+    reply(handler, 422, {"detail": [{"msg": "Input product not found"}]})
+
+
 def unavailable(_odp: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
     reply(handler, 503, "<html>Service Unavailable</html>")
 

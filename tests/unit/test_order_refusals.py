@@ -1,9 +1,7 @@
 """`cbmctl order place` if the service, the account or the plan is refused: what is sent, and what is said."""
 
 import json
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,15 +30,10 @@ from .ordering import (
 pytestmark = pytest.mark.postgis
 
 
-def invalid(_server: Odp, handler: BaseHTTPRequestHandler, _body: dict[str, Any]) -> None:
-    """The service refuses the product."""
-    odp_server.reply(handler, 422, {"detail": [{"msg": "Input product not found"}]})
-
-
 def test_a_refusal_is_kept_and_ends_the_sending(odp: Odp, database: Database, tmp_path: Path) -> None:
     answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"))
     file = plan(tmp_path, *THREE)
-    odp.faults.append(invalid)
+    odp.faults.append(odp_server.refused)
     result = command(database, "place", file, "--yes", as_json=False)
     assert result.return_value == INCOMPLETE
     body = '{"detail": [{"msg": "Input product not found"}]}'

@@ -62,7 +62,9 @@ def test_a_product_in_the_catalogue_is_catalogued(placed: Odp, database: Databas
 
 
 def test_failed_products_are_ordered_again_if_asked(placed: Odp, database: Database, tmp_path: Path) -> None:
-    refused(command(database, "status", "--retry-failed", "--yes"), "no product of an order has failed")
+    refused(
+        command(database, "status", "--retry-failed", "--yes"), "no product has a last order that is failed"
+    )
     placed.step(grd(2), "failed", "No DEM")
     file = plan(tmp_path, *FOUR)
     left = answered(command(database, "place", file, "--yes"))["left"]
@@ -73,7 +75,25 @@ def test_failed_products_are_ordered_again_if_asked(placed: Odp, database: Datab
     assert answer["accepted"] == [grd(2)]
     assert placed.made() == dict.fromkeys(names(FOUR), 1)
     assert answered(command(database, "status"))["problems"] == []
-    refused(command(database, "status", "--retry-failed", "--yes"), "no product of an order has failed")
+    refused(
+        command(database, "status", "--retry-failed", "--yes"), "no product has a last order that is failed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"), [("refused", odp_server.refused), ("unknown", odp_server.lost_before)]
+)
+def test_an_order_is_repeated_without_a_plan_if_asked(
+    odp: Odp, database: Database, tmp_path: Path, state: str, fault: odp_server.Fault
+) -> None:
+    """A new plan leaves out what may be on order, so that the ledger is what is left."""
+    odp.faults.append(fault)
+    answered(command(database, "place", plan(tmp_path, FOUR[0]), "--yes"), INCOMPLETE)
+    text = command(database, "status", as_json=False).stdout
+    assert f"cbmctl order status --again {state}" in text
+    answer = answered(command(database, "status", "--again", state, "--yes"))
+    assert (answer["accepted"], odp.made()) == ([grd(1)], {grd(1): 1})
+    refused(command(database, "status", "--again", state), f"no product has a last order that is {state}")
 
 
 def test_an_order_that_the_service_lost_is_unknown_until_it_is_back(placed: Odp, database: Database) -> None:

@@ -9,7 +9,15 @@ import click
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import INCOMPLETE, account, duplicate_data, duplicate_text, order, yes_option
+from cbmctl.cli.order.account import (
+    INCOMPLETE,
+    account,
+    again_option,
+    duplicate_data,
+    duplicate_text,
+    order,
+    yes_option,
+)
 from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
@@ -21,9 +29,9 @@ from cbmctl.ordering.service import OrderService
 
 # what a person can do about a problem
 _HINTS = {
-    "unknown": ". Look at the service's web page; cbmctl order place --again unknown sends it a second time",
+    "unknown": ". Look at the service's web page; cbmctl order status --again unknown sends it a second time",
     "failed": ". cbmctl order status --retry-failed orders it again",
-    "refused": ". cbmctl order place --again refused orders it again",
+    "refused": ". cbmctl order status --again refused orders it again",
 }
 
 
@@ -32,15 +40,20 @@ _HINTS = {
     short_help="Show how far the orders are.",
     epilog="\b\nExamples:\n  cbmctl order status\n  cbmctl order status --retry-failed --yes",
 )
-@click.option("--retry-failed", is_flag=True, help="Order failed products again.")
+@click.option("--retry-failed", is_flag=True, help="Order failed products again; the same as --again failed.")
+@again_option
 @check_option()
 @yes_option
 @pass_context
-def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bool) -> int:
+def status_command(
+    context: Context, *, retry_failed: bool, again: tuple[str, ...], check: bool, yes: bool
+) -> int:
     """Ask the service how far the orders are, and count the products by order and state.
 
     catalogued: the product is in the catalogue, where cbmctl catalogue sync enters it. completed: the service
     has made it, and the catalogue does not list it yet.
+
+    --again orders products of the ledger again, without a plan.
 
     Exit code 3: a product failed, was refused, is unknown, or is ordered more than once.
     """
@@ -51,12 +64,16 @@ def status_command(context: Context, *, retry_failed: bool, check: bool, yes: bo
     ):
         duplicates = _refresh(ledger, service, output)
         found = problems(ledger)
-        if retry_failed:
-            wanted = [each.wanted for each in found if each.state == "failed"]
+        states = (*again, *(["failed"] if retry_failed else []))
+        if states:
+            wanted = [each.wanted for each in problems(ledger, states)]
             if not wanted:
-                raise UserError("no product of an order has failed. cbmctl order status lists the others.")
+                raise UserError(
+                    f"no product has a last order that is {' or '.join(states)}."
+                    " cbmctl order status lists the orders."
+                )
             with placing(ledger):
-                chosen = choose(ledger, service, wanted, exists, again=("failed",), check=check)
+                chosen = choose(ledger, service, wanted, exists, again=states, check=check)
                 return order(ledger, service, chosen, output, yes=yes, check=check)
         unsent = problems(ledger, ("unsent",))
         counted = lines(ledger)
