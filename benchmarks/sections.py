@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import access, checking, maintenance, overlap, peers, table
+from benchmarks import access, checking, delta, maintenance, overlap, peers, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -204,6 +204,11 @@ def neighbours(run: Run) -> list[Figure]:
     return overlap.figures(run.server)
 
 
+def changes(run: Run) -> list[Figure]:
+    """New parcels of a granule that is extracted."""
+    return delta.figures(run.server, run.archive, MANY, run.note)
+
+
 def others(run: Run) -> list[Figure]:
     """Peers, and how many times more they take."""
     own_cpu = run.rest().cost.cpu
@@ -246,6 +251,7 @@ SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "coh": coherence,
     "startup": startup,
     "growth": growth,
+    "delta": changes,
     "overlap": neighbours,
     "table": rows,
     "maintain": rewriting,
