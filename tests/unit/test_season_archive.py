@@ -12,6 +12,7 @@ import shapely
 
 from cbmctl.database import connect
 from cbmctl.maintenance.season_archive import database_rows, make
+from cbmctl.queue import locks
 from cbmctl.queue.planning import plan
 
 from ..conftest import Database
@@ -232,7 +233,8 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "format 9 is unknown" in refused(season, "restore", folder)
     (folder / "archive.json").write_text(whole)
     with connect(season.config, autocommit=True) as conn:
-        conn.execute("SELECT pg_advisory_lock(%s, 0)", [0x43424D00 + 0xFD])
+        locks.lock_archives(conn)
+        monkeypatch.setattr(locks, "ARCHIVE_PATIENCE_S", 1)
         assert refused(season, "archive", folder).startswith("Another cbmctl maintain archive")
     change(season, "UPDATE dias_catalogue SET status = 'No parcels'")
     assert "has no extracted scene" in refused(season, "archive", other)
@@ -244,7 +246,7 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
 
 
-@pytest.mark.parametrize("damage", ["value", "row", "cut", "missing"])
+@pytest.mark.parametrize("damage", ["value", "row", "cut", "missing", "parcels"])
 def test_an_archive_that_does_not_verify_is_refused(season: Database, tmp_path: Path, damage: str) -> None:
     done(season, "archive", tmp_path)
     path = tmp_path / "sigs_s2.parquet"
@@ -254,6 +256,12 @@ def test_an_archive_that_does_not_verify_is_refused(season: Database, tmp_path: 
         pq.write_table(table.set_column(4, table.schema.field("mean"), changed), path)
     elif damage == "row":
         pq.write_table(table.slice(1), path)
+    elif damage == "parcels":
+        path = tmp_path / "parcels.parquet"
+        column = pq.read_metadata(path).row_group(0).column(1)
+        content = bytearray(path.read_bytes())
+        content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+        path.write_bytes(content)
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
     else:

@@ -24,6 +24,8 @@ from cbmctl.errors import UserError
 LOCK_SPACE = 0x43424D00
 _VANISHED_SPACE, _DATATAKE_SPACE = LOCK_SPACE + 0xFE, LOCK_SPACE + 0xFF
 _ARCHIVE_SPACE = LOCK_SPACE + 0xFD
+# The server notices a moment late that the connection of an earlier command has ended.
+ARCHIVE_PATIENCE_S = 10
 LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 
 
@@ -157,8 +159,14 @@ def lock_archives(conn: psycopg.Connection) -> None:
     Raises:
         UserError: somebody does.
     """
-    if not one(conn, query("SELECT pg_try_advisory_lock(%s, 0)"), [_ARCHIVE_SPACE])[0]:
-        raise UserError("Another cbmctl maintain archive or restore is running. Wait until it ends.")
+    try:
+        with conn.transaction():
+            conn.execute(query("SET LOCAL lock_timeout = {time}", time=sql.Literal(f"{ARCHIVE_PATIENCE_S}s")))
+            conn.execute("SELECT pg_advisory_lock(%s, 0)", [_ARCHIVE_SPACE])
+    except psycopg.errors.LockNotAvailable as error:
+        raise UserError(
+            "Another cbmctl maintain archive or restore is running. Wait until it ends."
+        ) from error
 
 
 def try_task(conn: psycopg.Connection, bandset: str, obsid: int) -> bool:

@@ -48,7 +48,11 @@ def write(
     rows = 0
     try:
         with pq.ParquetWriter(
-            partial, schema.with_metadata(dict(metadata)), compression="zstd", **options
+            partial,
+            schema.with_metadata(dict(metadata)),
+            compression="zstd",
+            write_page_checksum=True,
+            **options,
         ) as writer:
             for group in _groups(batches):
                 writer.write_table(group.cast(schema), row_group_size=ROW_GROUP)
@@ -74,7 +78,7 @@ def read(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
     """
     schema = SCHEMAS[kind]
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.schema_arrow.names != schema.names:
                 raise invalid(path, f"its columns are {', '.join(file.schema_arrow.names)}")
             yield from file.iter_batches(batch_size=BATCH)
@@ -83,9 +87,10 @@ def read(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
 
 
 def count(path: Path) -> int:
-    """Return the number of rows of a file, as its footer says. Raises UserError if it cannot be read."""
+    """Read a file and return its number of rows. Raises UserError if it is missing or damaged."""
     try:
-        return int(pq.read_metadata(path).num_rows)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return sum(batch.num_rows for batch in file.iter_batches(batch_size=BATCH))
     except (pa.ArrowException, OSError) as error:
         raise invalid(path, " ".join(str(error).split())[:200]) from error
 
