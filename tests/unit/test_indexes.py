@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, LiteralString
@@ -170,6 +171,20 @@ def test_parcels_that_changed_are_fetched_anew(
         assert pixels(found.get(GRID)) == expected, change
         assert pixels(found.get(GRID)) == pixels(Indexes(conn, season.config).get(GRID)) == expected
         assert len(fetches) == 1, change
+
+
+@pytest.mark.parametrize("change", ["rewrite", "replace"])
+def test_a_table_that_is_being_changed_is_read_as_it_is_then(
+    season: Season, conn: psycopg.Connection, eventually: Callable[[Callable[[], bool]], None], change: str
+) -> None:
+    with ThreadPoolExecutor(1) as pool, season.database.connect() as other:
+        other.execute(CHANGES[change])
+        found = pool.submit(Indexes(conn, season.config).get, GRID)
+        eventually(lambda: season.rows("SELECT FROM pg_locks WHERE NOT granted") != [])
+        other.commit()
+        now = other.execute("SELECT ogc_fid, ST_AsBinary(wkb_geometry) FROM parcels_2021").fetchall()
+        expected = burnt({pid: shapely.from_wkb(bytes(wkb)) for pid, wkb in now}, GRID)
+        assert pixels(found.result()) == expected
 
 
 def test_a_table_made_anew_with_the_same_parcels(

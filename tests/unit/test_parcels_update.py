@@ -16,6 +16,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.quality import assess
 from cbmctl.parcels.rasterise import rasterise
+from cbmctl.queue.locks import try_task
 from cbmctl.schema import apply
 
 from ..conftest import Database
@@ -205,6 +206,28 @@ def test_a_table_that_was_loaded_by_hand_is_adopted(
     ]
     assert rows(conn, f"{kept} WHERE id BETWEEN 5 AND 19 ORDER BY 1") == before[5:]
     assert rows(conn, "SELECT array_agg(ogc_fid ORDER BY 1) FROM parcels_2021_gone") == [([1, 2, 3, 4],)]
+
+
+def test_a_table_is_not_rewritten_while_workers_extract(
+    database: Database, conn: psycopg.Connection, second: Path
+) -> None:
+    conn.execute(OGR2OGR.format(kind="Polygon").encode())
+    for flat in fields(N):
+        conn.execute("INSERT INTO parcels_2021 (wkb_geometry) VALUES (ST_GeomFromWKB(%s, 25832))", [flat.wkb])
+    use(conn)
+    conn.execute("INSERT INTO tasks (obsid, bandset, bands, method) VALUES (1, '10', '{B02}', '{}')")
+    with connect(database.config, autocommit=True) as worker:
+        assert try_task(worker, "10", 1)
+        conn.execute("UPDATE tasks SET state = 'running'")
+        for more in (["--check"], []):
+            refused = run(database, "load", str(second), "--accept-removals", *more)
+            assert str(refused.exception) == (
+                "1 tasks are being extracted with public.parcels_2021: stop the extraction, then load again"
+            )
+    conn.execute("UPDATE tasks SET state = 'ready'")
+    loaded = run(database, "load", str(second), "--accept-removals")
+    assert loaded.exit_code == 0, loaded.output
+    assert rows(conn, "SELECT DISTINCT GeometryType(wkb_geometry) FROM parcels_2021") == [("MULTIPOLYGON",)]
 
 
 def test_a_value_that_does_not_fit_changes_nothing(

@@ -21,6 +21,7 @@ from cbmctl.parcels.columns import Column
 from cbmctl.parcels.edits import add_columns, lacking, write_values
 from cbmctl.parcels.filling import FEATURE, STAGED
 from cbmctl.parcels.pairing import pairing_names
+from cbmctl.parcels.supersede import refuse_if_running
 from cbmctl.queue.locks import lock_queue
 from cbmctl.queue.parcel_changes import scenes_that_show
 
@@ -81,7 +82,13 @@ def expect_few_removals(parcels: TableName, changes: Changes) -> None:
 
 
 def preview(conn: psycopg.Connection, tables: Tables, changes: Changes) -> Updated:
-    """Number the new parcels of a staged file, and find out what an update would do; change nothing."""
+    """Number the new parcels of a staged file, and find out what an update would do; change nothing.
+
+    Raises:
+        UserError: the table must be rewritten, and workers extract statistics of its parcels.
+    """
+    if changes.new and _only_polygons(conn, tables.parcels):
+        refuse_if_running(conn, tables)
     edition = history.edition(conn, tables)
     names = pairing_names(tables.parcels) | {"new": NEW, "last": sql.Literal(edition.last_id)}
     conn.execute(
@@ -121,7 +128,7 @@ def apply(
         source: name of the file.
 
     Raises:
-        UserError: a value, a constraint or a privilege forbids it.
+        UserError: a value, a constraint or a privilege forbids it, or workers do.
     """
     parcels = tables.parcels
     with _refusals(parcels):
@@ -131,6 +138,8 @@ def apply(
             lock_queue(conn, tables)
             add_columns(conn, parcels, columns)
         if single:
+            # a worker of an earlier version finds no parcels in a table that is rewritten while it waits
+            refuse_if_running(conn, tables)
             _take_multipolygons(conn, parcels)
         removed = gone.move(conn, parcels) if planned.gone else []
         write_values(conn, parcels, columns)

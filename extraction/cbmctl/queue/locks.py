@@ -59,6 +59,16 @@ def lock_parcel_sets(conn: psycopg.Connection, tables: Tables) -> None:
     conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
 
 
+def keep_parcel_table(conn: psycopg.Connection, tables: Tables) -> None:
+    """Let nobody rewrite or replace the parcel table until the transaction ends; everyone may change rows.
+
+    To be called before any statement of a REPEATABLE READ transaction. Its snapshot would be older than a
+    table that was rewritten while the statement waited, and would show that table without rows. So the order
+    of locks is not checked here: the transaction must take no other lock.
+    """
+    conn.execute(query("LOCK TABLE {parcels} IN ACCESS SHARE MODE", parcels=tables.parcels.sql))
+
+
 def lock_vanished(conn: psycopg.Connection) -> None:
     """Let nobody else enter vanished workers until the transaction ends."""
     _in_order(conn, Lock.VANISHED)
