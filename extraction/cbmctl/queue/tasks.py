@@ -213,22 +213,25 @@ def skip(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
 def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Close a task whose scene meets no parcel, and the scene's other tasks, unread.
 
-    Rows of an earlier time, of other parcels, go; those of parcels that are gone stay, and count as parcels
-    that the scene shows.
+    If parcels came to the scene meanwhile, the other tasks stay to be done. Rows of an earlier time, of other
+    parcels, go; those of parcels that are gone stay, and count as parcels that the scene shows.
 
     Raises:
         Withdrawn: the task is not the worker's any more.
     """
     with conn.transaction():
         lock_datatake(conn, tables, task.obsid)
-        # a task that someone is claiming right now is left out: its worker will find the same
+        # a task that someone is claiming right now is left out: its worker will find the same. Parcels that
+        # came since the claim are asked of this task, and not of those that nobody has begun
         ready = conn.execute(
             query(
-                """SELECT bandset FROM {tasks} WHERE obsid = %s AND state = 'ready' AND parcels_asked <= %s
+                """SELECT bandset FROM {tasks}
+                   WHERE obsid = %(obsid)s AND state = 'ready' AND %(version)s >= (
+                       SELECT max(parcels_asked) FROM {tasks} WHERE obsid = %(obsid)s)
                    FOR UPDATE SKIP LOCKED""",
                 **names(tables),
             ),
-            [task.obsid, task.version],
+            {"obsid": task.obsid, "version": task.version},
         ).fetchall()
         bandsets = [task.bandset, *(bandset for (bandset,) in ready)]
         scene_rows.delete(conn, tables, [(task.obsid, bandset) for bandset in bandsets], keep_gone=True)
