@@ -4,14 +4,17 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from shapely import box
 
 from cbmctl.database import connect
+from cbmctl.queue.parcel_changes import scenes_that_show
 from cbmctl.queue.planning import plan
 from cbmctl.queue.tasks import skip, unlock
 
 from .changing import change
 from .conftest import Season
-from .rows import assert_rows, found, hists, sentinel2
+from .products import LEFT, TOP
+from .rows import assert_rows, found, hists, insert, sentinel2
 from .test_deltas import NEW, do
 from .working import claim
 
@@ -42,3 +45,25 @@ def test_a_scene_without_parcels_gets_some_while_a_worker_closes_it(
     do(season)
     assert_rows(found(season, scene), sentinel2(5, {100: NEW}))
     assert hists(season, scene).keys() == {100}
+
+
+def test_scenes_are_looked_up_by_an_index_and_each_once(season: Season, conn: psycopg.Connection) -> None:
+    scenes = [season.scene(day, product=False) for day in range(1, 21)]
+    conn.execute(
+        """INSERT INTO tasks (obsid, bandset, bands, method, state, parcels_covered)
+           SELECT id, 'scl', '{SCL}', '{}', 'done', 1 FROM dias_catalogue"""
+    )
+    east = LEFT + 30_000
+    away = {100 + n: box(east + 60 * n, TOP, east + 60 * n + 50, TOP + 50) for n in range(500)}
+    insert(season, away | {1000: NEW})
+    with conn.transaction():
+        conn.execute("SET LOCAL track_functions = 'all'")
+        assert scenes_that_show(conn, season.config.tables, list(away)) == []
+        calls = dict(
+            conn.execute(
+                """SELECT funcname::text, sum(calls)::integer FROM pg_stat_xact_user_functions
+                   WHERE funcname IN ('st_buffer', 'st_intersects') GROUP BY 1"""
+            ).fetchall()
+        )
+        assert calls == {"st_buffer": len(scenes)}
+        assert scenes_that_show(conn, season.config.tables, [*away, 1000]) == scenes

@@ -89,34 +89,45 @@ def scenes_that_show(
     Those that are offline are read whole once they are online; archived ones are not read [`catch_up`].
 
     Args:
-        conn: a connection.
+        conn: a connection in a transaction.
         tables: the tables.
         pids: the parcels.
         parcels: the table that has them, in the coordinate system of the parcel table, which is the default.
     """
     if not pids:
         return []
+    known = names(tables) | {"came": _CAME, "from": parcels or tables.parcels.sql}
+    # with an index: thousands of parcels for thousands of scenes, while workers wait
+    conn.execute(query("CREATE TEMPORARY TABLE {came} (wkb_geometry geometry) ON COMMIT DROP", **known))
+    conn.execute(
+        query("INSERT INTO {came} SELECT wkb_geometry FROM {from} WHERE ogc_fid = ANY(%s)", **known),
+        [list(pids)],
+    )
+    conn.execute(query("CREATE INDEX ON {came} USING gist (wkb_geometry)", **known))
+    conn.execute(query("ANALYZE {came}", **known))
     rows = conn.execute(
         query(
-            """WITH new AS MATERIALIZED (SELECT wkb_geometry FROM {new} WHERE ogc_fid = ANY(%(pids)s)),
-                   place AS (SELECT ST_SRID(wkb_geometry) AS srid FROM new LIMIT 1)
-               SELECT id FROM (
-                   SELECT d.id, ST_Transform(ST_Buffer(d.footprint, %(margin)s), place.srid) AS area
-                   FROM {catalogue} d, place
+            # materialised: an area is computed once, and not for each parcel
+            """WITH scene AS MATERIALIZED (
+                   SELECT d.id, ST_Transform(ST_Buffer(d.footprint, %(margin)s), (
+                       SELECT ST_SRID(wkb_geometry) FROM {came} LIMIT 1)) AS area
+                   FROM {catalogue} d
                    WHERE d.status NOT IN ('offline', 'archived')
                        AND EXISTS (SELECT FROM {tasks} t WHERE t.obsid = d.id
                            AND (t.state = 'running' OR t.parcels_covered IS NOT NULL))
-               ) scene
-               WHERE EXISTS (SELECT FROM new WHERE ST_Intersects(new.wkb_geometry, scene.area))
+               )
+               SELECT id FROM scene
+               WHERE EXISTS (SELECT FROM {came} c WHERE ST_Intersects(c.wkb_geometry, scene.area))
                ORDER BY id""",
-            new=parcels or tables.parcels.sql,
-            **names(tables),
+            **known,
         ),
-        {"pids": list(pids), "margin": FOOTPRINT_MARGIN_DEGREES},
-    )
+        {"margin": FOOTPRINT_MARGIN_DEGREES},
+    ).fetchall()
+    conn.execute(query("DROP TABLE {came}", **known))
     return [obsid for (obsid,) in rows]
 
 
+_CAME = sql.Identifier("pg_temp", "cbm_parcels_that_came")
 _SHOWN = sql.SQL("t.obsid = ANY(%(scenes)s::integer[])")
 # What is done without a method is not to be extracted any more.
 _KNOWN = sql.SQL("t.method IS NOT NULL AND t.parcels_covered IS NOT NULL")
