@@ -11,9 +11,11 @@ import sqlalchemy
 from alembic.config import Config as AlembicConfig
 
 from cbmctl import schema
+from cbmctl.database import connect
+from cbmctl.errors import UserError
 from cbmctl.schema import apply
 
-from ..conftest import Database
+from ..conftest import Database, Eventually
 
 pytestmark = pytest.mark.postgis
 
@@ -202,3 +204,27 @@ def test_what_is_done_covers_the_parcels_that_were_loaded_before_sets_had_versio
             "SELECT bandset, parcels_asked, parcels_covered FROM tasks ORDER BY bandset"
         ).fetchall() == [("10", 1, None), ("20", 1, None), ("scl", 1, 1)]
         assert conn.execute("SELECT version, last_id FROM parcel_sets").fetchone() == (1, None)
+
+
+def test_the_tables_of_workers_that_run_are_not_upgraded(database: Database, eventually: Eventually) -> None:
+    """They would read new parcels as their own version does, and delete rows of those that are gone."""
+    at(database, "0022")
+    with connect(database.config, purpose="cbmctl worker vm:1:0a"):
+        for check in (True, False):
+            with pytest.raises(UserError) as error:
+                apply(database.config, check=check)
+            assert str(error.value) == (
+                f"Database {database.config.connection.dbname} cannot be upgraded while workers of an earlier"
+                " version run (1 connection). Wait until the extraction ends, or stop it (on its host: docker"
+                " stack rm cbm), and run cbmctl schema apply again"
+            )
+
+    def upgraded() -> bool:
+        try:
+            return apply(database.config).before == "0022"
+        except UserError:  # the server notices a moment late that the worker is gone
+            return False
+
+    eventually(upgraded)
+    with connect(database.config, purpose="cbmctl worker vm:2:0b"):
+        assert not apply(database.config).changed, "of this version"

@@ -7,12 +7,12 @@ import pytest
 from shapely import box
 
 from cbmctl.database import connect
-from cbmctl.queue.parcel_changes import scenes_that_show
+from cbmctl.queue.parcel_changes import Delta, scenes_that_show
 from cbmctl.queue.planning import plan
 from cbmctl.queue.tasks import skip, unlock
 
 from .changing import change
-from .conftest import Season
+from .conftest import PARCELS, Season
 from .products import LEFT, TOP
 from .rows import assert_rows, found, hists, insert, sentinel2
 from .test_deltas import NEW, do
@@ -67,3 +67,25 @@ def test_scenes_are_looked_up_by_an_index_and_each_once(season: Season, conn: ps
         )
         assert calls == {"st_buffer": len(scenes)}
         assert scenes_that_show(conn, season.config.tables, [*away, 1000]) == scenes
+
+
+def test_what_a_worker_of_an_earlier_version_has_closed_is_read_whole(
+    season: Season, conn: psycopg.Connection
+) -> None:
+    scene = season.scene(5)
+    season.extract()
+    conn.execute("UPDATE tasks SET parcels_covered = NULL WHERE bandset = '10'")
+    assert change(season, 2, {100: NEW}) == Delta(1, 3)
+    assert season.rows("SELECT bandset, state, parcels_covered FROM tasks ORDER BY 1") == [
+        ("10", "ready", None),
+        ("20", "ready", 1),
+        ("scl", "ready", 1),
+    ]
+    assert season.status(scene) == "inprogress"
+    do(season)
+    assert season.status(scene) == "extracted"
+    assert_rows(found(season, scene), sentinel2(5, {1: PARCELS[1], 7: PARCELS[7], 100: NEW}))
+    conn.execute("UPDATE tasks SET parcels_covered = NULL WHERE bandset = '20'")
+    assert plan(conn, season.config).again == 1
+    do(season)
+    assert season.rows("SELECT DISTINCT state, parcels_covered FROM tasks") == [("done", 2)]

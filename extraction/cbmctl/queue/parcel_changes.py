@@ -16,6 +16,7 @@ from cbmctl.database import query
 from cbmctl.queue import parcel_sets, states
 from cbmctl.queue.locks import lock_queue
 from cbmctl.queue.overlap import FOOTPRINT_MARGIN_DEGREES
+from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.queue.statements import names
 
 
@@ -57,9 +58,15 @@ def change_parcels(
         conn.execute(went, {"gone": list(gone)})
     # before tasks that are done become ready
     conn.execute(states.change(tables, states.PARCELS_CAME_MEANWHILE, _NOT_DONE, also=_ASK), parameters)
-    came = conn.execute(states.change(tables, states.PARCELS_CAME, _DONE, also=_ASK), parameters).fetchall()
+    unknown, known = (
+        conn.execute(states.change(tables, states.PARCELS_CAME, which, also=_ASK), parameters).fetchall()
+        for which in (_DONE_UNKNOWN, _DONE)
+    )
+    came = unknown + known
     others = query(_OTHERS, **names(tables))
     conn.execute(states.change(tables, states.PARCELS_CAME_ELSEWHERE, others, also=_COVER), parameters)
+    if unknown:
+        update_scenes(conn, tables, sorted({obsid for obsid, _ in unknown}), pids=[])
     return Delta(len({obsid for obsid, _ in came}), len(came))
 
 
@@ -114,7 +121,8 @@ def scenes_that_show(
                    FROM {catalogue} d
                    WHERE d.status NOT IN ('offline', 'archived')
                        AND EXISTS (SELECT FROM {tasks} t WHERE t.obsid = d.id
-                           AND (t.state = 'running' OR t.parcels_covered IS NOT NULL))
+                           AND (t.state = 'running' OR t.parcels_covered IS NOT NULL
+                               OR (t.state = 'done' AND t.method IS NOT NULL)))
                )
                SELECT id FROM scene
                WHERE EXISTS (SELECT FROM {came} c WHERE ST_Intersects(c.wkb_geometry, scene.area))
@@ -130,8 +138,9 @@ def scenes_that_show(
 _CAME = sql.Identifier("pg_temp", "cbm_parcels_that_came")
 _SHOWN = sql.SQL("t.obsid = ANY(%(scenes)s::integer[])")
 # What is done without a method is not to be extracted any more.
-_KNOWN = sql.SQL("t.method IS NOT NULL AND t.parcels_covered IS NOT NULL")
-_DONE = sql.SQL("{} AND {}").format(_SHOWN, _KNOWN)
+_DONE = sql.SQL("{} AND t.method IS NOT NULL").format(_SHOWN)
+# What a worker of an earlier version has closed is read whole.
+_DONE_UNKNOWN = sql.SQL("{} AND t.parcels_covered IS NULL").format(_DONE)
 _NOT_DONE = sql.SQL("{} AND (t.state = 'running' OR t.parcels_covered IS NOT NULL)").format(_SHOWN)
 _OTHERS: LiteralString = """
     t.obsid <> ALL(%(scenes)s::integer[]) AND t.method IS NOT NULL AND t.parcels_covered IS NOT NULL

@@ -264,6 +264,8 @@ class _Queue:
     def put_again(self) -> list[int]:
         """Make tasks ready again: of scenes asked for whole or set to 'ingested', or done otherwise.
 
+        So are those that a worker of an earlier version closed, which did not record what parcels it read.
+
         What a worker reads new parcels for is read whole after that.
         """
         asked = query("(%(obsids)s::integer[] IS NOT NULL OR s.status = 'ingested')")
@@ -278,7 +280,8 @@ class _Queue:
                        ELSE true END
                    ELSE t.state IN ('done', 'failed') AND (
                        s.status = 'ingested'
-                       OR (t.bands, t.method) IS DISTINCT FROM (w.bands, w.method)) END""",
+                       OR (t.bands, t.method) IS DISTINCT FROM (w.bands, w.method)
+                       OR t.state = 'done' AND t.parcels_covered IS NULL) END""",
                 **self._names | {"asked": asked},
             ),
             also=AS_WANTED,

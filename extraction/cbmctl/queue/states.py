@@ -59,7 +59,8 @@ PLANNED = Event("planned", "the configuration asks for the band set of a scene",
 ASKED_AGAIN = _event(
     "asked again",
     "other bands or another method are configured, the scene was set to `ingested` by hand or came online"
-    " again, or `extract --scene`; of a running task only if its worker is gone",
+    " again, or `extract --scene`; of a running task only if its worker is gone. Also what is done, if it is"
+    " not known which parcels it has read",
     _ANY,
     READY,
     READY_AGAIN,
@@ -181,7 +182,7 @@ NEW_PARCELS_UNKNOWN = _event(
 )
 PARCELS_CAME = _event(
     "parcels came",
-    "the scene shows parcels that are new; only these are to be read",
+    "the scene shows parcels that are new; only these are to be read, or all if it is not known which were",
     DONE,
     READY,
     _UNTRIED,

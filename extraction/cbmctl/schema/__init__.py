@@ -17,7 +17,7 @@ from alembic.util import CommandError
 
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect, explain, one, query
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.schema.grants import grant_roles
 
 VERSION_TABLE = {"version_table": "cbm_schema", "version_table_schema": "public"}
@@ -46,8 +46,8 @@ def apply(config: Config, *, check: bool = False) -> Applied:
     With `check` the same is done and rolled back, so that the answer is not a guess.
 
     Raises:
-        UserError: no PostGIS, a table that belongs to someone else, rows that contradict the new keys, or
-            a schema that is newer than this program.
+        UserError: no PostGIS, a table that belongs to someone else, rows that contradict the new keys, a
+            schema that is newer than this program, or workers of an earlier version that are connected.
     """
     with connect(config, purpose="cbmctl schema") as conn:
         engine = sqlalchemy.create_engine(
@@ -78,13 +78,33 @@ def _apply(outer: sqlalchemy.Connection, conn: psycopg.Connection, tables: Table
     alembic_config = AlembicConfig(attributes={"connection": outer})
     alembic_config.set_main_option("script_location", str(Path(__file__).parent))
     before = MigrationContext.configure(outer, opts=VERSION_TABLE).get_current_revision()
+    after = str(ScriptDirectory.from_config(alembic_config).get_current_head())
+    if before != after:
+        _refuse_if_workers_run(conn)
     alembic.command.upgrade(alembic_config, "head")
     return Applied(
         before=before,
-        after=str(ScriptDirectory.from_config(alembic_config).get_current_head()),
+        after=after,
         tables=tuple(_other_tables(conn, tables)),
         grants=tuple(grant_roles(conn, tables)),
     )
+
+
+def _refuse_if_workers_run(conn: psycopg.Connection) -> None:
+    """Raise UserError if workers are connected: they would close tasks as their own, earlier version does."""
+    workers = one(
+        conn,
+        query(
+            """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND starts_with(application_name, 'cbmctl worker ')"""
+        ),
+    )[0]
+    if workers:
+        raise UserError(
+            f"Database {conn.info.dbname} cannot be upgraded while workers of an earlier version run"
+            f" ({counted(workers, 'connection')}). Wait until the extraction ends, or stop it (on its host:"
+            " docker stack rm cbm), and run cbmctl schema apply again"
+        )
 
 
 def _other_tables(conn: psycopg.Connection, tables: Tables) -> list[str]:
