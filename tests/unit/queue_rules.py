@@ -145,7 +145,7 @@ def check_once(state: State, declared: Declared) -> None:
         tasks = state.tasks[obsid].values()
         behind = [task["parcels_covered"] for task in tasks if task["state"] != "done"]
         if all((task["method"] or {}).get("overlap") == "first" for task in tasks):
-            for pid in state.pids(obsid) - declared.gone.keys():
+            for pid in state.pids(obsid):
                 if not behind or declared.since.get(pid, 1) <= min(behind):
                     holders[pid].append(state.made(obsid).name)
     twice = {pid: names for pid, names in holders.items() if len(names) > 1}
@@ -167,13 +167,31 @@ def check_elsewhere(state: State) -> None:
 
 
 def check_gone(state: State, kept: dict[tuple[int, str], dict[Any, Any]]) -> None:
-    """Rows of parcels that are gone are as they were, unless another version of the scene counts."""
-    for (obsid, bandset), rows in list(kept.items()):
-        if obsid not in state.scenes or state.scenes[obsid]["status"] == "superseded":
+    """Rows of parcels that are gone are as they were, unless another version or another tile counts."""
+    superseded = {obsid for obsid, scene in state.scenes.items() if scene["status"] == "superseded"}
+    for obsid, bandset in list(kept):
+        if obsid not in state.scenes or obsid in superseded:
             del kept[obsid, bandset]
-            continue
+    for obsid in {obsid for obsid, _ in kept}:
+        _check_gone(state, obsid, {b: rows for (o, b), rows in kept.items() if o == obsid}, superseded)
+
+
+def _check_gone(state: State, obsid: int, kept: dict[str, dict[Any, Any]], superseded: set[int]) -> None:
+    name = state.made(obsid).name
+    # what went while one of two tiles was being read is in the one that has more of it
+    for pid in {pid for rows in kept.values() for pid, _ in rows} - state.pids(obsid):
+        had = sum(key[0] == pid for rows in kept.values() for key in rows)
+        others = [
+            sum(key[0] == pid for rows in bandsets.values() for key in rows)
+            for other, bandsets in state.rows.items()
+            if other != obsid
+        ]
+        assert superseded or max(others, default=0) >= had, (name, pid, "is gone, and its rows too")
+        for rows in kept.values():
+            for key in [key for key in rows if key[0] == pid]:
+                del rows[key]
+    for bandset, rows in kept.items():
         there = state.rows.get(obsid, {}).get(bandset, {})
-        name = state.made(obsid).name
         assert {key: there.get(key) for key in rows} == rows, (name, bandset, "rows of parcels that are gone")
 
 

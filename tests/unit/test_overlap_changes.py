@@ -21,6 +21,7 @@ from cbmctl.queue.locks import lock_datatake, lock_queue
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair
 
+from .changing import change
 from .conftest import Season
 from .datatake import HERE, WEST, ZONE, Datatake, both, records, task_path, without
 
@@ -90,6 +91,33 @@ def test_a_newer_version_of_the_scene_that_counts(datatake: Datatake, *, shown: 
     assert datatake.season.status(datatake.ids[WEST]) == "superseded"
     assert datatake.where()[1] == ({"newer": "stz"} if shown else {HERE: "stz"})
     assert set(datatake.where()[4]) == {"newer"}
+
+
+@pytest.mark.parametrize(("first", "second"), [(WEST, HERE), (HERE, WEST)])
+def test_a_parcel_that_goes_while_a_tile_is_read_is_counted_once(
+    datatake: Datatake, first: str, second: str
+) -> None:
+    """It stays where all of its rows are, whichever tile would be preferred."""
+    datatake.enter(first)
+    datatake.plan()
+    datatake.work()
+    before = datatake.found()
+    datatake.enter(second)
+    datatake.plan()
+    datatake.work(second, tasks=2)
+    half = "SELECT count(*) FROM hists WHERE pid = 1 AND obsid = %s"
+    assert datatake.season.rows(half, datatake.ids[second]) == [(1,)]
+    change(datatake.season, 2, gone=[1])
+    datatake.work()
+    assert datatake.where()[1] == {first: "stz"}
+    found = datatake.found()
+    assert {key: row for key, row in found.items() if key[0] == 1} == {
+        key: row for key, row in before.items() if key[0] == 1
+    }
+    assert datatake.season.rows("SELECT count(*) FROM tasks WHERE 1 = ANY(elsewhere)") == [(0,)]
+    datatake.again(second)
+    datatake.work()
+    assert datatake.found() == found
 
 
 def test_other_parcels_are_told_apart_anew(datatake: Datatake) -> None:

@@ -25,6 +25,7 @@ from psycopg import sql
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.queue import scene_status, states
+from cbmctl.queue.parcel_sets import GONE, any_gone
 from cbmctl.queue.statements import BANDS_PARAMETERS, THIS, names, official
 
 # Footprints are drawn with few corners, in degrees; with this margin no parcel at the edge is overlooked.
@@ -61,7 +62,7 @@ def settle_overlaps(
         obsids: scenes that may have come to be extracted, or to fail; those still open are left alone.
         pids: the only parcels whose rows have changed; None means all.
     """
-    if not obsids or (pids is not None and not pids):
+    if not obsids or (pids is not None and not pids and not any_gone(conn, tables)):
         return
     closed = conn.execute(
         query(
@@ -95,18 +96,28 @@ def reopen(
         shared = _given_up(conn, tables, competing if obsid not in competing else [obsid])
         if pids is not None:
             shared &= set(pids)
+        gone: set[int] = set()
         if obsid in competing and len(competing) > 1:
             shared |= _near(conn, tables, obsid, competing, pids)
+            gone = _gone_in_several(conn, tables, obsid, competing)
+        shared |= gone
         if not shared:
             continue
         # as an array, they are looked up by an index, however little the planner knows of new rows
         judged: list[tuple[int, list[int] | None, list[int] | None]] = conn.execute(
             query(_JUDGED, seen=_SEEN, **names(tables)),
-            {"ids": competing, "extracted": extracted, "official": own, "busy": busy, "pids": sorted(shared)},
+            {
+                "ids": competing,
+                "extracted": extracted,
+                "official": own,
+                "busy": busy,
+                "pids": sorted(shared),
+                "gone": sorted(gone),
+            },
         ).fetchall()
         for scene, lost, wanted in judged:
             if lost:
-                _give_up(conn, tables, scene, lost)
+                _give_up(conn, tables, scene, lost, gone=sorted(gone))
             if wanted:
                 parameters = {"obsid": scene, "pids": wanted}
                 for event in (states.REOPENED, states.ASKED_AT_WORK):
@@ -132,15 +143,26 @@ def _near(
     return {pid for (pid,) in conn.execute(query(_NEAR, **names(tables)), parameters)}
 
 
-def _give_up(conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int]) -> None:
-    """Delete the rows of parcels in a scene, and have its tasks remember them."""
-    gone = conn.execute(
+def _gone_in_several(conn: psycopg.Connection, tables: Tables, obsid: int, ids: Sequence[int]) -> set[int]:
+    """Return the parcels of which a scene and others have rows, and which went before it was closed."""
+    if not any_gone(conn, tables):
+        return set()
+    gone = [pid for (pid,) in conn.execute(query(GONE, **names(tables)))]
+    rows = conn.execute(query(_IN_SEVERAL, **names(tables)), {"obsid": obsid, "ids": list(ids), "pids": gone})
+    return {pid for (pid,) in rows}
+
+
+def _give_up(
+    conn: psycopg.Connection, tables: Tables, obsid: int, pids: Sequence[int], *, gone: Sequence[int]
+) -> None:
+    """Delete the rows of parcels in a scene, and have its tasks remember them, but not those in `gone`."""
+    deleted = conn.execute(
         query(_DELETE, seen=_SEEN, **names(tables)), {"obsid": obsid, "pids": pids} | BANDS_PARAMETERS
     ).fetchall()
-    for bandset, rows, parcels, seen in gone:
+    for bandset, rows, parcels, seen in deleted:
         conn.execute(
             states.change(tables, states.GAVE_UP_PARCELS, THIS, also=_REMEMBER),
-            {"rows": rows, "pids": parcels, "seen": seen, "obsid": obsid, "bandset": bandset},
+            {"rows": rows, "pids": parcels, "seen": seen, "gone": gone, "obsid": obsid, "bandset": bandset},
         )
 
 
@@ -198,6 +220,13 @@ _NEAR: LiteralString = """
             both_show, Find_SRID(%(schema)s, %(name)s, 'wkb_geometry'))
     WHERE s.id = %(obsid)s AND (%(pids)s::integer[] IS NULL OR p.ogc_fid = ANY(%(pids)s::integer[]))
 """
+# Parcels with rows in the scene and in another one, looked up by the keys, which begin with the parcel.
+_IN_SEVERAL: LiteralString = """
+    SELECT pid FROM (
+        SELECT pid, obsid FROM {sigs} WHERE pid = ANY(%(pids)s) AND obsid = ANY(%(ids)s)
+        UNION SELECT pid, obsid FROM {hists} WHERE pid = ANY(%(pids)s) AND obsid = ANY(%(ids)s)
+    ) row GROUP BY pid HAVING count(*) > 1 AND bool_or(obsid = %(obsid)s)
+"""
 # Pixels of a histogram that were observed.
 _SEEN = sql.SQL(
     """(SELECT coalesce(sum(pixels::integer), 0)::integer
@@ -206,6 +235,7 @@ _SEEN = sql.SQL(
 # Of each scene the parcels that it is to give up, and those that it gave up and should have. Of a histogram
 # that was given up by an earlier version nobody knows what it saw: all there is, until it is read again.
 # A scene that is still to read a new parcel takes no part in it; if it failed to, it counts as failed there.
+# Nothing can be read again of a parcel that is gone: most bands come first, and what failed keeps its rows.
 _JUDGED: LiteralString = """
     WITH behind AS (
         SELECT obsid, min(parcels_covered) AS covered,
@@ -241,6 +271,7 @@ _JUDGED: LiteralString = """
         SELECT DISTINCT pid, obsid, true AS cut FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
     ), ranked AS (
         SELECT *, row_number() OVER (PARTITION BY pid ORDER BY counts DESC,
+            CASE WHEN pid = ANY(%(gone)s::integer[]) THEN -bands END,
             obsid = ANY(%(official)s) AND (bands > 0 OR seen > 0) DESC,
             bands = 0, seen DESC, cut IS NOT NULL, bands DESC, array_position(%(ids)s, obsid)) AS place
         FROM judged LEFT JOIN cut USING (pid, obsid)
@@ -255,7 +286,8 @@ _JUDGED: LiteralString = """
         WINDOW best AS (PARTITION BY pid ORDER BY wanted, counts DESC, there DESC, lacking, place)
     )
     SELECT obsid,
-        array_agg(pid ORDER BY pid) FILTER (WHERE there AND keeps AND obsid <> keeper AND NOT wanted),
+        array_agg(pid ORDER BY pid) FILTER (WHERE there AND keeps AND obsid <> keeper AND NOT wanted
+            AND (counts OR pid <> ALL(%(gone)s::integer[]))),
         array_agg(pid ORDER BY pid) FILTER (WHERE wanted)
     FROM kept GROUP BY obsid ORDER BY obsid
 """
@@ -278,6 +310,7 @@ _REMEMBER = sql.SQL(
             SELECT pid, max(saw) AS saw FROM (
                 SELECT * FROM unnest(t.elsewhere, t.elsewhere_seen) AS before (pid, saw)
                 UNION ALL SELECT * FROM unnest(%(pids)s::integer[], %(seen)s::integer[]) AS given (pid, saw)
+                WHERE pid <> ALL(%(gone)s::integer[])
             ) parcel WHERE pid IS NOT NULL GROUP BY pid
         ) parcels)"""
 )
