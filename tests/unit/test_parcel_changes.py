@@ -6,9 +6,11 @@ import psycopg
 import pytest
 from shapely import box
 
-from cbmctl.database import connect
+from cbmctl.database import connect, query
+from cbmctl.queue import overlap
 from cbmctl.queue.parcel_changes import Delta, scenes_that_show
 from cbmctl.queue.planning import plan
+from cbmctl.queue.statements import names
 from cbmctl.queue.tasks import skip, unlock
 
 from .changing import change
@@ -89,3 +91,24 @@ def test_what_a_worker_of_an_earlier_version_has_closed_is_read_whole(
     assert plan(conn, season.config).again == 1
     do(season)
     assert season.rows("SELECT DISTINCT state, parcels_covered FROM tasks") == [("done", 2)]
+
+
+def test_only_shared_parcels_are_looked_up_in_the_history(season: Season, conn: psycopg.Connection) -> None:
+    scene = season.scene(5)
+    season.extract()
+    conn.execute(
+        """INSERT INTO parcel_history (table_name, ogc_fid, since)
+           SELECT 'public.parcels_2021', pid, 2 FROM generate_series(1, 5000) pid;
+           UPDATE tasks SET state = 'ready', parcels_covered = 1 WHERE bandset = '20'"""
+    )
+    conn.execute("ANALYZE parcel_history")
+    parameters = {"ids": [scene], "extracted": [scene], "official": [scene], "busy": [], "pids": [1, 7]}
+    with conn.transaction():
+        conn.execute(
+            query(overlap._JUDGED, seen=overlap._SEEN, **names(season.config.tables)),
+            parameters | {"gone": []},
+        )
+        assert conn.execute(
+            """SELECT (seq_tup_read + idx_tup_fetch)::integer FROM pg_stat_xact_user_tables
+               WHERE relname = 'parcel_history'"""
+        ).fetchone() == (2,)

@@ -244,6 +244,7 @@ _JUDGED: LiteralString = """
     ), unread AS (
         SELECT obsid, ogc_fid AS pid, coalesce(since > waits_from, false) AS waits
         FROM behind JOIN {history} ON table_name = {set} AND until IS NULL AND since > covered
+        WHERE ogc_fid = ANY(%(pids)s)
     ), there AS (
         SELECT pid, obsid, count(band) AS bands FROM (
             SELECT pid, obsid, band FROM {sigs} WHERE obsid = ANY(%(ids)s) AND pid = ANY(%(pids)s)
