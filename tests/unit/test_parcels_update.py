@@ -1,6 +1,7 @@
 """A changed file while there are statistics: the parcel table is updated in place."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cbmctl.errors import UserError
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.quality import assess
 from cbmctl.parcels.rasterise import rasterise
+from cbmctl.queue import locks
 from cbmctl.queue.locks import try_task
 from cbmctl.schema import apply
 
@@ -393,6 +395,26 @@ def test_workers_go_on_while_columns_are_added(
         done = run(database, "load", str(path))
     assert done.exit_code == 0, done.output
     assert rows(conn, "SELECT count(farm) FROM parcels_2021") == [(N + 1,)]
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize("more", [[], ["--keep-statistics"]])
+def test_a_reader_that_stays_does_not_stop_the_workers(
+    database: Database, drawn: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr(locks, "TABLE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(locks, "TABLE_PAUSE_S", 0.0)
+    path = write(tmp_path / "more.gpkg", drawn, id=list(range(N)), farm=["f"] * N)
+    with ThreadPoolExecutor(1) as pool, database.connect(application_name="psql") as reader:
+        reader.execute("SELECT count(*) FROM parcels_2021")
+        refused = pool.submit(run, database, "load", str(path), *more).result(60)
+        assert str(refused.exception) == (
+            "public.parcels_2021 cannot be changed, because other transactions are open (process"
+            f" {reader.info.backend_pid} of {reader.info.user}, psql). Nothing was changed. End these"
+            " transactions, and load again."
+        )
+    done = run(database, "load", str(path), *more)
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.usefixtures("used")

@@ -11,6 +11,7 @@ from cbmctl.parcels.changes import has_parcels
 from cbmctl.parcels.columns import Column
 from cbmctl.parcels.filling import number_as_paired, number_by_place
 from cbmctl.parcels.pairing import srid_of
+from cbmctl.queue.locks import lock_parcel_tables
 
 
 def why_needed(conn: psycopg.Connection, parcels: TableName, srid: int) -> str:
@@ -44,7 +45,7 @@ def replace_parcels(
     """Make the parcel table of a staged file, with numbers along a Hilbert curve that begin after `after`.
 
     Raises:
-        UserError: something depends on the table.
+        UserError: something depends on the table, or readers do not end.
     """
     number_by_place(conn, _building(tables), columns, srid, after=after)
     _swap(conn, tables)
@@ -54,7 +55,7 @@ def replace_columns(conn: psycopg.Connection, tables: Tables, columns: list[Colu
     """Give the stored parcels the columns of a staged file with the same geometries; return their version.
 
     Raises:
-        UserError: something depends on the table.
+        UserError: something depends on the table, or readers do not end.
     """
     number_as_paired(conn, _building(tables), columns, srid, tables.parcels)
     _swap(conn, tables)
@@ -69,6 +70,7 @@ def _swap(conn: psycopg.Connection, tables: Tables) -> None:
     """The new table takes the old one's place and its indexes their usual names."""
     parcels = tables.parcels
     try:
+        lock_parcel_tables(conn, tables, [parcels], queue=False)
         conn.execute(query("DROP TABLE IF EXISTS {parcels}", parcels=parcels.sql))
     except psycopg.errors.DependentObjectsStillExist as error:
         dependents = (error.diag.message_detail or "").replace("\n", "; ")

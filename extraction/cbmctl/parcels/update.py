@@ -22,7 +22,7 @@ from cbmctl.parcels.edits import add_columns, lacking, write_values
 from cbmctl.parcels.filling import FEATURE, STAGED
 from cbmctl.parcels.pairing import pairing_names
 from cbmctl.parcels.supersede import refuse_if_running
-from cbmctl.queue.locks import lock_queue
+from cbmctl.queue.locks import lock_parcel_tables
 from cbmctl.queue.parcel_changes import scenes_that_show
 
 # Number and geometry of the new parcels, in the caller's transaction.
@@ -128,14 +128,14 @@ def apply(
         source: name of the file.
 
     Raises:
-        UserError: a value, a constraint or a privilege forbids it, or workers do.
+        UserError: a value, a constraint or a privilege forbids it, or workers or readers do.
     """
     parcels = tables.parcels
     with _refusals(parcels):
         single = planned.new and _only_polygons(conn, parcels)
         if single or lacking(conn, parcels, columns):
-            # a worker that writes reads the parcels: none may wait for them while this waits for the queue
-            lock_queue(conn, tables)
+            altered = [parcels, *([gone.table_of(parcels)] if planned.gone else [])]
+            lock_parcel_tables(conn, tables, altered, queue=True)
             add_columns(conn, parcels, columns)
         if single:
             # a worker of an earlier version finds no parcels in a table that is rewritten while it waits

@@ -6,6 +6,7 @@ by the worker's connection, not by a transaction, for as long as the worker work
 waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -16,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.bandsets import BANDSETS
-from cbmctl.config import Tables
+from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 
@@ -26,6 +27,8 @@ _VANISHED_SPACE, _DATATAKE_SPACE = LOCK_SPACE + 0xFE, LOCK_SPACE + 0xFF
 _ARCHIVE_SPACE = LOCK_SPACE + 0xFD
 # The server notices a moment late that the connection of an earlier command has ended.
 ARCHIVE_PATIENCE_S = 10
+# Two minutes in all, of which workers wait for one.
+TABLE_PATIENCE_S, TABLE_PAUSE_S, TABLE_ATTEMPTS = 5.0, 5.0, 12
 LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
 
 
@@ -95,6 +98,57 @@ def lock_queue(conn: psycopg.Connection, tables: Tables) -> None:
     """Let no worker claim or close a task, and nobody else plan, until the transaction ends."""
     _in_order(conn, Lock.QUEUE, whole=True)
     conn.execute(query("LOCK TABLE {tasks} IN EXCLUSIVE MODE", tasks=tables.tasks.sql))
+
+
+def lock_parcel_tables(
+    conn: psycopg.Connection, tables: Tables, parcels: Sequence[TableName], *, queue: bool
+) -> None:
+    """Let nobody read tables of parcels until the transaction ends, because they are altered or replaced.
+
+    Whoever has read them in a transaction that is still open must end it first. Meanwhile others that read
+    them wait, and so do workers; so all locks are let go again between the attempts.
+
+    Args:
+        conn: a connection in a transaction.
+        tables: the tables.
+        parcels: the tables of parcels; one that does not exist is left out.
+        queue: whether to lock the queue before, as must be done if workers are not known to be stopped: a
+            worker reads the parcels while it holds the queue.
+
+    Raises:
+        UserError: a table was in use in each attempt.
+    """
+    there = [name for name in parcels if one(conn, query("SELECT to_regclass(%s)"), [str(name)])[0]]
+    if not there:
+        return
+    names = {"parcels": sql.SQL(", ").join(name.sql for name in there)}
+    for attempt in range(TABLE_ATTEMPTS):
+        if attempt:
+            time.sleep(TABLE_PAUSE_S)
+        try:
+            with conn.transaction():
+                if queue:
+                    lock_queue(conn, tables)
+                patience = sql.Literal(f"{TABLE_PATIENCE_S * 1000:.0f}ms")
+                conn.execute(query("SET LOCAL lock_timeout = {patience}", patience=patience))
+                conn.execute(query("LOCK TABLE {parcels} IN ACCESS EXCLUSIVE MODE", **names))
+                conn.execute("SET LOCAL lock_timeout TO DEFAULT")
+        except psycopg.errors.LockNotAvailable:
+            continue
+        return
+    holders = conn.execute(
+        """SELECT DISTINCT format('process %%s of %%s, %%s', pid, usename, application_name)
+           FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+           WHERE relation = ANY(%s::regclass[]) AND granted AND pid <> pg_backend_pid()
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           ORDER BY 1""",
+        [[str(name) for name in there]],
+    )
+    found = "; ".join(text for (text,) in holders) or "other transactions"
+    raise UserError(
+        f"{' and '.join(map(str, there))} cannot be changed, because other transactions are open ({found})."
+        " Nothing was changed. End these transactions, and load again."
+    )
 
 
 def lock_results(conn: psycopg.Connection, tables: Tables) -> None:
