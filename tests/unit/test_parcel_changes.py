@@ -15,12 +15,15 @@ from cbmctl.queue.tasks import skip, unlock
 
 from .changing import change
 from .conftest import PARCELS, Season
+from .datatake import S2
 from .products import LEFT, TOP
 from .rows import assert_rows, found, hists, insert, sentinel2
-from .test_deltas import NEW, do
+from .test_deltas import NEW, NEXT, do
 from .working import claim
 
 pytestmark = pytest.mark.postgis
+
+LAST = box(LEFT + 170, TOP - 40, LEFT + 240, TOP - 5)
 
 
 @pytest.fixture
@@ -112,3 +115,39 @@ def test_only_shared_parcels_are_looked_up_in_the_history(season: Season, conn: 
             """SELECT (seq_tup_read + idx_tup_fetch)::integer FROM pg_stat_xact_user_tables
                WHERE relname = 'parcel_history'"""
         ).fetchone() == (2,)
+
+
+def test_deltas_stay_deltas_if_only_the_overlap_changes_and_are_tried_again_with_more_parcels(
+    season: Season, conn: psycopg.Connection
+) -> None:
+    scene = season.scene(5)
+    season.extract()
+    change(season, 2, {100: NEW})
+    conn.execute(
+        """UPDATE tasks SET (state, reason_code, failed_status, reason)
+           = ('failed', 'archive.unreadable', 'Rio error', 'B05: torn') WHERE bandset = '20'"""
+    )
+    config = season.database.configured(extraction={"s2": S2 | {"overlap": "all"}})
+    planned = plan(conn, config)
+    assert (planned.kept, planned.again) == (3, 0)
+    assert season.rows("SELECT state, parcels_covered FROM tasks ORDER BY bandset") == [
+        ("ready", 1),
+        ("failed", 1),
+        ("ready", 1),
+    ]
+    assert season.status(scene) == "extracted"
+    assert change(season, 3, {101: NEXT}) == Delta(1, 1)
+    assert season.rows("SELECT DISTINCT state, parcels_asked, parcels_covered, reason FROM tasks") == [
+        ("ready", 3, 1, None)
+    ]
+    do(season)
+    assert_rows(found(season, scene), sentinel2(5, {1: PARCELS[1], 7: PARCELS[7], 100: NEW, 101: NEXT}))
+    change(season, 4, {102: LAST})
+    # another method is one of all parcels; histograms are the same by either
+    config = season.database.configured(extraction={"s2": S2 | {"overlap": "all", "edge": "keep"}})
+    assert plan(conn, config).again == 2
+    assert season.rows("SELECT bandset, parcels_covered FROM tasks ORDER BY bandset") == [
+        ("10", None),
+        ("20", None),
+        ("scl", 3),
+    ]

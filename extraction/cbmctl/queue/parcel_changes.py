@@ -25,7 +25,7 @@ class Delta:
     """What is to be read because parcels changed.
 
     Attributes:
-        scenes: that were done and show new parcels.
+        scenes: that were done, or failed to read earlier new parcels, and show new ones.
         tasks: of these scenes.
     """
 
@@ -56,7 +56,7 @@ def change_parcels(
     if gone:
         went = states.change(tables, states.PARCELS_WENT, _LISTED, also=_FORGET)
         conn.execute(went, {"gone": list(gone)})
-    # before tasks that are done become ready
+    # before tasks that are done, or failed, become ready
     conn.execute(states.change(tables, states.PARCELS_CAME_MEANWHILE, _NOT_DONE, also=_ASK), parameters)
     unknown, known = (
         conn.execute(states.change(tables, states.PARCELS_CAME, which, also=_ASK), parameters).fetchall()
@@ -138,9 +138,12 @@ def scenes_that_show(
 _CAME = sql.Identifier("pg_temp", "cbm_parcels_that_came")
 _SHOWN = sql.SQL("t.obsid = ANY(%(scenes)s::integer[])")
 # What is done without a method is not to be extracted any more.
-_DONE = sql.SQL("{} AND t.method IS NOT NULL").format(_SHOWN)
+_KNOWN = sql.SQL("t.method IS NOT NULL AND t.parcels_covered IS NOT NULL")
+_DONE = sql.SQL("{} AND {}").format(_SHOWN, _KNOWN)
 # What a worker of an earlier version has closed is read whole.
-_DONE_UNKNOWN = sql.SQL("{} AND t.parcels_covered IS NULL").format(_DONE)
+_DONE_UNKNOWN = sql.SQL(
+    "{} AND t.state = 'done' AND t.method IS NOT NULL AND t.parcels_covered IS NULL"
+).format(_SHOWN)
 _NOT_DONE = sql.SQL("{} AND (t.state = 'running' OR t.parcels_covered IS NOT NULL)").format(_SHOWN)
 _OTHERS: LiteralString = """
     t.obsid <> ALL(%(scenes)s::integer[]) AND t.method IS NOT NULL AND t.parcels_covered IS NOT NULL

@@ -80,8 +80,9 @@ def plan(conn: psycopg.Connection, config: Config, *, check: bool = False) -> Pl
         queue = _Queue(conn, config)
         queue.require_area()
         lock_queue(conn, config.tables)
-        open_tasks = queue.change_open()
+        # first, so that what is to read new parcels only is not to read all
         kept = queue.change_overlap()
+        open_tasks = queue.change_open()
         again = queue.put_again()
         dropped = queue.drop()
         update_scenes(conn, config.tables, open_tasks + kept + again + dropped)
@@ -236,15 +237,17 @@ class _Queue:
     def change_overlap(self) -> list[int]:
         """Tell what is done that it is to give up parcels, or need not, where that is all that changed.
 
-        Rows that were given up and are asked for now must be read again. Of band sets that are not configured
-        any more there may be rows too.
+        So is what is done but for new parcels, unless a worker is at it. Rows that were given up and are
+        asked for now must be read again. Of band sets that are not configured any more there may be rows too.
         """
         kept = self._change(
             states.OVERLAP_CHANGED,
             query(
                 """w.bandset = t.bandset AND s.id = t.obsid AND t.bands = w.bands
+                   AND (t.state = 'done' OR {delta})
                    AND t.method <> w.method AND t.method - 'overlap' = w.method - 'overlap'
-                   AND (w.method ->> 'overlap' = 'first' OR t.elsewhere IS NULL)"""
+                   AND (w.method ->> 'overlap' = 'first' OR t.elsewhere IS NULL)""",
+                **self._names,
             ),
             also=query("method = w.method"),
             source=f"({{wanted}}) w, {_SCENES}",
@@ -252,7 +255,7 @@ class _Queue:
         return kept + self._change(
             states.OVERLAP_CHANGED,
             query(
-                """s.id = t.obsid AND t.bandset <> ALL(%(bandsets)s)
+                """s.id = t.obsid AND t.bandset <> ALL(%(bandsets)s) AND t.state = 'done'
                    AND t.method ->> 'overlap' = 'all' AND EXISTS (
                      SELECT FROM ({wanted}) w WHERE w.method ->> 'overlap' = 'first')""",
                 **self._names,

@@ -74,7 +74,11 @@ ASKED_AT_WORK = _event(
 )
 CHANGED = _event("changed", "other bands or another method before anybody began", READY, READY, READY_AGAIN)
 CHANGED_AT_WORK = _event("changed at work", "the same while a worker works on it", RUNNING, RUNNING, _WHOLE)
-OVERLAP_CHANGED = _event("overlap changed", "only `tenant_overlap`, and no rows are missing", DONE, DONE)
+OVERLAP_CHANGED = Event(
+    "overlap changed",
+    "only `tenant_overlap`, and no rows are missing; also if new parcels are still to be read",
+    {state: state for state in (READY, DONE, FAILED)},
+)
 DROPPED = _event("dropped", "not configured any more, and there are no rows", _NOT_DONE, None)
 RETIRED_WITH_ROWS = _event("retired", "not configured any more, and there are rows", _NOT_DONE, DONE, RETIRED)
 CLAIMED = _event("claimed", "a worker begins", READY, RUNNING, _BEGUN)
@@ -182,15 +186,16 @@ NEW_PARCELS_UNKNOWN = _event(
 )
 PARCELS_CAME = _event(
     "parcels came",
-    "the scene shows parcels that are new; only these are to be read, or all if it is not known which were",
-    DONE,
+    "the scene shows parcels that are new; only these are to be read, or all if it is not known which were."
+    " Also if parcels that came before could not be read",
+    "done failed",
     READY,
     _UNTRIED,
 )
 PARCELS_CAME_MEANWHILE = Event(
     "more parcels came",
     "the same, but it is not done: running, or parcels that came before are still to be read",
-    {state: state for state in (READY, RUNNING, FAILED)},
+    {state: state for state in (READY, RUNNING)},
 )
 PARCELS_CAME_ELSEWHERE = _event("parcels came elsewhere", "the scene shows none of them", DONE, DONE)
 PARCELS_WENT = Event(
