@@ -8,6 +8,7 @@ from shutil import copytree, rmtree
 
 import psycopg
 import pytest
+from shapely import box
 
 from cbmctl import extraction
 from cbmctl.catalogue.replace import replace
@@ -20,10 +21,12 @@ from cbmctl.queue import tasks
 from cbmctl.queue.locks import lock_datatake, lock_queue
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair
+from cbmctl.reasons import UNREADABLE
 
 from .changing import change
 from .conftest import Season
 from .datatake import HERE, WEST, ZONE, Datatake, both, records, task_path, without
+from .products import LEFT, TOP
 
 pytestmark = pytest.mark.postgis
 
@@ -118,6 +121,23 @@ def test_a_parcel_that_goes_while_a_tile_is_read_is_counted_once(
     datatake.again(second)
     datatake.work()
     assert datatake.found() == found
+
+
+def test_a_tile_that_is_still_to_read_a_new_parcel_is_not_relied_on(datatake: Datatake) -> None:
+    both(datatake)
+    change(datatake.season, 2, {100: box(LEFT + 20, TOP - 390, LEFT + 120, TOP - 330)})
+    config, state = datatake.config, "SELECT DISTINCT state, elsewhere @> '{100}' FROM tasks WHERE obsid = %s"
+    with connect(config, autocommit=True) as slow:
+        task = tasks.claim(slow, config, "slow", obsids=[datatake.ids[WEST]])
+        assert task is not None
+        assert task.bandset == "scl"
+        datatake.work(WEST, tasks=2)
+        datatake.work(HERE)
+        assert ("done", True) not in datatake.season.rows(state, datatake.ids[HERE])
+        tasks.fail(slow, config, task, UNREADABLE, "SCL: torn", lasting=True)
+        tasks.unlock(slow, task)
+    assert {row[0] for row in datatake.season.rows(state, datatake.ids[HERE])} == {"done"}, "not read again"
+    assert datatake.where()[100] == {HERE: "stz"}
 
 
 def test_other_parcels_are_told_apart_anew(datatake: Datatake) -> None:

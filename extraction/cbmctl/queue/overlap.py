@@ -190,7 +190,8 @@ _BETTER: LiteralString = """
         AND n.footprint && s.footprint AND ({official_n} OR NOT {official_s})
         AND (SELECT bool_and(method ->> 'overlap' = 'first') FROM {tasks} WHERE obsid = n.id)
 """
-# All the bands there are: of the scene's tasks, and of what is not to be extracted any more but is there.
+# All the bands there are: of the scene's tasks, and of what is not to be extracted any more but is there. New
+# parcels that the other scene is still to read are left out: if it fails to, this one is read whole again.
 _HELD: LiteralString = """
     WITH planned AS (
         SELECT sum(cardinality(bands)) AS bands, array_agg(bandset) AS bandsets
@@ -208,6 +209,9 @@ _HELD: LiteralString = """
         GROUP BY pid, obsid, kept.bands, planned.bands
         HAVING count(*) >= planned.bands + coalesce(kept.bands, 0)
         EXCEPT SELECT pid, obsid FROM {tasks}, unnest(cut) pid WHERE obsid = ANY(%(ids)s)
+        EXCEPT SELECT ogc_fid, obsid FROM {tasks} t
+            JOIN {history} ON table_name = {set} AND until IS NULL AND since > parcels_covered
+        WHERE obsid = ANY(%(ids)s) AND {delta} AND ogc_fid = ANY(%(pids)s)
     ) whole
 """
 # Parcels where the scene and a neighbour may both have rows.
