@@ -148,8 +148,10 @@ class Declared:
     last: int = 100
 
     def load(self, conn: psycopg.Connection, shapes: Collection[int]) -> None:
-        """Load others as if nothing had been there."""
-        self.shapes, self.since, self.gone = {shape: shape for shape in shapes}, {}, {}
+        """Load others as if nothing had been there: at first by the number of the shape, then by new ones."""
+        numbers = {shape: self.last + i for i, shape in enumerate(sorted(shapes), 1)}
+        self.shapes = {numbers[shape] if self.version > 1 else shape: shape for shape in shapes}
+        self.since, self.gone, self.last = {}, {}, max(self.last, *self.shapes)
         conn.execute("DELETE FROM parcels_2021")
         conn.execute("DELETE FROM parcel_history")
         insert(conn, "parcels_2021", {pid: SHAPES[shape] for pid, shape in self.shapes.items()})

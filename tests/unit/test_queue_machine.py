@@ -1,6 +1,7 @@
 """Whatever happens to the queue, and in whatever order: nothing is lost, counted twice or stuck."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -232,7 +233,9 @@ class Queue(RuleBasedStateMachine):
             assert scene["status"] != "inprogress" or scene["reason_code"] == WAITS_FOR_PARTS.code, scene
 
 
-def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def queue(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Events, Truth]]:
+    """A queue with an archive of all products, and what these say of every shape."""
     never_together(monkeypatch)
     pristine = tmp_path / "pristine"
     for made in SCENES.values():
@@ -250,5 +253,10 @@ def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.Mo
         (eodata / str(made.record.path)).parent.mkdir(parents=True, exist_ok=True)
     with connect(config, autocommit=True) as conn:
         events = Events(season, pristine, config, conn)
-        run_machine(lambda: Queue(events, truth), 6, thorough=150, steps=30)
+        yield events, truth
         events.start_over()
+
+
+def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with queue(season, tmp_path, monkeypatch) as (events, truth):
+        run_machine(lambda: Queue(events, truth), 6, thorough=150, steps=30)

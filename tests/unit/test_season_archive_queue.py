@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from shapely.affinity import translate
 
 from cbmctl.catalogue.replace import replace
 from cbmctl.database import connect
@@ -14,7 +15,8 @@ from cbmctl.parcels.supersede import supersede
 from cbmctl.queue.planning import plan, plan_scenes
 
 from .acquisition import BETTER, ORIGINAL, enter, extracted_as, here, pairs, statuses, write
-from .conftest import Season
+from .changing import change
+from .conftest import PARCELS, Season
 from .datatake import HERE, WEST, Datatake
 
 pytestmark = pytest.mark.postgis
@@ -103,3 +105,22 @@ def test_new_parcels_leave_archived_scenes_alone(season: Season, tmp_path: Path)
     with connect(season.config, autocommit=True) as conn:
         assert not plan(conn, season.config).changed
     assert season.rows("SELECT DISTINCT obsid FROM tasks WHERE state = 'ready'") == [(later,)]
+
+
+def test_parcels_that_came_meanwhile_are_read_after_the_restore(season: Season, tmp_path: Path) -> None:
+    obsid = season.scene(3)
+    season.extract()
+    before = results(season)
+    archived(season, tmp_path / "2021")
+    new = {101: translate(PARCELS[1], 3, 3)}
+    assert change(season, 2, new, gone=[7]).scenes == 0
+    assert restored(season, tmp_path / "2021") == 1
+    assert results(season) == before
+    assert season.status(obsid) == "extracted"
+    tasks = season.rows("SELECT DISTINCT state, parcels_covered, parcels_asked FROM tasks")
+    assert tasks == [("ready", 1, 2)], "only the new parcel is to be read"
+    season.extract()
+    assert season.rows("SELECT DISTINCT state, parcels_covered FROM tasks") == [("done", 2)]
+    assert season.rows("SELECT count(*) > 0 FROM sigs WHERE pid = 101") == [(True,)]
+    old = [query.replace(" ORDER", " WHERE pid <> 101 ORDER") for query in RESULTS]
+    assert [season.rows(query) for query in old] == before, "also those of the parcel that is gone"
