@@ -21,7 +21,7 @@ PARCELS = TableName("public", "parcels_2021")
 Keyed = tuple[str, str | None, shapely.MultiPolygon]  # key, name, geometry
 
 
-def write(path: Path, geometries: list[Any], **attributes: Any) -> Path:
+def write(path: Path, geometries: list[Any], *, crs: str = "EPSG:25832", **attributes: Any) -> Path:
     table = pa.table({**attributes, "geom": pa.array(shapely.to_wkb(geometries), pa.binary())})
     pyogrio.write_arrow(
         table,
@@ -30,7 +30,7 @@ def write(path: Path, geometries: list[Any], **attributes: Any) -> Path:
         driver="GPKG",
         geometry_name="geom",
         geometry_type="Unknown",
-        crs="EPSG:25832",
+        crs=crs,
     )
     return path
 

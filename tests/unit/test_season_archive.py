@@ -12,11 +12,13 @@ import shapely
 
 from cbmctl.database import connect
 from cbmctl.maintenance.season_archive import database_rows, make
+from cbmctl.parcels.load import Options, load
 from cbmctl.queue import locks
 from cbmctl.queue.planning import plan
 
 from ..conftest import Database
 from .archiving import PARCELS, change, done, fill, refused, rows, run, state, words
+from .loading import write
 
 pytestmark = pytest.mark.postgis
 
@@ -276,6 +278,13 @@ def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path:
     done(season, "archive", tmp_path, "--drop")
     change(season, "UPDATE parcels_2021 SET crop = 'barley'")
     change(season, "DELETE FROM parcels_2021 WHERE ogc_fid = 3")
+    message = refused(season, "restore", tmp_path)
+    assert message.startswith(f"1 parcel of {tmp_path} not found in public.parcels_2021, and not among")
+    change(
+        season,
+        "INSERT INTO parcel_history (table_name, ogc_fid, since, until)"
+        " VALUES ('public.parcels_2021', 3, 1, 2)",
+    )
     assert done(season, "restore", tmp_path, "--check")["scenes"] == 7
     change(
         season, "UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, 1, 0) WHERE ogc_fid < 3"
@@ -284,7 +293,36 @@ def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path:
     assert message.startswith(
         "2 parcels of public.parcels_2021 changed: the same ogc_fid has another geometry"
     )
-    assert "Load gsaa_2021.gpkg again first." in message
+    assert "Put the geometries of gsaa_2021.gpkg back" in message
+
+
+def test_statistics_of_dropped_parcels_do_not_come_back(season: Database, tmp_path: Path) -> None:
+    folder, file = tmp_path / "2021", tmp_path / "parcels_2021.gpkg"
+    with season.connect() as conn:
+        wkb = conn.execute("SELECT ST_AsBinary(wkb_geometry) FROM parcels_2021 ORDER BY ogc_fid").fetchall()
+    write(file, [shapely.from_wkb(bytes(shape)) for (shape,) in wkb], crs="EPSG:32632")
+    done(season, "archive", folder)
+    done(season, "archive", folder, "--drop")
+    with connect(season.configured(), autocommit=True) as conn:
+        load(conn, season.configured().tables, file, Options(), drop_statistics=True)
+    assert rows(season, "SELECT min(ogc_fid) FROM parcels_2021") == [(PARCELS + 1,)]
+    message = refused(season, "restore", folder)
+    assert message.startswith(f"{PARCELS} parcels of {folder} not found in public.parcels_2021")
+    assert words(rows(season, "SELECT status FROM dias_catalogue")) == {"archived"}
+    assert rows(season, "SELECT count(*) FROM sigs") == [(0,)]
+
+
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygonZ"])
+def test_an_archive_of_before_an_update_that_converts_geometries(
+    season: Database, tmp_path: Path, kind: str
+) -> None:
+    using = "ST_Force3D(wkb_geometry)" if kind.endswith("Z") else "ST_GeometryN(wkb_geometry, 1)"
+    alter = "ALTER TABLE parcels_2021 ALTER wkb_geometry TYPE geometry({}, 32632) USING {}"
+    change(season, alter.format(kind, using))
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    change(season, alter.format("MultiPolygon", "ST_Multi(ST_Force2D(wkb_geometry))"))
+    assert done(season, "restore", tmp_path)["scenes"] == 7
 
 
 def test_readers_see_a_scene_or_not(season: Database, tmp_path: Path) -> None:

@@ -84,11 +84,19 @@ def _require_parcels(
             f"{folder} holds statistics of {description.parcels}, but parcel_table in the configuration is"
             f" {tables.parcels}. Use the configuration of that season."
         )
-    changed = whole_tables.changed_parcels(conn, tables.parcels, folder / "parcels.parquet")
-    if changed:
+    file = folder / "parcels.parquet"
+    if unknown := whole_tables.unknown_parcels(conn, tables, file):
+        raise UserError(
+            f"{counted(unknown, 'parcel')} of {folder} not found in {tables.parcels}, and not among parcels"
+            " that are gone: other parcels were loaded with --drop-statistics, under other numbers. Read the"
+            " files with DuckDB, R or pandas, or set the scenes to 'ingested' to extract them with the"
+            " present parcels."
+        )
+    if changed := whole_tables.changed_parcels(conn, tables.parcels, file):
         raise UserError(
             f"{counted(changed, 'parcel')} of {tables.parcels} changed: the same ogc_fid has another geometry"
-            f" in {folder}. Load {description.parcels_file or 'the same parcels'} again first."
+            f" in {folder}. Put the geometries of {description.parcels_file or 'the archive'} back, or read"
+            " the files with DuckDB, R or pandas."
         )
 
 

@@ -1,7 +1,6 @@
 """Tables that are archived as they are, with geometries as WKB: parcels, catalogue and tasks."""
 
 from collections.abc import Iterator
-from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pyarrow.parquet as pq
 import pyproj
 from psycopg import sql
 
-from cbmctl.config import TableName
+from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.maintenance.season_archive import parquet
+from cbmctl.queue import parcel_sets
 
 _BATCH = 10_000
 _TYPES = {
@@ -74,23 +74,47 @@ def write(conn: psycopg.Connection, table: TableName, key: str, path: Path, meta
 
 
 def changed_parcels(conn: psycopg.Connection, parcels: TableName, path: Path) -> int:
-    """Count parcels of a file whose id is now that of another geometry; ids that are gone are not counted."""
-    changed = 0
+    """Count parcels of a file whose id is now that of another geometry; ids that are missing are not counted.
+
+    Geometries are compared flat and as multipolygons, because an update may convert the column to them.
+    """
+    return _count(
+        conn,
+        path,
+        query(
+            """SELECT count(*) FROM unnest(%(ids)s::integer[], %(shapes)s::bytea[]) AS file (ogc_fid, shape)
+               JOIN {parcels} p USING (ogc_fid)
+               WHERE ST_AsBinary(ST_Multi(ST_Force2D(p.wkb_geometry)))
+                   IS DISTINCT FROM ST_AsBinary(ST_Multi(ST_Force2D(ST_GeomFromWKB(file.shape))))""",
+            parcels=parcels.sql,
+        ),
+        ["ogc_fid", "wkb_geometry"],
+    )
+
+
+def unknown_parcels(conn: psycopg.Connection, tables: Tables, path: Path) -> int:
+    """Count parcels of a file whose id is neither that of a current parcel nor of one that is gone."""
+    return _count(
+        conn,
+        path,
+        query(
+            """SELECT count(*) FROM unnest(%(ids)s::integer[]) AS file (ogc_fid)
+               WHERE NOT EXISTS (SELECT FROM {parcels} p WHERE p.ogc_fid = file.ogc_fid)
+                   AND ogc_fid NOT IN ({gone})""",
+            gone=query(parcel_sets.GONE, **parcel_sets.names(tables)),
+            parcels=tables.parcels.sql,
+        ),
+        ["ogc_fid"],
+    )
+
+
+def _count(conn: psycopg.Connection, path: Path, statement: sql.Composed, columns: list[str]) -> int:
+    number = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=["ogc_fid", "wkb_geometry"]):
-            ids, shapes = (batch.column(name).to_pylist() for name in ("ogc_fid", "wkb_geometry"))
-            digests = [md5(shape or b"", usedforsecurity=False).hexdigest() for shape in shapes]
-            changed += one(
-                conn,
-                query(
-                    """SELECT count(*) FROM unnest(%s::integer[], %s::text[]) AS file (ogc_fid, digest)
-                       JOIN {parcels} p USING (ogc_fid)
-                       WHERE md5(coalesce(ST_AsBinary(p.wkb_geometry), '')) <> file.digest""",
-                    parcels=parcels.sql,
-                ),
-                [ids, digests],
-            )[0]
-    return changed
+        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
+            ids, *shapes = (batch.column(name).to_pylist() for name in columns)
+            number += one(conn, statement, {"ids": ids, "shapes": shapes[0] if shapes else []})[0]
+    return number
 
 
 def _batches(conn: psycopg.Connection, rows: sql.Composed, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
