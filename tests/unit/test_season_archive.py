@@ -185,6 +185,30 @@ def test_files_of_an_interrupted_run_are_used_if_they_equal_the_database(
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.parametrize("damage", [False, True])
+def test_the_only_copy_of_a_scene_is_not_overwritten(season: Database, tmp_path: Path, damage: bool) -> None:
+    folder, other = tmp_path / "2021", tmp_path / "other"
+    done(season, "archive", folder)
+    change(season, "UPDATE tasks SET state = 'ready' WHERE obsid > 3")
+    assert done(season, "archive", folder, "--drop")["scenes"] == 4
+    change(season, "UPDATE tasks SET state = 'done'")
+    (folder / "archive.json").rename(tmp_path / "archive.json")
+    if damage:
+        (folder / "hists_s2.parquet").write_bytes(b"PAR1")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for more in ([], ["--check"]):
+        message = refused(season, "archive", folder, *more)
+        assert "may be the only copy of scenes that are archived, and archive.json is missing" in message
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+    assert done(season, "archive", other)["scenes"] == 3
+    (other / "archive.json").unlink()
+    assert done(season, "archive", other)["scenes"] == 3, "an interrupted run goes on beside archived scenes"
+    if not damage:
+        (tmp_path / "archive.json").rename(folder / "archive.json")
+        assert done(season, "restore", folder)["scenes"] == 4
+
+
 def test_a_scene_that_changes_while_the_archive_is_written(
     season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +250,7 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     done(season, "archive", folder)
     (folder / "archive.json").rename(folder / "archive")
-    assert "the archive is not finished" in refused(season, "archive", folder, "--drop")
+    assert f"{folder}: archive.json is missing" in refused(season, "archive", folder, "--drop")
     (folder / "archive").rename(folder / "archive.json")
     whole = (folder / "archive.json").read_text()
     (folder / "archive.json").write_text(whole.replace('"bs_3"', '"bs_4"'))

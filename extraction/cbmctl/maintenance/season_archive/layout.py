@@ -112,8 +112,8 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         if folder.is_dir() and any(folder.glob("*.parquet*")):
             raise UserError(
-                f"{folder}: the archive is not finished: {DESCRIPTION} is missing. Run cbmctl maintain"
-                " archive again with this folder."
+                f"{folder}: {DESCRIPTION} is missing. If the folder was copied, copy that file too. If cbmctl"
+                " maintain archive was interrupted, run it again with this folder."
             )
         raise UserError(
             f"{folder} is not an archive: it has no {DESCRIPTION}. Name the folder of an archive."

@@ -63,8 +63,8 @@ def make(
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
     Raises:
-        UserError: the season is not closed, nothing is extracted, the folder holds another archive or has too
-            little space, or rows changed while they were archived.
+        UserError: the season is not closed, nothing is extracted, the folder holds another archive, the only
+            copy of a scene or has too little space, or rows changed while they were archived.
     """
     lock_archives(conn)
     require_closed(conn, config, "It is archived")
@@ -76,8 +76,28 @@ def make(
         raise UserError(
             f"{config.tables.catalogue} has no extracted scene. Nothing to archive; run cbmctl status."
         )
+    _require_no_only_copy(conn, config, folder)
     require_space(conn, config.tables, folder)
     return work.expected() if check else work.make()
+
+
+def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path) -> None:
+    """Raise UserError if files without a description hold scenes whose rows were deleted here."""
+    archived = [
+        obsid
+        for (obsid,) in conn.execute(
+            query(
+                "SELECT id FROM {catalogue} WHERE status = 'archived'", catalogue=config.tables.catalogue.sql
+            )
+        )
+    ]
+    files = sorted(file for kind in SCHEMAS for file in folder.glob(f"{kind}_*.parquet")) if archived else []
+    for file in files:
+        if parquet.holds(file, archived):
+            raise UserError(
+                f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
+                f" {DESCRIPTION} back into the folder, or name an empty folder."
+            )
 
 
 class _Archive:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cbmctl.errors import UserError
@@ -84,6 +85,19 @@ def read(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(batch_size=BATCH)
     except (pa.ArrowException, OSError) as error:
         raise invalid(path, " ".join(str(error).split())[:200]) from error
+
+
+def holds(path: Path, obsids: Iterable[int]) -> bool:
+    """Return whether a file of statistics has rows of any of these scenes; if it cannot be read, True."""
+    wanted = pa.array(obsids, pa.int32())
+    try:
+        with pq.ParquetFile(path) as file:
+            return any(
+                pc.any(pc.is_in(batch.column("obsid"), wanted)).as_py()
+                for batch in file.iter_batches(batch_size=BATCH, columns=["obsid"])
+            )
+    except (pa.ArrowException, OSError, KeyError):
+        return True
 
 
 def count(path: Path) -> int:
