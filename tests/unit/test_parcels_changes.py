@@ -121,7 +121,7 @@ def test_the_check_of_a_changed_file_says_what_it_changes(
         " 4 are new (1 without a predecessor)."
     )
     config = ["--config", str(database.config_path), "parcels", "load", str(path)]
-    for more in (["--check"], ["--check", "--drop-statistics"]):
+    for more in (["--check", "--accept-removals"], ["--check", "--drop-statistics"]):
         told = CliRunner().invoke(cbmctl, [*config, *more])
         assert told.exit_code == 0, told.output
         assert said in told.stderr

@@ -144,9 +144,11 @@ def test_what_cbmctl_asks_permission_for_is_said_with_the_operators_variable() -
         ("--accept-removals", "-e tenant_parcels_accept_removals=true"),
         ("--drop-statistics", "-e parcels_drop_statistics=true"),
     ):
-        loaded = {"parcels_loaded": {"msg": f"If it is, repeat with {option}.", "failed": True}}
+        loaded = {
+            "parcels_loaded": {"msg": f"If the file is correct, load it with {option}.", "failed": True}
+        }
         assert rendered("parcels", "{{ parcels_permission }}", **loaded) is True
         said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **loaded)
-        assert said == f"If it is, repeat with {line}."
+        assert said == f"If the file is correct, load it with {line}."
     for done in ({}, {"msg": "p.gpkg does not exist.", "failed": True}):
         assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded=done) is False

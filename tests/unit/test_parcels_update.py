@@ -129,14 +129,34 @@ def test_many_removals_must_be_accepted(
                 assert done.exit_code == 0, done.output
                 continue
             assert str(done.exception) == (
-                "The file lacks many parcels of public.parcels_2021. Of 18 parcels, 15 are unchanged, 0 have"
+                "public.parcels_2021: the file removes many parcels. Of 18 parcels, 15 are unchanged, 0 have"
                 " other attributes, 3 are gone (3 without a successor); 0 are new (0 without a predecessor)."
                 " More than 10% of the parcels are gone without a successor: check that the file is complete."
-                " If it is, repeat with --accept-removals."
+                " If the file is correct, load it with --accept-removals."
             )
     assert rows(conn, "SELECT count(*) FROM parcels_2021") == [(N - 2,)]
     assert run(database, "load", str(path), "--accept-removals").exit_code == 0
     assert set(rows(conn, "SELECT ogc_fid FROM parcels_2021_gone")) == {(used[i],) for i in range(N - 5, N)}
+
+
+@pytest.mark.usefixtures("used")
+def test_a_file_with_shifted_coordinates_must_be_accepted(
+    database: Database, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    """All parcels have a successor, but all would be extracted again."""
+    path = write(tmp_path / "shifted.gpkg", fields(N, shift=0.02), id=list(range(N)), crop=["a"] * N)
+    for more in (["--check"], []):
+        done = run(database, "load", str(path), "--key", "id", *more)
+        assert str(done.exception) == (
+            "public.parcels_2021: the file removes many parcels. Of 20 parcels, 0 are unchanged, 0 have other"
+            " attributes, 20 are gone (0 without a successor); 20 are new (0 without a predecessor)."
+            " More than 10% of the parcels have another geometry: check that the coordinates were not rounded"
+            " or shifted. If the file is correct, load it with --accept-removals."
+        )
+    assert rows(conn, "SELECT max(ogc_fid), to_regclass('parcels_2021_gone') FROM parcels_2021") == [
+        (N, None)
+    ]
+    assert run(database, "load", str(path), "--accept-removals").exit_code == 0
 
 
 @pytest.mark.usefixtures("used")

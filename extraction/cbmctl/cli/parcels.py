@@ -153,7 +153,7 @@ def _inspect(
 @click.option(
     "--accept-removals",
     is_flag=True,
-    help="Update the table even if more than 10% of its parcels are gone without a successor.",
+    help="Update the table even if more than 10% of its parcels are gone or have another geometry.",
 )
 @click.option("--again", is_flag=True, help="Read the file even if its content is loaded already.")
 @check_option("check_only")

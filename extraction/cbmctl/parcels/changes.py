@@ -18,7 +18,7 @@ from cbmctl.parcels.pairing import columns_of, differs, pair, pairing_names, sri
 
 SUCCESSORS = sql.Identifier("pg_temp", "cbm_parcel_successors")
 SHARED = 0.1  # of the area of either parcel
-# Of the parcels: if more vanish without a successor, half of the file may be missing.
+# Of the parcels: if more are gone, half of the file may be missing, or its coordinates may be other ones.
 MANY_GONE = 0.1
 
 
@@ -51,8 +51,8 @@ class Changes:
 
     @property
     def doubtful(self) -> bool:
-        """Whether so many parcels vanish that the file may be incomplete."""
-        return self.gone_without_successor > MANY_GONE * self.before
+        """Whether so many parcels are gone that the file may be incomplete, or its coordinates inexact."""
+        return self.gone > MANY_GONE * self.before
 
     def sentences(self) -> list[str]:
         """For people."""
@@ -61,10 +61,15 @@ class Changes:
             f" attributes, {self.gone} are gone ({self.gone_without_successor} without a successor);"
             f" {self.new} are new ({self.new_without_predecessor} without a predecessor)."
         ]
-        if self.doubtful:
+        if self.gone_without_successor > MANY_GONE * self.before:
             said.append(
                 f"More than {MANY_GONE:.0%} of the parcels are gone without a successor:"
                 " check that the file is complete."
+            )
+        elif self.doubtful:
+            said.append(
+                f"More than {MANY_GONE:.0%} of the parcels have another geometry:"
+                " check that the coordinates were not rounded or shifted."
             )
         return said
 

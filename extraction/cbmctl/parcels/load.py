@@ -93,7 +93,7 @@ def load(
         options: how to read them.
         drop_statistics: delete all statistics, and replace the table.
         keep_statistics: replace columns only; all parcels must have the geometry that they had.
-        accept_removals: update the table also if many of its parcels are gone without a successor.
+        accept_removals: update the table also if many of its parcels are gone or have another geometry.
         again: read the file also if the table was made of the same content.
         check_only: find out everything, change nothing.
         key: the attribute that identifies parcels.

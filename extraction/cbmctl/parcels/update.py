@@ -68,14 +68,14 @@ class Updated:
 
 
 def expect_few_removals(parcels: TableName, changes: Changes) -> None:
-    """Raise UserError if so many parcels are gone without a successor that the file may be incomplete."""
+    """Raise UserError if so many parcels are gone that the file may be incomplete or inexact."""
     if changes.doubtful:
         raise UserError(
             " ".join(
                 [
-                    f"The file lacks many parcels of {parcels}.",
+                    f"{parcels}: the file removes many parcels.",
                     *changes.sentences(),
-                    "If it is, repeat with --accept-removals.",
+                    "If the file is correct, load it with --accept-removals.",
                 ]
             )
         )
