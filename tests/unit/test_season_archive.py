@@ -40,8 +40,13 @@ def test_a_season_comes_back_as_it_was(season: Database, tmp_path: Path) -> None
     assert state(season) == before, "archiving deletes nothing"
     assert done(season, "archive", folder) == made | {"changed": False}
 
-    assert done(season, "archive", folder, "--drop", "--check")["scenes"] == 7
+    would = done(season, "archive", folder, "--drop", "--check")
+    assert (would["scenes"], would["rows"]) == (7, number)
     assert state(season) == before
+    touched = (
+        "SELECT (SELECT count(*) FROM sigs WHERE xmax <> 0), (SELECT count(*) FROM hists WHERE xmax <> 0)"
+    )
+    assert rows(season, touched) == [(0, 0)], "no row is deleted and rolled back"
     dropped = done(season, "archive", folder, "--drop")
     assert (dropped["scenes"], dropped["rows"], dropped["kept"]) == (7, number, {})
     assert words(rows(season, "SELECT status FROM dias_catalogue")) == {"archived"}

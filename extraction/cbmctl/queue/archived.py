@@ -38,7 +38,13 @@ class Outcome:
 
 
 def archive_scene(
-    conn: psycopg.Connection, tables: Tables, obsid: int, archive: str, differs: Callable[[], str]
+    conn: psycopg.Connection,
+    tables: Tables,
+    obsid: int,
+    archive: str,
+    differs: Callable[[], str],
+    *,
+    check: bool = False,
 ) -> Outcome:
     """Delete a scene's rows, if they are those of the archive; its status becomes `archived`.
 
@@ -48,22 +54,18 @@ def archive_scene(
         obsid: the scene.
         archive: id of the archive.
         differs: returns how the scene's rows differ from the archive; empty if they do not.
+        check: only say what would become of it.
     """
     lock_datatake(conn, tables, obsid)
     status = lock_scenes(conn, tables, [obsid], [obsid]).get(obsid)
     if status == "archived":
         if obsid not in archived_in(conn, tables, archive):
             return Outcome(kept="it is in another archive")
-        return Outcome(already=True, rows=_delete(conn, tables, obsid))
-    if status != "extracted":
-        return Outcome(kept=f"its status is {status}" if status else "it was deleted from the catalogue")
-    open_tasks = query(
-        "SELECT count(*) FROM {tasks} WHERE obsid = %s AND state <> 'done'", tasks=tables.tasks.sql
-    )
-    if one(conn, open_tasks, [obsid])[0]:
-        return Outcome(kept="it has unfinished tasks")
-    if why := differs():
+        return Outcome(already=True, rows=(_number if check else _delete)(conn, tables, obsid))
+    if why := _why_kept(conn, tables, obsid, status) or differs():
         return Outcome(kept=why)
+    if check:
+        return Outcome(archived=True, rows=_number(conn, tables, obsid))
     deleted = _delete(conn, tables, obsid)
     conn.execute(
         query(
@@ -76,6 +78,16 @@ def archive_scene(
     conn.execute(states.change(tables, states.ARCHIVED, _OF_SCENES), [[obsid]])
     scene_status.update(conn, tables, {obsid: Place.ARCHIVED})
     return Outcome(archived=True, rows=deleted)
+
+
+def _why_kept(conn: psycopg.Connection, tables: Tables, obsid: int, status: str | None) -> str:
+    """Return why a scene that is not archived cannot be; empty if it can."""
+    if status != "extracted":
+        return f"its status is {status}" if status else "it was deleted from the catalogue"
+    open_tasks = query(
+        "SELECT count(*) FROM {tasks} WHERE obsid = %s AND state <> 'done'", tasks=tables.tasks.sql
+    )
+    return "it has unfinished tasks" if one(conn, open_tasks, [obsid])[0] else ""
 
 
 def archived_in(conn: psycopg.Connection, tables: Tables, archive: str) -> list[int]:
@@ -157,3 +169,13 @@ def bring_back(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
 
 def _delete(conn: psycopg.Connection, tables: Tables, obsid: int) -> int:
     return sum(rows.delete(conn, tables, [(obsid, None)])[obsid])
+
+
+def _number(conn: psycopg.Connection, tables: Tables, obsid: int) -> int:
+    statement = query(
+        """SELECT (SELECT count(*) FROM {sigs} WHERE obsid = %(obsid)s)
+               + (SELECT count(*) FROM {hists} WHERE obsid = %(obsid)s)""",
+        sigs=tables.sigs.sql,
+        hists=tables.hists.sql,
+    )
+    return int(one(conn, statement, {"obsid": obsid})[0])

@@ -64,9 +64,9 @@ def drop(
     scenes = rows = already = 0
     kept = {}
     for obsid, scene in description.scenes.items():
-        with conn.transaction(force_rollback=check):
+        with conn.transaction():
             differs = partial(_differs, conn, tables, obsid, scene)
-            outcome = archive_scene(conn, tables, obsid, description.id, differs)
+            outcome = archive_scene(conn, tables, obsid, description.id, differs, check=check)
         rows += outcome.rows
         scenes += outcome.archived
         already += outcome.already
