@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from cbmctl.database import connect
-from cbmctl.maintenance.season_archive import database_rows, make
+from cbmctl.maintenance.season_archive import database_rows, make, parquet, whole_tables
 from cbmctl.parcels.load import Options, load
 from cbmctl.queue import locks
 from cbmctl.queue.planning import plan
@@ -124,8 +124,6 @@ def test_parcels_are_geoparquet_with_their_attributes(season: Database, tmp_path
 def test_bounded_batches_and_row_groups(
     season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cbmctl.maintenance.season_archive import parquet
-
     before = state(season)
     for module in (database_rows, parquet):
         monkeypatch.setattr(module, "BATCH", 33)
@@ -138,6 +136,24 @@ def test_bounded_batches_and_row_groups(
     done(season, "archive", tmp_path, "--drop")
     done(season, "restore", tmp_path)
     assert state(season) == before
+
+
+def test_tables_with_long_lists_are_read_in_small_batches(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(season, "UPDATE tasks SET slivers = ARRAY(SELECT generate_series(1, 400)), cut = '{7}'")
+    monkeypatch.setattr(whole_tables, "_WIDE", 1000)
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 10_000)
+    done(season, "archive", tmp_path)
+    metadata = pq.read_metadata(tmp_path / "tasks.parquet")
+    sizes = [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
+    assert sum(sizes) == 10
+    assert max(sizes) <= 6
+    table = pq.read_table(tmp_path / "tasks.parquet")
+    assert table["slivers"].to_pylist() == [list(range(1, 401))] * 10
+    assert table["cut"].to_pylist() == [[7]] * 10
+    keys = zip(table["obsid"].to_pylist(), table["bandset"].to_pylist(), strict=True)
+    assert sorted(keys) == sorted(rows(season, "SELECT obsid, bandset FROM tasks"))
 
 
 def test_the_planner_leaves_archived_scenes_alone(season: Database, tmp_path: Path) -> None:

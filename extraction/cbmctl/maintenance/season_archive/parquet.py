@@ -1,4 +1,4 @@
-"""Parquet files: zstd, row groups of about a million rows, read and written in batches."""
+"""Parquet files: zstd, row groups of at most a million rows, read and written in batches."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +14,8 @@ from cbmctl.maintenance.season_archive.database_rows import BATCH
 from cbmctl.maintenance.season_archive.layout import FIGURES, PARTIAL, SCHEMAS, put_in_place
 
 ROW_GROUP = 1_000_000
+# Of a row group before it is compressed: reached by tasks with long lists of parcels, and by geometries.
+GROUP_BYTES = 128 * 2**20
 # Of these columns most values occur again and again; bytes of the other numbers are stored in four streams.
 _REPEATED = ("pid", "obsid", "band", "count")
 
@@ -126,13 +128,14 @@ def geo(column: str, crs: dict[str, Any] | None) -> dict[str, str]:
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
-        if held and rows + batch.num_rows > ROW_GROUP:
+        if held and (rows + batch.num_rows > ROW_GROUP or size + batch.nbytes > GROUP_BYTES):
             yield pa.Table.from_batches(held).unify_dictionaries()
-            held, rows = [], 0
+            held, rows, size = [], 0, 0
         held.append(batch)
         rows += batch.num_rows
+        size += batch.nbytes
     if held:
         yield pa.Table.from_batches(held).unify_dictionaries()
 

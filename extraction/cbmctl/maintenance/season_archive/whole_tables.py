@@ -16,6 +16,8 @@ from cbmctl.maintenance.season_archive import parquet
 from cbmctl.queue import parcel_sets
 
 _BATCH = 10_000
+# Numbers in arrays, or bytes, of a batch: Python takes up to 40 bytes for each.
+_WIDE = 1_000_000
 _TYPES = {
     "bool": pa.bool_(),
     "int2": pa.int16(),
@@ -118,11 +120,23 @@ def _count(conn: psycopg.Connection, path: Path, statement: sql.Composed, column
 
 
 def _batches(conn: psycopg.Connection, rows: sql.Composed, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with conn.transaction(), conn.cursor("cbm_archive", binary=True) as cursor:
-        cursor.execute(rows)
-        while found := cursor.fetchmany(_BATCH):
-            columns = zip(zip(*found, strict=True), schema, strict=True)
-            yield pa.record_batch([pa.array(values, field.type) for values, field in columns], schema=schema)
+    """Yield batches of so many rows, or of less if they have long arrays, texts or geometries."""
+
+    def batch() -> pa.RecordBatch:
+        columns = zip(zip(*held, strict=True), schema, strict=True)
+        return pa.record_batch([pa.array(values, field.type) for values, field in columns], schema=schema)
+
+    held: list[tuple[Any, ...]] = []
+    size = 0
+    with conn.cursor(binary=True) as cursor:
+        for row in cursor.stream(rows, binary=True):
+            held.append(row)
+            size += sum(len(value) for value in row if isinstance(value, list | str | bytes))
+            if len(held) >= _BATCH or size >= _WIDE:
+                yield batch()
+                held, size = [], 0
+    if held:
+        yield batch()
 
 
 def _crs(conn: psycopg.Connection, table: TableName, geometry: str) -> dict[str, Any] | None:
