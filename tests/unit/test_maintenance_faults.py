@@ -1,6 +1,7 @@
 """`maintain compact` refused, killed or interrupted: the table stays as it is, and nothing is left."""
 
 import os
+import shutil
 import signal
 import threading
 from collections import namedtuple
@@ -87,7 +88,7 @@ def test_a_lock_that_is_not_granted_leaves_the_table_as_it_is(
 
 def test_too_little_space(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(rewriting.shutil, "disk_usage", lambda _folder: usage(1, 0, 10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage(1, 0, 10**9))
     before = tenant.size()
     with pytest.raises(UserError, match=r"public\.hists: rewriting needs .* GB, but .* has 1\.0 GB free\."):
         tenant.compact()

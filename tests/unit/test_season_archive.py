@@ -11,6 +11,7 @@ import pytest
 import shapely
 
 from cbmctl.database import connect
+from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.maintenance.season_archive import database_rows, make, parquet, whole_tables
 from cbmctl.parcels.load import Options, load
 from cbmctl.queue import locks
@@ -291,6 +292,27 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refused(season, "archive", folder, "--drop").startswith(
         f"{folder} is the archive of another database"
     )
+
+
+def test_a_restore_needs_space_on_the_database_s_disk(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    usage, asked = shutil.disk_usage(tmp_path), []
+
+    def disk_usage(disk: Path) -> object:
+        asked.append(disk)
+        return usage._replace(free=KEPT_FREE)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    for more in ([], ["--check"]):
+        message = refused(season, "restore", tmp_path, "--disk", tmp_path, *more)
+        assert message.startswith(f"{tmp_path}: to restore it needs up to 2.1 GB, but {tmp_path} has 2.1 GB")
+    assert set(asked) == {tmp_path}
+    assert words(rows(season, "SELECT status FROM dias_catalogue")) == {"archived"}
+    monkeypatch.undo()
+    assert done(season, "restore", tmp_path)["scenes"] == 7
 
 
 @pytest.mark.parametrize("damage", ["value", "row", "cut", "missing", "parcels"])

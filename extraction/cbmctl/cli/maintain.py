@@ -73,7 +73,7 @@ def vacuum_command(context: Context, check: bool) -> None:
     _show_tables(output, done, [_vacuumed(table, check=check) for table in done], check=check)
 
 
-_DISK = click.option(
+DISK = click.option(
     "--disk",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder on the database's disk, whose free space counts.  [default: cache in db_config.json]",
@@ -85,7 +85,7 @@ _DISK = click.option(
     short_help="Give the space of deleted rows back to the disk.",
     epilog="\b\nExamples:\n  cbmctl maintain compact --check\n  cbmctl maintain compact",
 )
-@_DISK
+@DISK
 @check_option()
 @pass_context
 def compact_command(context: Context, disk: Path | None, check: bool) -> None:
@@ -104,7 +104,7 @@ def compact_command(context: Context, disk: Path | None, check: bool) -> None:
     short_help="Put the rows of a closed season in the order of the parcels.",
     epilog="\b\nExamples:\n  cbmctl maintain cluster --check\n  cbmctl maintain cluster",
 )
-@_DISK
+@DISK
 @check_option()
 @pass_context
 def cluster_command(context: Context, disk: Path | None, check: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.maintain import group
+from cbmctl.cli.maintain import DISK, group
 from cbmctl.cli.output import few
 from cbmctl.database import connect
 from cbmctl.errors import counted
@@ -55,18 +55,19 @@ def archive_command(context: Context, folder: Path, dropping: bool, check: bool)
     "  cbmctl maintain restore /data/archive/2021",
 )
 @_FOLDER
+@DISK
 @check_option()
 @pass_context
-def restore_command(context: Context, folder: Path, check: bool) -> None:
+def restore_command(context: Context, folder: Path, disk: Path | None, check: bool) -> None:
     """Bring back the rows of all scenes whose status is 'archived', from the archive in FOLDER.
 
-    The files are verified first. Rows have the same ids and values as before, in the order of the parcels.
-    Scenes stay 'archived' until all rows are back and compared with the archive; then they are 'extracted'.
-    The next run continues an interrupted one.
+    The files are verified first, and the database's disk must have space. Rows have the same ids and values
+    as before, in the order of the parcels. Scenes stay 'archived' until all rows are back and compared with
+    the archive; then they are 'extracted'. The next run continues an interrupted one.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain restore", autocommit=True) as conn, output.steps() as steps:
-        done = restore(conn, config, folder, check=check, progress=steps)
+        done = restore(conn, config, folder, disk=disk, check=check, progress=steps)
     output.result({"check": check, **vars(done)}, *_restored(done, check=check))
 
 

@@ -5,7 +5,6 @@ name, privileges, views and indexes. Who waits for its locks, and how long: docs
 """
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from cbmctl.database import one, query
 from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.closed import require_closed
+from cbmctl.maintenance.free_space import free_space, log_size
 from cbmctl.maintenance.vacuum import vacuum_table
 from cbmctl.maintenance.watching import watched
 from cbmctl.steps import Steps, hidden
@@ -126,12 +126,9 @@ def _require_space(
 ) -> None:
     """Refuse if copy, sorting and log could fill the disk; indexes are taken as large as they are."""
     heap, total, pages = one(conn, _SURVEY, {"table": str(table)})
-    (log,) = one(conn, query("SELECT pg_size_bytes(current_setting('max_wal_size'))"))
     copy = pages * _PAGE * (2 if by_parcel else 1) + total - heap
-    needed = copy + min(log, state.before) + KEPT_FREE
-    while not disk.exists() and disk != disk.parent:
-        disk = disk.parent
-    free = shutil.disk_usage(disk).free
+    needed = copy + log_size(conn, state.before) + KEPT_FREE
+    disk, free = free_space(disk)
     if free < needed:
         raise UserError(
             f"{table}: rewriting needs {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB free. Free"

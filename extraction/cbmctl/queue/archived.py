@@ -104,17 +104,19 @@ def archived_in(conn: psycopg.Connection, tables: Tables, archive: str) -> list[
     return [obsid for (obsid,) in found]
 
 
-def begin_restore(conn: psycopg.Connection, tables: Tables, archive: str) -> dict[str, int]:
-    """Return how many rows of each file an interrupted restore has brought back; none if there was none.
-
-    Then rows that another one may have left are deleted first.
-    """
-    progress: dict[str, int] = dict(
+def restored_rows(conn: psycopg.Connection, tables: Tables, archive: str) -> dict[str, int]:
+    """Return how many rows of each file an interrupted restore has brought back; none if there was none."""
+    return dict(
         conn.execute(
             query("SELECT file, rows FROM {restored} WHERE archive = %s", restored=tables.restored_files.sql),
             [archive],
         ).fetchall()
     )
+
+
+def begin_restore(conn: psycopg.Connection, tables: Tables, archive: str) -> dict[str, int]:
+    """Return `restored_rows`. If there are none, delete rows that another restore may have left."""
+    progress = restored_rows(conn, tables, archive)
     if not progress:
         for obsid in archived_in(conn, tables, archive):
             with conn.transaction():

@@ -1,6 +1,6 @@
-"""How large an archive gets, and whether there is space for it."""
+"""How large an archive and the tables that it is restored into get, and whether there is space."""
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -9,9 +9,12 @@ from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
+from cbmctl.maintenance.free_space import free_space, log_size
 
 # A row of sigs takes 76 bytes in the table, and at most 45 in a file.
 _SHARE = 0.6
+# Bytes of a row in the table and its indexes [docs/decisions/tables.md]; of hists with a few classes.
+_ROW = {"sigs": 115, "hists": 160}
 
 
 def estimate(conn: psycopg.Connection, tables: Tables, *kinds: str) -> tuple[int, int]:
@@ -37,14 +40,35 @@ def estimate(conn: psycopg.Connection, tables: Tables, *kinds: str) -> tuple[int
 
 def require_space(conn: psycopg.Connection, tables: Tables, folder: Path) -> None:
     """Raise UserError if an archive could fill the disk; files that are there already count."""
-    disk = folder.absolute()
-    while not disk.exists():
-        disk = disk.parent
     there = sum(file.stat().st_size for file in folder.glob("*.parquet"))
     needed = max(estimate(conn, tables)[1] - there, 0) + KEPT_FREE
-    free = shutil.disk_usage(disk).free
+    disk, free = free_space(folder)
     if free < needed:
         raise UserError(
             f"{folder}: the archive needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
             " free. Free space, or name a folder on another disk."
+        )
+
+
+def require_space_to_restore(
+    conn: psycopg.Connection, folder: Path, rows: Mapping[str, int], disk: Path
+) -> None:
+    """Raise UserError if restored rows could fill the database's disk.
+
+    Space of deleted rows in the tables does not count, because it cannot be used before a vacuum.
+
+    Args:
+        conn: a connection.
+        folder: of the archive.
+        rows: how many are still to be written, by table.
+        disk: a folder on the database's disk.
+    """
+    size = sum(number * _ROW[kind] for kind, number in rows.items())
+    needed = size + log_size(conn, size) + KEPT_FREE
+    disk, free = free_space(disk)
+    if free < needed:
+        raise UserError(
+            f"{folder}: to restore it needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
+            " free. Run cbmctl maintain compact, free space or enlarge the disk. If the database is on"
+            " another disk, name a folder there with --disk."
         )

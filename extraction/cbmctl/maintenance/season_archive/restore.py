@@ -1,6 +1,6 @@
 """Bring the rows of an archive back into the tables, in the order of the parcels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -14,8 +14,16 @@ from cbmctl.config import Config, TableName, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
-from cbmctl.maintenance.season_archive.layout import Description, read_description
-from cbmctl.queue.archived import archived_in, begin_restore, bring_back, forget_restore, note_restored
+from cbmctl.maintenance.season_archive.disk_space import require_space_to_restore
+from cbmctl.maintenance.season_archive.layout import SCHEMAS, Description, read_description
+from cbmctl.queue.archived import (
+    archived_in,
+    begin_restore,
+    bring_back,
+    forget_restore,
+    note_restored,
+    restored_rows,
+)
 from cbmctl.queue.locks import lock_archived_scenes, lock_archives
 from cbmctl.steps import Steps, hidden
 
@@ -38,7 +46,13 @@ class Restored:
 
 
 def restore(
-    conn: psycopg.Connection, config: Config, folder: Path, *, check: bool = False, progress: Steps = hidden
+    conn: psycopg.Connection,
+    config: Config,
+    folder: Path,
+    *,
+    disk: Path | None = None,
+    check: bool = False,
+    progress: Steps = hidden,
 ) -> Restored:
     """Bring back the rows of all scenes that are archived in this archive, and verify them.
 
@@ -49,12 +63,13 @@ def restore(
         conn: a connection in autocommit mode, of the tables' owner.
         config: says which tables.
         folder: of the archive.
+        disk: a folder on the database's disk, whose free space counts; None: `cache` in the configuration.
         check: verify only, and say what would be restored.
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
     Raises:
         UserError: the folder holds no archive, that of another database or of other parcels, or one that does
-            not verify; or the rows that were written differ from it.
+            not verify; the disk has too little space; or the rows that were written differ from it.
     """
     tables = config.tables
     lock_archives(conn)
@@ -66,6 +81,8 @@ def restore(
     if not wanted:
         return Restored(False, 0, 0, others)
     _require_parcels(conn, tables, folder, description)
+    left = _left(conn, tables, description, wanted)
+    require_space_to_restore(conn, folder, left, disk or config.cache)
     compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
     if not check:
         _write(conn, tables, folder, description, progress)
@@ -98,6 +115,19 @@ def _require_parcels(
             f" in {folder}. Put the geometries of {description.parcels_file or 'the archive'} back, or read"
             " the files with DuckDB, R or pandas."
         )
+
+
+def _left(
+    conn: psycopg.Connection, tables: Tables, description: Description, wanted: Sequence[int]
+) -> dict[str, int]:
+    """Return how many rows of each table are at most still to be written."""
+    done = restored_rows(conn, tables, description.id)
+    left = {}
+    for kind in SCHEMAS:
+        rows = sum(getattr(description.scenes[obsid], kind).rows for obsid in wanted)
+        back = sum(number for file, number in done.items() if compare.kind_of(file) == kind)
+        left[kind] = max(rows - back, 0)
+    return left
 
 
 def _write(
