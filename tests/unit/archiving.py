@@ -80,9 +80,14 @@ def change(database: Database, statement: str) -> None:
         conn.execute(statement.encode())
 
 
-def run(database: Database, *arguments: str | Path) -> Result:
-    options = ["--config", str(database.config_path), "--json", "maintain"]
+def run(database: Database, *arguments: str | Path, as_json: bool = True) -> Result:
+    options = ["--config", str(database.config_path), *(["--json"] if as_json else []), "maintain"]
     return CliRunner().invoke(cbmctl, [*options, *map(str, arguments)])
+
+
+def spoken(database: Database, *arguments: str | Path) -> str:
+    """What a person reads."""
+    return run(database, *arguments, as_json=False).output
 
 
 def done(database: Database, *arguments: str | Path) -> dict[str, Any]:

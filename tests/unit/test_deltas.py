@@ -189,8 +189,9 @@ def test_a_scene_that_was_archived_reads_new_parcels_once_it_is_back(
     scene, tables = season.scene(5), season.config.tables
     season.extract()
     conn.execute("CREATE TABLE kept_sigs AS TABLE sigs; CREATE TABLE kept_hists AS TABLE hists")
+    ((number,),) = season.rows("SELECT (SELECT count(*) FROM sigs) + (SELECT count(*) FROM hists)")
     with conn.transaction():
-        assert archive_scene(conn, tables, scene, "a", lambda: "").archived
+        assert archive_scene(conn, tables, scene, "a", lambda: "", expected=number).archived
     assert change(season, 2, {100: NEW}) == Delta(0, 0)
     assert do(season) == []
     conn.execute("INSERT INTO sigs TABLE kept_sigs; INSERT INTO hists TABLE kept_hists")

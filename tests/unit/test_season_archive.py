@@ -10,15 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from cbmctl.config import Tables
 from cbmctl.database import connect
 from cbmctl.eodata.space import KEPT_FREE
-from cbmctl.maintenance.season_archive import database_rows, make, parquet, whole_tables
+from cbmctl.maintenance.season_archive import database_rows, drop, make, parquet, whole_tables
+from cbmctl.maintenance.season_archive.layout import Scene
 from cbmctl.parcels.load import Options, load
-from cbmctl.queue import locks
+from cbmctl.queue import locks, progress
 from cbmctl.queue.planning import plan
 
 from ..conftest import Database
-from .archiving import PARCELS, change, done, fill, refused, rows, run, state, words
+from .archiving import PARCELS, change, done, fill, refused, rows, run, spoken, state, words
 from .loading import write
 
 pytestmark = pytest.mark.postgis
@@ -38,6 +40,7 @@ def test_a_season_comes_back_as_it_was(season: Database, tmp_path: Path) -> None
     made = done(season, "archive", folder)
     number = len(before["sigs"]) + len(before["hists"])
     assert (made["changed"], made["scenes"], made["rows"], made["others"]) == (True, 7, number, 0)
+    assert made["compared"] == 7
     assert state(season) == before, "archiving deletes nothing"
     assert done(season, "archive", folder) == made | {"changed": False}
 
@@ -55,7 +58,10 @@ def test_a_season_comes_back_as_it_was(season: Database, tmp_path: Path) -> None
     assert state(season)["tasks"] == before["tasks"]
     again = done(season, "archive", folder, "--drop")
     assert (again["changed"], again["scenes"], again["already"]) == (False, 0, 7)
-    assert done(season, "archive", folder)["changed"] is False, "the archive is whole without the database"
+    again = done(season, "archive", folder)
+    assert (again["changed"], again["compared"]) == (False, 0), "the archive is whole without the database"
+    said = spoken(season, "archive", folder)
+    assert "The files equal the database in 0 scenes; 7 scenes only in the archive." in said
 
     assert done(season, "restore", folder, "--check")["scenes"] == 7
     restored = done(season, "restore", folder)
@@ -189,6 +195,42 @@ def test_rows_that_changed_since_are_not_deleted(season: Database, tmp_path: Pat
     restored = done(season, "restore", tmp_path)
     assert (restored["scenes"], restored["others"]) == (3, 4)
     assert rows(season, "SELECT count(DISTINCT obsid) FROM sigs") == [(7,)]
+
+
+def test_rows_that_change_after_they_were_compared_are_not_deleted(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(season, "archive", tmp_path)
+    differs = drop._differs
+
+    def late(conn: psycopg.Connection, tables: Tables, obsid: int, scene: Scene) -> str:
+        why = differs(conn, tables, obsid, scene)
+        if obsid == 2:
+            change(season, "INSERT INTO hists (pid, obsid, hist) VALUES (999, 2, '{}')")
+        return why
+
+    monkeypatch.setattr(drop, "_differs", late)
+    before = state(season)
+    dropped = done(season, "archive", tmp_path, "--drop")
+    assert dropped["kept"] == {"s2_2": "its rows changed after they were compared"}
+    assert dropped["scenes"] == 6
+    assert [row for row in state(season)["sigs"] if row[1] == 2] == [
+        row for row in before["sigs"] if row[1] == 2
+    ]
+    assert rows(season, "SELECT status FROM dias_catalogue WHERE id = 2") == [("extracted",)]
+
+
+def test_the_status_counts_rows_that_are_there(season: Database, tmp_path: Path) -> None:
+    with connect(season.configured(), autocommit=True) as conn:
+        before = progress.read(conn, season.configured())
+        done(season, "archive", tmp_path)
+        done(season, "archive", tmp_path, "--drop")
+        after = progress.read(conn, season.configured())
+        done(season, "restore", tmp_path)
+        assert (before.sigs > 0, before.hists > 0) == (True, True)
+        assert (after.sigs, after.hists) == (0, 0)
+        assert after.tasks == before.tasks
+        assert progress.read(conn, season.configured()).sigs == before.sigs
 
 
 def test_files_of_an_interrupted_run_are_used_if_they_equal_the_database(

@@ -78,12 +78,19 @@ def _archived(done: Archived, folder: Path, *, check: bool) -> list[str]:
         lines = [f"{what} (estimated) would be archived in {folder}, at most {size}."]
     else:
         state = "are archived in" if done.changed else "are already archived in"
-        lines = [f"{what} {state} {folder}, {size}. The files equal the database."]
+        lines = [f"{what} {state} {folder}, {size}. {_compared(done)}"]
     if done.others:
         lines.append(
             f"{counted(done.others, 'scene')} with rows not archived: the status is not 'extracted'."
         )
     return lines
+
+
+def _compared(done: Archived) -> str:
+    if done.compared == done.scenes:
+        return "The files equal the database."
+    left = counted(done.scenes - done.compared, "scene")
+    return f"The files equal the database in {counted(done.compared, 'scene')}; {left} only in the archive."
 
 
 def _dropped(done: Dropped, *, check: bool) -> list[str]:

@@ -44,6 +44,7 @@ def archive_scene(
     archive: str,
     differs: Callable[[], str],
     *,
+    expected: int,
     check: bool = False,
 ) -> Outcome:
     """Delete a scene's rows, if they are those of the archive; its status becomes `archived`.
@@ -54,6 +55,7 @@ def archive_scene(
         obsid: the scene.
         archive: id of the archive.
         differs: returns how the scene's rows differ from the archive; empty if they do not.
+        expected: rows that the archive has of it.
         check: only say what would become of it.
     """
     lock_datatake(conn, tables, obsid)
@@ -65,8 +67,13 @@ def archive_scene(
     if why := _why_kept(conn, tables, obsid, status) or differs():
         return Outcome(kept=why)
     if check:
-        return Outcome(archived=True, rows=_number(conn, tables, obsid))
-    deleted = _delete(conn, tables, obsid)
+        return Outcome(archived=True, rows=expected)
+    with conn.transaction() as deletion:
+        deleted = _delete(conn, tables, obsid)
+        if deleted != expected:
+            raise psycopg.Rollback(deletion)
+    if deleted != expected:
+        return Outcome(kept="its rows changed after they were compared")
     conn.execute(
         query(
             """INSERT INTO {archived} (obsid, archive) VALUES (%s, %s)

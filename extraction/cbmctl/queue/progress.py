@@ -30,7 +30,8 @@ class Status:
         parcel_changes: by version of the set of parcels, the number of scenes that show its new parcels, of
             these done, and of these with a task that failed.
         parcels: rows of the parcel table; None when there is none.
-        sigs: rows that the extraction has written. Counted by task: counting 100 million rows takes a minute.
+        sigs: rows that the extraction has written, without those of archived scenes. Counted by task:
+            counting 100 million rows takes a minute.
         hists: likewise.
     """
 
@@ -87,7 +88,9 @@ def read(conn: psycopg.Connection, config: Config) -> Status:
     for found in _rows(
         conn,
         config,
-        """SELECT bandset, state, count(*), coalesce(sum(rows), 0)::bigint AS written FROM {tasks}
+        """SELECT bandset, state, count(*),
+               coalesce(sum(rows) FILTER (WHERE d.status <> 'archived'), 0)::bigint AS written
+           FROM {tasks} t JOIN {catalogue} d ON d.id = t.obsid
            GROUP BY bandset, state ORDER BY array_position(%(order)s, bandset)""",
     ):
         tasks.setdefault(found["bandset"], dict.fromkeys(STATES, 0))[found["state"]] = found["count"]

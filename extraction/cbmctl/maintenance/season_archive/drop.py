@@ -66,7 +66,10 @@ def drop(
     for obsid, scene in description.scenes.items():
         with conn.transaction():
             differs = partial(_differs, conn, tables, obsid, scene)
-            outcome = archive_scene(conn, tables, obsid, description.id, differs, check=check)
+            expected = scene.sigs.rows + scene.hists.rows
+            outcome = archive_scene(
+                conn, tables, obsid, description.id, differs, expected=expected, check=check
+            )
         rows += outcome.rows
         scenes += outcome.archived
         already += outcome.already

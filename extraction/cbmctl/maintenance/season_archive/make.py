@@ -39,6 +39,7 @@ class Archived:
         rows: rows of sigs and hists; with --check as PostgreSQL estimates them.
         bytes: of all files; with --check an upper estimate.
         others: scenes that are not extracted, but have rows; these stay in the database only.
+        compared: scenes of the archive whose rows are in the database, and equal those of the files.
     """
 
     changed: bool
@@ -46,6 +47,7 @@ class Archived:
     rows: int
     bytes: int
     others: int
+    compared: int
 
 
 def make(
@@ -138,12 +140,12 @@ class _Archive:
                 f"{self._folder} holds an archive of other rows: {compare.few(differ.values())}. Name an"
                 " empty folder."
             )
-        return self._archived(description, changed=False)
+        return self._archived(description, changed=False, compared=len(found))
 
     def expected(self) -> Archived:
         """Return what would be written."""
         rows, size = estimate(self._conn, self._tables)
-        return Archived(True, len(self._references), rows, size, self._others())
+        return Archived(True, len(self._references), rows, size, self._others(), compared=0)
 
     def make(self) -> Archived:
         """Write what is missing, and compare all of it with the database."""
@@ -190,7 +192,7 @@ class _Archive:
         files |= self._write_tables(empty)
         description = self._describe(files, scenes)
         write_description(self._folder, description)
-        return self._archived(description, changed=True)
+        return self._archived(description, changed=True, compared=len(database))
 
     def _write_and_read(
         self, names: Iterable[str], wanted: dict[str, tuple[str, list[int]]], empty: Description
@@ -272,10 +274,10 @@ class _Archive:
             )[0]
         )
 
-    def _archived(self, description: Description, *, changed: bool) -> Archived:
+    def _archived(self, description: Description, *, changed: bool, compared: int) -> Archived:
         rows = sum(scene.sigs.rows + scene.hists.rows for scene in description.scenes.values())
         size = sum(file.stat().st_size for file in self._folder.iterdir() if file.is_file())
-        return Archived(changed, len(description.scenes), rows, size, self._others())
+        return Archived(changed, len(description.scenes), rows, size, self._others(), compared)
 
     def _step(self, label: str, length: int) -> Callable[[int], None]:
         return self._progress(label, length)
