@@ -1,5 +1,6 @@
 """Archived scenes in the queue: plans, searches and other tiles of the datatake leave them alone."""
 
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive.drop import drop
 from cbmctl.maintenance.season_archive.make import make
 from cbmctl.maintenance.season_archive.restore import restore
+from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue.planning import plan, plan_scenes
 
@@ -18,6 +20,7 @@ from .acquisition import BETTER, ORIGINAL, enter, extracted_as, here, pairs, sta
 from .changing import change
 from .conftest import PARCELS, Season
 from .datatake import HERE, WEST, Datatake
+from .loading import write as write_parcels
 
 pytestmark = pytest.mark.postgis
 
@@ -124,3 +127,25 @@ def test_parcels_that_came_meanwhile_are_read_after_the_restore(season: Season, 
     assert season.rows("SELECT count(*) > 0 FROM sigs WHERE pid = 101") == [(True,)]
     old = [query.replace(" ORDER", " WHERE pid <> 101 ORDER") for query in RESULTS]
     assert [season.rows(query) for query in old] == before, "also those of the parcel that is gone"
+
+
+def test_the_parcels_of_the_next_season_are_loaded_beside_an_archive(season: Season, tmp_path: Path) -> None:
+    obsid = season.scene(3)
+    season.extract()
+    archived(season, tmp_path / "2021")
+    file = write_parcels(
+        tmp_path / "2022.gpkg", [translate(shape, 5, 5) for shape in PARCELS.values()], crs="EPSG:32632"
+    )
+    next_season = replaced(season.config.tables, parcels=season.config.tables.parcels.sibling("parcels_2022"))
+    with connect(season.config, autocommit=True) as conn:
+        conn.execute(
+            """INSERT INTO parcel_sets (table_name, source, checksum, options, srid, parcels, last_id)
+               SELECT 'public.parcels_2021', 'p.gpkg', 'c', '{}', 32632, count(*), 500 FROM parcels_2021"""
+        )
+        load(conn, next_season, file, Options())
+        ((first,),) = conn.execute("SELECT min(ogc_fid) FROM parcels_2022").fetchall()
+        assert first == 501, "rows of both seasons can be in one table"
+        conn.execute("DROP TABLE parcels_2021")
+        with pytest.raises(UserError, match="That table is missing or empty"):
+            load(conn, season.config.tables, file, Options())
+    assert (season.status(obsid), results(season)) == ("archived", [[], []])

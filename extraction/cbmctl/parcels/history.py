@@ -45,6 +45,17 @@ def edition(conn: psycopg.Connection, tables: Tables) -> Edition:
     return Edition(known.version, max(known.last_id, last, gone.last_of(conn, tables.parcels)))
 
 
+def last_archived(conn: psycopg.Connection, tables: Tables) -> int:
+    """The highest number of any parcel set if scenes are archived, whose rows can come back; else 0."""
+    statement = query(
+        """SELECT coalesce(max(last_id), 0) FROM {sets}
+           WHERE EXISTS (SELECT FROM {catalogue} WHERE status = 'archived')""",
+        sets=tables.parcel_sets.sql,
+        catalogue=tables.catalogue.sql,
+    )
+    return int(one(conn, statement)[0])
+
+
 def record(
     conn: psycopg.Connection,
     tables: Tables,

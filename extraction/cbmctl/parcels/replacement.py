@@ -34,7 +34,7 @@ def next_numbers(conn: psycopg.Connection, tables: Tables, *, reuse: bool) -> tu
         reuse: whether numbers begin at 1 again, because there are no statistics.
     """
     if not has_parcels(conn, tables.parcels):
-        return history.recorded(conn, tables).version + 1, 0
+        return history.recorded(conn, tables).version + 1, history.last_archived(conn, tables)
     edition = history.edition(conn, tables)
     return edition.version + 1, 0 if reuse else edition.last_id
 

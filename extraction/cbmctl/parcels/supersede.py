@@ -53,15 +53,21 @@ def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
 
 
 def in_use(conn: psycopg.Connection, tables: Tables) -> bool:
-    """Whether there are statistics or histograms, here or in the archive of a season."""
+    """Whether there are statistics or histograms, here or in the archive of a season.
+
+    Those in an archive do not refer to a table of parcels that never existed, such as next season's.
+    """
     statement = query(
         """SELECT EXISTS (SELECT FROM {sigs}) OR EXISTS (SELECT FROM {hists})
-               OR EXISTS (SELECT FROM {catalogue} WHERE status = 'archived')""",
+               OR EXISTS (SELECT FROM {catalogue} WHERE status = 'archived') AND (
+                   to_regclass(%(parcels)s) IS NOT NULL
+                   OR EXISTS (SELECT FROM {sets} WHERE table_name = %(parcels)s))""",
         sigs=tables.sigs.sql,
         hists=tables.hists.sql,
         catalogue=tables.catalogue.sql,
+        sets=tables.parcel_sets.sql,
     )
-    return bool(one(conn, statement)[0])
+    return bool(one(conn, statement, {"parcels": str(tables.parcels)})[0])
 
 
 def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, why: str) -> None:
