@@ -297,10 +297,12 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     other.mkdir()
     assert refused(season, "restore", other).startswith(f"{other} is not an archive")
     season.configured(args={"enddate": "2999-01-01"})
-    assert refused(season, "archive", folder).startswith("The season ends on 2999-01-01. It is archived only")
+    assert refused(season, "archive", folder).startswith(
+        "The season ends on 2999-01-01. A season is archived"
+    )
     season.configured(args={"enddate": "2022-01-01"})
     change(season, "UPDATE tasks SET state = 'running' WHERE obsid = 1")
-    assert refused(season, "archive", folder).startswith("2 tasks not done. It is archived only after")
+    assert refused(season, "archive", folder).startswith("2 tasks not done. A season is archived only after")
     change(season, "UPDATE tasks SET state = 'done'")
     change(season, "ALTER TABLE sigs ADD extra integer")
     assert "sigs: column extra has type int4, expected none" in refused(season, "archive", folder)

@@ -17,7 +17,7 @@ from cbmctl.maintenance.vacuum import Vacuumed, vacuum
 
 @cbmctl.group("maintain")
 def group() -> None:
-    """Care for the tables; archive and restore a season."""
+    """Maintain the tables; archive and restore a season."""
 
 
 @group.command(

@@ -196,7 +196,7 @@ def load_command(
         *_renamed(done),
         *(done.changes.sentences() if done.changes else []),
         *(done.superseded.sentences() if done.superseded else []),
-        *(done.updated.sentences() if done.updated else []),
+        *(done.updated.sentences(check=check_only) if done.updated else []),
     ]
     for line in told if done.changed else []:
         output.note(line)

@@ -52,7 +52,7 @@ def record(conn: psycopg.Connection, tables: Tables, file: File, *, version: int
         tables: the tables.
         file: what was loaded.
         version: of the parcel set.
-        same_places: whether the geometries are those of before.
+        same_places: whether the geometries are unchanged.
     """
     conn.execute(
         query(

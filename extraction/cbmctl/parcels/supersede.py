@@ -1,4 +1,4 @@
-"""What new parcels make meaningless: statistics, finished tasks, rasters of the parcels of before."""
+"""What new parcels make meaningless: statistics, finished tasks, rasters of the former parcels."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from cbmctl.queue.statements import names
 
 @dataclass(frozen=True)
 class Superseded:
-    """What went, or would go, with the parcels of before: rows, scenes to do again, dropped tables."""
+    """What went, or would go, with the former parcels: rows, scenes to do again, dropped tables."""
 
     sigs: int
     hists: int
@@ -107,7 +107,7 @@ def supersede(
     drop_statistics: bool,
     check_only: bool = False,
 ) -> Superseded:
-    """Take away what refers to the parcels of before, inside the caller's transaction.
+    """Take away what refers to the former parcels, inside the caller's transaction.
 
     Raises:
         UserError: statistics came in since the first look.

@@ -54,11 +54,12 @@ class Updated:
         """The numbers of the new parcels."""
         return range(self.last_id + 1, self.last_id + 1 + self.new)
 
-    def sentences(self) -> list[str]:
-        """For people."""
+    def sentences(self, *, check: bool = False) -> list[str]:
+        """For people; `check`: nothing was changed."""
         said = []
         if self.gone:
-            said.append(f"{counted(self.gone, 'parcel')} moved to {self.gone_table}; their statistics stay")
+            verb = "would move" if check else "moved"
+            said.append(f"{counted(self.gone, 'parcel')} {verb} to {self.gone_table}; their statistics stay")
         if self.new:
             said.append(
                 f"{counted(self.new, 'new parcel')} (ogc_fid {self.numbers[0]} to {self.numbers[-1]}) to"

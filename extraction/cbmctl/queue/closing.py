@@ -51,7 +51,7 @@ def close(
 ) -> bool:
     """Let an event happen to a task that was claimed; return whether the task is still there.
 
-    Where it is to be done otherwise now, or to read more, what happens is that.
+    A task whose bands, method or parcels have changed meanwhile is ready again instead.
 
     Args:
         conn: a connection in a transaction that has locked the datatake.

@@ -38,7 +38,7 @@ def change_parcels(
 ) -> Delta:
     """Have new parcels read where scenes show them, and forget what tasks know of those that are gone.
 
-    Workers may go on: one that has read the parcels of before leaves its task open, and writes no rows of
+    Workers may go on: one that has read the former parcels leaves its task open, and writes no rows of
     parcels that are gone. The transaction holds the queue from here on, so workers wait for its end. Before
     that it must not lock the table of parcels against readers, as ALTER TABLE does: workers read it while
     they hold the queue.

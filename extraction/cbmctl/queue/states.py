@@ -126,7 +126,7 @@ GAVE_UP_PARCELS = Event(
 )
 REOPENED = _event(
     "reopened",
-    "this scene is now to keep a parcel that it gave up; of what is not done, only if all but new parcels is",
+    "this scene is now to keep a parcel that it gave up; of ready and failed tasks, deltas only",
     "ready done failed",
     READY,
     READY_AGAIN,

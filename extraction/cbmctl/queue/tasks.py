@@ -161,7 +161,7 @@ def finish(
     `unlock` after that.
 
     It stays to be done when other bands or another method have been asked for meanwhile, and for new parcels
-    that came after those that were read. Of a delta, all numbers and lists are added to those of before.
+    that came after those that were read. Of a delta, all numbers and lists are added to those that exist.
 
     Args:
         conn: the connection that claimed the task.

@@ -69,7 +69,7 @@ def make(
             copy of a scene or has too little space, or rows changed while they were archived.
     """
     lock_archives(conn)
-    require_closed(conn, config, "It is archived")
+    require_closed(conn, config, "A season is archived")
     database_rows.require_columns(conn, config.tables)
     work = _Archive(conn, config, folder, progress)
     if (folder / DESCRIPTION).exists():
