@@ -133,9 +133,8 @@ def test_the_parcels_of_the_next_season_are_loaded_beside_an_archive(season: Sea
     obsid = season.scene(3)
     season.extract()
     archived(season, tmp_path / "2021")
-    file = write_parcels(
-        tmp_path / "2022.gpkg", [translate(shape, 5, 5) for shape in PARCELS.values()], crs="EPSG:32632"
-    )
+    drawn = [translate(shape, 5, 5) for shape in PARCELS.values()]
+    file = write_parcels(tmp_path / "2022.gpkg", drawn, crs="EPSG:32632", id=list(PARCELS))
     next_season = replaced(season.config.tables, parcels=season.config.tables.parcels.sibling("parcels_2022"))
     with connect(season.config, autocommit=True) as conn:
         conn.execute(
