@@ -80,6 +80,13 @@ cbmctl maintain cluster
 cbmctl maintain compact --check
 cbmctl maintain compact
 """,
+    "needs a closed season: test_season_archive": """
+cbmctl maintain archive /data/archive/2021 --check
+cbmctl maintain archive /data/archive/2021
+cbmctl maintain archive /data/archive/2021 --drop
+cbmctl maintain restore /data/archive/2021 --check
+cbmctl maintain restore /data/archive/2021
+""",
     "needs orders: test_order_status": """
 cbmctl order place plan.json --check
 cbmctl order place plan.json --limit 25 --yes
