@@ -126,7 +126,7 @@ def load(
             expect_types(conn, tables.parcels, columns, changed)
             if not accept_removals:
                 update.expect_few_removals(tables.parcels, changed)
-            updated = update.preview(conn, tables, changed)
+            updated = update.preview(conn, tables, changed, forecast=check_only)
             if not check_only:
                 updated = _update(conn, tables, columns, updated, file)
         elif keep_statistics:

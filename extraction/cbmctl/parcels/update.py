@@ -22,6 +22,7 @@ from cbmctl.parcels.edits import add_columns, lacking, write_values
 from cbmctl.parcels.filling import FEATURE, STAGED
 from cbmctl.parcels.pairing import pairing_names
 from cbmctl.parcels.supersede import refuse_if_running
+from cbmctl.queue.delta_cost import DeltaCost, delta_cost
 from cbmctl.queue.locks import lock_parcel_tables
 from cbmctl.queue.parcel_changes import scenes_that_show
 
@@ -40,6 +41,7 @@ class Updated:
         new: how many parcels are new.
         gone: how many parcels are gone.
         scenes: scenes in which the new parcels are to be extracted.
+        cost: of that, if it was asked for and there are such scenes.
     """
 
     version: int
@@ -48,6 +50,7 @@ class Updated:
     new: int
     gone: int
     scenes: int
+    cost: DeltaCost | None = None
 
     @property
     def numbers(self) -> range:
@@ -65,6 +68,8 @@ class Updated:
                 f"{counted(self.new, 'new parcel')} (ogc_fid {self.numbers[0]} to {self.numbers[-1]}) to"
                 f" extract in {counted(self.scenes, 'scene')}"
             )
+        if self.cost:
+            said.append(self.cost.sentence())
         return said
 
 
@@ -82,8 +87,14 @@ def expect_few_removals(parcels: TableName, changes: Changes) -> None:
         )
 
 
-def preview(conn: psycopg.Connection, tables: Tables, changes: Changes) -> Updated:
+def preview(conn: psycopg.Connection, tables: Tables, changes: Changes, *, forecast: bool) -> Updated:
     """Number the new parcels of a staged file, and find out what an update would do; change nothing.
+
+    Args:
+        conn: a connection in the transaction that staged the file.
+        tables: the tables.
+        changes: what the file changes.
+        forecast: also what it costs to extract the new parcels.
 
     Raises:
         UserError: the table must be rewritten, and workers extract statistics of its parcels.
@@ -113,7 +124,8 @@ def preview(conn: psycopg.Connection, tables: Tables, changes: Changes) -> Updat
         scenes=0,
     )
     scenes = scenes_that_show(conn, tables, planned.numbers, parcels=NEW)
-    return replace(planned, scenes=len(scenes))
+    cost = delta_cost(conn, tables, scenes, new=NEW) if forecast and scenes else None
+    return replace(planned, scenes=len(scenes), cost=cost)
 
 
 def apply(
