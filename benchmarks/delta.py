@@ -23,7 +23,7 @@ from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.queue.parcel_changes import change_parcels
 from cbmctl.scenes.sentinel2 import open_product
 
-NUMBER, SHARE, REPEATS = 100_000, 100, 3  # one parcel of a hundred is new
+NUMBER, SHARE, REPEATS = 100_000, 100, 10  # one parcel of a hundred is new
 # m from the tile's corner, within one JPEG 2000 tile at 10 m and at 20 m, and within the swath
 PLACE = (2 * BLOCK * 10 + 1_000, 2 * BLOCK * 10 + 1_000, 3 * BLOCK * 10 - 1_000, 3 * BLOCK * 10 - 1_000)
 SCATTERED = "SELECT ogc_fid FROM parcels_2021 ORDER BY hashint4(ogc_fid) LIMIT %(limit)s"

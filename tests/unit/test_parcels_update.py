@@ -233,6 +233,83 @@ def test_a_table_that_was_loaded_by_hand_is_adopted(
     assert rows(conn, "SELECT array_agg(ogc_fid ORDER BY 1) FROM parcels_2021_gone") == [([1, 2, 3, 4],)]
 
 
+@pytest.mark.parametrize("kind", ["Polygon", "PolygonZ"])
+def test_parcels_that_go_from_a_table_of_polygons_before_others_are_new(
+    database: Database, conn: psycopg.Connection, drawn: list[Any], tmp_path: Path, kind: str
+) -> None:
+    conn.execute(OGR2OGR.format(kind=kind).encode())
+    for number, flat in enumerate(drawn):
+        parcel = shapely.force_3d(flat, 400.0) if kind.endswith("Z") else flat
+        conn.execute(
+            "INSERT INTO parcels_2021 (wkb_geometry, id, crop) VALUES (ST_GeomFromWKB(%s, 25832), %s, 'a')",
+            [parcel.wkb, number],
+        )
+    use(conn)
+    for number, file in enumerate((drawn[:-1], [*halves(drawn[0]), *drawn[1:-2]])):
+        path = write(tmp_path / f"{number}.gpkg", file, id=list(range(len(file))), crop=["a"] * len(file))
+        done = run(database, "load", str(path), "--accept-removals")
+        assert done.exit_code == 0, done.output
+    assert rows(conn, "SELECT ogc_fid, GeometryType(wkb_geometry) FROM parcels_2021_gone ORDER BY 1") == [
+        (number, "MULTIPOLYGON") for number in (1, N - 1, N)
+    ]
+
+
+def test_columns_that_were_altered_keep_their_type_in_the_table_of_gone_parcels(
+    database: Database, conn: psycopg.Connection, used: dict[int, int], drawn: list[Any], tmp_path: Path
+) -> None:
+    del used
+    for number, statement in enumerate(
+        (
+            "ALTER TABLE parcels_2021 ALTER id TYPE bigint, ALTER crop TYPE varchar(2)",
+            "ALTER TABLE parcels_2021 ALTER id TYPE numeric, ALTER crop TYPE varchar(9)",
+            "ALTER TABLE parcels_2021 ALTER crop TYPE bytea USING crop::bytea",
+        ),
+        start=1,
+    ):
+        conn.execute(statement.encode())
+        some = N - number
+        attributes = {"crop": ["a"] * some} if number < 3 else {}
+        path = write(tmp_path / f"{number}.gpkg", drawn[:some], id=list(range(some)), **attributes)
+        done = run(database, "load", str(path))
+        assert done.exit_code == 0, done.output
+        kinds = rows(
+            conn,
+            "SELECT attrelid::regclass::text, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attname IN ('id', 'crop') AND attrelid IN ('parcels_2021'::regclass,"
+            " 'parcels_2021_gone'::regclass) ORDER BY 1, attname",
+        )
+        types = [kind for _, kind in kinds]
+        if number < 3:
+            assert types[:2] == types[2:], kinds
+        else:
+            assert types == ["bytea", "numeric", "text", "numeric"]
+    assert rows(conn, "SELECT id::int, crop FROM parcels_2021_gone ORDER BY 1") == [
+        (17, r"\x61"), (18, "a"), (19, "a")
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("used")
+def test_a_reader_of_gone_parcels_that_stays_is_named(
+    database: Database, drawn: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "TABLE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(locks, "TABLE_PAUSE_S", 0.0)
+    paths = [
+        write(tmp_path / "one.gpkg", drawn[:-1], id=list(range(N - 1))),
+        write(tmp_path / "two.gpkg", drawn[:-1], id=list(range(N - 1)), farm=["f"] * (N - 1)),
+        write(tmp_path / "three.gpkg", drawn[:-2], id=list(range(N - 2)), farm=["f"] * (N - 2)),
+    ]
+    for path in paths[:2]:
+        assert run(database, "load", str(path)).exit_code == 0
+    with ThreadPoolExecutor(1) as pool, database.connect(application_name="psql") as reader:
+        reader.execute("SELECT count(*) FROM parcels_2021_gone")
+        refused = pool.submit(run, database, "load", str(paths[2])).result(60)
+        assert str(refused.exception).startswith("public.parcels_2021_gone cannot be changed, because other")
+    assert run(database, "load", str(paths[2])).exit_code == 0
+    with database.connect() as conn:
+        assert rows(conn, "SELECT farm FROM parcels_2021_gone ORDER BY 1") == [("f",), (None,)]
+
+
 def test_a_table_is_not_rewritten_while_workers_extract(
     database: Database, conn: psycopg.Connection, second: Path
 ) -> None:

@@ -129,22 +129,61 @@ def test_parcels_that_came_meanwhile_are_read_after_the_restore(season: Season, 
     assert [season.rows(query) for query in old] == before, "also those of the parcel that is gone"
 
 
+class Few(list[str]):
+    """Lines of a worker that ends by itself."""
+
+    def append(self, line: str, /) -> None:
+        super().append(line)
+        assert len(self) < 30, self
+
+
 def test_the_parcels_of_the_next_season_are_loaded_beside_an_archive(season: Season, tmp_path: Path) -> None:
-    obsid = season.scene(3)
+    shared, former, without = season.scene(3), season.scene(4), season.scene(5, shift=0.3)
     season.extract()
+    change(season, 2, {101: translate(PARCELS[1], 3, 3)}, gone=[7])
+    season.extract()
+    assert [season.status(obsid) for obsid in (shared, former, without)] == [*["extracted"] * 2, "No parcels"]
+    assert season.rows("SELECT DISTINCT parcels_asked FROM tasks WHERE obsid <> %s", without) == [(2,)]
+    with season.database.connect() as conn:
+        conn.execute("UPDATE parcel_sets SET last_id = NULL")  # loaded by an earlier version
     archived(season, tmp_path / "2021")
     drawn = [translate(shape, 5, 5) for shape in PARCELS.values()]
     file = write_parcels(tmp_path / "2022.gpkg", drawn, crs="EPSG:32632", id=list(PARCELS))
     next_season = replaced(season.config.tables, parcels=season.config.tables.parcels.sibling("parcels_2022"))
     with connect(season.config, autocommit=True) as conn:
-        conn.execute(
-            """INSERT INTO parcel_sets (table_name, source, checksum, options, srid, parcels, last_id)
-               SELECT 'public.parcels_2021', 'p.gpkg', 'c', '{}', 32632, count(*), 500 FROM parcels_2021"""
-        )
         load(conn, next_season, file, Options())
-        ((first,),) = conn.execute("SELECT min(ogc_fid) FROM parcels_2022").fetchall()
-        assert first == 501, "rows of both seasons can be in one table"
+    assert season.rows("SELECT min(ogc_fid) FROM parcels_2022") == [(102,)], (
+        "after all numbers of the archive"
+    )
+    assert (season.status(former), results(season)) == ("archived", [[], []])
+    assert season.status(without) == "ingested"
+    assert season.rows("SELECT count(*) FROM tasks WHERE obsid = %s", without) == [(0,)], "planned by period"
+    with season.database.connect() as conn:
+        conn.execute("UPDATE dias_catalogue SET status = 'ingested' WHERE id = %s", [shared])
+    season.extract(replaced(season.config, tables=next_season), Few())
+    assert (season.status(shared), season.status(former)) == ("extracted", "archived")
+    assert season.rows("SELECT DISTINCT obsid, pid >= 102 FROM sigs") == [(shared, True)]
+    with pytest.raises(UserError, match=r"not in public\.parcels_2021, such as pid 10\d: a later season was"):
+        restored(season, tmp_path / "2021")
+    with connect(season.config, autocommit=True) as conn:
         conn.execute("DROP TABLE parcels_2021")
         with pytest.raises(UserError, match="That table is missing or empty"):
             load(conn, season.config.tables, file, Options())
-    assert (season.status(obsid), results(season)) == ("archived", [[], []])
+
+
+def test_the_next_season_waits_for_the_archive_of_the_former(season: Season, tmp_path: Path) -> None:
+    """Deleting what no archive holds is not advised."""
+    season.scene(3)
+    season.extract()
+    file = write_parcels(tmp_path / "2022.gpkg", list(PARCELS.values()), crs="EPSG:32632", id=list(PARCELS))
+    next_season = replaced(season.config.tables, parcels=season.config.tables.parcels.sibling("parcels_2022"))
+    with connect(season.config, autocommit=True) as conn:
+        load(conn, season.config.tables, file, Options())
+        with pytest.raises(UserError) as refused:
+            load(conn, next_season, file, Options())
+    assert str(refused.value).startswith(
+        "public.sigs and public.hists have statistics of public.parcels_2021, and public.parcels_2022 is a"
+        " new table."
+    )
+    assert "maintain archive" in str(refused.value)
+    assert "--drop-statistics" not in str(refused.value)

@@ -12,13 +12,14 @@ import shapely
 from cbmctl.config import Tables
 from cbmctl.database import connect
 from cbmctl.eodata.space import KEPT_FREE
+from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import drop, make
 from cbmctl.maintenance.season_archive.layout import Scene
 from cbmctl.parcels.load import Options, load
 from cbmctl.queue import locks
 
 from ..conftest import Database
-from .archiving import PARCELS, change, done, fill, refused, rows, state, words
+from .archiving import PARCELS, change, done, fill, refused, rows, spoken, state, words
 from .loading import write
 
 pytestmark = pytest.mark.postgis
@@ -207,6 +208,39 @@ def test_an_archive_that_does_not_verify_is_refused(season: Database, tmp_path: 
     assert state(season) == before
 
 
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+@pytest.mark.parametrize("name", ["parcels.parquet", "sigs_s2.parquet"])
+def test_a_damaged_archive_is_not_restored(season: Database, tmp_path: Path, name: str, damage: str) -> None:
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    path = tmp_path / name
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.unlink()
+    before = state(season)
+    assert f"{path} does not verify" in refused(season, "restore", tmp_path)
+    assert state(season) == before
+
+
+def test_the_folder_of_another_archive(season: Database, tmp_path: Path) -> None:
+    done(season, "archive", tmp_path / "first")
+    change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
+    done(season, "archive", tmp_path / "second")
+    done(season, "archive", tmp_path / "second", "--drop")
+    assert "7 scenes in another archive: restore from its folder." in spoken(
+        season, "restore", tmp_path / "first"
+    )
+    assert done(season, "restore", tmp_path / "first")["elsewhere"] == 7
+    assert done(season, "restore", tmp_path / "second")["scenes"] == 7
+
+
+def test_an_archive_without_the_table_of_parcels(season: Database, tmp_path: Path) -> None:
+    change(season, "DROP TABLE parcels_2021")
+    done(season, "archive", tmp_path)
+    assert not (tmp_path / "parcels.parquet").exists()
+
+
 def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path: Path) -> None:
     done(season, "archive", tmp_path)
     done(season, "archive", tmp_path, "--drop")
@@ -240,7 +274,15 @@ def test_statistics_of_dropped_parcels_do_not_come_back(season: Database, tmp_pa
     done(season, "archive", folder)
     done(season, "archive", folder, "--drop")
     with connect(season.configured(), autocommit=True) as conn:
-        load(conn, season.configured().tables, file, Options(), drop_statistics=True)
+        tables = season.configured().tables
+        with pytest.raises(UserError, match=r"\(0 rows\) and the archive of 7 scenes refer to the parcels"):
+            load(conn, tables, file, Options(crs="EPSG:32633"))
+        loaded = load(conn, tables, file, Options(), drop_statistics=True)
+    assert loaded.superseded
+    assert (
+        "7 archived scenes cannot be restored any more, because the parcels get other numbers; the files of"
+        " the archive stay readable"
+    ) in loaded.superseded.sentences()
     assert rows(season, "SELECT min(ogc_fid) FROM parcels_2021") == [(PARCELS + 1,)]
     message = refused(season, "restore", folder)
     assert message.startswith(f"{PARCELS} parcels of {folder} not found in public.parcels_2021")

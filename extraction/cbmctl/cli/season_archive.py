@@ -107,10 +107,12 @@ def _dropped(done: Dropped, *, check: bool) -> list[str]:
 
 
 def _restored(done: Restored, *, check: bool) -> list[str]:
+    elsewhere = [f"{counted(done.elsewhere, 'scene')} in another archive: restore from its folder."]
     if not done.scenes:
-        return [f"Nothing to restore: none of {counted(done.others, 'scene')} is archived."]
+        lines = [f"Nothing to restore: none of {counted(done.others, 'scene')} is archived in this folder."]
+        return lines + (elsewhere if done.elsewhere else [])
     verb = "would be" if check else "are"
     lines = [f"{counted(done.scenes, 'scene')} with {counted(done.rows, 'row')} {verb} restored."]
     if done.others:
-        lines.append(f"{counted(done.others, 'scene')} left as they are: not archived.")
-    return lines
+        lines.append(f"{counted(done.others, 'scene')} left as they are: not archived in this folder.")
+    return lines + (elsewhere if done.elsewhere else [])

@@ -21,9 +21,12 @@ def expect_types(
         return
     listed = ", ".join(f"{c.name} ({c.type} in the file, {stored[c.name]} in the table)" for c in other)
     if changes.same_geometries:
-        advice = "Its geometries are the same: replace the columns with --keep-statistics"
+        advice = (
+            "Its geometries are the same: replace the columns with cbmctl parcels load --keep-statistics."
+            " Columns that the file lacks are dropped then"
+        )
     else:
-        statement = ", ".join(f"ALTER {c.name} TYPE {c.type} USING {c.name}::{c.type}" for c in other)
+        statement = ", ".join(f'ALTER "{c.name}" TYPE {c.type} USING "{c.name}"::{c.type}' for c in other)
         advice = f"Change the table, and load again: ALTER TABLE {parcels} {statement}"
     raise UserError(f"The file has columns of other types than {parcels}: {listed}. {advice}")
 

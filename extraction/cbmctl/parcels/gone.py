@@ -1,7 +1,10 @@
 """Parcels that are gone: the table `<parcels>_gone`, with the columns of the parcel table.
 
-Clients name it by the suffix (`ptype=gone`). The statistics of these parcels stay.
+Clients name it by the suffix (`ptype=gone`). The statistics of these parcels stay. Its geometries are flat
+multipolygons, whatever those of a table that was loaded by hand are.
 """
+
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -10,8 +13,9 @@ from cbmctl.config import TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.grids import comment_of
-from cbmctl.parcels.pairing import pairing_names
+from cbmctl.parcels.pairing import pairing_names, srid_of
 
+_GEOMETRY = "wkb_geometry"
 COMMENT = "parcels that are gone from the declarations; made by cbmctl parcels load"
 
 
@@ -30,8 +34,7 @@ def move(conn: psycopg.Connection, parcels: TableName) -> list[int]:
     columns = _types(conn, parcels)
     stored = _prepare(conn, parcels, gone, columns)
     moved = sql.SQL(", ").join(
-        query("moved.{name}" if stored[name] == kind else "moved.{name}::text", name=sql.Identifier(name))
-        for name, kind in columns.items()
+        query(_value(name, kind, stored[name]), name=sql.Identifier(name)) for name, kind in columns.items()
     )
     found = conn.execute(
         query(
@@ -48,6 +51,15 @@ def move(conn: psycopg.Connection, parcels: TableName) -> list[int]:
     ).fetchall()
     conn.execute(query("ANALYZE {gone}", gone=gone.sql))
     return sorted(pid for (pid,) in found)
+
+
+def is_behind(conn: psycopg.Connection, parcels: TableName) -> bool:
+    """Whether the table lacks columns of the parcels, or has others, so that it must be altered."""
+    gone = table_of(parcels)
+    if comment_of(conn, gone) != COMMENT:
+        return False
+    stored = _types(conn, gone)
+    return any(stored.get(name) != kind for name, kind in _types(conn, parcels).items() if name != _GEOMETRY)
 
 
 def last_of(conn: psycopg.Connection, parcels: TableName) -> int:
@@ -83,10 +95,13 @@ def _prepare(
     names = {"gone": gone.sql, "parcels": parcels.sql}
     if one(conn, query("SELECT to_regclass(%s) IS NULL"), [str(gone)])[0]:
         conn.execute(query("CREATE TABLE {gone} AS SELECT * FROM {parcels} WITH NO DATA", **names))
+        srid = sql.Literal(srid_of(conn, parcels.sql))
+        flat = "ALTER TABLE {gone} ALTER wkb_geometry TYPE geometry(MultiPolygon, {srid})"
+        conn.execute(query(flat, srid=srid, **names))
         conn.execute(query("ALTER TABLE {gone} ADD PRIMARY KEY (ogc_fid)", **names))
         conn.execute(query("CREATE INDEX ON {gone} USING gist (wkb_geometry)", **names))
         conn.execute(query("COMMENT ON TABLE {gone} IS {comment}", comment=sql.Literal(COMMENT), **names))
-        return columns
+        return _types(conn, gone)
     if comment_of(conn, gone) != COMMENT:
         raise UserError(
             f"The table {gone} exists, but was not made by cbmctl parcels load. Rename it, and load again"
@@ -97,13 +112,34 @@ def _prepare(
         if name not in stored:
             added = query("ALTER TABLE {gone} ADD {column} {kind}", column=column, kind=_type(kind), **names)
             conn.execute(added)
-        elif stored[name] != kind:  # replaced with --keep-statistics: both fit into text
-            conn.execute(
-                query(
-                    "ALTER TABLE {gone} ALTER {column} TYPE text USING {column}::text", column=column, **names
-                )
-            )
+        elif stored[name] != kind and name != _GEOMETRY:
+            # altered by hand, or replaced with --keep-statistics
+            fits = _keeps_values(conn, gone, name, kind)
+            to = _type(kind if fits else "text")
+            alter = "ALTER TABLE {gone} ALTER {column} TYPE {to} USING {column}::{to}"
+            conn.execute(query(alter, column=column, to=to, **names))
     return _types(conn, gone)
+
+
+def _keeps_values(conn: psycopg.Connection, gone: TableName, name: str, kind: str) -> bool:
+    """Whether all values of a column are the same in another type."""
+    statement = query(
+        "SELECT NOT EXISTS (SELECT FROM {gone} WHERE {column}::{kind}::text IS DISTINCT FROM {column}::text)",
+        gone=gone.sql,
+        column=sql.Identifier(name),
+        kind=_type(kind),
+    )
+    try:
+        with conn.transaction():
+            return bool(one(conn, statement)[0])
+    except (psycopg.DataError, psycopg.errors.CannotCoerce):
+        return False
+
+
+def _value(name: str, kind: str, stored: str) -> LiteralString:
+    if name == _GEOMETRY:
+        return "ST_Multi(ST_Force2D(moved.{name}))"
+    return "moved.{name}" if stored == kind else "moved.{name}::text"
 
 
 def _types(conn: psycopg.Connection, table: TableName) -> dict[str, str]:

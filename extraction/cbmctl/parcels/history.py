@@ -46,11 +46,11 @@ def edition(conn: psycopg.Connection, tables: Tables) -> Edition:
 
 
 def last_archived(conn: psycopg.Connection, tables: Tables) -> int:
-    """The highest number of any parcel set if scenes are archived, whose rows can come back; else 0."""
+    """The highest number of a parcel whose rows are in an archive and can be restored; 0 if there is none."""
     statement = query(
-        """SELECT coalesce(max(last_id), 0) FROM {sets}
-           WHERE EXISTS (SELECT FROM {catalogue} WHERE status = 'archived')""",
-        sets=tables.parcel_sets.sql,
+        """SELECT coalesce(max(last_id), 0)
+           FROM {archived} JOIN {catalogue} d ON d.id = obsid WHERE d.status = 'archived'""",
+        archived=tables.archived_scenes.sql,
         catalogue=tables.catalogue.sql,
     )
     return int(one(conn, statement)[0])

@@ -25,6 +25,7 @@ from cbmctl.parcels.supersede import (
     Superseded,
     expect_same_parcels,
     in_use,
+    refuse_another_table,
     refuse_if_in_use,
     refuse_if_running,
     supersede,
@@ -138,6 +139,7 @@ def load(
         else:
             refuse_if_running(conn, tables)
             if used and not drop_statistics:
+                refuse_another_table(conn, tables)
                 refuse_if_in_use(conn, tables, replacement.why_needed(conn, tables.parcels, table.srid))
             # without statistics nobody uses the numbers, so that they can follow space from 1
             version, last = replacement.next_numbers(conn, tables, reuse=not used)

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
-from cbmctl.errors import UserError
+from cbmctl.errors import UserError, counted
 from cbmctl.parcels import history, quality
 from cbmctl.parcels.changes import Changes
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
@@ -18,12 +18,21 @@ from cbmctl.queue.statements import names
 
 @dataclass(frozen=True)
 class Superseded:
-    """What went, or would go, with the former parcels: rows, scenes to do again, dropped tables."""
+    """What went, or would go, with the former parcels.
+
+    Attributes:
+        sigs: rows that are deleted.
+        hists: rows that are deleted.
+        scenes: scenes to extract again.
+        rasters: tables that are dropped.
+        archived: scenes whose archive cannot be restored any more.
+    """
 
     sigs: int
     hists: int
     scenes: int
     rasters: tuple[str, ...]
+    archived: int
 
     def sentences(self) -> list[str]:
         """For people."""
@@ -36,6 +45,11 @@ class Superseded:
             said.append(f"{self.scenes} scenes are to be extracted again")
         if self.rasters:
             said.append(f"outdated raster tables are dropped: {', '.join(self.rasters)}")
+        if self.archived:
+            said.append(
+                f"{counted(self.archived, 'archived scene')} cannot be restored any more, because the parcels"
+                " get other numbers; the files of the archive stay readable"
+            )
         return said
 
 
@@ -58,16 +72,11 @@ def in_use(conn: psycopg.Connection, tables: Tables) -> bool:
     Those in an archive do not refer to a table of parcels that never existed, such as next season's.
     """
     statement = query(
-        """SELECT EXISTS (SELECT FROM {sigs}) OR EXISTS (SELECT FROM {hists})
-               OR EXISTS (SELECT FROM {catalogue} WHERE status = 'archived') AND (
-                   to_regclass(%(parcels)s) IS NOT NULL
-                   OR EXISTS (SELECT FROM {sets} WHERE table_name = %(parcels)s))""",
+        "SELECT EXISTS (SELECT FROM {sigs}) OR EXISTS (SELECT FROM {hists})",
         sigs=tables.sigs.sql,
         hists=tables.hists.sql,
-        catalogue=tables.catalogue.sql,
-        sets=tables.parcel_sets.sql,
     )
-    return bool(one(conn, statement, {"parcels": str(tables.parcels)})[0])
+    return bool(one(conn, statement)[0]) or _archived(conn, tables) > 0
 
 
 def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, why: str) -> None:
@@ -79,10 +88,21 @@ def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, why: str) -> None
         why: the parcels cannot be updated in place, and what to do about that.
     """
     if in_use(conn, tables):
-        sigs, hists = _rows(conn, tables.sigs), _rows(conn, tables.hists)
+        used = [f"{table} ({_rows(conn, table)} rows)" for table in (tables.sigs, tables.hists)]
+        if archived := _archived(conn, tables):
+            used.append(f"the archive of {counted(archived, 'scene')}")
+        listed = f"{', '.join(used[:-1])} and {used[-1]}"
+        raise UserError(f"{listed} refer to the parcels in {tables.parcels}. {why}")
+
+
+def refuse_another_table(conn: psycopg.Connection, tables: Tables) -> None:
+    """Raise UserError if the statistics are of another table of parcels, and this one never existed."""
+    if others := _former_tables(conn, tables):
         raise UserError(
-            f"{tables.sigs} ({sigs} rows) and {tables.hists} ({hists} rows) refer to the parcels in"
-            f" {tables.parcels}. {why}"
+            f"{tables.sigs} and {tables.hists} have statistics of {' and '.join(others)}, and"
+            f" {tables.parcels} is a new table. Rows of both cannot be told apart. Archive the former season"
+            " first, with its configuration: cbmctl maintain archive FOLDER, then the same with --drop. Or go"
+            " back to the former table (tenant_year)."
         )
 
 
@@ -124,13 +144,16 @@ def supersede(
         hists=_rows(conn, tables.hists),
         scenes=one(conn, query("SELECT count(*) FROM {scenes}", scenes=_begun(tables)))[0],
         rasters=tuple(str(raster) for raster in raster_tables(conn, tables.parcels)),
+        archived=_archived(conn, tables),
     )
     if check_only:
         return gone
     begun = conn.execute(
         query("SELECT id FROM {scenes} UNION SELECT id FROM {catalogue} WHERE status = 'offered'", **scenes)
     ).fetchall()
-    start_over(conn, tables, [obsid for (obsid,) in begun])
+    # scenes of a former season's table: only those of the new period are planned again
+    another = bool(_former_tables(conn, tables))
+    start_over(conn, tables, [obsid for (obsid,) in begun], plan_anew=another)
     for table in (tables.sigs, tables.hists):
         conn.execute(query("DELETE FROM {table}", table=table.sql))
     for raster in raster_tables(conn, tables.parcels):
@@ -160,6 +183,30 @@ def _begun(tables: Tables) -> sql.Composed:
         catalogue=tables.catalogue.sql,
         tasks=tables.tasks.sql,
     )
+
+
+def _archived(conn: psycopg.Connection, tables: Tables) -> int:
+    """Count archived scenes; none if the table of parcels never existed, because they are of another one."""
+    statement = query(
+        """SELECT count(*) FROM {catalogue} WHERE status = 'archived' AND (
+               to_regclass(%(parcels)s) IS NOT NULL
+               OR EXISTS (SELECT FROM {sets} WHERE table_name = %(parcels)s))""",
+        catalogue=tables.catalogue.sql,
+        sets=tables.parcel_sets.sql,
+    )
+    return int(one(conn, statement, {"parcels": str(tables.parcels)})[0])
+
+
+def _former_tables(conn: psycopg.Connection, tables: Tables) -> list[str]:
+    """Return the tables of parcels that were loaded before, if this one never was."""
+    statement = query(
+        """SELECT table_name FROM {sets}
+           WHERE to_regclass(%(parcels)s) IS NULL
+               AND NOT EXISTS (SELECT FROM {sets} WHERE table_name = %(parcels)s)
+           ORDER BY loaded_at""",
+        sets=tables.parcel_sets.sql,
+    )
+    return [name for (name,) in conn.execute(statement, {"parcels": str(tables.parcels)})]
 
 
 def _rows(conn: psycopg.Connection, table: TableName) -> int:

@@ -154,6 +154,8 @@ def apply(
             # a worker of an earlier version finds no parcels in a table that is rewritten while it waits
             refuse_if_running(conn, tables)
             _take_multipolygons(conn, parcels)
+        if planned.gone and gone.is_behind(conn, parcels):
+            lock_parcel_tables(conn, tables, [gone.table_of(parcels)], queue=False)
         removed = gone.move(conn, parcels) if planned.gone else []
         write_values(conn, parcels, columns)
         if planned.new:

@@ -45,6 +45,7 @@ def archive_scene(
     differs: Callable[[], str],
     *,
     expected: int,
+    last_id: int,
     check: bool = False,
 ) -> Outcome:
     """Delete a scene's rows, if they are those of the archive; its status becomes `archived`.
@@ -56,6 +57,7 @@ def archive_scene(
         archive: id of the archive.
         differs: returns how the scene's rows differ from the archive; empty if they do not.
         expected: rows that the archive has of it.
+        last_id: no parcel of the archive has a higher number.
         check: only say what would become of it.
     """
     lock_datatake(conn, tables, obsid)
@@ -76,11 +78,11 @@ def archive_scene(
         return Outcome(kept="its rows changed after they were compared")
     conn.execute(
         query(
-            """INSERT INTO {archived} (obsid, archive) VALUES (%s, %s)
-               ON CONFLICT (obsid) DO UPDATE SET archive = excluded.archive""",
+            """INSERT INTO {archived} (obsid, archive, last_id) VALUES (%s, %s, %s)
+               ON CONFLICT (obsid) DO UPDATE SET (archive, last_id) = (excluded.archive, excluded.last_id)""",
             archived=tables.archived_scenes.sql,
         ),
-        [obsid, archive],
+        [obsid, archive, last_id],
     )
     conn.execute(states.change(tables, states.ARCHIVED, _OF_SCENES), [[obsid]])
     scene_status.update(conn, tables, {obsid: Place.ARCHIVED})
@@ -107,6 +109,22 @@ def archived_in(conn: psycopg.Connection, tables: Tables, archive: str) -> list[
             catalogue=tables.catalogue.sql,
         ),
         [archive],
+    )
+    return [obsid for (obsid,) in found]
+
+
+def archived_elsewhere(
+    conn: psycopg.Connection, tables: Tables, archive: str, obsids: Sequence[int]
+) -> list[int]:
+    """Return those of some scenes whose rows are in another archive only."""
+    found = conn.execute(
+        query(
+            """SELECT obsid FROM {archived} JOIN {catalogue} d ON d.id = obsid
+               WHERE archive <> %s AND obsid = ANY(%s) AND d.status = 'archived' ORDER BY obsid""",
+            archived=tables.archived_scenes.sql,
+            catalogue=tables.catalogue.sql,
+        ),
+        [archive, list(obsids)],
     )
     return [obsid for (obsid,) in found]
 

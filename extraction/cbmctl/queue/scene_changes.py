@@ -114,7 +114,9 @@ def follow_archive(conn: psycopg.Connection, tables: Tables, obsids: Sequence[in
     scene_status.update(conn, tables, dict.fromkeys(obsids, Place.AGAIN))
 
 
-def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def start_over(
+    conn: psycopg.Connection, tables: Tables, obsids: Sequence[int], *, plan_anew: bool = False
+) -> None:
     """Make all tasks ready again, because the parcels are replaced and the rows deleted.
 
     A newer version need not wait any more for the older one. Tasks whose bands or method are not known are
@@ -124,6 +126,7 @@ def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
         conn: a connection in a transaction that holds the table of tasks.
         tables: the tables.
         obsids: scenes that are not as the catalogue delivered them.
+        plan_anew: delete the tasks instead; the next plan enters those of its period.
     """
     names = {"catalogue": tables.catalogue.sql}
     scenes = conn.execute(
@@ -137,9 +140,11 @@ def start_over(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
     )
     # what is in an archive is of the former parcels, and so are its tasks
     here = query("t.obsid NOT IN (SELECT id FROM {catalogue} WHERE status = 'archived')", **names)
+    begun = query("(t.state <> 'ready' OR t.attempts > 0 OR t.rows IS NOT NULL) AND {here}", here=here)
+    if plan_anew:
+        conn.execute(states.change(tables, states.NEW_PARCELS_UNKNOWN, begun))
     unknown = query("({unknown}) AND {here}", unknown=unknown, here=here)
     conn.execute(states.change(tables, states.NEW_PARCELS_UNKNOWN, unknown), [waiting])
-    begun = query("(t.state <> 'ready' OR t.attempts > 0 OR t.rows IS NOT NULL) AND {here}", here=here)
     conn.execute(states.change(tables, states.NEW_PARCELS, begun))
     rows.forget_offset(conn, tables, obsids)
     places = {obsid: Place.CURRENT if newer is None else Place.SUPERSEDED for obsid, newer, _ in scenes}

@@ -21,7 +21,8 @@ _NO_REASON: LiteralString = "reason_code = NULL, failed_status = NULL, reason = 
 _UNTRIED: LiteralString = f"attempts = 0, {_NO_REASON}, not_before = NULL, worker = NULL"
 # Of a task that is not done, `parcels_covered` says that only parcels after that version are to be read.
 _WHOLE: LiteralString = "parcels_covered = NULL"
-READY_AGAIN: LiteralString = f"{_UNTRIED}, {_WHOLE}"
+# Whichever version of the parcels is current when it is read, that is all of them.
+READY_AGAIN: LiteralString = f"{_UNTRIED}, {_WHOLE}, parcels_asked = DEFAULT"
 # The same, without what was recorded about its rows.
 WITHOUT_RESULTS: LiteralString = """claimed_at = NULL, finished_at = NULL, parcels = NULL, slivers = NULL,
     cut = NULL, elsewhere = NULL, elsewhere_seen = NULL"""
@@ -176,11 +177,12 @@ NEW_PARCELS = _event(
     "the parcels are replaced, with all statistics",
     _ANY,
     READY,
-    f"{READY_AGAIN}, {WITHOUT_RESULTS}, rows = NULL, parcels_asked = DEFAULT",
+    f"{READY_AGAIN}, {WITHOUT_RESULTS}, rows = NULL",
 )
 NEW_PARCELS_UNKNOWN = _event(
     "new parcels, not planned",
-    "the same; the bands are not known, or the scene is superseded or offline",
+    "the same; the bands are not known, the scene is superseded or offline, or the parcels are those of"
+    " another season",
     _ANY,
     None,
 )

@@ -68,7 +68,14 @@ def drop(
             differs = partial(_differs, conn, tables, obsid, scene)
             expected = scene.sigs.rows + scene.hists.rows
             outcome = archive_scene(
-                conn, tables, obsid, description.id, differs, expected=expected, check=check
+                conn,
+                tables,
+                obsid,
+                description.id,
+                differs,
+                expected=expected,
+                last_id=description.last_id,
+                check=check,
             )
         rows += outcome.rows
         scenes += outcome.archived

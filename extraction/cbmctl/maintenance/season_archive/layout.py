@@ -51,6 +51,7 @@ class Description:
         parcels: table of the parcels.
         parcels_file: file that they were loaded from; empty if it is not known.
         parcels_checksum: of that file.
+        last_id: no parcel, and no row, has a higher `ogc_fid` or `pid`.
         files: Parquet files and their numbers of rows.
         scenes: by id.
     """
@@ -63,6 +64,7 @@ class Description:
     parcels: str
     parcels_file: str
     parcels_checksum: str
+    last_id: int
     files: Mapping[str, int]
     scenes: Mapping[int, Scene]
 
@@ -140,7 +142,7 @@ def _described(data: Mapping[str, Any]) -> Description:
         for obsid, one in data["scenes"].items()
     }
     files = {str(name): int(rows) for name, rows in data["files"].items()}
-    return Description(**texts, files=files, scenes=scenes)
+    return Description(**texts, last_id=int(data["last_id"]), files=files, scenes=scenes)
 
 
 def _scenes(description: Description) -> dict[str, Any]:

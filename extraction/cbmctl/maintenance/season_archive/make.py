@@ -25,6 +25,8 @@ from cbmctl.maintenance.season_archive.layout import (
     write_description,
 )
 from cbmctl.maintenance.season_archive.sums import NOTHING, Numbers
+from cbmctl.parcels import history
+from cbmctl.parcels.changes import has_parcels
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
 
@@ -219,8 +221,10 @@ class _Archive:
                 continue
             path = self._folder / f"{name}.parquet"
             files[path.name] = whole_tables.write(self._conn, table, key, path, empty.footer())
-        changed = whole_tables.changed_parcels(self._conn, tables.parcels, self._folder / "parcels.parquet")
-        if changed:
+        parcels = self._folder / "parcels.parquet"
+        if parcels.name in files and (
+            changed := whole_tables.changed_parcels(self._conn, tables.parcels, parcels)
+        ):
             raise UserError(
                 f"{counted(changed, 'parcel')} of {tables.parcels} changed while it was archived. Run the"
                 " command again."
@@ -255,9 +259,21 @@ class _Archive:
             parcels=str(self._tables.parcels),
             parcels_file=source,
             parcels_checksum=checksum,
+            last_id=self._last_id(),
             files=dict(sorted(files.items())),
             scenes=scenes,
         )
+
+    def _last_id(self) -> int:
+        tables = self._tables
+        numbered = history.edition if has_parcels(self._conn, tables.parcels) else history.recorded
+        statement = query(
+            "SELECT greatest((SELECT max(pid) FROM {sigs}), (SELECT max(pid) FROM {hists}), 0)",
+            sigs=tables.sigs.sql,
+            hists=tables.hists.sql,
+        )
+        (highest,) = one(self._conn, statement)
+        return max(numbered(self._conn, tables).last_id, int(highest))
 
     def _others(self) -> int:
         return int(

@@ -16,7 +16,9 @@ from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
 from cbmctl.maintenance.season_archive.disk_space import require_space_to_restore
 from cbmctl.maintenance.season_archive.layout import SCHEMAS, Description, read_description
+from cbmctl.queue import parcel_sets
 from cbmctl.queue.archived import (
+    archived_elsewhere,
     archived_in,
     begin_restore,
     bring_back,
@@ -37,12 +39,14 @@ class Restored:
         scenes: how many scenes are extracted again.
         rows: their rows of sigs and hists.
         others: scenes of the archive that are not archived here; left alone.
+        elsewhere: of these, scenes whose rows are in another archive.
     """
 
     changed: bool
     scenes: int
     rows: int
     others: int
+    elsewhere: int
 
 
 def restore(
@@ -78,9 +82,11 @@ def restore(
     compare.require_own(conn, tables, folder, description)
     wanted = archived_in(conn, tables, description.id)
     others = len(description.scenes) - len(wanted)
+    elsewhere = len(archived_elsewhere(conn, tables, description.id, list(description.scenes)))
     if not wanted:
-        return Restored(False, 0, 0, others)
+        return Restored(False, 0, 0, others, elsewhere)
     _require_parcels(conn, tables, folder, description)
+    _require_no_later_season(conn, tables, folder, description)
     left = _left(conn, tables, description, wanted)
     require_space_to_restore(conn, folder, left, disk or config.cache)
     compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
@@ -90,7 +96,7 @@ def restore(
         bring_back(conn, tables, wanted)
     scenes = [description.scenes[obsid] for obsid in wanted]
     rows = sum(scene.sigs.rows + scene.hists.rows for scene in scenes)
-    return Restored(True, len(wanted), rows, others)
+    return Restored(True, len(wanted), rows, others, elsewhere)
 
 
 def _require_parcels(
@@ -105,9 +111,9 @@ def _require_parcels(
     if unknown := whole_tables.unknown_parcels(conn, tables, file):
         raise UserError(
             f"{counted(unknown, 'parcel')} of {folder} not found in {tables.parcels}, and not among parcels"
-            " that are gone: other parcels were loaded with --drop-statistics, under other numbers. Read the"
-            " files with DuckDB, R or pandas, or set the scenes to 'ingested' to extract them with the"
-            " present parcels."
+            " that are gone, for example because parcels were loaded with --drop-statistics. Read the files"
+            " with DuckDB, R or pandas, or set the scenes to 'ingested' to extract them with the present"
+            " parcels."
         )
     if changed := whole_tables.changed_parcels(conn, tables.parcels, file):
         raise UserError(
@@ -115,6 +121,35 @@ def _require_parcels(
             f" in {folder}. Put the geometries of {description.parcels_file or 'the archive'} back, or read"
             " the files with DuckDB, R or pandas."
         )
+
+
+def _require_no_later_season(
+    conn: psycopg.Connection, tables: Tables, folder: Path, description: Description
+) -> None:
+    """Raise UserError if there are statistics of a later table of parcels.
+
+    Both seasons extract some scenes. If rows of both were in one, an extraction for the later parcels would
+    replace all of them, and a restored scene would count as extracted without the later parcels.
+    """
+    for table in (tables.sigs, tables.hists):
+        found = conn.execute(
+            query(
+                """SELECT pid FROM {table} s WHERE pid > %s
+                       AND NOT EXISTS (SELECT FROM {parcels} WHERE ogc_fid = pid)
+                       AND pid NOT IN ({gone}) LIMIT 1""",
+                table=table.sql,
+                gone=query(parcel_sets.GONE, **parcel_sets.names(tables)),
+                parcels=tables.parcels.sql,
+            ),
+            [description.last_id],
+        ).fetchone()
+        if found:
+            raise UserError(
+                f"{table} has statistics of parcels that are not in {tables.parcels}, such as pid {found[0]}:"
+                " a later season was extracted. Scenes of both seasons could not hold the rows of both."
+                f" Read the files of {folder} with DuckDB, R or pandas, or restore them in a copy of the"
+                " database from before that season."
+            )
 
 
 def _left(

@@ -112,10 +112,13 @@ def unknown_parcels(conn: psycopg.Connection, tables: Tables, path: Path) -> int
 
 def _count(conn: psycopg.Connection, path: Path, statement: sql.Composed, columns: list[str]) -> int:
     number = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
-            ids, *shapes = (batch.column(name).to_pylist() for name in columns)
-            number += one(conn, statement, {"ids": ids, "shapes": shapes[0] if shapes else []})[0]
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
+                ids, *shapes = (batch.column(name).to_pylist() for name in columns)
+                number += one(conn, statement, {"ids": ids, "shapes": shapes[0] if shapes else []})[0]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise parquet.invalid(path, str(error)) from error
     return number
 
 

@@ -11,11 +11,14 @@ def upgrade() -> None:
     op.execute("""
         CREATE TABLE public.archived_scenes (
             obsid integer PRIMARY KEY,
-            archive text NOT NULL
+            archive text NOT NULL,
+            last_id integer NOT NULL
         );
         COMMENT ON TABLE public.archived_scenes IS
             'archive that holds the rows of a scene; it counts only while the scene''s status is archived';
         COMMENT ON COLUMN public.archived_scenes.archive IS 'id in archive.json';
+        COMMENT ON COLUMN public.archived_scenes.last_id IS
+            'no parcel of the archive has a higher ogc_fid; parcels of other tables are numbered after it';
 
         CREATE TABLE public.restored_files (
             archive text NOT NULL,
