@@ -121,6 +121,11 @@ def test_no_text_with_a_rule_takes_what_ends_a_word_and_climbs_out_of_a_folder(v
         ({"data_volume_device": "x y"}, "data_volume_device: 'x y' is not a valid disk."),
         ({"data_volume_device": "/dev/../etc"}, "data_volume_device: '/dev/../etc' is not a valid disk."),
         (
+            {"tenant_data_mount": "/data/../etc"},
+            "tenant_data_mount: '/data/../etc' is not a valid path on the",
+        ),
+        ({"postgis_directory": "/data/.."}, "postgis_directory: '/data/..' is not a valid path on the host."),
+        (
             {"tenant_eodata_s3": {"endpoint": "https://s3.example,allow_root"}},
             "tenant_eodata_s3.endpoint: 'https://s3.example,allow_root' is not a valid URL.",
         ),

@@ -204,8 +204,8 @@ VALUES: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"tenant_eodata": "~/eodata", "postgis_directory": "/data/a b"},
         [
-            f"{name}: '{path}' is not a valid path on the host. Begin it with /,"
-            " and use no spaces, quotes or any of : , % $ \\ in it."
+            f"{name}: '{path}' is not a valid path on the host. Begin it with /."
+            " Use no . or .. as a folder, and no spaces, quotes or any of : , % $ \\ in it."
             for name, path in (("postgis_directory", "/data/a b"), ("tenant_eodata", "~/eodata"))
         ],
     ),

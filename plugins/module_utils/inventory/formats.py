@@ -16,7 +16,7 @@ TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 DAY = re.compile(r"20\d\d-\d\d-\d\d")
 PATH = re.compile(r"[/~][^\x00-\x1f\x7f]*")
 # these paths go into unit files, mount options and compose files
-HOST_PATH = re.compile(r"/[^\s'\"\\:,%$]*")
+HOST_PATH = re.compile(r"/(?!(?:[^/]*/)*\.\.?(?:/|$))[^\s'\"\\:,%$]*")
 # URL, bucket and region become words of a command, and mount options
 URL = re.compile(r"https?://[^\s'\"\\,%$]+")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -119,7 +119,7 @@ FORMATS = {
     "path": Format("an absolute path", "Begin it with / or ~.", _matches(PATH)),
     "host_path": Format(
         "a valid path on the host",
-        "Begin it with /, and use no spaces, quotes or any of : , % $ \\ in it.",
+        "Begin it with /. Use no . or .. as a folder, and no spaces, quotes or any of : , % $ \\ in it.",
         _matches(HOST_PATH),
     ),
     "url": Format(
