@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import access, checking, delta, maintenance, overlap, peers, table
+from benchmarks import access, checking, delta, maintenance, overlap, peers, scale, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -192,6 +192,11 @@ def rows(run: Run) -> list[Figure]:
     return table.figures(run.server)
 
 
+def million(run: Run) -> list[Figure]:
+    """A table that is six times the memory, in two orders of the parcels' ids."""
+    return scale.figures(run.note)
+
+
 def rewriting(run: Run) -> list[Figure]:
     """A purged table, rewritten while others read and write."""
     run.note("a purge of eleven million rows, and pg_repack")
@@ -254,6 +259,7 @@ SECTIONS: dict[str, Callable[[Run], list[Figure]]] = {
     "delta": changes,
     "overlap": neighbours,
     "table": rows,
+    "scale": million,
     "maintain": rewriting,
     "archive": archive,
     "peers": others,

@@ -66,8 +66,11 @@ class Server:
 
 
 @contextmanager
-def started() -> Iterator[Server]:
+def started(memory_mb: int | None = None) -> Iterator[Server]:
     """Start the tenants' image (CBM_TEST_IMAGE, else the newest `cbm-postgis`); gone with all its data after.
+
+    Args:
+        memory_mb: the container gets no more, and the settings of such a VM; None: those of MEMORY_MB.
 
     Raises:
         UserError: there is no such image, or it does not start.
@@ -75,7 +78,7 @@ def started() -> Iterator[Server]:
     image = os.environ.get("CBM_TEST_IMAGE") or _newest_image()
     name = f"cbm-bench-{uuid.uuid4().hex[:8]}"
     try:
-        yield Server(name, _start(name, image))
+        yield Server(name, _start(name, image, memory_mb))
     finally:
         _docker("rm", "--force", "--volumes", name)
 
@@ -94,13 +97,14 @@ def tenant_settings(memory_mb: int = MEMORY_MB, cores: int | None = None) -> dic
     }
 
 
-def _start(name: str, image: str) -> str:
-    settings = tenant_settings() | {"listen_addresses": "*", "hba_file": "/tmp/pg_hba.conf"}  # noqa: S108
+def _start(name: str, image: str, memory_mb: int | None) -> str:
+    settings = tenant_settings(memory_mb or MEMORY_MB)
+    settings |= {"listen_addresses": "*", "hba_file": "/tmp/pg_hba.conf"}  # noqa: S108
     options = [argument for item in settings.items() for argument in ("-c", "=".join(item))]
     shm_mb = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())["postgis_shm_mb"]
-    _docker(
-        "create", "--name", name, "--publish", "127.0.0.1::5432", f"--shm-size={shm_mb}m", image, *options
-    )
+    limits = [f"--memory={memory_mb}m", f"--memory-swap={memory_mb}m"] if memory_mb else []
+    publish = ["--publish", "127.0.0.1::5432", f"--shm-size={shm_mb}m"]
+    _docker("create", "--name", name, *publish, *limits, image, *options)
     with tempfile.TemporaryDirectory() as folder:
         hba = Path(folder) / "pg_hba.conf"
         hba.write_text("local all all peer map=superuser\nhost all all all scram-sha-256\n")
