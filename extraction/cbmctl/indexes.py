@@ -21,7 +21,7 @@ from cbmctl.parcels.projecting import projected
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.queue import parcel_sets
-from cbmctl.queue.locks import keep_parcel_table
+from cbmctl.queue.locks import lock_parcel_table_shared
 from cbmctl.reasons import PARCELS_UNREADABLE
 from cbmctl.scenes import SceneError
 
@@ -66,7 +66,7 @@ class Indexes:
             with self._conn.transaction():
                 # what is named and what is fetched must be the same
                 self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                keep_parcel_table(self._conn, self._config.tables)
+                lock_parcel_table_shared(self._conn, self._config.tables)
                 name, version = self._name(grid, touching, buffer_m, after)
                 index = self._kept.pop(name, None)
                 if index is None:  # an empty one is one too

@@ -13,7 +13,7 @@ from cbmctl.cli import cbmctl
 from cbmctl.database import connect
 from cbmctl.eodata import open_archive
 from cbmctl.indexes import Indexes
-from cbmctl.queue.archived import archive_scene, bring_back
+from cbmctl.queue.archived import archive_scene, mark_restored
 from cbmctl.queue.parcel_changes import Delta
 from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.queue.repair import repair
@@ -195,7 +195,7 @@ def test_a_scene_that_was_archived_reads_new_parcels_once_it_is_back(
     assert change(season, 2, {100: NEW}) == Delta(0, 0)
     assert do(season) == []
     conn.execute("INSERT INTO sigs TABLE kept_sigs; INSERT INTO hists TABLE kept_hists")
-    bring_back(conn, tables, [scene])
+    mark_restored(conn, tables, [scene])
     assert (season.status(scene), tasks(season)) == ("extracted", [("ready", 2, 1, 0)])
     do(season)
     assert_rows(found(season, scene), sentinel2(5, {1: PARCELS[1], 7: PARCELS[7], 100: NEW}))

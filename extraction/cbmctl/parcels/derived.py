@@ -15,7 +15,7 @@ from cbmctl.parcels.grids import comment_of, stamp_of
 from cbmctl.parcels.supersede import raster_tables
 
 
-def follow(
+def update_derived(
     conn: psycopg.Connection, tables: Tables, former: str, *, new: Sequence[int], gone: Sequence[int]
 ) -> None:
     """Delete what belongs to parcels that are gone, and add what belongs to new ones.
@@ -31,13 +31,13 @@ def follow(
     for raster in raster_tables(conn, tables.parcels):
         if comment_of(conn, raster) == former:
             epsg, resolution = map(int, raster.name.split("_")[-3:-1])
-            rasterise.follow(conn, tables.parcels, raster, (epsg, resolution), new=new, gone=gone)
+            rasterise.update_rasters(conn, tables.parcels, raster, (epsg, resolution), new=new, gone=gone)
             _seal(conn, raster.sql, stamp)
     flags = quality.table_of(tables.parcels)
     comment = comment_of(conn, flags) or ""
     if comment.startswith(former + quality.SEPARATOR):
         listed = comment.removeprefix(former + quality.SEPARATOR)
-        quality.follow(conn, tables.parcels, quality.read_grids(listed), new=new, gone=gone)
+        quality.update_flags(conn, tables.parcels, quality.read_grids(listed), new=new, gone=gone)
         _seal(conn, flags.sql, stamp + quality.SEPARATOR + listed)
 
 

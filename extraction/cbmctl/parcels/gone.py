@@ -19,18 +19,18 @@ _GEOMETRY = "wkb_geometry"
 COMMENT = "parcels that are gone from the declarations; made by cbmctl parcels load"
 
 
-def table_of(parcels: TableName) -> TableName:
+def gone_table(parcels: TableName) -> TableName:
     """The table beside the parcels."""
     return parcels.sibling(f"{parcels.name}_gone")
 
 
-def move(conn: psycopg.Connection, parcels: TableName) -> list[int]:
+def move_to_gone_table(conn: psycopg.Connection, parcels: TableName) -> list[int]:
     """Move the parcels without a pair (PAIRS) to the table beside, and return their numbers.
 
     Raises:
         UserError: somebody else has a table of that name.
     """
-    gone = table_of(parcels)
+    gone = gone_table(parcels)
     columns = _types(conn, parcels)
     stored = _prepare(conn, parcels, gone, columns)
     moved = sql.SQL(", ").join(
@@ -64,19 +64,19 @@ def is_behind(conn: psycopg.Connection, parcels: TableName) -> bool:
 
 def last_of(conn: psycopg.Connection, parcels: TableName) -> int:
     """The highest number of a parcel that is gone; 0 if there is none."""
-    gone = table_of(parcels)
+    gone = gone_table(parcels)
     if comment_of(conn, gone) != COMMENT:
         return 0
     return int(one(conn, query("SELECT coalesce(max(ogc_fid), 0) FROM {gone}", gone=gone.sql))[0])
 
 
-def drop(conn: psycopg.Connection, parcels: TableName) -> None:
+def drop_gone_table(conn: psycopg.Connection, parcels: TableName) -> None:
     """Drop the table, because the parcels and all statistics are replaced.
 
     Raises:
         UserError: something depends on it.
     """
-    gone = table_of(parcels)
+    gone = gone_table(parcels)
     if comment_of(conn, gone) != COMMENT:
         return
     try:

@@ -14,7 +14,7 @@ from cbmctl.parcels.filling import FEATURE
 
 
 @dataclass(frozen=True)
-class Edition:
+class ParcelSet:
     """What is known of a parcel set.
 
     Attributes:
@@ -26,7 +26,7 @@ class Edition:
     last_id: int
 
 
-def recorded(conn: psycopg.Connection, tables: Tables) -> Edition:
+def recorded_set(conn: psycopg.Connection, tables: Tables) -> ParcelSet:
     """What is recorded of the parcel set."""
     row = conn.execute(
         query(
@@ -35,14 +35,14 @@ def recorded(conn: psycopg.Connection, tables: Tables) -> Edition:
         ),
         [str(tables.parcels)],
     ).fetchone()
-    return Edition(*(row or (0, 0)))
+    return ParcelSet(*(row or (0, 0)))
 
 
-def edition(conn: psycopg.Connection, tables: Tables) -> Edition:
+def current_set(conn: psycopg.Connection, tables: Tables) -> ParcelSet:
     """What is known of the parcel set, whose table exists."""
-    known = recorded(conn, tables)
+    known = recorded_set(conn, tables)
     last = one(conn, query("SELECT coalesce(max(ogc_fid), 0) FROM {table}", table=tables.parcels.sql))[0]
-    return Edition(known.version, max(known.last_id, last, gone.last_of(conn, tables.parcels)))
+    return ParcelSet(known.version, max(known.last_id, last, gone.last_of(conn, tables.parcels)))
 
 
 def last_archived(conn: psycopg.Connection, tables: Tables) -> int:
@@ -120,4 +120,4 @@ def forget(conn: psycopg.Connection, tables: Tables) -> None:
         conn.execute(
             query("DELETE FROM {table} WHERE table_name = %s", table=table.sql), [str(tables.parcels)]
         )
-    gone.drop(conn, tables.parcels)
+    gone.drop_gone_table(conn, tables.parcels)

@@ -168,7 +168,7 @@ def _update(
     former = stamp_of(conn, tables)
     gone = update.apply(conn, tables, columns, planned, file.source)
     record(conn, tables, file, version=planned.version, same_places=not (gone or planned.new))
-    derived.follow(conn, tables, former, new=planned.numbers, gone=gone)
+    derived.update_derived(conn, tables, former, new=planned.numbers, gone=gone)
     if not (gone or planned.new):
         return planned
     # last, because workers wait from here on

@@ -24,7 +24,7 @@ from psycopg import sql
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
-from cbmctl.parcels.gone import table_of as gone_table
+from cbmctl.parcels.gone import gone_table
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
 from cbmctl.parcels.overlaps import DIGITS, OVERLAPS, are_valid, find_overlaps
 from cbmctl.parcels.projecting import projected
@@ -127,7 +127,7 @@ def read_grids(listed: str) -> list[tuple[int, int]]:
     return [(int(epsg), int(resolution)) for epsg, resolution in pairs]
 
 
-def follow(
+def update_flags(
     conn: psycopg.Connection,
     parcels: TableName,
     grids: list[tuple[int, int]],

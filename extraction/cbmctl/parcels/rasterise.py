@@ -72,7 +72,7 @@ def rasterise(
     ]
 
 
-def follow(
+def update_rasters(
     conn: psycopg.Connection,
     parcels: TableName,
     raster: TableName,

@@ -34,9 +34,9 @@ def next_numbers(conn: psycopg.Connection, tables: Tables, *, reuse: bool) -> tu
         reuse: whether numbers begin at 1 again, because there are no statistics.
     """
     if not has_parcels(conn, tables.parcels):
-        return history.recorded(conn, tables).version + 1, history.last_archived(conn, tables)
-    edition = history.edition(conn, tables)
-    return edition.version + 1, 0 if reuse else edition.last_id
+        return history.recorded_set(conn, tables).version + 1, history.last_archived(conn, tables)
+    current = history.current_set(conn, tables)
+    return current.version + 1, 0 if reuse else current.last_id
 
 
 def replace_parcels(
@@ -59,7 +59,7 @@ def replace_columns(conn: psycopg.Connection, tables: Tables, columns: list[Colu
     """
     number_as_paired(conn, _building(tables), columns, srid, tables.parcels)
     _swap(conn, tables)
-    return max(history.edition(conn, tables).version, 1)
+    return max(history.current_set(conn, tables).version, 1)
 
 
 def _building(tables: Tables) -> sql.Identifier:

@@ -101,8 +101,8 @@ def preview(conn: psycopg.Connection, tables: Tables, changes: Changes, *, forec
     """
     if changes.new and _only_polygons(conn, tables.parcels):
         refuse_if_running(conn, tables)
-    edition = history.edition(conn, tables)
-    names = pairing_names(tables.parcels) | {"new": NEW, "last": sql.Literal(edition.last_id)}
+    current = history.current_set(conn, tables)
+    names = pairing_names(tables.parcels) | {"new": NEW, "last": sql.Literal(current.last_id)}
     conn.execute(
         query(
             """CREATE TEMPORARY TABLE {new} ON COMMIT DROP AS
@@ -116,9 +116,9 @@ def preview(conn: psycopg.Connection, tables: Tables, changes: Changes, *, forec
     conn.execute(query("ANALYZE {new}", **names))
     planned = Updated(
         # a table that was loaded by hand has version 1
-        version=max(edition.version, 1) + (not changes.same_geometries),
-        gone_table=str(gone.table_of(tables.parcels)),
-        last_id=edition.last_id,
+        version=max(current.version, 1) + (not changes.same_geometries),
+        gone_table=str(gone.gone_table(tables.parcels)),
+        last_id=current.last_id,
         new=changes.new,
         gone=changes.gone,
         scenes=0,
@@ -147,7 +147,7 @@ def apply(
     with _refusals(parcels):
         single = planned.new and _only_polygons(conn, parcels)
         if single or lacking(conn, parcels, columns):
-            altered = [parcels, *([gone.table_of(parcels)] if planned.gone else [])]
+            altered = [parcels, *([gone.gone_table(parcels)] if planned.gone else [])]
             lock_parcel_tables(conn, tables, altered, queue=True)
             add_columns(conn, parcels, columns)
         if single:
@@ -155,8 +155,8 @@ def apply(
             refuse_if_running(conn, tables)
             _take_multipolygons(conn, parcels)
         if planned.gone and gone.is_behind(conn, parcels):
-            lock_parcel_tables(conn, tables, [gone.table_of(parcels)], queue=False)
-        removed = gone.move(conn, parcels) if planned.gone else []
+            lock_parcel_tables(conn, tables, [gone.gone_table(parcels)], queue=False)
+        removed = gone.move_to_gone_table(conn, parcels) if planned.gone else []
         write_values(conn, parcels, columns)
         if planned.new:
             _append(conn, parcels, columns)

@@ -14,7 +14,7 @@ from cbmctl.database import one, query
 from cbmctl.queue import rows, scene_status, states
 from cbmctl.queue.locks import lock_datatake, lock_queue, lock_scenes
 from cbmctl.queue.overlap import settle_overlaps
-from cbmctl.queue.parcel_changes import catch_up
+from cbmctl.queue.parcel_changes import plan_missed_parcels
 from cbmctl.queue.scene_status import Place
 
 _OF_SCENES = sql.SQL("t.obsid = ANY(%s)")
@@ -168,7 +168,7 @@ def forget_restore(conn: psycopg.Connection, tables: Tables) -> None:
     conn.execute(query("DELETE FROM {restored}", restored=tables.restored_files.sql))
 
 
-def bring_back(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def mark_restored(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
     """Let scenes count again whose rows are back, in one transaction.
 
     Tiles of a datatake that were extracted meanwhile settle with them who keeps which parcel.
@@ -179,7 +179,7 @@ def bring_back(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) 
         found = lock_scenes(conn, tables, obsids, [])
         ids = [obsid for obsid, status in found.items() if status == "archived"]
         conn.execute(states.change(tables, states.RESTORED, _OF_SCENES), [ids])
-        catch_up(conn, tables, ids)
+        plan_missed_parcels(conn, tables, ids)
         scene_status.update(conn, tables, dict.fromkeys(ids, Place.RESTORED))
         conn.execute(query("DELETE FROM {archived} WHERE obsid = ANY(%s)", **names), [ids])
         mixed = conn.execute(

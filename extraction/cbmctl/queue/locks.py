@@ -62,7 +62,7 @@ def lock_parcel_sets(conn: psycopg.Connection, tables: Tables) -> None:
     conn.execute(query("LOCK TABLE {sets} IN SHARE ROW EXCLUSIVE MODE", sets=tables.parcel_sets.sql))
 
 
-def keep_parcel_table(conn: psycopg.Connection, tables: Tables) -> None:
+def lock_parcel_table_shared(conn: psycopg.Connection, tables: Tables) -> None:
     """Let nobody rewrite or replace the parcel table until the transaction ends; everyone may change rows.
 
     To be called before any statement of a REPEATABLE READ transaction. Its snapshot would be older than a

@@ -70,7 +70,7 @@ def change_parcels(
     return Delta(len({obsid for obsid, _ in came}), len(came))
 
 
-def catch_up(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
+def plan_missed_parcels(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
     """Have scenes read the parcels that came while these were archived."""
     version = query(parcel_sets.VERSION, **names(tables))
     conn.execute(
@@ -93,7 +93,8 @@ def scenes_that_show(
 ) -> list[int]:
     """Return the scenes that are done, or being read, and whose footprint meets one of the parcels.
 
-    Those that are offline are read whole once they are online; archived ones are not read [`catch_up`].
+    Those that are offline are read whole once they are online. Archived ones are not read before they are
+    restored [`plan_missed_parcels`].
 
     Args:
         conn: a connection in a transaction.

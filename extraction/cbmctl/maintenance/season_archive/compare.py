@@ -98,7 +98,7 @@ def differing(wanted: Mapping[int, Scene], found: Mapping[int, tuple[Numbers, Nu
     return differ
 
 
-def few(sentences: Iterable[str]) -> str:
+def first_sentences(sentences: Iterable[str]) -> str:
     """Return the first sentences, and how many more there are."""
     said = list(sentences)
     more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""

@@ -139,8 +139,8 @@ class _Archive:
         found = self._database(description.scenes.keys() & self._references.keys())
         if differ := compare.differing(description.scenes, found):
             raise UserError(
-                f"{self._folder} holds an archive of other rows: {compare.few(differ.values())}. Name an"
-                " empty folder."
+                f"{self._folder} holds an archive of other rows: {compare.first_sentences(differ.values())}."
+                " Name an empty folder."
             )
         return self._archived(description, changed=False, compared=len(found))
 
@@ -187,8 +187,8 @@ class _Archive:
                 for kind in SCHEMAS:
                     (self._folder / statistics_file(kind, card)).unlink(missing_ok=True)
             raise UserError(
-                f"Rows changed while they were archived: {compare.few(differ.values())}. Stop what writes to"
-                " the database, and run the command again."
+                f"Rows changed while they were archived: {compare.first_sentences(differ.values())}. Stop"
+                " what writes to the database, and run the command again."
             )
         files = {name: sum(one.rows for one in there.values()) for name, there in found.items()}
         files |= self._write_tables(empty)

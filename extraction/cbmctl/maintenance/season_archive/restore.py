@@ -21,8 +21,8 @@ from cbmctl.queue.archived import (
     archived_elsewhere,
     archived_in,
     begin_restore,
-    bring_back,
     forget_restore,
+    mark_restored,
     note_restored,
     restored_rows,
 )
@@ -93,7 +93,7 @@ def restore(
     if not check:
         _write(conn, tables, folder, description, progress)
         wanted = _verify(conn, tables, description, progress)
-        bring_back(conn, tables, wanted)
+        mark_restored(conn, tables, wanted)
     scenes = [description.scenes[obsid] for obsid in wanted]
     rows = sum(scene.sigs.rows + scene.hists.rows for scene in scenes)
     return Restored(True, len(wanted), rows, others, elsewhere)
@@ -203,8 +203,8 @@ def _verify(conn: psycopg.Connection, tables: Tables, description: Description, 
     if differ := compare.differing(description.scenes, found):
         forget_restore(conn, tables)
         raise UserError(
-            f"Restored rows differ from the archive: {compare.few(differ.values())}. The scenes stay"
-            " archived. Stop what else writes to these tables, and run the command again."
+            f"Restored rows differ from the archive: {compare.first_sentences(differ.values())}. The scenes"
+            " stay archived. Stop what else writes to these tables, and run the command again."
         )
     return wanted
 
