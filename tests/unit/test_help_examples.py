@@ -81,11 +81,11 @@ cbmctl maintain compact --check
 cbmctl maintain compact
 """,
     "needs a closed season: test_season_archive": """
-cbmctl maintain archive /data/archive/2021 --check
-cbmctl maintain archive /data/archive/2021
-cbmctl maintain archive /data/archive/2021 --drop
-cbmctl maintain restore /data/archive/2021 --check
-cbmctl maintain restore /data/archive/2021
+cbmctl maintain archive /data/cbm/archive/2021 --check
+cbmctl maintain archive /data/cbm/archive/2021
+cbmctl maintain archive /data/cbm/archive/2021 --drop
+cbmctl maintain restore /data/cbm/archive/2021 --check
+cbmctl maintain restore /data/cbm/archive/2021
 """,
     "needs orders: test_order_status": """
 cbmctl order place plan.json --check

@@ -60,7 +60,7 @@ def test_a_season_that_goes_on_is_not_clustered(tenant: Tenant) -> None:
                VALUES (1, '2021-03-05', 'x', '2A', 's2');
                INSERT INTO tasks (obsid, bandset, bands, method) VALUES (1, '10', '{B02}', '{}')"""
         )
-    assert refused().startswith("1 task not done. Tables are clustered only after the last extraction")
+    assert refused().startswith("1 unfinished task found. Tables are clustered only when no task is ready or")
     tenant.config = tenant.database.configured(args={"enddate": "2999-01-01"})
     assert refused().startswith("The season ends on 2999-01-01. Tables are clustered only after that")
 

@@ -54,7 +54,7 @@ def test_a_season_comes_back_as_it_was(season: Database, tmp_path: Path) -> None
     again = done(season, "archive", folder)
     assert (again["changed"], again["compared"]) == (False, 0), "the archive is whole without the database"
     said = spoken(season, "archive", folder)
-    assert "The files equal the database in 0 scenes; 7 scenes only in the archive." in said
+    assert "The files equal the database in 0 scenes. 7 scenes are only in the archive." in said
 
     assert done(season, "restore", folder, "--check")["scenes"] == 7
     restored = done(season, "restore", folder)
@@ -222,7 +222,7 @@ def test_an_interruption_while_rows_are_read(
     if isinstance(interruption, OSError):
         path = tmp_path / "2021" / "sigs_s2.parquet"
         assert str(result.exception) == (
-            f"{path} cannot be written (No space left on device). Free space on that disk, or name another"
+            f"{path} cannot be written (No space left on device). Free space on that disk, or use another"
             " folder."
         )
     else:

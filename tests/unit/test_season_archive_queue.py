@@ -89,7 +89,7 @@ def test_extract_scene_says_what_to_do(season: Season, tmp_path: Path) -> None:
     archived(season, tmp_path / "2021")
     with connect(season.config, autocommit=True) as conn, pytest.raises(UserError) as refused:
         plan_scenes(conn, season.config, {"S2A": obsid})
-    assert "is archived. Bring its rows back with cbmctl maintain restore" in str(refused.value)
+    assert "is archived. To restore its rows, run cbmctl maintain restore." in str(refused.value)
 
 
 def test_new_parcels_leave_archived_scenes_alone(season: Season, tmp_path: Path) -> None:

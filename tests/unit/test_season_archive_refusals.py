@@ -39,7 +39,7 @@ def test_rows_that_changed_since_are_not_deleted(season: Database, tmp_path: Pat
     dropped = done(season, "archive", tmp_path, "--drop")
     assert dropped["scenes"] == 3
     assert dropped["kept"] == {
-        "s2_1": "sigs of s2_1 has 120 rows with other values",
+        "s2_1": "sigs of s2_1 has 120 rows as expected, but at least one value differs",
         "s2_2": "hists of s2_2 has 39 rows, expected 40",
         "s2_4": "it has unfinished tasks",
         "s2_5": "its status is ingested",
@@ -126,16 +126,29 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     season.configured(args={"enddate": "2022-01-01"})
     change(season, "UPDATE tasks SET state = 'running' WHERE obsid = 1")
-    assert refused(season, "archive", folder).startswith("2 tasks not done. A season is archived only after")
+    assert refused(season, "archive", folder).startswith(
+        "2 unfinished tasks found. A season is archived only when no task is ready or running."
+    )
     change(season, "UPDATE tasks SET state = 'done'")
-    change(season, "ALTER TABLE sigs ADD extra integer")
-    assert "sigs: column extra has type int4, expected none" in refused(season, "archive", folder)
-    change(season, "ALTER TABLE sigs DROP extra")
+    for statement, problem, undo in (
+        ("ADD extra integer", "unexpected column extra (int4)", "DROP extra"),
+        ("RENAME p75 TO p80", "column p75 (float4) is missing", "RENAME p80 TO p75"),
+        ("ALTER p75 TYPE float8", "column p75 is float8, expected float4", "ALTER p75 TYPE float4"),
+    ):
+        change(season, f"ALTER TABLE sigs {statement}")
+        assert f"sigs: {problem}. An archive holds exactly" in refused(season, "archive", folder)
+        change(season, f"ALTER TABLE sigs {undo}")
+    with monkeypatch.context() as patched:
+        patched.setattr(make, "require_space", lambda *_: None)
+        (tmp_path / "file").touch()
+        assert refused(season, "archive", tmp_path / "file" / "2021").startswith(
+            f"{tmp_path}/file/2021 cannot be written (Not a directory). Use a folder"
+        )
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         assert "but" in refused(season, "archive", folder)
-        assert "free. Free space, or name a folder" in refused(season, "archive", folder)
+        assert "free. Free space, or use a folder" in refused(season, "archive", folder)
     assert not folder.exists()
 
     done(season, "archive", folder)
@@ -146,7 +159,7 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (folder / "archive.json").write_text(whole.replace('"bs_3"', '"bs_4"'))
     assert "archive.json is damaged" in refused(season, "archive", folder, "--drop")
     (folder / "archive.json").write_text(whole.replace('"format": 1', '"format": 9'))
-    assert "format 9 is unknown" in refused(season, "restore", folder)
+    assert "format 9 is unsupported" in refused(season, "restore", folder)
     (folder / "archive.json").write_text(whole)
     with connect(season.config, autocommit=True) as conn:
         locks.lock_archives(conn)
@@ -176,7 +189,7 @@ def test_a_restore_needs_space_on_the_database_s_disk(
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     for more in ([], ["--check"]):
         message = refused(season, "restore", tmp_path, "--disk", tmp_path, *more)
-        assert message.startswith(f"{tmp_path}: to restore it needs up to 2.1 GB, but {tmp_path} has 2.1 GB")
+        assert message.startswith(f"{tmp_path}: the restore needs up to 2.1 GB, but {tmp_path} has 2.1 GB")
     assert set(asked) == {tmp_path}
     assert words(rows(season, "SELECT status FROM dias_catalogue")) == {"archived"}
     monkeypatch.undo()
@@ -184,7 +197,7 @@ def test_a_restore_needs_space_on_the_database_s_disk(
 
 
 @pytest.mark.parametrize("damage", ["value", "row", "cut", "missing", "parcels"])
-def test_an_archive_that_does_not_verify_is_refused(season: Database, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_archive_is_refused(season: Database, tmp_path: Path, damage: str) -> None:
     done(season, "archive", tmp_path)
     path = tmp_path / "sigs_s2.parquet"
     table = pq.read_table(path)
@@ -204,7 +217,7 @@ def test_an_archive_that_does_not_verify_is_refused(season: Database, tmp_path: 
     else:
         path.unlink()
     before = state(season)
-    assert "does not verify" in refused(season, "archive", tmp_path, "--drop")
+    assert ": verification failed: " in refused(season, "archive", tmp_path, "--drop")
     assert state(season) == before
 
 
@@ -247,7 +260,9 @@ def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path:
     change(season, "UPDATE parcels_2021 SET crop = 'barley'")
     change(season, "DELETE FROM parcels_2021 WHERE ogc_fid = 3")
     message = refused(season, "restore", tmp_path)
-    assert message.startswith(f"1 parcel of {tmp_path} not found in public.parcels_2021, and not among")
+    assert message.startswith(
+        f"1 parcel of {tmp_path} not found in public.parcels_2021 or public.parcels_2021_gone."
+    )
     change(
         season,
         "INSERT INTO parcel_history (table_name, ogc_fid, since, until)"
@@ -258,10 +273,8 @@ def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path:
         season, "UPDATE parcels_2021 SET wkb_geometry = ST_Translate(wkb_geometry, 1, 0) WHERE ogc_fid < 3"
     )
     message = refused(season, "restore", tmp_path)
-    assert message.startswith(
-        "2 parcels of public.parcels_2021 changed: the same ogc_fid has another geometry"
-    )
-    assert "Put the geometries of gsaa_2021.gpkg back" in message
+    assert message.startswith(f"2 parcels of public.parcels_2021 have another geometry than in {tmp_path}.")
+    assert f"restore them from {tmp_path}/parcels.parquet." in message
 
 
 def test_statistics_of_dropped_parcels_do_not_come_back(season: Database, tmp_path: Path) -> None:

@@ -19,25 +19,31 @@ _FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=Fal
 @group.command(
     "archive",
     short_help="Write the statistics of a closed season to Parquet files.",
-    epilog="\b\nExamples:\n  cbmctl maintain archive /data/archive/2021 --check\n"
-    "  cbmctl maintain archive /data/archive/2021\n"
-    "  cbmctl maintain archive /data/archive/2021 --drop",
+    epilog="\b\nExamples:\n  cbmctl maintain archive /data/cbm/archive/2021 --check\n"
+    "  cbmctl maintain archive /data/cbm/archive/2021\n"
+    "  cbmctl maintain archive /data/cbm/archive/2021 --drop",
 )
 @_FOLDER
-@click.option("--drop", "dropping", is_flag=True, help="Delete the rows that the archive in FOLDER holds.")
+@click.option(
+    "--drop",
+    "dropping",
+    is_flag=True,
+    help="Delete from the database the rows that are in the archive in FOLDER. Files stay.",
+)
 @check_option()
 @pass_context
 def archive_command(context: Context, folder: Path, dropping: bool, check: bool) -> None:
     """Write sigs and hists of all extracted scenes to FOLDER, with parcels, catalogue and tasks.
 
-    There is a file for each card and table, sorted by parcel; DuckDB, R and pandas read it. The files are
-    read again, and per scene the number of rows and their checksum must equal the database's. Nothing is
-    deleted. The season must be over, and all tasks done. The next run continues an interrupted one.
+    Each card and table has one file, sorted by parcel; DuckDB, R and pandas can read it. After writing, all
+    files are read again. For each scene, the number and checksum of the rows must equal those of the
+    database. Nothing is deleted. The season must be over, and no task may be ready or running. An interrupted
+    run is continued by the next run.
 
-    With --drop, delete the rows from the database: first copy FOLDER to a safe place. The files are read and
-    verified again. Then each scene is compared, deleted and set to 'archived' in a transaction of its own.
-    Readers go on, and the next run continues an interrupted one. Then cbmctl maintain compact gives the space
-    back to the disk, and cbmctl maintain restore brings the rows back.
+    With --drop, rows are deleted from the database. Copy FOLDER to a safe place first. All files are verified
+    again. Then each scene is compared, deleted and set to 'archived' in a transaction of its own. Queries can
+    run meanwhile. Afterwards, cbmctl maintain compact returns the space to the disk, and cbmctl maintain
+    restore can restore the rows.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain archive", autocommit=True) as conn, output.steps() as steps:
@@ -50,20 +56,20 @@ def archive_command(context: Context, folder: Path, dropping: bool, check: bool)
 
 @group.command(
     "restore",
-    short_help="Bring the rows of an archive back into the database.",
-    epilog="\b\nExamples:\n  cbmctl maintain restore /data/archive/2021 --check\n"
-    "  cbmctl maintain restore /data/archive/2021",
+    short_help="Restore the rows of an archive to the database.",
+    epilog="\b\nExamples:\n  cbmctl maintain restore /data/cbm/archive/2021 --check\n"
+    "  cbmctl maintain restore /data/cbm/archive/2021",
 )
 @_FOLDER
 @DISK
 @check_option()
 @pass_context
 def restore_command(context: Context, folder: Path, disk: Path | None, check: bool) -> None:
-    """Bring back the rows of all scenes whose status is 'archived', from the archive in FOLDER.
+    """Restore the rows of all scenes with status 'archived' from the archive in FOLDER.
 
-    The files are verified first, and the database's disk must have space. Rows have the same ids and values
-    as before, in the order of the parcels. Scenes stay 'archived' until all rows are back and compared with
-    the archive; then they are 'extracted'. The next run continues an interrupted one.
+    The files are verified first, and the database's disk must have space. Rows keep their ids and values, and
+    are written in the order of the parcels. Scenes stay 'archived' until all rows are written and equal the
+    archive. Then their status is 'extracted'. An interrupted run is continued by the next run.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain restore", autocommit=True) as conn, output.steps() as steps:
@@ -75,13 +81,18 @@ def _archived(done: Archived, folder: Path, *, check: bool) -> list[str]:
     what = f"{counted(done.scenes, 'scene')} with {counted(done.rows, 'row')}"
     size = f"{done.bytes / 1e9:.2f} GB"
     if check and done.changed:
-        lines = [f"{what} (estimated) would be archived in {folder}, at most {size}."]
+        lines = [
+            f"{counted(done.scenes, 'scene')} with about {counted(done.rows, 'row')} would be archived in"
+            f" {folder}; the files would take at most {size}."
+        ]
+    elif done.changed:
+        lines = [f"Archived {what} in {folder} ({size}). {_compared(done)}"]
     else:
-        state = "are archived in" if done.changed else "are already archived in"
-        lines = [f"{what} {state} {folder}, {size}. {_compared(done)}"]
+        lines = [f"{folder} already holds {what} ({size}). {_compared(done)}"]
     if done.others:
         lines.append(
-            f"{counted(done.others, 'scene')} with rows not archived: the status is not 'extracted'."
+            f"Skipped {counted(done.others, 'scene')} that {'has' if done.others == 1 else 'have'} rows but"
+            " not the status 'extracted'."
         )
     return lines
 
@@ -89,30 +100,37 @@ def _archived(done: Archived, folder: Path, *, check: bool) -> list[str]:
 def _compared(done: Archived) -> str:
     if done.compared == done.scenes:
         return "The files equal the database."
-    left = counted(done.scenes - done.compared, "scene")
-    return f"The files equal the database in {counted(done.compared, 'scene')}; {left} only in the archive."
+    left = done.scenes - done.compared
+    return (
+        f"The files equal the database in {counted(done.compared, 'scene')}."
+        f" {counted(left, 'scene')} {'is' if left == 1 else 'are'} only in the archive."
+    )
 
 
 def _dropped(done: Dropped, *, check: bool) -> list[str]:
-    verb = "would be" if check else "are"
-    lines = [f"{counted(done.scenes, 'scene')} {verb} archived, {counted(done.rows, 'row')} {verb} deleted."]
+    scenes, rows = counted(done.scenes, "scene"), counted(done.rows, "row")
+    if check:
+        lines = [f"Would archive {scenes} and delete {rows}."]
+    else:
+        lines = [f"Archived {scenes} and deleted {rows}."]
     if done.already:
-        lines.append(f"{counted(done.already, 'scene')} already archived.")
+        verb = "was" if done.already == 1 else "were"
+        lines.append(f"{counted(done.already, 'scene')} {verb} archived before.")
     if done.kept:
-        lines.append(f"{counted(len(done.kept), 'scene')} left as they are:")
+        lines.append(f"Skipped {counted(len(done.kept), 'scene')}:")
         lines.append(few([f"{name}: {why}" for name, why in done.kept.items()]))
     if done.scenes and not check:
-        lines.append("Run cbmctl maintain compact to give the space back to the disk.")
+        lines.append("Run cbmctl maintain compact to return the space to the disk.")
     return lines
 
 
 def _restored(done: Restored, *, check: bool) -> list[str]:
-    elsewhere = [f"{counted(done.elsewhere, 'scene')} in another archive: restore from its folder."]
+    elsewhere = [f"The rows of {counted(done.elsewhere, 'scene')} are in another archive."]
     if not done.scenes:
-        lines = [f"Nothing to restore: none of {counted(done.others, 'scene')} is archived in this folder."]
+        lines = ["Nothing to restore: no scene is 'archived' with its rows in this archive."]
         return lines + (elsewhere if done.elsewhere else [])
-    verb = "would be" if check else "are"
-    lines = [f"{counted(done.scenes, 'scene')} with {counted(done.rows, 'row')} {verb} restored."]
-    if done.others:
-        lines.append(f"{counted(done.others, 'scene')} left as they are: not archived in this folder.")
+    verb = "Would restore" if check else "Restored"
+    lines = [f"{verb} {counted(done.scenes, 'scene')} with {counted(done.rows, 'row')}."]
+    if done.others > done.elsewhere:
+        lines.append(f"Skipped {counted(done.others - done.elsewhere, 'scene')} that are not archived.")
     return lines + (elsewhere if done.elsewhere else [])

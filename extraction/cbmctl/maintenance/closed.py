@@ -32,6 +32,6 @@ def require_closed(conn: psycopg.Connection, config: Config, what: str, *, inste
         raise UserError(f"The season ends on {config.args.end}. {what} only after that.{instead}")
     if unfinished:
         raise UserError(
-            f"{counted(unfinished, 'task')} not done. {what} only after the last extraction. Run cbmctl"
-            f" extract run first.{instead}"
+            f"{counted(unfinished, 'unfinished task')} found. {what} only when no task is ready or running."
+            f" Run cbmctl extract run first.{instead}"
         )

@@ -55,7 +55,7 @@ def move_to_gone_table(conn: psycopg.Connection, parcels: TableName) -> list[int
 
 def is_behind(conn: psycopg.Connection, parcels: TableName) -> bool:
     """Whether the table lacks columns of the parcels, or has others, so that it must be altered."""
-    gone = table_of(parcels)
+    gone = gone_table(parcels)
     if comment_of(conn, gone) != COMMENT:
         return False
     stored = _types(conn, gone)

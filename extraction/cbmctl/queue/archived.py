@@ -28,7 +28,7 @@ class Outcome:
         archived: whether it is archived from now on.
         already: whether it was archived before, in this archive.
         rows: of sigs and hists that were deleted; also what an interrupted restore had left.
-        kept: why it is left alone; else empty.
+        kept: why it is skipped; else empty.
     """
 
     archived: bool = False
@@ -64,7 +64,7 @@ def archive_scene(
     status = lock_scenes(conn, tables, [obsid], [obsid]).get(obsid)
     if status == "archived":
         if obsid not in archived_in(conn, tables, archive):
-            return Outcome(kept="it is in another archive")
+            return Outcome(kept="its rows are in another archive")
         return Outcome(already=True, rows=(_number if check else _delete)(conn, tables, obsid))
     if why := _why_kept(conn, tables, obsid, status) or differs():
         return Outcome(kept=why)
@@ -130,7 +130,7 @@ def archived_elsewhere(
 
 
 def restored_rows(conn: psycopg.Connection, tables: Tables, archive: str) -> dict[str, int]:
-    """Return how many rows of each file an interrupted restore has brought back; none if there was none."""
+    """Return how many rows of each file an interrupted restore has written; none if there was none."""
     return dict(
         conn.execute(
             query("SELECT file, rows FROM {restored} WHERE archive = %s", restored=tables.restored_files.sql),
@@ -152,7 +152,7 @@ def begin_restore(conn: psycopg.Connection, tables: Tables, archive: str) -> dic
 
 
 def note_restored(conn: psycopg.Connection, tables: Tables, archive: str, file: str, number: int) -> None:
-    """Record how many rows of a file are back, in the transaction that writes them."""
+    """Record how many rows of a file are restored, in the transaction that writes them."""
     conn.execute(
         query(
             """INSERT INTO {restored} (archive, file, rows) VALUES (%s, %s, %s)
@@ -169,9 +169,9 @@ def forget_restore(conn: psycopg.Connection, tables: Tables) -> None:
 
 
 def mark_restored(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Let scenes count again whose rows are back, in one transaction.
+    """Let scenes count again whose rows are restored, in one transaction.
 
-    Tiles of a datatake that were extracted meanwhile settle with them who keeps which parcel.
+    If another tile of their datatake was extracted meanwhile, the overlap rule is applied to both tiles.
     """
     names = {"archived": tables.archived_scenes.sql, "catalogue": tables.catalogue.sql}
     with conn.transaction():

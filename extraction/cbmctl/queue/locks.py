@@ -147,7 +147,7 @@ def lock_parcel_tables(
     found = "; ".join(text for (text,) in holders) or "other transactions"
     raise UserError(
         f"{' and '.join(map(str, there))} cannot be changed, because other transactions are open ({found})."
-        " Nothing was changed. End these transactions, and load again."
+        " Nothing was changed. End these transactions, then load again."
     )
 
 

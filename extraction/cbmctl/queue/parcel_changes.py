@@ -71,7 +71,7 @@ def change_parcels(
 
 
 def plan_missed_parcels(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> None:
-    """Have scenes read the parcels that came while these were archived."""
+    """Have restored scenes read the parcels that were added while they were archived."""
     version = query(parcel_sets.VERSION, **names(tables))
     conn.execute(
         states.change(

@@ -215,8 +215,8 @@ class _Queue:
             )
         if status == "archived":
             raise UserError(
-                f"{reference} is archived. Bring its rows back with cbmctl maintain restore, or set its"
-                " status to 'ingested' to extract it again."
+                f"{reference} is archived. To restore its rows, run cbmctl maintain restore. To extract it"
+                " again, set its status to 'ingested'."
             )
         raise UserError(f"{reference} is not online: sync the catalogue again once the archive has it")
 

@@ -1,7 +1,7 @@
-"""Archive of a season: statistics in Parquet, verified against the database, and brought back.
+"""Archive of a season: statistics in Parquet, verified against the database, and restored.
 
-- `restore`, `drop`: bring rows back; delete rows that the files hold.
-- `write`: make the files, and verify them.
+- `restore`, `drop`: write rows back; delete rows that the files hold.
+- `make`: write the files, and verify them.
 - `disk_space`, `whole_tables`: space for the files; tables that are archived as they are.
 - `compare`: numbers of the files beside those of the database.
 - `parquet`, `database_rows`: batches of rows from files and from tables.

@@ -52,7 +52,7 @@ def verify_files(folder: Path, description: Description, progress: Progress) -> 
         if kind := kind_of(name):
             found[kind] |= of_file(folder / name, progress)
         elif (number := parquet.count(folder / name)) != rows:
-            raise parquet.invalid(folder / name, f"{counted(number, 'row')}, expected {rows}")
+            raise parquet.invalid(folder / name, f"it has {counted(number, 'row')}, expected {rows}")
     for kind, scenes in found.items():
         wanted: dict[int, Numbers] = {
             obsid: getattr(scene, kind) for obsid, scene in description.scenes.items()
@@ -80,7 +80,11 @@ def require_own(conn: psycopg.Connection, tables: Tables, folder: Path, descript
         if there.get(obsid, scene.reference) != scene.reference
     ]
     if other or not there:
-        example = f": scene {other[0]} is {there[other[0]]} here" if other else ": none of its scenes is here"
+        example = (
+            f": scene {other[0]} is named {there[other[0]]} in this database"
+            if other
+            else ": this database has none of its scenes"
+        )
         raise UserError(
             f"{folder} is the archive of another database ({description.database}, {description.area})"
             f"{example}. Use the configuration of that database."
@@ -100,14 +104,14 @@ def differing(wanted: Mapping[int, Scene], found: Mapping[int, tuple[Numbers, Nu
 
 def first_sentences(sentences: Iterable[str]) -> str:
     """Return the first sentences, and how many more there are."""
-    said = list(sentences)
-    more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
-    return "; ".join(said[:_SHOWN]) + more
+    listed = list(sentences)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return "; ".join(listed[:_SHOWN]) + more
 
 
 def _both(there: Numbers, expected: Numbers) -> str:
     if there.rows == expected.rows:
-        return f"{counted(there.rows, 'row')} with other values"
+        return f"{counted(there.rows, 'row')} as expected, but at least one value differs"
     return f"{counted(there.rows, 'row')}, expected {expected.rows}"
 
 

@@ -39,9 +39,14 @@ def require_columns(conn: psycopg.Connection, tables: Tables) -> None:
         for name in sorted(found.keys() | _COLUMNS[kind].keys()):
             wanted = _COLUMNS[kind].get(name)
             if found.get(name) != wanted:
+                if wanted is None:
+                    problem, remedy = f"unexpected column {name} ({found[name]})", "Drop"
+                elif name not in found:
+                    problem, remedy = f"column {name} ({wanted}) is missing", "Add"
+                else:
+                    problem, remedy = f"column {name} is {found[name]}, expected {wanted}", "Convert"
                 raise UserError(
-                    f"{table}: column {name} has type {found.get(name, 'none')}, expected {wanted or 'none'}."
-                    " An archive holds the manual's columns only. Remove or convert the column."
+                    f"{table}: {problem}. An archive holds exactly the manual's columns. {remedy} the column."
                 )
 
 

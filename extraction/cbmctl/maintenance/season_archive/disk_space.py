@@ -46,7 +46,7 @@ def require_space(conn: psycopg.Connection, tables: Tables, folder: Path) -> Non
     if free < needed:
         raise UserError(
             f"{folder}: the archive needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
-            " free. Free space, or name a folder on another disk."
+            " free. Free space, or use a folder on another disk."
         )
 
 
@@ -68,7 +68,7 @@ def require_space_to_restore(
     disk, free = free_space(disk)
     if free < needed:
         raise UserError(
-            f"{folder}: to restore it needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
+            f"{folder}: the restore needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
             " free. Run cbmctl maintain compact, free space or enlarge the disk. If the database is on"
-            " another disk, name a folder there with --disk."
+            " another disk, pass a folder on that disk with --disk."
         )

@@ -23,7 +23,7 @@ class Dropped:
         scenes: how many scenes became archived.
         rows: rows of sigs and hists that were deleted.
         already: scenes that were archived before.
-        kept: scenes that are left alone, with the reason.
+        kept: scenes that are skipped, with the reason.
     """
 
     changed: bool
@@ -39,8 +39,8 @@ def drop(
     """Delete the rows of an archive's scenes from the database, after the files are read and verified again.
 
     Each scene is a transaction: its rows are compared with the archive and deleted, and its status becomes
-    `archived`. Readers go on; the next run continues an interrupted one. A scene that has other rows than
-    the archive, unfinished tasks or another status is left alone.
+    `archived`. Queries can run meanwhile. The next run continues an interrupted one. A scene that has other
+    rows than the archive, unfinished tasks or another status is skipped.
 
     Args:
         conn: a connection in autocommit mode, of the tables' owner.
@@ -50,7 +50,7 @@ def drop(
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
     Raises:
-        UserError: the folder holds no archive, that of another database, or one that does not verify.
+        UserError: the folder holds no archive, that of another database, or a damaged one.
     """
     tables = config.tables
     lock_archives(conn)

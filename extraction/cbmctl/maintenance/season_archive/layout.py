@@ -114,24 +114,26 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         if folder.is_dir() and any(folder.glob("*.parquet*")):
             raise UserError(
-                f"{folder}: {DESCRIPTION} is missing. If the folder was copied, copy that file too. If cbmctl"
-                " maintain archive was interrupted, run it again with this folder."
+                f"{folder}: {DESCRIPTION} is missing. If the folder is a copy, copy {DESCRIPTION} too. If"
+                " cbmctl maintain archive was interrupted, run it again with this folder."
             )
         raise UserError(
-            f"{folder} is not an archive: it has no {DESCRIPTION}. Name the folder of an archive."
+            f"{folder} is not an archive: {DESCRIPTION} not found. Pass the folder of an archive."
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             raise UserError(
-                f"{path}: format {data['format']} is unknown, this cbmctl reads format {FORMAT}. Use the"
-                " cbmctl that wrote the archive, or a newer one."
+                f"{path}: format {data['format']} is unsupported; this cbmctl reads format {FORMAT}. Use the"
+                " version of cbmctl that wrote the archive, or a newer version."
             )
         description = _described(data)
         if description.id != data["id"]:
             raise ValueError("its checksum differs")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}). Copy it again from where the archive was.") from error
+        raise UserError(
+            f"{path} is damaged ({error}). Copy the file again from an intact copy of the archive."
+        ) from error
     return description
 
 

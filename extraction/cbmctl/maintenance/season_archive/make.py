@@ -67,8 +67,9 @@ def make(
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
     Raises:
-        UserError: the season is not closed, nothing is extracted, the folder holds another archive, the only
-            copy of a scene or has too little space, or rows changed while they were archived.
+        UserError: the season is not closed, nothing is extracted, the folder cannot be written, holds another
+            archive or the only copy of a scene, or has too little space, or rows changed while they were
+            archived.
     """
     lock_archives(conn)
     require_closed(conn, config, "A season is archived")
@@ -78,7 +79,8 @@ def make(
         return work.existing()
     if not work.cards:
         raise UserError(
-            f"{config.tables.catalogue} has no extracted scene. Nothing to archive; run cbmctl status."
+            f"{config.tables.catalogue} has no extracted scene, so there is nothing to archive. Run cbmctl"
+            " status."
         )
     _require_no_only_copy(conn, config, folder)
     require_space(conn, config.tables, folder)
@@ -100,7 +102,7 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
         if parquet.holds(file, archived):
             raise UserError(
                 f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
-                f" {DESCRIPTION} back into the folder, or name an empty folder."
+                f" {DESCRIPTION} back into the folder, or use an empty folder."
             )
 
 
@@ -130,8 +132,8 @@ class _Archive:
         if missing := self._references.keys() - description.scenes.keys():
             example = self._references[min(missing)]
             raise UserError(
-                f"{self._folder} holds an archive without {counted(len(missing), 'extracted scene')}, such as"
-                f" {example}. Name an empty folder."
+                f"{self._folder} holds an archive that lacks {counted(len(missing), 'extracted scene')}, such"
+                f" as {example}. Keep that archive, and use an empty folder for a new one."
             )
         compare.verify_files(
             self._folder, description, self._step("Reading", sum(description.files.values()))
@@ -139,8 +141,9 @@ class _Archive:
         found = self._database(description.scenes.keys() & self._references.keys())
         if differ := compare.differing(description.scenes, found):
             raise UserError(
-                f"{self._folder} holds an archive of other rows: {compare.first_sentences(differ.values())}."
-                " Name an empty folder."
+                f"The rows in {self._folder} differ from the database:"
+                f" {compare.first_sentences(differ.values())}. Keep that archive, and use an empty folder for"
+                " a new one."
             )
         return self._archived(description, changed=False, compared=len(found))
 
@@ -151,9 +154,16 @@ class _Archive:
 
     def make(self) -> Archived:
         """Write what is missing, and compare all of it with the database."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for partial in self._folder.glob(f"*{PARTIAL}"):
-            partial.unlink()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for partial in self._folder.glob(f"*{PARTIAL}"):
+                partial.unlink()
+        except OSError as error:
+            raise UserError(
+                f"{self._folder} cannot be written ({error.strerror or error}). Use a folder in which cbmctl"
+                " may write; on the VM, use a subdirectory of archive on the data volume, such as"
+                " /data/cbm/archive/2021."
+            ) from error
         empty = self._describe({}, {})
         wanted = {
             statistics_file(kind, card): (kind, obsids)
@@ -187,8 +197,8 @@ class _Archive:
                 for kind in SCHEMAS:
                     (self._folder / statistics_file(kind, card)).unlink(missing_ok=True)
             raise UserError(
-                f"Rows changed while they were archived: {compare.first_sentences(differ.values())}. Stop"
-                " what writes to the database, and run the command again."
+                f"Rows changed while they were archived: {compare.first_sentences(differ.values())}. Stop all"
+                " programs that write to the database, then run the command again."
             )
         files = {name: sum(one.rows for one in there.values()) for name, there in found.items()}
         files |= self._write_tables(empty)

@@ -63,7 +63,7 @@ def write(
         put_in_place(partial)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}). Free space on that disk, or name another"
+            f"{path} cannot be written ({error.strerror or error}). Free space on that disk, or use another"
             " folder."
         ) from error
     return rows
@@ -141,5 +141,8 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def invalid(path: Path, why: str) -> UserError:
-    """Return the error of an archive that does not verify."""
-    return UserError(f"{path} does not verify: {why}. Copy it again from where the archive was made.")
+    """Return the error of a file, or of the folder of an archive, whose verification failed."""
+    what = "folder" if path.is_dir() else "file"
+    return UserError(
+        f"{path}: verification failed: {why}. Copy the {what} again from an intact copy of the archive."
+    )

@@ -1,4 +1,4 @@
-"""Bring the rows of an archive back into the tables, in the order of the parcels."""
+"""Restore the rows of an archive to the tables, in the order of the parcels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Restored:
         changed: whether rows were written.
         scenes: how many scenes are extracted again.
         rows: their rows of sigs and hists.
-        others: scenes of the archive that are not archived here; left alone.
+        others: scenes of the archive that are skipped.
         elsewhere: of these, scenes whose rows are in another archive.
     """
 
@@ -58,10 +58,10 @@ def restore(
     check: bool = False,
     progress: Steps = hidden,
 ) -> Restored:
-    """Bring back the rows of all scenes that are archived in this archive, and verify them.
+    """Restore the rows of all scenes that are archived in this archive, and verify them.
 
-    Rows are committed in batches; a scene stays `archived` until all rows are back and equal those of the
-    archive. The next run continues an interrupted one. Workers and readers go on.
+    Rows are committed in batches; a scene stays `archived` until all rows are written and equal those of the
+    archive. The next run continues an interrupted one. Workers and queries can run meanwhile.
 
     Args:
         conn: a connection in autocommit mode, of the tables' owner.
@@ -72,8 +72,8 @@ def restore(
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
     Raises:
-        UserError: the folder holds no archive, that of another database or of other parcels, or one that does
-            not verify; the disk has too little space; or the rows that were written differ from it.
+        UserError: the folder holds no archive, that of another database or of other parcels, or a damaged
+            one; the disk has too little space; or the rows that were written differ from the archive.
     """
     tables = config.tables
     lock_archives(conn)
@@ -110,16 +110,17 @@ def _require_parcels(
     file = folder / "parcels.parquet"
     if unknown := whole_tables.unknown_parcels(conn, tables, file):
         raise UserError(
-            f"{counted(unknown, 'parcel')} of {folder} not found in {tables.parcels}, and not among parcels"
-            " that are gone, for example because parcels were loaded with --drop-statistics. Read the files"
-            " with DuckDB, R or pandas, or set the scenes to 'ingested' to extract them with the present"
-            " parcels."
+            f"{counted(unknown, 'parcel')} of {folder} not found in {tables.parcels} or"
+            f" {tables.parcels}_gone. The parcels were probably replaced with --drop-statistics, and now have"
+            " other ogc_fid. Read the files with DuckDB, R or pandas. To extract the scenes with the current"
+            " parcels, set their status to 'ingested'."
         )
     if changed := whole_tables.changed_parcels(conn, tables.parcels, file):
         raise UserError(
-            f"{counted(changed, 'parcel')} of {tables.parcels} changed: the same ogc_fid has another geometry"
-            f" in {folder}. Put the geometries of {description.parcels_file or 'the archive'} back, or read"
-            " the files with DuckDB, R or pandas."
+            f"{counted(changed, 'parcel')} of {tables.parcels} {'has' if changed == 1 else 'have'} another"
+            f" geometry than in {folder}. If geometries were edited in the table, restore them from {file}."
+            " Otherwise read the files with DuckDB, R or pandas. To extract the scenes with the current"
+            " parcels, set their status to 'ingested'."
         )
 
 
@@ -204,7 +205,7 @@ def _verify(conn: psycopg.Connection, tables: Tables, description: Description, 
         forget_restore(conn, tables)
         raise UserError(
             f"Restored rows differ from the archive: {compare.first_sentences(differ.values())}. The scenes"
-            " stay archived. Stop what else writes to these tables, and run the command again."
+            " stay archived. Stop all other programs that write to these tables, then run the command again."
         )
     return wanted
 
