@@ -217,7 +217,7 @@ def test_a_delta_that_fails_marks_its_task_only(season: Season, conn: psycopg.Co
     ]
     assert season.rows("SELECT reason_code FROM dias_catalogue") == [(None,)]
     shown = CliRunner().invoke(cbmctl, ["--config", str(season.database.config_path), "status"])
-    assert "parcel set 2: 0 of 1 scenes done, 1 failed" in shown.output
+    assert "new parcels of version 2: extracted in 0 of 1 scenes, 1 failed" in shown.output
     file.write_bytes(whole)
     before = found(season, scene)
     (repaired,) = repair(conn, config).scenes

@@ -215,8 +215,8 @@ def test_the_tables_of_workers_that_run_are_not_upgraded(database: Database, eve
                 apply(database.config, check=check)
             assert str(error.value) == (
                 f"Database {database.config.connection.dbname} cannot be upgraded while workers of an earlier"
-                " version run (1 connection). Wait until the extraction ends, or stop it (on its host: docker"
-                " stack rm cbm), and run cbmctl schema apply again"
+                " version run (1 connection). Wait until the extraction ends, or stop the workers with sudo"
+                " docker stack rm cbm on the VM. Then run cbmctl schema apply again."
             )
 
     def upgraded() -> bool:

@@ -63,7 +63,7 @@ def test_a_product_in_the_catalogue_is_catalogued(placed: Odp, database: Databas
 
 def test_failed_products_are_ordered_again_if_asked(placed: Odp, database: Database, tmp_path: Path) -> None:
     refused(
-        command(database, "status", "--retry-failed", "--yes"), "no product has a last order that is failed"
+        command(database, "status", "--retry-failed", "--yes"), "No product found whose last order is failed"
     )
     placed.step(grd(2), "failed", "No DEM")
     file = plan(tmp_path, *FOUR)
@@ -76,7 +76,7 @@ def test_failed_products_are_ordered_again_if_asked(placed: Odp, database: Datab
     assert placed.made() == dict.fromkeys(names(FOUR), 1)
     assert answered(command(database, "status"))["problems"] == []
     refused(
-        command(database, "status", "--retry-failed", "--yes"), "no product has a last order that is failed"
+        command(database, "status", "--retry-failed", "--yes"), "No product found whose last order is failed"
     )
 
 
@@ -93,7 +93,7 @@ def test_an_order_is_repeated_without_a_plan_if_asked(
     assert f"cbmctl order status --again {state}" in text
     answer = answered(command(database, "status", "--again", state, "--yes"))
     assert (answer["accepted"], odp.made()) == ([grd(1)], {grd(1): 1})
-    refused(command(database, "status", "--again", state), f"no product has a last order that is {state}")
+    refused(command(database, "status", "--again", state), f"No product found whose last order is {state}")
 
 
 def test_an_order_that_the_service_lost_is_unknown_until_it_is_back(placed: Odp, database: Database) -> None:

@@ -90,7 +90,7 @@ def test_a_changed_file_updates_the_table(
         "Of 20 parcels, 15 are unchanged, 1 have other attributes, 4 are gone (1 without a successor);"
         " 4 are new (1 without a predecessor).",
         "4 parcels moved to public.parcels_2021_gone; their statistics stay",
-        "4 new parcels (ogc_fid 21 to 24) to extract in 1 scene",
+        "4 new parcels (ogc_fid 21 to 24) must be extracted in 1 scene",
     ):
         assert sentence in done.stderr
     now = dict(rows(conn, "SELECT id, ogc_fid FROM parcels_2021"))
@@ -132,10 +132,10 @@ def test_many_removals_must_be_accepted(
                 assert done.exit_code == 0, done.output
                 continue
             assert str(done.exception) == (
-                "public.parcels_2021: the file removes many parcels. Of 18 parcels, 15 are unchanged, 0 have"
-                " other attributes, 3 are gone (3 without a successor); 0 are new (0 without a predecessor)."
-                " More than 10% of the parcels are gone without a successor: check that the file is complete."
-                " If the file is correct, load it with --accept-removals."
+                "public.parcels_2021: the file lacks many stored geometries. Of 18 parcels, 15 are unchanged,"
+                " 0 have other attributes, 3 are gone (3 without a successor); 0 are new (0 without a"
+                " predecessor). More than 10% of the parcels are gone without a successor: check that the"
+                " file is complete. If the file is correct, load it with --accept-removals."
             )
     assert rows(conn, "SELECT count(*) FROM parcels_2021") == [(N - 2,)]
     assert run(database, "load", str(path), "--accept-removals").exit_code == 0
@@ -151,10 +151,10 @@ def test_a_file_with_shifted_coordinates_must_be_accepted(
     for more in (["--check"], []):
         done = run(database, "load", str(path), "--key", "id", *more)
         assert str(done.exception) == (
-            "public.parcels_2021: the file removes many parcels. Of 20 parcels, 0 are unchanged, 0 have other"
-            " attributes, 20 are gone (0 without a successor); 20 are new (0 without a predecessor)."
-            " More than 10% of the parcels have another geometry: check that the coordinates were not rounded"
-            " or shifted. If the file is correct, load it with --accept-removals."
+            "public.parcels_2021: the file lacks many stored geometries. Of 20 parcels, 0 are unchanged, 0"
+            " have other attributes, 20 are gone (0 without a successor); 20 are new (0 without a"
+            " predecessor). More than 10% of the parcels have another geometry: check that the coordinates"
+            " were not rounded or shifted. If the file is correct, load it with --accept-removals."
         )
     assert rows(conn, "SELECT max(ogc_fid), to_regclass('parcels_2021_gone') FROM parcels_2021") == [
         (N, None)
@@ -169,12 +169,12 @@ def test_another_coordinate_system_is_refused(
     path = write(tmp_path / "moved.gpkg", fields(N), id=list(range(N)))
     with pytest.raises(
         UserError,
-        match=r"sigs \(1 rows\).*They are in EPSG:25832, and the file is in EPSG:32632\. Deliver the file in"
-        r" EPSG:25832, or delete the statistics with --drop-statistics",
+        match=r"sigs \(1 rows\).*The table is in EPSG:25832, but the file is in EPSG:32632\. Request the"
+        r" file in EPSG:25832, or delete the statistics with --drop-statistics",
     ):
         load(conn, tables, path, Options(crs="EPSG:32632"))
     conn.execute("DROP TABLE parcels_2021")
-    with pytest.raises(UserError, match=r"That table is missing or empty\. Restore it"):
+    with pytest.raises(UserError, match=r"_2021 is missing, or has no ogc_fid and wkb_geometry\. Restore"):
         load(conn, tables, path, Options())
 
 
@@ -347,7 +347,7 @@ def test_a_value_that_does_not_fit_changes_nothing(
     assert dict(rows(conn, "SELECT id, ogc_fid FROM parcels_2021")) == used
     texts = write(tmp_path / "texts.gpkg", drawn, id=[str(i) for i in range(N)])
     with pytest.raises(
-        UserError, match=r"id \(text in the file, int8 in the table\)\. Change the table"
+        UserError, match=r"id \(text in the file, int8 in the table\)\. Run this statement"
     ) as error:
         load(conn, tables, texts, Options())
     conn.execute(str(error.value).split("load again: ")[1].encode())
@@ -511,7 +511,7 @@ def test_a_reader_that_stays_does_not_stop_the_workers(
         assert str(refused.exception) == (
             "public.parcels_2021 cannot be changed, because other transactions are open (process"
             f" {reader.info.backend_pid} of {reader.info.user}, psql). Nothing was changed. End these"
-            " transactions, and load again."
+            " transactions, then load again."
         )
     done = run(database, "load", str(path), *more)
     assert done.exit_code == 0, done.output

@@ -167,7 +167,7 @@ def test_the_parcels_of_the_next_season_are_loaded_beside_an_archive(season: Sea
         restored(season, tmp_path / "2021")
     with connect(season.config, autocommit=True) as conn:
         conn.execute("DROP TABLE parcels_2021")
-        with pytest.raises(UserError, match="That table is missing or empty"):
+        with pytest.raises(UserError, match="parcels_2021 is missing, or has no ogc_fid"):
             load(conn, season.config.tables, file, Options())
 
 

@@ -143,7 +143,7 @@ def _inspect(
 @click.option(
     "--drop-statistics",
     is_flag=True,
-    help="Delete all statistics and replace the table, instead of an update.",
+    help="Delete all statistics and replace the table instead of updating it.",
 )
 @click.option(
     "--keep-statistics",
@@ -153,7 +153,7 @@ def _inspect(
 @click.option(
     "--accept-removals",
     is_flag=True,
-    help="Update the table even if more than 10% of its parcels are gone or have another geometry.",
+    help="Update the table even if the file lacks more than 10% of the stored geometries.",
 )
 @click.option("--again", is_flag=True, help="Read the file even if its content is loaded already.")
 @check_option("check_only")
@@ -171,8 +171,8 @@ def load_command(
     FILE is a shapefile, GeoPackage, GML, GeoParquet, FileGDB and the like, a .zip or a folder of them.
     Several files, or layers that --layer names by a pattern, are loaded as one set if they have the same
     columns. While there are statistics, a changed file updates the table: parcels with the same geometry keep
-    ogc_fid and statistics, new ones get new numbers, and those that are gone move to <parcel table>_gone.
-    Workers may go on; they extract the new parcels.
+    ogc_fid and statistics; new parcels get a new ogc_fid; parcels whose geometry is missing in the file move
+    to <parcel table>_gone. Workers may keep running; they extract the new parcels.
     """
     own = ("drop_statistics", "keep_statistics", "accept_removals", "again", "key")
     how = {name: chosen.pop(name) for name in own}

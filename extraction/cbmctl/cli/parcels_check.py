@@ -121,14 +121,11 @@ def _advice(done: Comparison, load: str, area: str) -> Iterator[str]:
         yield f"Load the file again: {load}"
     elif done.srid[0] != done.srid[1]:
         yield (
-            "The statistics belong to parcels that differ from the file. Delete them, and load the file"
-            f" again: {load} --drop-statistics. Then run cbmctl extract."
+            "The file is in another coordinate system than the parcel table. Delete the statistics, and load"
+            f" the file again: {load} --drop-statistics. Then run cbmctl extract."
         )
     elif not done.same_parcels:
-        yield (
-            "Some statistics belong to parcels that differ from the file. Update the parcels:"
-            f" {load}. Then run cbmctl extract."
-        )
+        yield f"Some parcels differ from the file. Update the parcels: {load}. Then run cbmctl extract."
     elif done.columns:
         yield (
             f"The statistics are correct, because the geometries are equal. Replace only the columns:"

@@ -147,7 +147,8 @@ def _waiting(task: Mapping[str, Any]) -> str:
 
 def _change(change: Mapping[str, Any]) -> str:
     failed = f", {change['failed']} failed" if change["failed"] else ""
-    return f"parcel set {change['version']}: {change['done']} of {change['scenes']} scenes done{failed}"
+    scenes = f"{change['done']} of {change['scenes']} scenes"
+    return f"new parcels of version {change['version']}: extracted in {scenes}{failed}"
 
 
 def _time(seconds: int) -> str:

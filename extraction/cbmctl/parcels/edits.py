@@ -22,13 +22,13 @@ def expect_types(
     listed = ", ".join(f"{c.name} ({c.type} in the file, {stored[c.name]} in the table)" for c in other)
     if changes.same_geometries:
         advice = (
-            "Its geometries are the same: replace the columns with cbmctl parcels load --keep-statistics."
-            " Columns that the file lacks are dropped then"
+            "The geometries of the file and the table are the same. Replace only the columns with cbmctl parcels"
+            " load --keep-statistics. Columns that the file lacks are dropped then."
         )
     else:
         statement = ", ".join(f'ALTER "{c.name}" TYPE {c.type} USING "{c.name}"::{c.type}' for c in other)
-        advice = f"Change the table, and load again: ALTER TABLE {parcels} {statement}"
-    raise UserError(f"The file has columns of other types than {parcels}: {listed}. {advice}")
+        advice = f"Run this statement, then load again: ALTER TABLE {parcels} {statement}"
+    raise UserError(f"Column types of the file and {parcels} differ: {listed}. {advice}")
 
 
 def lacking(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> list[Column]:

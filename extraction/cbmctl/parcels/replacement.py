@@ -18,10 +18,13 @@ def why_needed(conn: psycopg.Connection, parcels: TableName, srid: int) -> str:
     """Why a parcel table cannot be updated in place with a file in EPSG:`srid`, and what to do about that."""
     stored = srid_of(conn, parcels.sql) if has_parcels(conn, parcels) else None
     if stored is None:
-        return "That table is missing or empty. Restore it, or delete the statistics with --drop-statistics"
+        return (
+            f"{parcels} is missing, or has no ogc_fid and wkb_geometry. Restore the table, or delete the"
+            " statistics with --drop-statistics."
+        )
     return (
-        f"They are in EPSG:{stored}, and the file is in EPSG:{srid}. Deliver the file in EPSG:{stored},"
-        " or delete the statistics with --drop-statistics"
+        f"The table is in EPSG:{stored}, but the file is in EPSG:{srid}. Request the file in EPSG:{stored},"
+        " or delete the statistics with --drop-statistics."
     )
 
 
@@ -78,7 +81,9 @@ def _swap(conn: psycopg.Connection, tables: Tables) -> None:
             f"{parcels} cannot be replaced ({dependents}). Drop the dependent objects first."
         ) from error
     except psycopg.errors.WrongObjectType as error:
-        raise UserError(f"{parcels} is not a table. Set another parcel_table, or drop it.") from error
+        raise UserError(
+            f"{parcels} is not a table. Drop it, or set another parcel_table in db_config.json."
+        ) from error
     conn.execute(
         query(
             "ALTER TABLE {building} RENAME TO {name}",

@@ -137,7 +137,12 @@ def supersede(
         lock_results(conn, tables)
         refuse_if_running(conn, tables)
         if not drop_statistics:
-            refuse_if_in_use(conn, tables, "They were written while the file was read. Load it again")
+            refuse_if_in_use(
+                conn,
+                tables,
+                "Workers wrote these rows while the file was being read. Nothing was changed. Load the file"
+                " again.",
+            )
     scenes = {"catalogue": tables.catalogue.sql, "scenes": _begun(tables)}
     gone = Superseded(
         sigs=_rows(conn, tables.sigs),

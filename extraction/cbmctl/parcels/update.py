@@ -65,8 +65,8 @@ class Updated:
             said.append(f"{counted(self.gone, 'parcel')} {verb} to {self.gone_table}; their statistics stay")
         if self.new:
             said.append(
-                f"{counted(self.new, 'new parcel')} (ogc_fid {self.numbers[0]} to {self.numbers[-1]}) to"
-                f" extract in {counted(self.scenes, 'scene')}"
+                f"{counted(self.new, 'new parcel')} (ogc_fid {self.numbers[0]} to {self.numbers[-1]}) must"
+                f" be extracted in {counted(self.scenes, 'scene')}"
             )
         if self.cost:
             said.append(self.cost.sentence())
@@ -79,7 +79,7 @@ def expect_few_removals(parcels: TableName, changes: Changes) -> None:
         raise UserError(
             " ".join(
                 [
-                    f"{parcels}: the file removes many parcels.",
+                    f"{parcels}: the file lacks many stored geometries.",
                     *changes.sentences(),
                     "If the file is correct, load it with --accept-removals.",
                 ]
@@ -226,5 +226,5 @@ def _refusals(parcels: TableName) -> Iterator[None]:
         detail = f" {error.diag.message_detail}" if error.diag.message_detail else ""
         raise UserError(
             f"{parcels} cannot be updated: PostgreSQL reports '{error.diag.message_primary}'.{detail}"
-            " Nothing was changed. Correct the table or the file, and load again"
+            " Nothing was changed. Correct the table or the file, then load again."
         ) from error

@@ -58,26 +58,29 @@ _ANY, _NOT_DONE = "ready running done failed", "ready running failed"
 
 PLANNED = Event("planned", "the configuration asks for the band set of a scene", {None: READY})
 ASKED_AGAIN = _event(
-    "asked again",
+    "requested again",
     "other bands or another method are configured, the scene was set to `ingested` by hand or came online"
-    " again, or `extract --scene`; of a running task only if its worker is gone. Also what is done, if it is"
-    " not known which parcels it has read",
+    " again, or `extract --scene`; of a running task only if its worker is gone. Also a done task, if it is"
+    " unknown which parcels it has read",
     _ANY,
     READY,
     READY_AGAIN,
 )
 ASKED_AT_WORK = _event(
-    "asked again at work",
-    "all parcels are to be read again, while a worker reads new ones only; its result is outdated",
+    "requested again while running",
+    "all parcels must be read again, but a worker is reading only new parcels; the worker's result is"
+    " discarded",
     RUNNING,
     RUNNING,
     _WHOLE,
 )
 CHANGED = _event("changed", "other bands or another method before anybody began", READY, READY, READY_AGAIN)
-CHANGED_AT_WORK = _event("changed at work", "the same while a worker works on it", RUNNING, RUNNING, _WHOLE)
+CHANGED_AT_WORK = _event(
+    "changed while running", "the same, but a worker is running the task", RUNNING, RUNNING, _WHOLE
+)
 OVERLAP_CHANGED = Event(
     "overlap changed",
-    "only `tenant_overlap`, and no rows are missing; also if new parcels are still to be read",
+    "only `tenant_overlap` was changed, and no rows are missing; also for a delta",
     {state: state for state in (READY, DONE, FAILED)},
 )
 DROPPED = _event("dropped", "not configured any more, and there are no rows", _NOT_DONE, None)
@@ -100,8 +103,8 @@ NO_PARCELS = _event(
     f"{_NO_REASON}, not_before = NULL",
 )
 PARCELS_CAME_AT_WORK = _event(
-    "done, more parcels",
-    "the rows are written, but new parcels came meanwhile: these are to be read",
+    "done, delta follows",
+    "the rows are written, but new parcels were loaded in the meantime and must be read",
     RUNNING,
     READY,
     _UNTRIED,
@@ -110,7 +113,8 @@ RETRIED = _event("failed, tried again", "after a pause", RUNNING, READY)
 GIVEN_UP = _event("failed", "in the last attempt, or a retry cannot help", RUNNING, FAILED)
 OUTDATED = _event(
     "outdated",
-    "done or failed, but other bands, another method or all parcels were asked for meanwhile",
+    "the worker finished or failed, but the request changed in the meantime: other bands, another method, or"
+    " all parcels",
     RUNNING,
     READY,
     READY_AGAIN,
@@ -127,7 +131,8 @@ GAVE_UP_PARCELS = Event(
 )
 REOPENED = _event(
     "reopened",
-    "this scene is now to keep a parcel that it gave up; of ready and failed tasks, deltas only",
+    "the rows of a parcel move back to this scene from another tile, so the parcel must be read again; a"
+    " ready or failed task only if it is a delta",
     "ready done failed",
     READY,
     READY_AGAIN,
@@ -139,9 +144,9 @@ NEIGHBOUR_PURGED = Event(
     {state: state for state in STATES},
 )
 ARCHIVED = _event(
-    "archived", "the rows are in an archive that was verified, and are deleted here", DONE, DONE
+    "archived", "the rows are in a verified archive, and were deleted from the database", DONE, DONE
 )
-RESTORED = _event("restored", "the rows of an archived scene are back", DONE, DONE)
+RESTORED = _event("restored", "the rows of an archived scene are in the database again", DONE, DONE)
 SUPERSEDED = _event("superseded", "another version of the scene counts", _ANY, None)
 OFFLINE = _event("offline", "the scene is not online, and there are no rows", _NOT_DONE, None)
 OFFLINE_WITH_ROWS = _event("offline, with rows", "the same, and there are rows", _NOT_DONE, DONE, RETIRED)
@@ -154,7 +159,7 @@ REPAIRED = _event(
 )
 REPAIRED_DELTA = _event(
     "repaired, new parcels",
-    "the same, if only new parcels are to be read; the rows of the others stay",
+    "the same for a delta; rows of other parcels are kept",
     _NOT_DONE,
     READY,
     _UNTRIED,
@@ -187,22 +192,24 @@ NEW_PARCELS_UNKNOWN = _event(
     None,
 )
 PARCELS_CAME = _event(
-    "parcels came",
-    "the scene shows parcels that are new; only these are to be read, or all if it is not known which were."
-    " Also if parcels that came before could not be read",
+    "parcels added",
+    "new parcels lie in the scene. Only the new parcels are read; if it is unknown which parcels the task has"
+    " read, all are read. A delta that failed is retried with them",
     "done failed",
     READY,
     _UNTRIED,
 )
 PARCELS_CAME_MEANWHILE = Event(
-    "more parcels came",
-    "the same, but it is not done: running, or parcels that came before are still to be read",
+    "parcels added to an open task",
+    "new parcels lie in the scene, and the task is running, or is a delta that is still ready",
     {state: state for state in (READY, RUNNING)},
 )
-PARCELS_CAME_ELSEWHERE = _event("parcels came elsewhere", "the scene shows none of them", DONE, DONE)
+PARCELS_CAME_ELSEWHERE = _event(
+    "parcels added elsewhere", "new parcels were loaded, but none lies in the scene", DONE, DONE
+)
 PARCELS_WENT = Event(
-    "parcels went",
-    "parcels are not declared any more: they leave its lists; their rows stay",
+    "parcels removed",
+    "parcels are gone: they are removed from the lists of the task; their rows are kept",
     {state: state for state in STATES},
 )
 DELETED = _event("deleted", "the scene's row is deleted from the catalogue (`ON DELETE CASCADE`)", _ANY, None)

@@ -102,8 +102,8 @@ def _refuse_if_workers_run(conn: psycopg.Connection) -> None:
     if workers:
         raise UserError(
             f"Database {conn.info.dbname} cannot be upgraded while workers of an earlier version run"
-            f" ({counted(workers, 'connection')}). Wait until the extraction ends, or stop it (on its host:"
-            " docker stack rm cbm), and run cbmctl schema apply again"
+            f" ({counted(workers, 'connection')}). Wait until the extraction ends, or stop the workers with"
+            " sudo docker stack rm cbm on the VM. Then run cbmctl schema apply again."
         )
 
 

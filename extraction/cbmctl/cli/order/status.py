@@ -29,9 +29,9 @@ from cbmctl.ordering.service import OrderService
 
 # what a person can do about a problem
 _HINTS = {
-    "unknown": ". Look at the service's web page; cbmctl order status --again unknown sends it a second time",
-    "failed": ". cbmctl order status --retry-failed orders it again",
-    "refused": ". cbmctl order status --again refused orders it again",
+    "unknown": ". Check the service's web page first. To order it again: cbmctl order status --again unknown",
+    "failed": ". To order it again: cbmctl order status --retry-failed",
+    "refused": ". To order it again: cbmctl order status --again refused",
 }
 
 
@@ -53,7 +53,7 @@ def status_command(
     catalogued: the product is in the catalogue, where cbmctl catalogue sync enters it. completed: the service
     has made it, and the catalogue does not list it yet.
 
-    --again orders products of the ledger again, without a plan.
+    --again orders recorded products again. It needs no plan file.
 
     Exit code 3: a product failed, was refused, is unknown, or is ordered more than once.
     """
@@ -69,8 +69,8 @@ def status_command(
             wanted = [each.wanted for each in problems(ledger, states)]
             if not wanted:
                 raise UserError(
-                    f"no product has a last order that is {' or '.join(states)}."
-                    " cbmctl order status lists the orders."
+                    f"No product found whose last order is {' or '.join(states)}."
+                    " Run cbmctl order status to list the orders."
                 )
             with placing(ledger):
                 chosen = choose(ledger, service, wanted, exists, again=states, check=check)
