@@ -232,7 +232,7 @@ def test_a_damaged_archive_is_not_restored(season: Database, tmp_path: Path, nam
     else:
         path.unlink()
     before = state(season)
-    assert f"{path} does not verify" in refused(season, "restore", tmp_path)
+    assert f"{path}: verification failed" in refused(season, "restore", tmp_path)
     assert state(season) == before
 
 
@@ -241,9 +241,7 @@ def test_the_folder_of_another_archive(season: Database, tmp_path: Path) -> None
     change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
     done(season, "archive", tmp_path / "second")
     done(season, "archive", tmp_path / "second", "--drop")
-    assert "7 scenes in another archive: restore from its folder." in spoken(
-        season, "restore", tmp_path / "first"
-    )
+    assert "The rows of 7 scenes are in another archive." in spoken(season, "restore", tmp_path / "first")
     assert done(season, "restore", tmp_path / "first")["elsewhere"] == 7
     assert done(season, "restore", tmp_path / "second")["scenes"] == 7
 

@@ -22,8 +22,8 @@ def expect_types(
     listed = ", ".join(f"{c.name} ({c.type} in the file, {stored[c.name]} in the table)" for c in other)
     if changes.same_geometries:
         advice = (
-            "The geometries of the file and the table are the same. Replace only the columns with cbmctl parcels"
-            " load --keep-statistics. Columns that the file lacks are dropped then."
+            "The geometries of the file and the table are the same. Replace only the columns with cbmctl"
+            " parcels load --keep-statistics. Columns that the file lacks are dropped then."
         )
     else:
         statement = ", ".join(f'ALTER "{c.name}" TYPE {c.type} USING "{c.name}"::{c.type}' for c in other)

@@ -276,7 +276,7 @@ class _Archive:
 
     def _last_id(self) -> int:
         tables = self._tables
-        numbered = history.edition if has_parcels(self._conn, tables.parcels) else history.recorded
+        numbered = history.current_set if has_parcels(self._conn, tables.parcels) else history.recorded_set
         statement = query(
             "SELECT greatest((SELECT max(pid) FROM {sigs}), (SELECT max(pid) FROM {hists}), 0)",
             sigs=tables.sigs.sql,
