@@ -3,10 +3,13 @@
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from collections import namedtuple
 from collections.abc import Callable
+from contextlib import suppress
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -16,11 +19,13 @@ from cbmctl.maintenance import rewrite as rewriting
 from cbmctl.maintenance.rewrite import rewrite
 
 from ..conftest import docker
-from .repacking import Tenant, containers
+from .examples import THOROUGH
+from .repacking import SCENES, Tenant, containers
 
 pytestmark = pytest.mark.postgis
 
 Eventually = Callable[[Callable[[], bool]], None]
+KILLS = int(os.environ.get("CBM_KILLS", "200" if THOROUGH else "3"))
 
 
 def held(tenant: Tenant) -> psycopg.Connection:
@@ -117,3 +122,36 @@ def test_a_missing_or_other_pg_repack(
 def test_a_database_without_the_extension(conn: psycopg.Connection, config: Config) -> None:
     with pytest.raises(UserError, match=r"no extension pg_repack\. Run playbooks/database\.yml"):
         rewrite(conn, config, by_parcel=False)
+
+
+def test_clustering_killed_at_random_instants(tenant: Tenant, eventually: Eventually) -> None:
+    """Between two kills a worker writes a scene, and the oldest one goes."""
+    chance, killed, obsid = np.random.default_rng(8), 0, SCENES
+    while killed < KILLS:
+        obsid += 1
+        with tenant.connect("cbm_owner") as conn:
+            tenant.write(conn, obsid)
+            for table in ("sigs", "hists"):
+                conn.execute(f"DELETE FROM {table} WHERE obsid = {obsid - SCENES}".encode())
+        before, faults = tenant.rows(), list[BaseException]()
+
+        def work(faults: list[BaseException] = faults) -> None:
+            try:
+                tenant.rewrite(by_parcel=True)
+            except UserError as error:
+                faults.append(error)
+
+        run = threading.Thread(target=work)
+        run.start()
+        eventually(lambda run=run: bool(containers(tenant.repack)) or not run.is_alive())
+        run.join(chance.uniform(0, 1.5))
+        for container in containers(tenant.repack):
+            with suppress(subprocess.CalledProcessError):  # it has ended by itself
+                docker("kill", "--signal=KILL", container)
+        run.join()
+        killed += bool(faults)
+        eventually(lambda: not containers(tenant.repack))
+        assert tenant.rows() == before
+    tenant.rewrite(by_parcel=True)
+    assert tenant.rows() == before
+    assert tenant.leftovers() == (0, 0, 0)
