@@ -64,7 +64,12 @@ class Database:
 
 @pytest.fixture(autouse=True)
 def interruptions() -> Iterator[None]:
-    """What a command does at an interruption ends with the test that ran it: the next would wait forever."""
+    """What a command does at an interruption ends with the test that ran it: the next would wait forever.
+
+    A process that a shell has started in the background ignores SIGINT, and so would its tests.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

@@ -199,7 +199,7 @@ def test_new_columns_are_added_and_other_types_are_not_forced(
     assert load(conn, tables, more, Options()).changes == Changes(20, 1, 19, 0, 0, 0, 0)
     assert rows(conn, "SELECT count(*), count(farm), count(crop) FROM parcels_2021") == [(20, 19, 20)]
     texts = write(tmp_path / "texts.gpkg", season, id=[str(i) for i in range(20)])
-    with pytest.raises(UserError, match=r"Column types of the file .* with --keep-statistics"):
+    with pytest.raises(UserError, match=r"Column types of the file .* load --keep-statistics"):
         load(conn, tables, texts, Options())
     assert load(conn, tables, texts, Options(), keep_statistics=True).changed
     assert rows(conn, "SELECT count(*) FROM sigs JOIN parcels_2021 ON pid = ogc_fid") == [(1,)]

@@ -66,6 +66,7 @@ def test_a_season_comes_back_as_it_was(season: Database, tmp_path: Path) -> None
         "scenes": 0,
         "rows": 0,
         "others": 7,
+        "elsewhere": 0,
     }
 
 

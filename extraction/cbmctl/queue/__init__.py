@@ -6,7 +6,7 @@ Imports point one way, from top to bottom:
 - `archived`: scenes whose rows are in an archive of the season.
 - `parcel_changes`: parcels that are new or gone while there are statistics.
 - `purge`: delete rows of fully cloudy parcels.
-- `progress`: how far the extraction is.
+- `progress`, `delta_cost`: how far the extraction is; what new parcels cost.
 - `tasks`, `vanished_workers`: claim and close a task; whose fault it is that a worker vanished.
 - `closing`: what is recorded of a task that is closed.
 - `scene_changes`: what a change of tasks, versions, archive or parcels means for scenes and their rows.
