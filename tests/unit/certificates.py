@@ -1,6 +1,7 @@
 """Certificates of a CA and of a server, with the time that a test wants."""
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,12 @@ class Made:
     key_file: Path
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
+
+    def context(self) -> ssl.SSLContext:
+        """What a server does with it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.file, self.key_file)
+        return context
 
 
 def make(file: Path, by: Made | None = None, *, begun: timedelta = -YEAR, ends: timedelta = YEAR) -> Made:

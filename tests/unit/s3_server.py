@@ -136,13 +136,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
     def _pass_on(self, fault: str | None) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=30)) as connection:
             # the signature is of these headers, the host among them
-            connection.request(self.command, self.path, headers=dict(self.headers))
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            connection.request(self.command, self.path, sent or None, headers=dict(self.headers))
             response = connection.getresponse()
             body = response.read()
-        length = len(body)
+        length = len(body) if self.command != "HEAD" else int(response.headers.get("Content-Length", 0))
         if fault in _SPOILED:
             begin, number = _SPOILED[fault](length)
             other = bytes(byte ^ 0x5A for byte in body[begin : begin + number])
