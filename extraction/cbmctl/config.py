@@ -2,7 +2,7 @@
 
 The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
 a file or the environment, the archive and its catalogue, where products are ordered, a folder for what may
-be computed again, and what to extract.
+be computed again, what to extract, and where archives of seasons are kept.
 Its `docker` section is not used.
 """
 
@@ -18,7 +18,7 @@ from psycopg import sql
 
 from cbmctl.bandsets import Extraction, read_extraction
 from cbmctl.catalogue.settings import Catalogue, read_catalogue
-from cbmctl.eodata.settings import S3, read_eodata
+from cbmctl.eodata.settings import S3, Service, read_archive_s3, read_eodata
 from cbmctl.errors import UserError
 from cbmctl.ordering.settings import Ordering, read_ordering
 from cbmctl.section import Section
@@ -164,6 +164,7 @@ class Config:
     ordering: Ordering
     cache: Path
     extraction: Extraction
+    archive_s3: Service | None
     source: Path
 
 
@@ -201,6 +202,7 @@ def load_config(path: Path | None = None) -> Config:
         ordering=read_ordering(root.section("ordering", {})),
         cache=Path(root.text("cache", str(user_cache()))),
         extraction=read_extraction(root.section("extraction", {})),
+        archive_s3=read_archive_s3(root),
         source=source,
     )
 

@@ -1,8 +1,12 @@
-"""What `eodata` in the configuration may be: a folder, or a bucket of S3 and the limits of an account."""
+"""What `eodata` in the configuration may be: a folder, or a bucket of S3 and the limits of an account.
+
+Also `archive_s3`, the service of S3 for archives of seasons.
+"""
 
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -52,6 +56,27 @@ class S3:
         return f"{self.bucket} at {self.endpoint}"
 
 
+@dataclass(frozen=True)
+class Service:
+    """A service of S3 that keeps archives of seasons.
+
+    Attributes:
+        endpoint: the server's URL.
+        region: what requests are signed for.
+        path_style: the bucket in the URL's path (true) or in its host name.
+        ca_file: the certificate of the CA that signed the server's, if it is not a public CA.
+        key_file: has access key and secret.
+        keys: returns them. Raises UserError if they cannot be read, or if other users can read them.
+    """
+
+    endpoint: str
+    region: str
+    path_style: bool
+    ca_file: Path | None
+    key_file: Path
+    keys: Callable[[], tuple[str, str]]
+
+
 def read_eodata(root: Section) -> Path | S3:
     """Read `eodata`: the path of a mount, or an object that describes a bucket.
 
@@ -61,23 +86,53 @@ def read_eodata(root: Section) -> Path | S3:
     if not isinstance(root.data.get("eodata"), dict):
         return Path(root.text("eodata", "/eodata"))
     section = root.section("eodata")
-    ca_file = Path(section.text("ca_file")) if "ca_file" in section.data else None
-    if ca_file is not None and not ca_file.is_file():
-        raise section.error("ca_file", f"names {ca_file}, which does not exist: copy the certificate there")
     from_environment = "AWS_ACCESS_KEY_ID" in os.environ
     if not from_environment:
         section.text("key_file")
     return S3(
         endpoint=_endpoint(section),
         bucket=_named(section, "bucket", "eodata", _BUCKET, "the bucket's name alone, as in eodata"),
-        region=_named(section, "region", "default", _REGION, "letters, digits and hyphens, as in default"),
+        region=_region(section),
         path_style=section.flag("path_style", default=True),
         connections=section.whole("connections", range(1, 101), CONNECTIONS),
         requests_per_minute=section.whole("requests_per_minute", range(1, 1_000_001), REQUESTS_PER_MINUTE),
-        ca_file=ca_file,
+        ca_file=_ca_file(section),
         keys=lambda: _keys(section),
         keys_from=_VARIABLES if from_environment else section.text("key_file"),
     )
+
+
+def read_archive_s3(root: Section) -> Service | None:
+    """Read `archive_s3`; None if it is missing.
+
+    The keys are in its file, and never in the environment, which may have the keys of `eodata`.
+
+    Raises:
+        UserError: a value is missing, invalid or unknown.
+    """
+    if "archive_s3" not in root.data:
+        return None
+    section = root.section("archive_s3")
+    section.only("endpoint", "region", "path_style", "key_file", "ca_file")
+    return Service(
+        endpoint=_endpoint(section),
+        region=_region(section),
+        path_style=section.flag("path_style", default=True),
+        ca_file=_ca_file(section),
+        key_file=Path(section.text("key_file")),
+        keys=lambda: _private_keys(section),
+    )
+
+
+def _region(section: Section) -> str:
+    return _named(section, "region", "default", _REGION, "letters, digits and hyphens, as in default")
+
+
+def _ca_file(section: Section) -> Path | None:
+    ca_file = Path(section.text("ca_file")) if "ca_file" in section.data else None
+    if ca_file is not None and not ca_file.is_file():
+        raise section.error("ca_file", f"names {ca_file}, which does not exist: copy the certificate there")
+    return ca_file
 
 
 def _endpoint(section: Section) -> str:
@@ -124,6 +179,20 @@ def _keys(section: Section) -> tuple[str, str]:
         raise UserError(
             f"{_VARIABLES} are not valid keys: set both to what the account's page shows, or none of them"
         )
+    return _keys_of_file(section, f", or set {_VARIABLES}")
+
+
+def _private_keys(section: Section) -> tuple[str, str]:
+    path = Path(section.text("key_file"))
+    with suppress(OSError):  # a file that cannot be read is reported with the reason
+        if path.stat().st_mode & 0o007:
+            raise section.error(
+                "key_file", f"names {path}, which other users can access: run chmod 600 {path}"
+            )
+    return _keys_of_file(section)
+
+
+def _keys_of_file(section: Section, otherwise: str = "") -> tuple[str, str]:
     path = Path(section.text("key_file"))
     try:
         text = path.read_text(encoding="utf-8").strip()
@@ -131,8 +200,7 @@ def _keys(section: Section) -> tuple[str, str]:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise section.error(
             "key_file",
-            f"names {path}, which cannot be read ({reason}): make it readable for this user,"
-            f" or set {_VARIABLES}",
+            f"names {path}, which cannot be read ({reason}): make it readable for this user{otherwise}",
         ) from error
     found = re.fullmatch(_KEYS, text)
     if not found:
