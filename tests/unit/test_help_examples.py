@@ -87,6 +87,11 @@ cbmctl maintain archive /data/cbm/archive/2021 --drop
 cbmctl maintain restore /data/cbm/archive/2021 --check
 cbmctl maintain restore /data/cbm/archive/2021
 """,
+    "needs a bucket: test_season_archive_s3": """
+cbmctl maintain archive s3://seasons/dk/2021
+cbmctl maintain archive s3://seasons/dk/2021 --drop
+cbmctl maintain restore s3://seasons/dk/2021
+""",
     "needs orders: test_order_status": """
 cbmctl order place plan.json --check
 cbmctl order place plan.json --limit 25 --yes

@@ -1,8 +1,11 @@
 """`cbmctl maintain archive` and `cbmctl maintain restore`."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.maintain import DISK, group
@@ -11,9 +14,29 @@ from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.maintenance.season_archive.drop import Dropped, drop
 from cbmctl.maintenance.season_archive.make import Archived, make
+from cbmctl.maintenance.season_archive.objects import Url, read_url
+from cbmctl.maintenance.season_archive.remote import archive_to, drop_archived, restore_from
 from cbmctl.maintenance.season_archive.restore import Restored, restore
 
-_FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+
+class _Place(click.ParamType[Path | Url]):
+    """A folder, or the URL of an archive in S3."""
+
+    name = "folder"
+    _folder = click.Path(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Url:
+        if isinstance(value, str) and value.lower().startswith("s3:"):
+            return read_url(value)
+        return Path(os.fsdecode(self._folder.convert(value, param, ctx)))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return self._folder.shell_complete(ctx, param, incomplete)
+
+
+_FOLDER = click.argument("folder", type=_Place())
 
 
 @group.command(
@@ -21,7 +44,9 @@ _FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=Fal
     short_help="Write the statistics of a closed season to Parquet files.",
     epilog="\b\nExamples:\n  cbmctl maintain archive /data/cbm/archive/2021 --check\n"
     "  cbmctl maintain archive /data/cbm/archive/2021\n"
-    "  cbmctl maintain archive /data/cbm/archive/2021 --drop",
+    "  cbmctl maintain archive /data/cbm/archive/2021 --drop\n"
+    "  cbmctl maintain archive s3://seasons/dk/2021\n"
+    "  cbmctl maintain archive s3://seasons/dk/2021 --drop",
 )
 @_FOLDER
 @click.option(
@@ -32,7 +57,7 @@ _FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=Fal
 )
 @check_option()
 @pass_context
-def archive_command(context: Context, folder: Path, dropping: bool, check: bool) -> None:
+def archive_command(context: Context, folder: Path | Url, dropping: bool, check: bool) -> None:
     """Write sigs and hists of all extracted scenes to FOLDER, with parcels, catalogue and tasks.
 
     Each card and table has one file, sorted by parcel; DuckDB, R and pandas can read it. After writing, all
@@ -44,10 +69,19 @@ def archive_command(context: Context, folder: Path, dropping: bool, check: bool)
     again. Then each scene is compared, deleted and set to 'archived' in a transaction of its own. Queries can
     run meanwhile. Afterwards, cbmctl maintain compact returns the space to the disk, and cbmctl maintain
     restore can restore the rows.
+
+    FOLDER can be s3://BUCKET/PREFIX, with the service and the keys of archive_s3 in db_config.json. The files
+    are made and verified in a folder below cache, and uploaded. Then each object is read back and compared.
+    With --drop, all objects are read again first.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain archive", autocommit=True) as conn, output.steps() as steps:
-        done = (drop if dropping else make)(conn, config, folder, check=check, progress=steps)
+        if isinstance(folder, Url):
+            done = (drop_archived if dropping else archive_to)(
+                conn, config, folder, check=check, progress=steps
+            )
+        else:
+            done = (drop if dropping else make)(conn, config, folder, check=check, progress=steps)
     if isinstance(done, Dropped):
         output.result({"check": check, **vars(done)}, *_dropped(done, check=check))
     else:
@@ -58,26 +92,33 @@ def archive_command(context: Context, folder: Path, dropping: bool, check: bool)
     "restore",
     short_help="Restore the rows of an archive to the database.",
     epilog="\b\nExamples:\n  cbmctl maintain restore /data/cbm/archive/2021 --check\n"
-    "  cbmctl maintain restore /data/cbm/archive/2021",
+    "  cbmctl maintain restore /data/cbm/archive/2021\n"
+    "  cbmctl maintain restore s3://seasons/dk/2021",
 )
 @_FOLDER
 @DISK
 @check_option()
 @pass_context
-def restore_command(context: Context, folder: Path, disk: Path | None, check: bool) -> None:
+def restore_command(context: Context, folder: Path | Url, disk: Path | None, check: bool) -> None:
     """Restore the rows of all scenes with status 'archived' from the archive in FOLDER.
 
     The files are verified first, and the database's disk must have space. Rows keep their ids and values, and
     are written in the order of the parcels. Scenes stay 'archived' until all rows are written and equal the
     archive. Then their status is 'extracted'. An interrupted run is continued by the next run.
+
+    FOLDER can be s3://BUCKET/PREFIX, with the service and the keys of archive_s3 in db_config.json. The files
+    are downloaded to a folder below cache first.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain restore", autocommit=True) as conn, output.steps() as steps:
-        done = restore(conn, config, folder, disk=disk, check=check, progress=steps)
+        if isinstance(folder, Url):
+            done = restore_from(conn, config, folder, disk=disk, check=check, progress=steps)
+        else:
+            done = restore(conn, config, folder, disk=disk, check=check, progress=steps)
     output.result({"check": check, **vars(done)}, *_restored(done, check=check))
 
 
-def _archived(done: Archived, folder: Path, *, check: bool) -> list[str]:
+def _archived(done: Archived, folder: Path | Url, *, check: bool) -> list[str]:
     what = f"{counted(done.scenes, 'scene')} with {counted(done.rows, 'row')}"
     size = f"{done.bytes / 1e9:.2f} GB"
     if check and done.changed:

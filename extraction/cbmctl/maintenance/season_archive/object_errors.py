@@ -1,0 +1,100 @@
+"""What an error of the library that asks a service of S3 means, and what to do."""
+
+import re
+
+from cbmctl.eodata.settings import Service
+from cbmctl.errors import UserError
+
+CONNECT_TIMEOUT_S, TIMEOUT_S, ATTEMPTS = 10, 60, 4
+BRING_BACK = (
+    "Bring back the uploaded object, from a copy or from an older version in the bucket. If the rows are"
+    " still in the database, archive them again with another prefix."
+)
+# What the first pattern that is found in an error's text means. Codes of S3 are spelled as the library does.
+_MEANINGS = (
+    (
+        r"curlCode: 28\b",
+        "{endpoint} does not answer: {attempts} attempts, up to {timeout} seconds each. Check the network and"
+        " the service, and run the command again.",
+    ),
+    (
+        r"curlCode: (35|51|58|60|77|83)\b",
+        "{endpoint}: the TLS connection is refused ({reason}). If the service has a CA of its own, name the"
+        " CA's certificate as ca_file of archive_s3 in db_config.json; otherwise correct endpoint.",
+    ),
+    (
+        r"NETWORK_CONNECTION|curlCode",
+        "{endpoint} is unreachable ({reason}). Check the network, or correct endpoint of archive_s3 in"
+        " db_config.json.",
+    ),
+    (
+        r"EXPIRED_TOKEN|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|INVALID_SIGNATURE"
+        r"|MISSING_AUTHENTICATION_TOKEN|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT",
+        "{endpoint} does not accept the keys in {keys} ({reason}). Write valid keys into that file as"
+        " ACCESS_KEY:SECRET_KEY.",
+    ),
+    (
+        r"REQUEST_EXPIRED|REQUEST_TIME_TOO_SKEWED",
+        "{endpoint} reports that this machine's clock is wrong. Set it (timedatectl).",
+    ),
+    (
+        r"NO_SUCH_BUCKET",
+        "{endpoint} has no bucket {bucket}. Create it, or correct the URL of the archive, or endpoint of"
+        " archive_s3 in db_config.json.",
+    ),
+    (
+        r"ACCESS_DENIED",
+        "The keys in {keys} have no permission to {doing} ({reason}). Give the account the permissions"
+        " s3:ListBucket, s3:GetObject and s3:PutObject, or use the keys of another account.",
+    ),
+    (
+        r"Path does not exist|NO_SUCH_KEY|RESOURCE_NOT_FOUND",
+        "Cannot {doing}: somebody else deleted it. " + BRING_BACK,
+    ),
+    (
+        r"HTTP status 30[1278]",
+        "{endpoint} redirects requests ({reason}). Correct endpoint and region of archive_s3 in"
+        " db_config.json.",
+    ),
+    (
+        "",
+        "Cannot {doing}: {endpoint} answers {reason}. Correct what it names, or run the command again later.",
+    ),
+)
+
+
+def explain(error: OSError, doing: str, service: Service, bucket: str) -> UserError:
+    """Return one sentence on what is wrong, and what to do.
+
+    Args:
+        error: of the library.
+        doing: what the request was for, as in "write s3://seasons/dk/2021/archive.json".
+        service: that was asked.
+        bucket: its name.
+    """
+    text = " ".join(str(error).split())
+    sentence = next(sentence for pattern, sentence in _MEANINGS if re.search(pattern, text))
+    return UserError(
+        sentence.format(
+            endpoint=service.endpoint,
+            keys=service.key_file,
+            bucket=bucket,
+            doing=doing,
+            reason=_reason(text),
+            attempts=ATTEMPTS,
+            timeout=TIMEOUT_S,
+        )
+    )
+
+
+def no_bucket(service: Service, bucket: str) -> UserError:
+    """Return the error of a bucket that does not exist."""
+    return explain(OSError("NO_SUCH_BUCKET"), "", service, bucket)
+
+
+def _reason(text: str) -> str:
+    """Return the words of the service in an error of the library."""
+    text = re.sub(r" *\(Request ID:[^)]*\)", "", text)
+    code = re.search(r"AWS Error (\w+)", text)
+    said = text.rpartition("; Details: ")[2].rpartition(" operation: ")[2][:200].rstrip(". ")
+    return said or (code[1] if code else "no reason given")
