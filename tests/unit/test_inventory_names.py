@@ -22,6 +22,7 @@ FREE = {
         "tenant_cloud_entry",
         "valid_inventory_required_of",
         "worker_image_catalogue_urls",
+        "worker_image_archive_s3",
         "worker_image_eodata_s3",
     ],
     "precheck judges and asks the services, and cbmctl judges their URLs": [
@@ -118,6 +119,10 @@ def test_no_text_with_a_rule_takes_what_ends_a_word_and_climbs_out_of_a_folder(v
         ({"eodata_mount_bucket": "a b -o x"}, "eodata_mount_bucket: 'a b -o x' is not a valid bucket name."),
         ({"tenant_data_volume_id": "../../x*"}, "tenant_data_volume_id: '../../x*' is not valid."),
         ({"tenant_aoi": "-x; ../a"}, "tenant_aoi: '-x; ../a' is not a valid name of an area."),
+        (
+            {"maintenance_archive": "s3://seasons/../x"},
+            "maintenance_archive: 's3://seasons/../x' is not a valid path on the host or URL of an archive.",
+        ),
         ({"data_volume_device": "x y"}, "data_volume_device: 'x y' is not a valid disk."),
         ({"data_volume_device": "/dev/../etc"}, "data_volume_device: '/dev/../etc' is not a valid disk."),
         (
@@ -152,6 +157,9 @@ def test_a_value_that_would_break_a_command_is_refused(values: dict[str, Any], s
     "values",
     [
         {"tenant_eodata_s3": {"endpoint": "https://s3.example:8443/a", "bucket": "DIAS", "region": "waw3-2"}},
+        {"tenant_archive_s3": {"endpoint": "https://s3.example", "region": "waw3-1", "path_style": True}},
+        {"maintenance_archive": "s3://seasons/dk/2021"},
+        {"maintenance_archive": "/data/cbm/archive/2021"},
         {"tenant_data_volume_id": "8c1f2a34-5b6d-4c7e-8f90-a1b2c3d4e5f6"},
         {"tenant_data_device": "/dev/disk/by-path/pci-0000:00:05.0-scsi-0:0:0:1"},
         {"tenant_data_device": "/dev/vdb", "tenant_data_volume_id": ""},

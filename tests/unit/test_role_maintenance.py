@@ -30,6 +30,15 @@ def test_steps_are_run_in_order(tmp_path: Path, check: bool) -> None:
     assert said.count("sigs: 3 rows") >= 4
 
 
+def test_an_archive_in_s3(tmp_path: Path) -> None:
+    fake(tmp_path / "cbmctl", CBMCTL)
+    role = {"ansible.builtin.include_role": {"name": "maintenance"}}
+    lines = {"maintenance_steps": ["archive"], "maintenance_archive": "s3://seasons/dk/2021"}
+    defaults = {"cbmctl": {"executable": str(tmp_path / "cbmctl")}}
+    play(tmp_path, {"host": lines}, {"block": [role], "module_defaults": defaults})
+    assert (tmp_path / "calls").read_text() == "--json maintain archive s3://seasons/dk/2021\n"
+
+
 def test_an_unknown_step_is_refused(tmp_path: Path) -> None:
     role = {"ansible.builtin.include_role": {"name": "maintenance"}}
     said = " ".join(play(tmp_path, {"host": {"maintenance_steps": ["drop"]}}, role).split())

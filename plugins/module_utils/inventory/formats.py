@@ -21,6 +21,8 @@ HOST_PATH = re.compile(r"/(?!(?:[^/]*/)*\.\.?(?:/|$))[^\s'\"\\:,%$]*")
 URL = re.compile(r"https?://[^\s'\"\\,%$]+")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 REGION = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+# as cbmctl takes it
+ARCHIVE_URL = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{0,254}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.=+@-]+)+/?")
 DEVICE = re.compile(r"/dev(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.:=+@-]+)+")
 # an area is never a path, and people name it in their language
 LABEL = re.compile(r"\w[\w .,()'-]{0,62}")
@@ -121,6 +123,11 @@ FORMATS = {
         "a valid path on the host",
         "Begin it with /. Use no . or .. as a folder, and no spaces, quotes or any of : , % $ \\ in it.",
         _matches(HOST_PATH),
+    ),
+    "archive": Format(
+        "a valid path on the host or URL of an archive",
+        "Use a path like /data/cbm/archive/2021, or s3://BUCKET/PREFIX.",
+        lambda value: bool(HOST_PATH.fullmatch(str(value)) or ARCHIVE_URL.fullmatch(str(value))),
     ),
     "url": Format(
         "a valid URL",
