@@ -25,11 +25,14 @@ from cbmctl.section import Section
 
 SEARCH_PATH = (Path("db_config.json"), Path("/etc/cbm/db_config.json"))
 SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+# The schema of the first season, and of what all seasons share.
+PUBLIC = "public"
+VERSION_TABLE = "cbm_schema"
 DEFAULT_TABLES = {
-    "aoi_table": "public.aois",
-    "catalog_table": "public.dias_catalogue",
-    "sigs_table": "public.sigs",
-    "hists_table": "public.hists",
+    "aoi_table": f"{PUBLIC}.aois",
+    "catalog_table": f"{PUBLIC}.dias_catalogue",
+    "sigs_table": f"{PUBLIC}.sigs",
+    "hists_table": f"{PUBLIC}.hists",
 }
 
 
@@ -68,13 +71,23 @@ class Connection:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of the database contract; the names are the tenant's choice."""
+    """The tables of a season; the names are the tenant's choice. Areas and orders belong to all seasons."""
 
     aois: TableName
     parcels: TableName
     catalogue: TableName
     sigs: TableName
     hists: TableName
+
+    @property
+    def schema(self) -> str:
+        """The schema of the season."""
+        return self.catalogue.schema
+
+    @property
+    def version(self) -> TableName:
+        """The version of the season's tables."""
+        return self.catalogue.sibling(VERSION_TABLE)
 
     @property
     def tasks(self) -> TableName:
@@ -118,13 +131,13 @@ class Tables:
 
     @property
     def orders(self) -> TableName:
-        """Orders of products that the service makes on demand."""
-        return self.catalogue.sibling("orders")
+        """Orders of products that the service makes on demand. All seasons share them: none is sent twice."""
+        return TableName(PUBLIC, "orders")
 
     @property
     def order_items(self) -> TableName:
         """The products of each order, and how far they are."""
-        return self.catalogue.sibling("order_items")
+        return TableName(PUBLIC, "order_items")
 
     @property
     def syncs(self) -> TableName:
@@ -278,13 +291,22 @@ def _tables(section: Section) -> Tables:
             )
         return TableName(*text.split("."))
 
-    return Tables(
+    tables = Tables(
         aois=table("aoi_table"),
         parcels=table("parcel_table"),
         catalogue=table("catalog_table"),
         sigs=table("sigs_table"),
         hists=table("hists_table"),
     )
+    if tables.schema != PUBLIC:
+        for key in ("parcel_table", "sigs_table", "hists_table"):
+            if table(key).schema != tables.schema:
+                raise section.error(
+                    key,
+                    f"is '{table(key)}', but catalog_table is '{tables.catalogue}': use a table of the schema"
+                    f" {tables.schema}",
+                )
+    return tables
 
 
 def _args(section: Section) -> Args:

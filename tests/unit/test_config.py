@@ -64,6 +64,16 @@ def write(folder: Path, **changes: Any) -> Path:
     return file
 
 
+def test_a_later_season_has_its_tables_in_one_schema(tmp_path: Path) -> None:
+    names = {"parcel": "parcels_2022", "catalog": "dias_catalogue", "sigs": "sigs", "hists": "hists"}
+    changes = {f"tables__{key}_table": f"season_2022.{name}" for key, name in names.items()}
+    tables = load_config(write(tmp_path, **changes)).tables
+    assert (tables.schema, tables.tasks) == ("season_2022", TableName("season_2022", "tasks"))
+    assert str(tables.version) == "season_2022.cbm_schema"
+    shared = {str(table) for table in (tables.aois, tables.orders, tables.order_items)}
+    assert shared == {"public.aois", "public.orders", "public.order_items"}
+
+
 def test_the_manuals_file_is_understood(tmp_path: Path) -> None:
     config = load_config(write(tmp_path))
     assert config.connection.port == 11039
@@ -179,6 +189,15 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ({"tables__parcel_table": "public." + "p" * 60}, "at most 48 letters"),
         ({"tables__sigs_table": 'public.sigs"; DROP TABLE aois'}, "write schema.table"),
+        (
+            {
+                "tables__catalog_table": "season_2022.dias_catalogue",
+                "tables__parcel_table": "season_2022.parcels_2022",
+                "tables__sigs_table": "season_2022.sigs",
+            },
+            "database.tables.hists_table is 'public.hists', but catalog_table is"
+            " 'season_2022.dias_catalogue': use a table of the schema season_2022",
+        ),
         (
             {"args__startdate": "1.10.2020"},
             "database.args.startdate is '1.10.2020': write a date as 2021-12-31",

@@ -1,11 +1,13 @@
 """The database contract, built and upgraded by numbered migrations (alembic, plain SQL in `versions/`).
 
 Today's tenant becomes tomorrow's by running the same command again; a database that someone made by hand
-from the manual is taken over as it is, rows included.
+from the manual is taken over as it is, rows included. Each season has a schema of its own, with its own
+version; that of the first one is `public`.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import alembic.command
 import psycopg
@@ -15,12 +17,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from cbmctl.config import Config, Tables
+from cbmctl.config import PUBLIC, VERSION_TABLE, Config, TableName, Tables
 from cbmctl.database import connect, explain, one, query
 from cbmctl.errors import UserError, counted
 from cbmctl.schema.grants import grant_roles
 
-VERSION_TABLE = {"version_table": "cbm_schema", "version_table_schema": "public"}
 # Any number will do, as long as two runs at once ask for the same one.
 APPLY_LOCK = 0x43424D
 
@@ -40,14 +41,20 @@ class Applied:
         return self.before != self.after or bool(self.tables) or bool(self.grants)
 
 
+def version_table(schema: str) -> dict[str, Any]:
+    """Return Alembic's options for the version of a season's schema."""
+    return {"version_table": VERSION_TABLE, "version_table_schema": schema}
+
+
 def apply(config: Config, *, check: bool = False) -> Applied:
-    """Bring the schema to this version and let the writer and the reader in, all in one transaction.
+    """Bring the season's schema to this version and let the writer and the reader in, all in one transaction.
 
     With `check` the same is done and rolled back, so that the answer is not a guess.
 
     Raises:
         UserError: no PostGIS, a table that belongs to someone else, rows that contradict the new keys, a
-            schema that is newer than this program, or workers of an earlier version that are connected.
+            schema that is newer than this program, workers of an earlier version that are connected, or a
+            later season while the first one does not have this version.
     """
     with connect(config, purpose="cbmctl schema") as conn:
         engine = sqlalchemy.create_engine(
@@ -70,16 +77,16 @@ def apply(config: Config, *, check: bool = False) -> Applied:
 def _apply(outer: sqlalchemy.Connection, conn: psycopg.Connection, tables: Tables) -> Applied:
     conn.execute("SET LOCAL client_min_messages = warning")
     conn.execute("SELECT pg_advisory_xact_lock(%s)", [APPLY_LOCK])
-    if not one(conn, query("SELECT count(*) FROM pg_extension WHERE extname = 'postgis'"))[0]:
-        raise UserError(
-            f"database {conn.info.dbname} has no PostGIS: let its superuser run CREATE EXTENSION postgis;"
-            " CREATE EXTENSION postgis_raster"
-        )
-    alembic_config = AlembicConfig(attributes={"connection": outer})
+    _refuse_without_postgis(conn)
+    schema = tables.schema
+    alembic_config = AlembicConfig(attributes={"connection": outer, "schema": schema})
     alembic_config.set_main_option("script_location", str(Path(__file__).parent))
-    before = MigrationContext.configure(outer, opts=VERSION_TABLE).get_current_revision()
+    before = _version(outer, schema)
     after = str(ScriptDirectory.from_config(alembic_config).get_current_head())
-    if before != after:
+    if schema != PUBLIC:
+        _refuse_without_first_season(outer, tables, after)
+        _create_schema(conn, schema)
+    if before != after and (before or schema == PUBLIC):
         _refuse_if_workers_run(conn)
     alembic.command.upgrade(alembic_config, "head")
     return Applied(
@@ -88,6 +95,50 @@ def _apply(outer: sqlalchemy.Connection, conn: psycopg.Connection, tables: Table
         tables=tuple(_other_tables(conn, tables)),
         grants=tuple(grant_roles(conn, tables)),
     )
+
+
+def _refuse_without_postgis(conn: psycopg.Connection) -> None:
+    found = conn.execute(
+        "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'postgis'"
+    )
+    row = found.fetchone()
+    if row is None:
+        raise UserError(
+            f"database {conn.info.dbname} has no PostGIS: let its superuser run CREATE EXTENSION postgis;"
+            " CREATE EXTENSION postgis_raster"
+        )
+    if row != (PUBLIC,):
+        raise UserError(
+            f"PostGIS of database {conn.info.dbname} is in the schema {row[0]}: create the extension in the"
+            f" schema {PUBLIC}"
+        )
+
+
+def _version(outer: sqlalchemy.Connection, schema: str) -> str | None:
+    return MigrationContext.configure(outer, opts=version_table(schema)).get_current_revision()
+
+
+def _refuse_without_first_season(outer: sqlalchemy.Connection, tables: Tables, needed: str) -> None:
+    """Raise UserError if what all seasons share is missing or of another version: areas and orders."""
+    found = _version(outer, PUBLIC)
+    if found != needed:
+        raise UserError(
+            f"The season in schema {PUBLIC} has version {found or 'none'} of the tables, and {tables.schema}"
+            f" needs {needed}, because both share {tables.aois} and {tables.orders}. Run cbmctl schema apply"
+            f" with the configuration of the season in {PUBLIC} first"
+        )
+
+
+def _create_schema(conn: psycopg.Connection, schema: str) -> None:
+    if one(conn, query("SELECT to_regnamespace(%s)"), [schema])[0]:
+        return
+    try:
+        conn.execute(query("CREATE SCHEMA {schema}", schema=psycopg.sql.Identifier(schema)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise UserError(
+            f"The schema {schema} does not exist, and {conn.info.user} may not create it. Run as superuser:"
+            f" CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user}"
+        ) from error
 
 
 def _refuse_if_workers_run(conn: psycopg.Connection) -> None:
@@ -110,21 +161,29 @@ def _refuse_if_workers_run(conn: psycopg.Connection) -> None:
 def _other_tables(conn: psycopg.Connection, tables: Tables) -> list[str]:
     """Tables the tenant calls otherwise (say, ms.sigs_2021) are made like the migrated ones."""
     made = []
+    for own in (tables.parcels, tables.sigs, tables.hists):
+        version = own.sibling(VERSION_TABLE)
+        if own.schema != tables.schema and one(conn, query("SELECT to_regclass(%s)"), [str(version)])[0]:
+            raise UserError(
+                f"The table {own} belongs to another season than {tables.catalogue}: name a table of the"
+                f" schema {tables.schema}"
+            )
     for standard, own in (("sigs", tables.sigs), ("hists", tables.hists)):
         if one(conn, query("SELECT to_regclass(%s)"), [str(own)])[0] is None:
             conn.execute(
                 query(
-                    "CREATE TABLE {own} (LIKE public.{standard} INCLUDING ALL)",
+                    "CREATE TABLE {own} (LIKE {standard} INCLUDING ALL)",
                     own=own.sql,
-                    standard=psycopg.sql.Identifier(standard),
+                    standard=tables.catalogue.sibling(standard).sql,
                 )
             )
             made.append(str(own))
-    for standard, own in (("aois", tables.aois), ("dias_catalogue", tables.catalogue)):
-        if str(own) != f"public.{standard}":
-            raise UserError(
-                f"the table {own} cannot be used: the queue refers to public.{standard}, so name that"
-            )
+    for table, needed in (
+        (tables.aois, TableName(PUBLIC, "aois")),
+        (tables.catalogue, tables.catalogue.sibling("dias_catalogue")),
+    ):
+        if table != needed:
+            raise UserError(f"the table {table} cannot be used: the queue refers to {needed}, so name that")
     return made
 
 

@@ -259,7 +259,8 @@ class _Archive:
             [str(self._tables.parcels)],
         ).fetchone()
         source, checksum = parcel_set or ("", "")
-        (revision,) = one(self._conn, query("SELECT version_num FROM public.cbm_schema"))
+        version = query("SELECT version_num FROM {version}", version=self._tables.version.sql)
+        (revision,) = one(self._conn, version)
         return Description(
             schema=revision,
             database=self._config.connection.dbname,

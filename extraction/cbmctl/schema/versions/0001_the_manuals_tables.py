@@ -8,27 +8,29 @@ down_revision = None
 
 def upgrade() -> None:
     """Create aois, dias_catalogue, sigs and hists unless they exist."""
+    if op.get_context().version_table_schema == "public":  # aois belongs to all seasons
+        op.execute("""
+            CREATE TABLE IF NOT EXISTS public.aois (
+                name text,
+                wkb_geometry public.geometry(Polygon, 4326)
+            )
+        """)
     op.execute("""
-        CREATE TABLE IF NOT EXISTS public.aois (
-            name text,
-            wkb_geometry geometry(Polygon, 4326)
-        );
-
-        CREATE TABLE IF NOT EXISTS public.dias_catalogue (
+        CREATE TABLE IF NOT EXISTS dias_catalogue (
             id serial PRIMARY KEY,
             obstime timestamp without time zone NOT NULL,
             reference character varying(120) NOT NULL,
             sensor character(2) NOT NULL,
             card character(2) NOT NULL,
             status character varying(24) DEFAULT 'ingested' NOT NULL,
-            footprint geometry(Polygon, 4326)
+            footprint public.geometry(Polygon, 4326)
         );
         CREATE INDEX IF NOT EXISTS dias_catalogue_footprint_idx
-            ON public.dias_catalogue USING gist (footprint);
+            ON dias_catalogue USING gist (footprint);
         CREATE UNIQUE INDEX IF NOT EXISTS dias_catalogue_reference_idx
-            ON public.dias_catalogue (reference);
+            ON dias_catalogue (reference);
 
-        CREATE TABLE IF NOT EXISTS public.sigs (
+        CREATE TABLE IF NOT EXISTS sigs (
             pid integer,
             obsid integer,
             band character(3),
@@ -36,15 +38,15 @@ def upgrade() -> None:
             min real, max real,
             p25 real, p50 real, p75 real
         );
-        CREATE INDEX IF NOT EXISTS sigs_bidx ON public.sigs (band);
-        CREATE INDEX IF NOT EXISTS sigs_obsidx ON public.sigs (obsid);
-        CREATE INDEX IF NOT EXISTS sigs_pidx ON public.sigs (pid);
+        CREATE INDEX IF NOT EXISTS sigs_bidx ON sigs (band);
+        CREATE INDEX IF NOT EXISTS sigs_obsidx ON sigs (obsid);
+        CREATE INDEX IF NOT EXISTS sigs_pidx ON sigs (pid);
 
-        CREATE TABLE IF NOT EXISTS public.hists (
+        CREATE TABLE IF NOT EXISTS hists (
             pid integer,
             obsid integer,
             hist json
         );
-        CREATE INDEX IF NOT EXISTS hists_obsidx ON public.hists (obsid);
-        CREATE INDEX IF NOT EXISTS hists_pidx ON public.hists (pid);
+        CREATE INDEX IF NOT EXISTS hists_obsidx ON hists (obsid);
+        CREATE INDEX IF NOT EXISTS hists_pidx ON hists (pid);
     """)

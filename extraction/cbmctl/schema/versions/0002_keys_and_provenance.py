@@ -9,7 +9,6 @@ revision = "0002"
 down_revision = "0001"
 
 KEYS = {
-    "aois": "name",
     "dias_catalogue": "id",
     "sigs": "pid, obsid, band",
     "hists": "pid, obsid",
@@ -18,18 +17,21 @@ KEYS = {
 
 def upgrade() -> None:
     """Add the keys, widen what is too narrow (card 'c12', multi-polygons), add the provenance of scenes."""
+    if op.get_context().version_table_schema == "public":  # aois belongs to all seasons
+        _add_key("aois", "name")
+        op.execute("""
+            ALTER TABLE public.aois
+                ALTER wkb_geometry TYPE public.geometry(Geometry, 4326),
+                ADD CHECK (public.GeometryType(wkb_geometry) IN ('POLYGON', 'MULTIPOLYGON'))
+        """)
     for table, key in KEYS.items():
         _add_key(table, key)
     op.execute("""
-        ALTER TABLE public.aois
-            ALTER wkb_geometry TYPE geometry(Geometry, 4326),
-            ADD CHECK (GeometryType(wkb_geometry) IN ('POLYGON', 'MULTIPOLYGON'));
-
-        ALTER TABLE public.dias_catalogue
+        ALTER TABLE dias_catalogue
             ALTER card TYPE character varying(3),
             ALTER status TYPE character varying(24),
-            ALTER footprint TYPE geometry(Geometry, 4326),
-            ADD CHECK (GeometryType(footprint) IN ('POLYGON', 'MULTIPOLYGON')),
+            ALTER footprint TYPE public.geometry(Geometry, 4326),
+            ADD CHECK (public.GeometryType(footprint) IN ('POLYGON', 'MULTIPOLYGON')),
             ADD path text,
             ADD tile character varying(5),
             ADD baseline character varying(5),
@@ -38,20 +40,20 @@ def upgrade() -> None:
             ADD cloud_cover real,
             ADD epsg integer,
             ADD reason text;
-        ALTER TABLE public.sigs ALTER band TYPE character(3);
+        ALTER TABLE sigs ALTER band TYPE character(3);
 
-        COMMENT ON COLUMN public.dias_catalogue.path IS
+        COMMENT ON COLUMN dias_catalogue.path IS
             'product folder, relative to the root of the archive';
-        COMMENT ON COLUMN public.dias_catalogue.boa_offset IS
+        COMMENT ON COLUMN dias_catalogue.boa_offset IS
             'BOA_ADD_OFFSET of the product''s metadata, in DN';
-        COMMENT ON COLUMN public.dias_catalogue.applied_offset IS
+        COMMENT ON COLUMN dias_catalogue.applied_offset IS
             'offset added to the DN behind sigs; null until extracted';
-        COMMENT ON COLUMN public.dias_catalogue.reason IS
+        COMMENT ON COLUMN dias_catalogue.reason IS
             'what went wrong, where the status is an error word';
     """)
     # Scenes catalogued by hand: a Sentinel-2 name tells its folder, its tile and, by that, its zone.
     op.execute(r"""
-        UPDATE public.dias_catalogue SET
+        UPDATE dias_catalogue SET
             path = 'Sentinel-2/MSI/L2A/' || to_char(obstime, 'YYYY/MM/DD/') || reference,
             tile = substr(split_part(reference, '_', 6), 2, 5),
             epsg = CASE WHEN substr(split_part(reference, '_', 6), 4, 1) >= 'N' THEN 32600 ELSE 32700 END
@@ -68,20 +70,21 @@ def _add_key(table: str, key: str) -> None:
             bad bigint;
         BEGIN
             IF EXISTS (
-                SELECT FROM pg_constraint WHERE conrelid = 'public.{table}'::regclass AND contype = 'p'
+                SELECT FROM pg_constraint WHERE conrelid = '{table}'::regclass AND contype = 'p'
             ) THEN
                 RETURN;
             END IF;
             SELECT count(*) INTO bad FROM (
-                SELECT FROM public.{table} GROUP BY {key}
+                SELECT FROM {table} GROUP BY {key}
                 HAVING count(*) > 1 OR num_nulls({key}) > 0
             ) groups;
             IF bad > 0 THEN
-                RAISE EXCEPTION '% values of ({key}) in public.{table} occur more than once or are empty, '
+                RAISE EXCEPTION '% values of ({key}) in %.{table} occur more than once or are empty, '
                     'so it cannot get its key: delete the surplus rows and run again (SELECT {key}, count(*) '
-                    'FROM public.{table} GROUP BY {key} HAVING count(*) > 1 shows them)', bad;
+                    'FROM %.{table} GROUP BY {key} HAVING count(*) > 1 shows them)',
+                    bad, current_schema, current_schema;
             END IF;
-            ALTER TABLE public.{table} ADD PRIMARY KEY ({key});
+            ALTER TABLE {table} ADD PRIMARY KEY ({key});
         END
         $$;
     """)  # noqa: S608 - the names are the constants above

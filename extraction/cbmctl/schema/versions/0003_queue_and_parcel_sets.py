@@ -9,8 +9,8 @@ down_revision = "0002"
 def upgrade() -> None:
     """Create tasks and parcel_sets."""
     op.execute("""
-        CREATE TABLE public.tasks (
-            obsid integer NOT NULL REFERENCES public.dias_catalogue ON DELETE CASCADE,
+        CREATE TABLE tasks (
+            obsid integer NOT NULL REFERENCES dias_catalogue ON DELETE CASCADE,
             bandset text NOT NULL CHECK (bandset IN ('scl', '10', '20')),
             state text NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'running', 'done', 'failed')),
             attempts integer NOT NULL DEFAULT 0,
@@ -22,11 +22,11 @@ def upgrade() -> None:
             rows integer,
             PRIMARY KEY (obsid, bandset)
         );
-        CREATE INDEX tasks_open_idx ON public.tasks (obsid) WHERE state IN ('ready', 'running');
-        COMMENT ON TABLE public.tasks IS
+        CREATE INDEX tasks_open_idx ON tasks (obsid) WHERE state IN ('ready', 'running');
+        COMMENT ON TABLE tasks IS
             'one scene and one set of bands: what is to be extracted, and what was';
 
-        CREATE TABLE public.parcel_sets (
+        CREATE TABLE parcel_sets (
             table_name text PRIMARY KEY,
             source text NOT NULL,
             checksum text NOT NULL,
@@ -36,5 +36,5 @@ def upgrade() -> None:
             loaded_at timestamp with time zone NOT NULL DEFAULT now(),
             findings jsonb NOT NULL DEFAULT '{}'
         );
-        COMMENT ON TABLE public.parcel_sets IS 'the file behind each parcel table';
+        COMMENT ON TABLE parcel_sets IS 'the file behind each parcel table';
     """)

@@ -14,14 +14,14 @@ def upgrade() -> None:
     the next plan has such a scene extracted once more, unless it meets no parcel.
     """
     op.execute("""
-        ALTER TABLE public.tasks ADD bands text[];
-        UPDATE public.tasks SET bands = '{SCL}' WHERE bandset = 'scl' AND state = 'done';
-        UPDATE public.tasks t
+        ALTER TABLE tasks ADD bands text[];
+        UPDATE tasks SET bands = '{SCL}' WHERE bandset = 'scl' AND state = 'done';
+        UPDATE tasks t
         SET bands = (
             SELECT array_agg(s.band::text ORDER BY s.band::text COLLATE "C")
-            FROM public.sigs s
+            FROM sigs s
             WHERE s.obsid = t.obsid AND s.band = ANY(known.bands) AND s.pid = (
-                SELECT pid FROM public.sigs WHERE obsid = t.obsid AND band = ANY(known.bands) LIMIT 1))
+                SELECT pid FROM sigs WHERE obsid = t.obsid AND band = ANY(known.bands) LIMIT 1))
         FROM (VALUES
             ('10', '{B02,B03,B04,B08}'::bpchar[]),
             ('20', '{B05,B06,B07,B8A,B11,B12}'::bpchar[])
@@ -29,12 +29,12 @@ def upgrade() -> None:
         WHERE known.bandset = t.bandset AND t.state = 'done' AND t.rows > 0;
 
         -- nobody but the configuration knows the bands of these: the next plan enters them again
-        DELETE FROM public.tasks WHERE state IN ('ready', 'running');
-        ALTER TABLE public.tasks ADD CONSTRAINT tasks_bands_check
+        DELETE FROM tasks WHERE state IN ('ready', 'running');
+        ALTER TABLE tasks ADD CONSTRAINT tasks_bands_check
             CHECK (bands IS NOT NULL OR state IN ('done', 'failed'));
 
-        COMMENT ON COLUMN public.tasks.bands IS
+        COMMENT ON COLUMN tasks.bands IS
             'sorted: to be extracted; once done, extracted; once failed, asked for; null: not known';
-        COMMENT ON COLUMN public.tasks.rows IS
+        COMMENT ON COLUMN tasks.rows IS
             'rows in sigs or hists, also of an earlier time while the task is to be done again';
     """)

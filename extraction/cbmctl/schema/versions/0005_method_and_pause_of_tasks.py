@@ -13,7 +13,7 @@ def upgrade() -> None:
     and until then they stay.
     """
     op.execute("""
-        ALTER TABLE public.tasks
+        ALTER TABLE tasks
             ADD method jsonb,
             ADD not_before timestamp with time zone,
             DROP CONSTRAINT tasks_bandset_check,
@@ -21,14 +21,14 @@ def upgrade() -> None:
                 CHECK (bandset IN ('scl', '10', '20', 'bs', 'c6', 'c12'));
 
         -- nobody but the configuration knows the method of these: the next plan enters them again
-        UPDATE public.tasks SET state = 'done', bands = NULL, reason = NULL
+        UPDATE tasks SET state = 'done', bands = NULL, reason = NULL
         WHERE state IN ('ready', 'running') AND rows > 0;
-        DELETE FROM public.tasks WHERE state IN ('ready', 'running');
-        ALTER TABLE public.tasks ADD CONSTRAINT tasks_method_check
+        DELETE FROM tasks WHERE state IN ('ready', 'running');
+        ALTER TABLE tasks ADD CONSTRAINT tasks_method_check
             CHECK (method IS NOT NULL OR state IN ('done', 'failed'));
 
-        COMMENT ON COLUMN public.tasks.method IS
+        COMMENT ON COLUMN tasks.method IS
             'beside the bands, how: to be done; once done, done; null: not known';
-        COMMENT ON COLUMN public.tasks.not_before IS
+        COMMENT ON COLUMN tasks.not_before IS
             'after a failure, when the task is tried again';
     """)

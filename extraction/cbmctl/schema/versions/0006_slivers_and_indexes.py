@@ -16,11 +16,11 @@ def upgrade() -> None:
     for table in ("sigs", "hists"):
         _key_is_pid_index(table)
     op.execute("""
-        DROP INDEX IF EXISTS public.sigs_bidx;
-        CREATE INDEX sigs_bidx ON public.sigs USING brin (band) WITH (autosummarize = on);
+        DROP INDEX IF EXISTS sigs_bidx;
+        CREATE INDEX sigs_bidx ON sigs USING brin (band) WITH (autosummarize = on);
 
-        ALTER TABLE public.tasks ADD slivers integer[];
-        COMMENT ON COLUMN public.tasks.slivers IS
+        ALTER TABLE tasks ADD slivers integer[];
+        COMMENT ON COLUMN tasks.slivers IS
             'parcels that hold no pixel centre on this image''s grid, so that they have no row';
     """)
 
@@ -33,11 +33,11 @@ def _key_is_pid_index(table: str) -> None:
             key name := (
                 SELECT conname FROM pg_constraint c JOIN pg_attribute a
                     ON a.attrelid = conrelid AND a.attnum = conkey[1] AND a.attname = 'pid'
-                WHERE conrelid = 'public.{table}'::regclass AND contype = 'p');
+                WHERE conrelid = '{table}'::regclass AND contype = 'p');
         BEGIN
             IF key <> '{table}_pidx' THEN
-                DROP INDEX IF EXISTS public.{table}_pidx;
-                EXECUTE format('ALTER TABLE public.{table} RENAME CONSTRAINT %I TO {table}_pidx', key);
+                DROP INDEX IF EXISTS {table}_pidx;
+                EXECUTE format('ALTER TABLE {table} RENAME CONSTRAINT %I TO {table}_pidx', key);
             END IF;
         END
         $$;

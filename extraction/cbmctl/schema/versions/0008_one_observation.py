@@ -13,12 +13,12 @@ def upgrade() -> None:
     Which parcels an image cuts is known of scenes that are extracted from now on.
     """
     op.execute("""
-        ALTER TABLE public.tasks ADD cut integer[], ADD elsewhere integer[];
-        UPDATE public.tasks SET method = method || jsonb_build_object(
+        ALTER TABLE tasks ADD cut integer[], ADD elsewhere integer[];
+        UPDATE tasks SET method = method || jsonb_build_object(
             'overlap', CASE WHEN bandset IN ('scl', '10', '20') THEN 'all' END)
         WHERE method IS NOT NULL;
 
-        COMMENT ON COLUMN public.tasks.cut IS 'parcels that reach beyond the image';
-        COMMENT ON COLUMN public.tasks.elsewhere IS
+        COMMENT ON COLUMN tasks.cut IS 'parcels that reach beyond the image';
+        COMMENT ON COLUMN tasks.elsewhere IS
             'parcels whose rows of this task were given up, because another tile of the datatake has them';
     """)

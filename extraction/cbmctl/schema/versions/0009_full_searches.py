@@ -9,8 +9,8 @@ down_revision = "0008"
 def upgrade() -> None:
     """Add catalogue_syncs.full_at; of searches of before it is not known, so that the next one is full."""
     op.execute("""
-        ALTER TABLE public.catalogue_syncs ADD full_at timestamp with time zone;
-        COMMENT ON COLUMN public.catalogue_syncs.full_at IS
+        ALTER TABLE catalogue_syncs ADD full_at timestamp with time zone;
+        COMMENT ON COLUMN catalogue_syncs.full_at IS
             'when the last complete search began that asked for everything, and not only for what was'
             ' published since; null: it is not known';
     """)

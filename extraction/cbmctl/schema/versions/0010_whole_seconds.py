@@ -9,6 +9,6 @@ down_revision = "0009"
 def upgrade() -> None:
     """Cut off the milliseconds that the manual's catalogue script took over from the service."""
     op.execute(
-        "UPDATE public.dias_catalogue SET obstime = date_trunc('second', obstime)"
+        "UPDATE dias_catalogue SET obstime = date_trunc('second', obstime)"
         " WHERE obstime <> date_trunc('second', obstime)"
     )

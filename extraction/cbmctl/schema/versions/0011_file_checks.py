@@ -9,8 +9,8 @@ down_revision = "0010"
 def upgrade() -> None:
     """Create file_checks. Files of scenes that are extracted already are not known to be whole."""
     op.execute("""
-        CREATE TABLE public.file_checks (
-            obsid integer NOT NULL REFERENCES public.dias_catalogue ON DELETE CASCADE,
+        CREATE TABLE file_checks (
+            obsid integer NOT NULL REFERENCES dias_catalogue ON DELETE CASCADE,
             file text NOT NULL,
             outcome text NOT NULL CHECK (outcome IN ('ok', 'differs', 'no checksum')),
             detail text,
@@ -20,12 +20,12 @@ def upgrade() -> None:
             checked_at timestamp with time zone NOT NULL DEFAULT now(),
             PRIMARY KEY (obsid, file)
         );
-        COMMENT ON TABLE public.file_checks IS
+        COMMENT ON TABLE file_checks IS
             'the files of a scene that were compared with the checksums of its product';
-        COMMENT ON COLUMN public.file_checks.file IS 'path below the product folder';
-        COMMENT ON COLUMN public.file_checks.detail IS
+        COMMENT ON COLUMN file_checks.file IS 'path below the product folder';
+        COMMENT ON COLUMN file_checks.detail IS
             'why there is no checksum, what differs, or that a first copy was damaged';
-        COMMENT ON COLUMN public.file_checks.digest IS 'what the product says, hexadecimal';
-        COMMENT ON COLUMN public.file_checks.version IS
+        COMMENT ON COLUMN file_checks.digest IS 'what the product says, hexadecimal';
+        COMMENT ON COLUMN file_checks.version IS
             'size and time of change, or ETag, of the file that was compared';
     """)

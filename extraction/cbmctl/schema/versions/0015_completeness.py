@@ -12,7 +12,7 @@ def upgrade() -> None:
     What earlier searches rejected is not known: the next search of everything enters it.
     """
     op.execute(r"""
-        CREATE TABLE public.rejected_products (
+        CREATE TABLE rejected_products (
             aoi text NOT NULL,
             card text NOT NULL,
             source text NOT NULL,
@@ -26,19 +26,19 @@ def upgrade() -> None:
             noticed_at timestamp with time zone NOT NULL DEFAULT now(),
             PRIMARY KEY (aoi, card, source, url, reference)
         );
-        COMMENT ON TABLE public.rejected_products IS
+        COMMENT ON TABLE rejected_products IS
             'products that a search of a catalogue found and could not enter';
-        COMMENT ON COLUMN public.rejected_products.day IS 'of the start of sensing, UTC';
-        COMMENT ON COLUMN public.rejected_products.noticed_at IS 'when a search found it last';
+        COMMENT ON COLUMN rejected_products.day IS 'of the start of sensing, UTC';
+        COMMENT ON COLUMN rejected_products.noticed_at IS 'when a search found it last';
 
-        CREATE VIEW public.completeness AS
+        CREATE VIEW completeness AS
         WITH product AS (
             SELECT card::text, relative_orbit, tile::text, obstime::date AS day, id, status
-            FROM public.dias_catalogue
+            FROM dias_catalogue
             UNION ALL
             SELECT card, relative_orbit, tile, day, NULL::integer, NULL
-            FROM (SELECT DISTINCT ON (reference) * FROM public.rejected_products ORDER BY reference) rejected
-            WHERE reference NOT IN (SELECT reference FROM public.dias_catalogue)
+            FROM (SELECT DISTINCT ON (reference) * FROM rejected_products ORDER BY reference) rejected
+            WHERE reference NOT IN (SELECT reference FROM dias_catalogue)
         )
         SELECT card, relative_orbit, tile, day,
             count(*)::integer AS published,
@@ -52,20 +52,20 @@ def upgrade() -> None:
             count(*) FILTER (WHERE status = 'superseded')::integer AS superseded,
             count(*) FILTER (WHERE status IS NULL OR status NOT IN ('extracted', 'No parcels', 'offered',
                 'superseded'))::integer AS missing,
-            (SELECT max(complete_at) FROM public.catalogue_syncs s
+            (SELECT max(complete_at) FROM catalogue_syncs s
                 WHERE s.card = product.card AND day >= first_day AND day < end_day) AS searched_at
         FROM product
         GROUP BY card, relative_orbit, tile, day;
 
-        COMMENT ON VIEW public.completeness IS
+        COMMENT ON VIEW completeness IS
             'numbers of products by card, relative orbit, tile and day of sensing (UTC)';
-        COMMENT ON COLUMN public.completeness.published IS
+        COMMENT ON COLUMN completeness.published IS
             'products that the searches of the catalogue found, also those that could not be entered';
-        COMMENT ON COLUMN public.completeness.waiting IS 'ingested, inprogress or offline';
-        COMMENT ON COLUMN public.completeness.offered IS
+        COMMENT ON COLUMN completeness.waiting IS 'ingested, inprogress or offline';
+        COMMENT ON COLUMN completeness.offered IS
             'newer versions of extracted scenes, not accepted yet';
-        COMMENT ON COLUMN public.completeness.missing IS
+        COMMENT ON COLUMN completeness.missing IS
             'published - extracted - no_parcels - offered - superseded';
-        COMMENT ON COLUMN public.completeness.searched_at IS
+        COMMENT ON COLUMN completeness.searched_at IS
             'when the last complete search that covers this day began, in any area; null: there was none';
     """)

@@ -10,8 +10,8 @@ def upgrade() -> None:
     """Rename the key of stored findings; until now both numbers were the same."""
     # within a text of the findings the quotes are escaped, so nothing else has this pattern
     op.execute("""
-        UPDATE public.parcel_sets
+        UPDATE parcel_sets
         SET findings = regexp_replace(findings::text, '([{ ])"ogc_fid": ', '\\1"feature": ', 'g')::jsonb;
-        COMMENT ON COLUMN public.parcel_sets.findings IS
+        COMMENT ON COLUMN parcel_sets.findings IS
             'what is wrong in the file; feature: its position there, from 1';
     """)

@@ -30,25 +30,25 @@ def upgrade() -> None:
                 ELSE substr(reason, strpos(reason, ': ') + 2) END
         $$;
 
-        ALTER TABLE public.tasks ADD reason_code text, ADD failed_status text;
-        UPDATE public.tasks SET
+        ALTER TABLE tasks ADD reason_code text, ADD failed_status text;
+        UPDATE tasks SET
             reason_code = coalesce(pg_temp.reason_code(split_part(reason, ': ', 1)), 'worker.error'),
             failed_status = CASE WHEN pg_temp.reason_code(split_part(reason, ': ', 1)) IS NULL
                 THEN 'Worker error' ELSE split_part(reason, ': ', 1) END,
             reason = coalesce(pg_temp.reason_text(reason), 'the reason was not recorded')
         WHERE reason IS NOT NULL OR state = 'failed';
-        ALTER TABLE public.tasks
+        ALTER TABLE tasks
             ADD CONSTRAINT tasks_reason_check
                 CHECK (num_nulls(reason_code, failed_status, reason) IN (0, 3)),
             ADD CONSTRAINT tasks_failed_check CHECK (state <> 'failed' OR reason_code IS NOT NULL);
-        COMMENT ON COLUMN public.tasks.reason IS 'why the last attempt failed, for people';
-        COMMENT ON COLUMN public.tasks.reason_code IS
+        COMMENT ON COLUMN tasks.reason IS 'why the last attempt failed, for people';
+        COMMENT ON COLUMN tasks.reason_code IS
             'why the last attempt failed, for programs (docs/statuses.md)';
-        COMMENT ON COLUMN public.tasks.failed_status IS
+        COMMENT ON COLUMN tasks.failed_status IS
             'what dias_catalogue.status is while the task is failed';
 
-        ALTER TABLE public.dias_catalogue ADD reason_code text;
-        UPDATE public.dias_catalogue SET
+        ALTER TABLE dias_catalogue ADD reason_code text;
+        UPDATE dias_catalogue SET
             reason_code = CASE
                 WHEN reason = 'done; waits for another part of what it replaces'
                     THEN 'versions.waits_for_parts'
@@ -56,9 +56,9 @@ def upgrade() -> None:
                     pg_temp.reason_code(split_part(reason, ': ', 1)), pg_temp.reason_code(status)) END,
             reason = pg_temp.reason_text(reason)
         WHERE reason IS NOT NULL OR pg_temp.reason_code(status) IS NOT NULL;
-        COMMENT ON COLUMN public.dias_catalogue.reason IS
+        COMMENT ON COLUMN dias_catalogue.reason IS
             'what went wrong, where the status is an error word, or what the scene waits for; for people';
-        COMMENT ON COLUMN public.dias_catalogue.reason_code IS
+        COMMENT ON COLUMN dias_catalogue.reason_code IS
             'the same for programs (docs/statuses.md)';
 
         DROP FUNCTION pg_temp.reason_text, pg_temp.reason_code;

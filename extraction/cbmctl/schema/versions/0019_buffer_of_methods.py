@@ -9,5 +9,5 @@ down_revision = "0018"
 def upgrade() -> None:
     """Say of all tasks that parcels were not shrunk, so that none is extracted again."""
     op.execute("""
-        UPDATE public.tasks SET method = method || '{"buffer_m": 0}' WHERE method IS NOT NULL;
+        UPDATE tasks SET method = method || '{"buffer_m": 0}' WHERE method IS NOT NULL;
     """)

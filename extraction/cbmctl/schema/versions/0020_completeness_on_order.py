@@ -9,19 +9,19 @@ down_revision = "0019"
 def upgrade() -> None:
     """Add to the view completeness how many products are on order and not catalogued yet."""
     op.execute("""
-        CREATE OR REPLACE VIEW public.completeness AS
+        CREATE OR REPLACE VIEW completeness AS
         WITH product AS (
             SELECT card::text, relative_orbit, tile::text, obstime::date AS day, id, status
-            FROM public.dias_catalogue
+            FROM dias_catalogue
             UNION ALL
             SELECT card, relative_orbit, tile, day, NULL::integer, NULL
-            FROM (SELECT DISTINCT ON (reference) * FROM public.rejected_products ORDER BY reference) rejected
-            WHERE reference NOT IN (SELECT reference FROM public.dias_catalogue)
+            FROM (SELECT DISTINCT ON (reference) * FROM rejected_products ORDER BY reference) rejected
+            WHERE reference NOT IN (SELECT reference FROM dias_catalogue)
             UNION ALL
             SELECT card, NULL, NULL, sensed::date, NULL, 'on order'
             FROM public.order_items i
             WHERE state IN ('sending', 'unknown', 'queued', 'in_progress', 'completed')
-                AND NOT EXISTS (SELECT FROM public.dias_catalogue d
+                AND NOT EXISTS (SELECT FROM dias_catalogue d
                     WHERE (d.card, d.sensor, d.obstime) = (i.card, i.sensor, i.sensed))
         )
         SELECT card, relative_orbit, tile, day,
@@ -36,12 +36,12 @@ def upgrade() -> None:
             count(*) FILTER (WHERE status = 'superseded')::integer AS superseded,
             count(*) FILTER (WHERE status IS NULL OR status NOT IN ('extracted', 'No parcels', 'offered',
                 'superseded', 'on order'))::integer AS missing,
-            (SELECT max(complete_at) FROM public.catalogue_syncs s
+            (SELECT max(complete_at) FROM catalogue_syncs s
                 WHERE s.card = product.card AND day >= first_day AND day < end_day) AS searched_at,
             count(*) FILTER (WHERE status = 'on order')::integer AS on_order
         FROM product
         GROUP BY card, relative_orbit, tile, day;
 
-        COMMENT ON COLUMN public.completeness.on_order IS
+        COMMENT ON COLUMN completeness.on_order IS
             'products on order that are not catalogued yet; they have no orbit, and are not in published';
     """)

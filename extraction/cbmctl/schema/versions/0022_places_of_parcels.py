@@ -9,8 +9,8 @@ down_revision = "0021"
 def upgrade() -> None:
     """Add parcel_sets.placed_at; until now every load replaced the geometries."""
     op.execute("""
-        ALTER TABLE public.parcel_sets ADD placed_at timestamp with time zone NOT NULL DEFAULT now();
-        UPDATE public.parcel_sets SET placed_at = loaded_at;
-        COMMENT ON COLUMN public.parcel_sets.placed_at IS
+        ALTER TABLE parcel_sets ADD placed_at timestamp with time zone NOT NULL DEFAULT now();
+        UPDATE parcel_sets SET placed_at = loaded_at;
+        COMMENT ON COLUMN parcel_sets.placed_at IS
             'when the geometries were loaded last; raster tables are made again after that';
     """)
