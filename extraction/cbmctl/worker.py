@@ -330,7 +330,8 @@ class _Worker:
             return
         except psycopg.Error:
             if not self.conn.broken:
-                tasks.unlock(self.conn, task)  # else nobody could take it while this connection lives
+                # else nobody could take it while this connection lives
+                tasks.unlock(self.conn, self.config.tables, task)
             raise
         verdict = "given up" if last else "to be tried again"
         self._done(task, f"{cause.status}: {reason} [attempt {task.attempt}, {verdict}]", since)
@@ -343,5 +344,5 @@ class _Worker:
 
     def _done(self, task: Task, outcome: str, since: float) -> None:
         self.stuck = None
-        tasks.unlock(self.conn, task)
+        tasks.unlock(self.conn, self.config.tables, task)
         self.note(f"{task.reference} {task.bandset}: {outcome} ({time.monotonic() - since:.1f} s)")

@@ -58,12 +58,12 @@ def finish(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
             )
         rows = len(task.bands)
         tasks.finish(conn, season.config.tables, task, parcels=1, rows=rows)
-    tasks.unlock(conn, task)
+    tasks.unlock(conn, season.config.tables, task)
 
 
 def fail(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
     tasks.fail(conn, season.config, task, UNREADABLE, "line 1\nB02.jp2 is torn")
-    tasks.unlock(conn, task)
+    tasks.unlock(conn, season.config.tables, task)
 
 
 def rows(season: Season) -> list[tuple[Any, ...]]:

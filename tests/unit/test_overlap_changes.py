@@ -135,7 +135,7 @@ def test_a_tile_that_is_still_to_read_a_new_parcel_is_not_relied_on(datatake: Da
         datatake.work(HERE)
         assert ("done", True) not in datatake.season.rows(state, datatake.ids[HERE])
         tasks.fail(slow, config, task, UNREADABLE, "SCL: torn", lasting=True)
-        tasks.unlock(slow, task)
+        tasks.unlock(slow, config.tables, task)
     assert {row[0] for row in datatake.season.rows(state, datatake.ids[HERE])} == {"done"}, "not read again"
     assert datatake.where()[100] == {HERE: "stz"}
 

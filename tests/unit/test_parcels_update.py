@@ -319,7 +319,7 @@ def test_a_table_is_not_rewritten_while_workers_extract(
     use(conn)
     conn.execute("INSERT INTO tasks (obsid, bandset, bands, method) VALUES (1, '10', '{B02}', '{}')")
     with connect(database.config, autocommit=True) as worker:
-        assert try_task(worker, "10", 1)
+        assert try_task(worker, database.config.tables, "10", 1)
         conn.execute("UPDATE tasks SET state = 'running'")
         for more in (["--check"], []):
             refused = run(database, "load", str(second), "--accept-removals", *more)

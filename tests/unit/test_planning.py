@@ -164,7 +164,7 @@ def test_a_method_that_changes_while_a_worker_is_at_the_task(
     after = season.database.configured(extraction={"s2": s2, "retry_seconds": []})
     assert changes(planned(after)) == (0, 1, 0)
     assert not tasks.fail(conn, before, task, UNREADABLE, "it is torn")
-    tasks.unlock(conn, task)
+    tasks.unlock(conn, season.config.tables, task)
     assert season.rows("SELECT state, attempts, reason, not_before FROM tasks") == [("ready", 0, None, None)]
     again = tasks.claim(conn, after, "live")
     assert again is not None
@@ -181,7 +181,7 @@ def test_what_failed_with_other_bands_begins_anew(season: Season, conn: psycopg.
     task = tasks.claim(conn, impatient, "test")
     assert task is not None
     tasks.fail(conn, impatient, task, file_missing("B08.jp2"), "it is not there")
-    tasks.unlock(conn, task)
+    tasks.unlock(conn, season.config.tables, task)
     after = configured(season, ["B02"], [], scl=False)
     assert changes(planned(after)) == (0, 1, 0)
     assert season.rows("SELECT attempts, reason, not_before FROM tasks") == [(0, None, None)]
@@ -265,7 +265,7 @@ def test_bands_that_change_while_a_worker_is_at_the_task(season: Season, conn: p
     assert not planned(after).changed
     with conn.transaction():
         tasks.finish(conn, season.config.tables, task, parcels=1, rows=0)
-    tasks.unlock(conn, task)
+    tasks.unlock(conn, season.config.tables, task)
     assert (season.tasks(), season.status(scene)) == ({(scene, "10"): "ready"}, "inprogress")
     assert extract(after) == ["10"]
     assert bands(season, scene) == ("B02", "B03")
@@ -324,7 +324,7 @@ def test_plans_and_workers_at_once_never_wait_in_a_circle(season: Season) -> Non
                 if task := tasks.claim(conn, season.config, f"worker {number}"):
                     with conn.transaction():
                         tasks.finish(conn, season.config.tables, task, parcels=1, rows=1)
-                    tasks.unlock(conn, task)
+                    tasks.unlock(conn, season.config.tables, task)
 
     planned(configs[0])
     with ThreadPoolExecutor(6) as pool:

@@ -18,7 +18,7 @@ Take = Callable[[psycopg.Connection, Tables], object]
 # Each with its place; `lock_datatake` and `lock_results` take two.
 TAKEN: list[tuple[Lock, Take]] = [
     (Lock.PARCELS, locks.lock_parcel_sets),
-    (Lock.VANISHED, lambda conn, _tables: locks.lock_vanished(conn)),
+    (Lock.VANISHED, locks.lock_vanished),
     (Lock.DATATAKE, lambda conn, tables: locks.lock_datatake(conn, tables, 1)),
     (Lock.QUEUE, locks.lock_queue),
     (Lock.RESULTS, locks.lock_results),

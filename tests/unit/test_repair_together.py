@@ -31,7 +31,7 @@ def test_a_scene_that_is_being_written_is_left_to_its_worker(season: Season) -> 
                 assert not waiting.done(), "a task is closed only when its transaction ends"
         done = waiting.result(timeout=120)
         assert not done.changed
-        tasks.unlock(worker, task)
+        tasks.unlock(worker, season.config.tables, task)
     assert rows(season) == [(scene, "B02"), (scene, "SCL")]
 
 

@@ -162,7 +162,7 @@ def test_bad_input(season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "format 9 is unsupported" in refused(season, "restore", folder)
     (folder / "archive.json").write_text(whole)
     with connect(season.config, autocommit=True) as conn:
-        locks.lock_archives(conn)
+        locks.lock_archives(conn, season.config.tables)
         monkeypatch.setattr(locks, "ARCHIVE_PATIENCE_S", 1)
         assert refused(season, "archive", folder).startswith("Another cbmctl maintain archive")
     change(season, "UPDATE dias_catalogue SET status = 'No parcels'")

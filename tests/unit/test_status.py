@@ -41,7 +41,7 @@ def test_rows_are_counted_by_the_table_that_they_are_in(season: Season, conn: ps
         task = claim(season, conn)
         with conn.transaction():
             tasks.finish(conn, season.config.tables, task, parcels=1, rows=10**number)
-        tasks.unlock(conn, task)
+        tasks.unlock(conn, season.config.tables, task)
     now = progress.read(conn, season.config)
     assert (now.sigs, now.hists) == (111110, 1)
     assert list(now.tasks) == ["scl", "10", "20", "bs", "c6", "c12"]
@@ -57,7 +57,7 @@ def test_what_goes_on(season: Season, conn: psycopg.Connection) -> None:
     plan(conn, config)
     waiting, dead = claim(season, conn), connect(config, autocommit=True)
     tasks.fail(conn, config, waiting, UNREADABLE, "line 1\nit is torn")
-    tasks.unlock(conn, waiting)
+    tasks.unlock(conn, season.config.tables, waiting)
     claim(season, dead, "host:2")
     conn.execute("SELECT pg_terminate_backend(%s, 5000)", [dead.info.backend_pid])
     claim(season, conn)

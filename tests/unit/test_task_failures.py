@@ -73,7 +73,7 @@ def test_three_attempts_then_the_manuals_word_and_the_reason(season: Season) -> 
             order.append(task.obsid)
             if task.obsid == scene:
                 last = tasks.fail(conn, season.config, task, file_missing("B02.jp2"), reason)
-                tasks.unlock(conn, task)
+                tasks.unlock(conn, season.config.tables, task)
                 assert last is (task.attempt == 3)
             else:
                 finish(season, conn, task)
@@ -116,7 +116,7 @@ def test_a_long_word_fits_and_its_reason_is_whole(season: Season) -> None:
                 finish(season, conn, task)
             else:
                 assert tasks.fail(conn, config, task, cause, f"{bandset} m are\nnot there")
-                tasks.unlock(conn, task)
+                tasks.unlock(conn, season.config.tables, task)
     assert season.rows("SELECT status, reason FROM dias_catalogue WHERE id = %s", scene) == [
         ("!S3 a_band_of_a_very_lon", "10 m are\nnot there")
     ]
@@ -131,7 +131,7 @@ def test_a_failure_waits_longer_each_time(season: Season) -> None:
             task = claim(season, conn)
             assert task.attempt == attempt
             assert not tasks.fail(conn, config, task, UNREADABLE, "it is torn")
-            tasks.unlock(conn, task)
+            tasks.unlock(conn, season.config.tables, task)
             assert season.rows(
                 "SELECT round(extract(epoch FROM not_before - now()) / 10)::integer * 10 FROM tasks"
             ) == [(pause,)]
@@ -152,7 +152,7 @@ def test_a_dead_workers_task_does_not_wait(season: Season) -> None:
         planning.plan(conn, config)
         task = claim(season, conn)
         tasks.fail(conn, config, task, UNREADABLE, "it is torn")
-        tasks.unlock(conn, task)
+        tasks.unlock(conn, season.config.tables, task)
         victim = connect(config, autocommit=True)
         assert claim(season, victim).attempt == 2
         kill(season, victim)
@@ -170,7 +170,7 @@ def test_only_what_nobody_has_tried(season: Season) -> None:
         first = claim(season, conn, fresh_only=True)
         assert first.obsid == other
         tasks.fail(conn, season.config, first, UNREADABLE, "it is torn")
-        tasks.unlock(conn, first)
+        tasks.unlock(conn, season.config.tables, first)
         assert tasks.claim(conn, season.config, "test", fresh_only=True) is None
         assert {(task.obsid, task.attempt) for task in (claim(season, conn), claim(season, conn))} == {
             (scene, 2),
@@ -186,5 +186,5 @@ def test_what_is_ready_again_before_its_worker_let_go_is_not_taken(season: Seaso
         task = claim(season, conn)
         tasks.fail(conn, season.config, task, UNREADABLE, "it is torn")
         assert tasks.claim(other, season.config, "other") is None
-        tasks.unlock(conn, task)
+        tasks.unlock(conn, season.config.tables, task)
         assert claim(season, other).attempt == 2

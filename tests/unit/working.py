@@ -45,4 +45,4 @@ def kill(season: Season, conn: psycopg.Connection) -> None:
 def finish(season: Season, conn: psycopg.Connection, task: tasks.Task, parcels: int = 1) -> None:
     with conn.transaction():
         tasks.finish(conn, season.config.tables, task, parcels=parcels, rows=parcels)
-    tasks.unlock(conn, task)
+    tasks.unlock(conn, season.config.tables, task)

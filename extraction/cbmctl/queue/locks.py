@@ -4,9 +4,13 @@ The order is that of `Lock`; each function refuses to take a lock after a later 
 of a datatake change only under its lock, or under the lock of the whole queue. The task of a worker is locked
 by the worker's connection, not by a transaction, for as long as the worker works. Such locks are tried, never
 waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
+
+Each season has locks of its own: seasons have the same ids of scenes. Two seasons whose names have the same
+checksum share them; their workers then wait for each other now and then.
 """
 
 import time
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -17,19 +21,19 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.bandsets import BANDSETS
-from cbmctl.config import TableName, Tables
+from cbmctl.config import PUBLIC, TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 
-# Keys of advisory locks: of tasks, this plus the band set's place in BANDSETS, and the scene's id.
+# Keys of advisory locks of the season in `public`: of tasks, this plus the band set's place in BANDSETS, and
+# the scene's id. Those of other seasons: `lock_space`.
 LOCK_SPACE = 0x43424D00
-_VANISHED_SPACE, _DATATAKE_SPACE = LOCK_SPACE + 0xFE, LOCK_SPACE + 0xFF
-_ARCHIVE_SPACE = LOCK_SPACE + 0xFD
+_ARCHIVE, _VANISHED, _DATATAKE = 0xFD, 0xFE, 0xFF
 # The server notices a moment late that the connection of an earlier command has ended.
 ARCHIVE_PATIENCE_S = 10
 # Two minutes in all, of which workers wait for one.
 TABLE_PATIENCE_S, TABLE_PAUSE_S, TABLE_ATTEMPTS = 5.0, 5.0, 12
-LIVE_PARAMETERS: dict[str, Any] = {"space": LOCK_SPACE, "order": list(BANDSETS)}
+LIVE_PARAMETERS: dict[str, Any] = {"order": list(BANDSETS)}
 
 
 class Lock(IntEnum):
@@ -56,6 +60,14 @@ class Lock(IntEnum):
 _held: WeakKeyDictionary[psycopg.Connection, tuple[datetime, Lock, bool]] = WeakKeyDictionary()
 
 
+def lock_space(tables: Tables) -> int:
+    """Return the first of the 256 keys of a season's advisory locks."""
+    if tables.schema == PUBLIC:
+        return LOCK_SPACE
+    # PostgreSQL's keys are signed, so the first bit is left out
+    return (zlib.crc32(tables.schema.encode()) & 0x7FFFFF) << 8
+
+
 def lock_parcel_sets(conn: psycopg.Connection, tables: Tables) -> None:
     """Let no other load or rasterisation begin until the transaction ends; everyone may read."""
     _in_order(conn, Lock.PARCELS)
@@ -72,10 +84,10 @@ def lock_parcel_table_shared(conn: psycopg.Connection, tables: Tables) -> None:
     conn.execute(query("LOCK TABLE {parcels} IN ACCESS SHARE MODE", parcels=tables.parcels.sql))
 
 
-def lock_vanished(conn: psycopg.Connection) -> None:
+def lock_vanished(conn: psycopg.Connection, tables: Tables) -> None:
     """Let nobody else enter vanished workers until the transaction ends."""
     _in_order(conn, Lock.VANISHED)
-    conn.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_VANISHED_SPACE])
+    conn.execute("SELECT pg_advisory_xact_lock(%s, 0)", [lock_space(tables) + _VANISHED])
 
 
 def lock_datatake(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
@@ -87,7 +99,7 @@ def lock_datatake(conn: psycopg.Connection, tables: Tables, obsid: int) -> None:
                FROM {catalogue} WHERE id = %s""",
             catalogue=tables.catalogue.sql,
         ),
-        [_DATATAKE_SPACE, obsid],
+        [lock_space(tables) + _DATATAKE, obsid],
     )
     _in_order(conn, Lock.QUEUE)
     # not only at the task itself, which comes after its rows
@@ -217,7 +229,7 @@ def lock_archived_scenes(conn: psycopg.Connection, tables: Tables, obsids: Seque
     return [obsid for (obsid,) in found]
 
 
-def lock_archives(conn: psycopg.Connection) -> None:
+def lock_archives(conn: psycopg.Connection, tables: Tables) -> None:
     """Let nobody else archive or restore the season until the connection ends.
 
     Raises:
@@ -226,48 +238,52 @@ def lock_archives(conn: psycopg.Connection) -> None:
     try:
         with conn.transaction():
             conn.execute(query("SET LOCAL lock_timeout = {time}", time=sql.Literal(f"{ARCHIVE_PATIENCE_S}s")))
-            conn.execute("SELECT pg_advisory_lock(%s, 0)", [_ARCHIVE_SPACE])
+            conn.execute("SELECT pg_advisory_lock(%s, 0)", [lock_space(tables) + _ARCHIVE])
     except psycopg.errors.LockNotAvailable as error:
         raise UserError(
             "Another cbmctl maintain archive or restore is running. Wait until it ends."
         ) from error
 
 
-def try_task(conn: psycopg.Connection, bandset: str, obsid: int) -> bool:
+def try_task(conn: psycopg.Connection, tables: Tables, bandset: str, obsid: int) -> bool:
     """Lock a task for this connection, until `unlock_task` or its end; return whether nobody else has it."""
-    return bool(one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _key(bandset, obsid))[0])
+    return bool(one(conn, query("SELECT pg_try_advisory_lock(%s, %s)"), _key(tables, bandset, obsid))[0])
 
 
-def unlock_task(conn: psycopg.Connection, bandset: str, obsid: int) -> None:
+def unlock_task(conn: psycopg.Connection, tables: Tables, bandset: str, obsid: int) -> None:
     """Let go of a task."""
-    conn.execute("SELECT pg_advisory_unlock(%s, %s)", _key(bandset, obsid))
+    conn.execute("SELECT pg_advisory_unlock(%s, %s)", _key(tables, bandset, obsid))
 
 
-def live(task: str) -> sql.Composed:
+def live(tables: Tables, task: str) -> sql.Composed:
     """Return whether a task is locked by a worker, as a condition that takes LIVE_PARAMETERS.
 
     Args:
+        tables: of the season.
         task: alias of a row of the tasks in the statement.
     """
     return sql.SQL(
         """EXISTS (
                SELECT FROM pg_locks l
                WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.objid = {task}.obsid::oid
-                 AND l.classid = (%(space)s + array_position(%(order)s, {task}.bandset))::oid
+                 AND l.classid = ({space} + array_position(%(order)s, {task}.bandset))::oid
                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
-    ).format(task=sql.Identifier(task))
+    ).format(task=sql.Identifier(task), space=sql.Literal(lock_space(tables)))
 
 
-def at_work(task: str) -> sql.Composed:
+def at_work(tables: Tables, task: str) -> sql.Composed:
     """Return whether somebody works on a task, as a condition that takes LIVE_PARAMETERS.
 
     The state alone is not enough: the worker of a 'running' task may have vanished. Nor is the lock alone: a
     worker holds it for a moment after it has closed the task.
 
     Args:
+        tables: of the season.
         task: alias of a row of the tasks in the statement.
     """
-    return sql.SQL("({task}.state = 'running' AND {live})").format(task=sql.Identifier(task), live=live(task))
+    return sql.SQL("({task}.state = 'running' AND {live})").format(
+        task=sql.Identifier(task), live=live(tables, task)
+    )
 
 
 def _in_order(conn: psycopg.Connection, lock: Lock, *, whole: bool = False) -> None:
@@ -281,6 +297,6 @@ def _in_order(conn: psycopg.Connection, lock: Lock, *, whole: bool = False) -> N
     _held[conn] = began, lock, queue or whole
 
 
-def _key(bandset: str, obsid: int) -> tuple[int, int]:
+def _key(tables: Tables, bandset: str, obsid: int) -> tuple[int, int]:
     # SQL's array_position counts from one
-    return LOCK_SPACE + list(BANDSETS).index(bandset) + 1, obsid
+    return lock_space(tables) + list(BANDSETS).index(bandset) + 1, obsid

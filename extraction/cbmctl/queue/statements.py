@@ -82,8 +82,8 @@ def names(tables: Tables) -> dict[str, sql.Composable]:
         "hists": tables.hists.sql,
         "aois": tables.aois.sql,
         "delta": sql.SQL(parcel_sets.DELTA),
-        "live": live("t"),
-        "at_work": at_work("t"),
+        "live": live(tables, "t"),
+        "at_work": at_work(tables, "t"),
         "asked": ASKED,
         "bands": BANDS,
     }

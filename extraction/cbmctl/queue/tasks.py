@@ -124,7 +124,7 @@ def claim(
                     return None
                 obsid, card, bandset, bands, method, attempts, state, reason, *place = row
                 found = Task(obsid, card, bandset, tuple(bands), _method(method), attempts + 1, *place)
-                if not try_task(conn, bandset, obsid):
+                if not try_task(conn, tables, bandset, obsid):
                     continue  # its worker came between the look and the lock: look again
                 task = found
                 if state == "ready" or attempts < most:
@@ -138,10 +138,10 @@ def claim(
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
-                unlock(conn, task)
+                unlock(conn, tables, task)
             raise
         if task:
-            unlock(conn, task)
+            unlock(conn, tables, task)
 
 
 def finish(
@@ -295,12 +295,12 @@ def release(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
         lock_datatake(conn, tables, task.obsid)
         conn.execute(states.change(tables, states.RELEASED, THIS), _key(task))
         update_scenes(conn, tables, [task.obsid], pids=None if task.covered is None else [])
-    unlock(conn, task)
+    unlock(conn, tables, task)
 
 
-def unlock(conn: psycopg.Connection, task: Task) -> None:
+def unlock(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
     """Let go of a task, after its last transaction."""
-    unlock_task(conn, task.bandset, task.obsid)
+    unlock_task(conn, tables, task.bandset, task.obsid)
 
 
 def _start(conn: psycopg.Connection, tables: Tables, task: Task, worker: str, state: str) -> None:

@@ -60,7 +60,7 @@ def notice(conn: psycopg.Connection, tables: Tables, worker: str) -> list[tuple[
     }
     if conn.execute(query(_ORPHANS, **statements), parameters).fetchone():
         with conn.transaction():
-            lock_vanished(conn)
+            lock_vanished(conn, tables)
             conn.execute(query(_FORGET, **statements))
             entered = conn.execute(query(_ENTER, **statements), parameters).fetchall()
             entered += conn.execute(query(_TOGETHER, **statements), parameters).fetchall()
@@ -87,7 +87,7 @@ def parked(attempts: int, reason: str | None) -> str:
 
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
-    return names(tables) | {"vanished": tables.vanished.sql, "other_live": live("o")}
+    return names(tables) | {"vanished": tables.vanished.sql, "other_live": live(tables, "o")}
 
 
 _ORPHANS: LiteralString = """

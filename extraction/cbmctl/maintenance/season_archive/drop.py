@@ -53,7 +53,7 @@ def drop(
         UserError: the folder holds no archive, that of another database, or a damaged one.
     """
     tables = config.tables
-    lock_archives(conn)
+    lock_archives(conn, tables)
     description = read_description(folder)
     database_rows.require_columns(conn, tables)
     compare.require_own(conn, tables, folder, description)

@@ -71,7 +71,7 @@ def make(
             archive or the only copy of a scene, or has too little space, or rows changed while they were
             archived.
     """
-    lock_archives(conn)
+    lock_archives(conn, config.tables)
     require_closed(conn, config, "A season is archived")
     database_rows.require_columns(conn, config.tables)
     work = _Archive(conn, config, folder, progress)

@@ -76,7 +76,7 @@ def restore(
             one; the disk has too little space; or the rows that were written differ from the archive.
     """
     tables = config.tables
-    lock_archives(conn)
+    lock_archives(conn, tables)
     description = read_description(folder)
     database_rows.require_columns(conn, tables)
     compare.require_own(conn, tables, folder, description)
