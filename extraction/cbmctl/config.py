@@ -28,6 +28,7 @@ SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 # The schema of the first season, and of what all seasons share.
 PUBLIC = "public"
 VERSION_TABLE = "cbm_schema"
+SEASON_NAME = r"[a-z0-9_]{1,20}"
 DEFAULT_TABLES = {
     "aoi_table": f"{PUBLIC}.aois",
     "catalog_table": f"{PUBLIC}.dias_catalogue",
@@ -181,16 +182,17 @@ class Config:
     source: Path
 
 
-def load_config(path: Path | None = None) -> Config:
+def load_config(path: Path | None = None, season: str | None = None) -> Config:
     """Read and check the configuration.
 
     Args:
         path: the file; None means $CBM_CONFIG, else ./db_config.json, else /etc/cbm/db_config.json.
+        season: read the file of this season beside it; None means the file itself.
 
     Raises:
         UserError: there is no such file, it is not JSON, or a value is missing or wrong.
     """
-    source = path or _find()
+    source = _find(path, season)
     try:
         text = source.read_text(encoding="utf-8")
         if not text.strip():
@@ -220,12 +222,28 @@ def load_config(path: Path | None = None) -> Config:
     )
 
 
-def _find() -> Path:
+def of_season(path: Path, season: str) -> Path:
+    """Return the configuration of a season, which lies beside that of the first: `db_config.2027.json`."""
+    return path.with_suffix(f".{season}{path.suffix}")
+
+
+def _find(path: Path | None, season: str | None) -> Path:
+    if season and not re.fullmatch(SEASON_NAME, season):
+        raise UserError(f"--season: '{season}' is not a valid name: use up to 20 letters a-z, digits or _")
     if named := os.environ.get("CBM_CONFIG"):
-        return Path(named)
-    for candidate in SEARCH_PATH:
+        path = path or Path(named)
+    found = [of_season(each, season) if season else each for each in ([path] if path else SEARCH_PATH)]
+    if path and not season:
+        return path
+    for candidate in found:
         if candidate.exists():
             return candidate
+    if season:
+        places = " and ".join(map(str, found))
+        raise UserError(
+            f"The season '{season}' has no configuration: {places} not found. Create it with"
+            " playbooks/database.yml, or omit --season to use the first season"
+        )
     raise UserError(
         "db_config.json is neither in this folder nor in /etc/cbm: name one with --config or CBM_CONFIG"
     )

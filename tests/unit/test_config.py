@@ -10,7 +10,7 @@ import pytest
 from cbmctl.bandsets import BANDSETS, Method
 from cbmctl.catalogue.settings import PROTOCOLS, Catalogue
 from cbmctl.catalogue.sources import SERVICES
-from cbmctl.config import TableName, load_config
+from cbmctl.config import TableName, load_config, of_season
 from cbmctl.errors import UserError
 
 MANUAL: dict[str, Any] = {
@@ -72,6 +72,30 @@ def test_a_later_season_has_its_tables_in_one_schema(tmp_path: Path) -> None:
     assert str(tables.version) == "season_2022.cbm_schema"
     shared = {str(table) for table in (tables.aois, tables.orders, tables.order_items)}
     assert shared == {"public.aois", "public.orders", "public.order_items"}
+
+
+def test_a_season_is_chosen_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write(tmp_path)
+    second = write(tmp_path, args__name="parcels_2022").rename(tmp_path / "db_config.2022.json")
+    write(tmp_path)
+    assert of_season(first, "2022") == second
+    monkeypatch.delenv("CBM_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for path in (first, None):
+        assert load_config(path).args.name == "parcels_2021"
+        found = load_config(path, "2022")
+        assert (found.args.name, found.source.absolute()) == ("parcels_2022", second)
+    monkeypatch.setenv("CBM_CONFIG", str(first))
+    assert load_config(None, "2022").source == second
+    with pytest.raises(UserError) as error:
+        load_config(first, "2023")
+    assert str(error.value) == (
+        f"The season '2023' has no configuration: {tmp_path}/db_config.2023.json not found. Create it with"
+        " playbooks/database.yml, or omit --season to use the first season"
+    )
+    for wrong in ("../2022", "Season", "2" * 21):
+        with pytest.raises(UserError, match="is not a valid name: use up to 20 letters a-z, digits or _"):
+            load_config(first, wrong)
 
 
 def test_the_manuals_file_is_understood(tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ class Context:
 
     config_path: Path | None
     output: Output
+    season: str | None = None
 
     @property
     def config(self) -> Config:
         """The configuration. Raises UserError when there is none or it is wrong."""
-        return load_config(self.config_path)
+        return load_config(self.config_path, self.season)
 
 
 pass_context = click.make_pass_decorator(Context)
@@ -43,10 +44,17 @@ def check_option[F: Callable[..., object]](name: str = "check") -> Callable[[F],
     type=click.Path(path_type=Path),
     help="[default: $CBM_CONFIG, ./db_config.json, /etc/cbm/db_config.json]",
 )
+@click.option(
+    "--season",
+    metavar="NAME",
+    envvar="CBM_SEASON",
+    help="Use the configuration of this season, db_config.NAME.json beside db_config.json."
+    "  [default: $CBM_SEASON, else the first season]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.version_option(package_name="cbmctl")
 @click.pass_context
-def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
+def cbmctl(ctx: click.Context, config_path: Path | None, season: str | None, as_json: bool) -> None:
     """Parcel statistics from Sentinel-1/2 in PostGIS.
 
     \b
@@ -58,8 +66,12 @@ def cbmctl(ctx: click.Context, config_path: Path | None, as_json: bool) -> None:
       cbmctl parcels rasterise
       cbmctl extract run
       cbmctl status
+
+    \b
+    Example: the same of a later season in the same database
+      cbmctl --season 2022 status
     """  # noqa: D301 - for click the control character keeps the lines apart
-    ctx.obj = Context(config_path, Output(as_json))
+    ctx.obj = Context(config_path, Output(as_json), season)
 
 
 def main() -> None:

@@ -127,8 +127,9 @@ class _Watch:
 
 def _command(config: Config, workers: int, references: Sequence[str]) -> list[str]:
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    command = [sys.executable, "-m", "cbmctl", "--config", str(config.source), "worker", "--quiet"]
-    command += ["--threads", str(threads)]
+    # the file is already that of the season, so $CBM_SEASON must not count
+    command = [sys.executable, "-m", "cbmctl", "--config", str(config.source), "--season", ""]
+    command += ["worker", "--quiet", "--threads", str(threads)]
     return command + [argument for reference in references for argument in ("--scene", reference)]
 
 
