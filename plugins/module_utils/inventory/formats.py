@@ -13,6 +13,8 @@ from datetime import date, datetime
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # PostgreSQL cuts names at 63 characters without an error; raster tables append `_32632_10_rast`
 TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+# follows `season_` in the name of a schema, and is part of file names, as `cbmctl --season` takes it
+SEASON = re.compile(r"[a-z0-9_]{1,20}")
 DAY = re.compile(r"20\d\d-\d\d-\d\d")
 PATH = re.compile(r"[/~][^\x00-\x1f\x7f]*")
 # these paths go into unit files, mount options and compose files
@@ -116,6 +118,11 @@ FORMATS = {
         "a valid table name",
         "Use lower-case letters, digits and _, beginning with a letter or _, at most 48 characters.",
         _matches(TABLE),
+    ),
+    "season": Format(
+        "a valid name of a season",
+        "Use lower-case letters, digits and _, at most 20 characters.",
+        _matches(SEASON),
     ),
     "date": Format("a valid date", "Use YYYY-MM-DD.", is_day),
     "path": Format("an absolute path", "Begin it with / or ~.", _matches(PATH)),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from . import pools
+from . import pools, seasons
 from .names import unknown
 from .problem import Problem
 from .specification import Specification
@@ -38,5 +38,6 @@ def problems(
         *missing(names, specification, required_of),
         *judge_values(values, specification),
         *pools.judge(values, specification.defaults),
+        *seasons.judge(values),
         *collisions(host, tenants),
     ]
