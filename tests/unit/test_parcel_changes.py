@@ -41,7 +41,7 @@ def test_a_scene_without_parcels_gets_some_while_a_worker_closes_it(
     task = claim(season, conn)
     change(season, 2, {100: NEW})
     skip(conn, season.config.tables, task)
-    unlock(conn, task)
+    unlock(conn, season.config.tables, task)
     assert season.rows("SELECT bandset, state, parcels_covered FROM tasks ORDER BY 1") == [
         ("10", "ready", None),
         ("20", "ready", None),

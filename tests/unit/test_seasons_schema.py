@@ -50,7 +50,7 @@ def at(database: Database, revision: str, name: str) -> None:
         alembic.command.upgrade(alembic_config, revision)
     engine.dispose()
     with database.connect() as conn:
-        conn.execute(f"SET search_path = {name}")  # type: ignore[call-overload]
+        conn.execute(f"SET search_path = {name}")
         conn.execute(ROWS)
 
 

@@ -141,5 +141,5 @@ def test_keys_of_any_season_are_valid(tables: Tables, conn: psycopg.Connection) 
         assert locks.try_task(conn, own, "c12", 2**31 - 1)
         locks.unlock_task(conn, own, "c12", 2**31 - 1)
     assert len(spaces | {LOCK_SPACE}) == 201
-    own = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-    assert conn.execute(own).fetchone() == (0,)
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    assert conn.execute(held).fetchone() == (0,)
