@@ -21,10 +21,10 @@ ENDED = {"Complete", "Failed", "Rejected", "Shutdown", "Orphaned", "Remove"}
 
 
 class ActionModule(ActionBase):
-    """`service`: the swarm service of the workers. `poll_seconds`: between two looks."""
+    """`service`: the swarm service of the workers. `poll_seconds`: between two looks. `season`: its name."""
 
     _requires_connection = True
-    _VALID_ARGS = frozenset(("service", "poll_seconds"))
+    _VALID_ARGS = frozenset(("service", "poll_seconds", "season"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the last status; fail when workers are gone too early or no scene succeeded."""
@@ -69,7 +69,8 @@ class ActionModule(ActionBase):
 
     def _status(self) -> dict[str, Any]:
         """What `cbmctl status` says."""
-        answer = self._module("cbmctl", arguments=["status"], mutates=False)
+        season = self._task.args.get("season") or ""
+        answer = self._module("cbmctl", arguments=["status"], mutates=False, season=season)
         result: dict[str, Any] = answer["result"]
         return result
 

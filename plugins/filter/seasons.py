@@ -1,7 +1,9 @@
 """The seasons of a tenant, as roles take them; see plugins/module_utils/inventory/seasons.py."""
 
+import json
+import re
 import runpy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ short_description: Seasons of a tenant
 description:
   - C(seasons) lists all seasons of a tenant, the first one first, with everything that roles need.
   - C(seasons_chosen) leaves the one with a name or a year, or all if the name is empty.
+  - C(season_problems) lists sentences about what C(cbmctl) says of the files of seasons.
   - C(seasons_disk_gb) is the disk space that they take.
+  - C(season_configuration) is the name of a season's db_config.json.
   - C(season_table), C(season_start) and C(season_end) are the defaults of a year.
 positional: later
 options:
@@ -50,15 +54,69 @@ def chosen(found: Sequence[Mapping[str, Any]], name: Any = "") -> list[Mapping[s
     return wanted
 
 
+def problems(
+    inspected: Sequence[Mapping[str, Any]], areas: Sequence[Mapping[str, Any]], tolerance: float
+) -> list[str]:
+    """Sentences about the files of seasons.
+
+    Args:
+        inspected: results of `cbmctl parcels inspect`, each with the season as `item`.
+        areas: results of reading the file of the area of interest.
+        tolerance: percentage by which the number of parcels may differ.
+    """
+    return [*_parcels(inspected, float(tolerance)), *_areas(areas)]
+
+
+def _parcels(inspected: Sequence[Mapping[str, Any]], tolerance: float) -> Iterator[str]:
+    for result in inspected:
+        season = result["item"]
+        begin = f"tenant_seasons, {season['label']}: "
+        try:
+            found = json.loads(result.get("stdout") or "{}")
+        except ValueError:
+            found = {}
+        said = found.get("problem") or (_last(result) if result.get("rc", 0) != 0 else "")
+        if said:
+            yield begin + _named(said)
+            continue
+        number, expected = (found.get("parcels") or {}).get("loadable"), season["expected_parcels"]
+        if number is not None and abs(number - expected) * 100 > expected * tolerance:
+            yield (
+                f"{begin}parcels_file has {number} parcels to load, but {expected} are expected. Use the"
+                " complete file, or correct expected_parcels."
+            )
+
+
+def _areas(areas: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for result in areas:
+        if result.get("rc", 0) != 0:
+            reason = _last(result).removeprefix("cbmctl.errors.UserError: ").rstrip(".")
+            yield f"tenant_seasons, {result['item']['label']}: {reason} (aoi_file)."
+
+
+def _last(result: Mapping[str, Any]) -> str:
+    return (str(result.get("stderr", "")).strip().splitlines() or ["cbmctl failed without a message"])[-1]
+
+
+def _named(said: str) -> str:
+    """In the words of the inventory: cbmctl names its options."""
+    words = {f"--{option}": key for key, option in seasons.OPTIONS.items()}
+    words["--attribute"] = "parcels_attributes"
+    text = said.removeprefix("cbmctl: ").rstrip(".")
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text) + "."
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
         return {
+            "season_configuration": seasons.configuration,
             "season_end": seasons.end,
             "season_start": seasons.start,
             "season_table": seasons.table,
+            "season_problems": problems,
             "seasons": seasons.seasons,
             "seasons_chosen": chosen,
             "seasons_disk_gb": seasons.disk_gb,

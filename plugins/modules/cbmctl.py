@@ -3,6 +3,7 @@
 
 import json
 import os
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cbmctl_output import said, sentence
@@ -23,6 +24,16 @@ options:
   config:
     description: The configuration to use instead of the one that the command finds.
     type: path
+  season:
+    description:
+      - Name of a later season, whose configuration is used. Empty means that of the first season.
+      - In check mode, a season whose configuration is not on the host yet is skipped.
+    type: str
+    default: ""
+  configurations:
+    description: Directory with the configurations that the command finds.
+    type: path
+    default: /etc/cbm/owner
   mutates:
     description: Whether the command can change anything, so that it knows C(--check).
     type: bool
@@ -62,6 +73,7 @@ notes:
 """
 
 NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there cannot be predicted"
+NO_SEASON_YET = "season {season} is not on {host} yet: what the next steps would change cannot be predicted"
 MISSING = "{path} is not installed on {host}. Run playbooks/worker_image.yml first."
 
 
@@ -71,6 +83,8 @@ def main():
         argument_spec={
             "arguments": {"type": "list", "elements": "str", "required": True},
             "config": {"type": "path"},
+            "season": {"type": "str", "default": ""},
+            "configurations": {"type": "path", "default": "/etc/cbm/owner"},
             "mutates": {"type": "bool", "default": True},
             "text": {"type": "bool", "default": False},
             "executable": {"type": "path", "default": "/usr/local/bin/cbmctl"},
@@ -83,10 +97,15 @@ def main():
         module.exit_json(changed=False, skipped=True)
     if not os.access(asked["executable"], os.X_OK):
         module.fail_json(msg=MISSING.format(path=asked["executable"], host=os.uname().nodename))
+    season = Path(asked["configurations"], f"db_config.{asked['season']}.json")
+    if module.check_mode and asked["season"] and not asked["config"] and not season.exists():
+        module.warn(NO_SEASON_YET.format(season=asked["season"], host=os.uname().nodename))
+        module.exit_json(changed=False, skipped=True)
 
     command = [
         asked["executable"],
         *(["--config", asked["config"]] if asked["config"] else []),
+        *(["--season", asked["season"]] if asked["season"] else []),
         *([] if asked["text"] else ["--json"]),
         *asked["arguments"],
     ]

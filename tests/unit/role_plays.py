@@ -65,7 +65,11 @@ def precheck(
 
 
 def answers(
-    directory: Path, hosts: Mapping[str, Mapping[str, Any]], *tasks: Mapping[str, Any], result: str
+    directory: Path,
+    hosts: Mapping[str, Mapping[str, Any]],
+    *tasks: Mapping[str, Any],
+    result: str,
+    check: bool = False,
 ) -> tuple[list[Any], str]:
     """Run tasks for many hosts; return the value of an expression for each, and what was said."""
     file = directory / "answers.json"
@@ -81,7 +85,8 @@ def answers(
         hosts,
         *tasks,
         {"ansible.builtin.set_fact": kept},
-        {"ansible.builtin.copy": written, "run_once": True},
+        {"ansible.builtin.copy": written, "run_once": True, "check_mode": False},
+        check=check,
     )
     assert file.exists(), said
     found: list[Any] = json.loads(file.read_text())

@@ -17,6 +17,8 @@ EVIL = ["../../evil x", "a b -o x", "../../x*", "-x; ../a", "x\ny", "$(x)", "a/.
 FREE = {
     "repeats variables of other roles, which are judged there; only precheck reads it": ["precheck_*"],
     "only playbooks/group_vars/all.yml and the playbooks set it": [
+        "database_seasons",
+        "report_seasons",
         "tenant_cloud_also",
         "tenant_cloud_contact.*",
         "tenant_cloud_entry",
@@ -24,6 +26,7 @@ FREE = {
         "worker_image_catalogue_urls",
         "worker_image_archive_s3",
         "worker_image_eodata_s3",
+        "worker_image_seasons",
     ],
     "precheck judges and asks the services, and cbmctl judges their URLs": [
         "catalogue_urls.*",

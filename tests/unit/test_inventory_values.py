@@ -44,7 +44,7 @@ def test_names_as_they_are_used_are_valid(name: object) -> None:
 
 
 @pytest.mark.parametrize("table", ["parcels_2021; drop", "Parcels", "2021", "a.b", "a-b", "a" * 49, ""])
-@pytest.mark.parametrize("variable", ["tenant_parcels_table", "worker_image_parcels_table"])
+@pytest.mark.parametrize("variable", ["tenant_parcels_table", "order_parcels_table"])
 def test_a_table_has_a_name_that_postgresql_does_not_cut_or_fold(variable: str, table: str) -> None:
     (sentence,) = said({variable: table})
     assert "is not a valid table name. Use lower-case letters, digits and _" in sentence

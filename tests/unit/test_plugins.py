@@ -63,6 +63,23 @@ def test_check_mode_is_passed_on(tmp_path: Path) -> None:
     assert arguments(tmp_path) == "--json parcels load --check"
 
 
+def test_a_season_is_passed_on(tmp_path: Path) -> None:
+    run_module(tmp_path, f"echo '{ANSWER}'", season="2022")
+    assert arguments(tmp_path) == "--season 2022 --json parcels load"
+    run_module(tmp_path, f"echo '{ANSWER}'", season="")
+    assert arguments(tmp_path) == "--json parcels load"
+
+
+def test_check_mode_before_the_configuration_of_a_season_is_there(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"season": "2022", "check": True, "configurations": str(tmp_path)}
+    result = run_module(tmp_path, f"echo '{ANSWER}'", **given)
+    assert (result["changed"], result["skipped"]) == (False, True)
+    assert "season 2022 is not on" in json.dumps(result["warnings"])
+    (tmp_path / "db_config.2022.json").touch()
+    assert run_module(tmp_path, f"echo '{ANSWER}'", **given)["changed"] is True
+    assert arguments(tmp_path) == "--season 2022 --json parcels load --check"
+
+
 def test_check_mode_before_the_command_is_there(tmp_path: Path) -> None:
     result = run_module(tmp_path, None, check=True)
     assert (result["changed"], result["skipped"]) == (False, True)

@@ -99,7 +99,7 @@ def test_an_inventory_is_judged_as_it_is_written(tmp_path: Path) -> None:
         hosts,
         {"ansible.builtin.import_role": {"name": "tenant"}, "when": False},
         {"ansible.builtin.import_role": {"name": "precheck", "tasks_from": "control"}},
-        result="[precheck_problems_control] + ([tenant_data_min_gb, catalogue_start, worker_image_end]"
+        result="[precheck_problems_control] + ([tenant_data_min_gb, catalogue_start, order_end]"
         " if inventory_hostname == 'case0' else [])",
     )
     told = [[each for each in sentences if "/dev/null" not in each] for sentences, *_ in found]

@@ -171,12 +171,14 @@ def test_a_command_by_hand(place: Place, odp: Odp) -> None:
     assert {state for _, state in place.items()} == {"cancelled"}
 
 
-def test_the_roles_configuration_is_valid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", ["public", "season_2021"])
+def test_the_roles_configuration_is_valid(tmp_path: Path, schema: str) -> None:
     variables = yaml.safe_load((REPOSITORY / "roles/order/vars/main.yml").read_text())
     given = {
         "order_database_host": "10.0.0.4",
         "order_database_port": 11039,
         "order_state_dir": str(tmp_path),
+        "order_schema": schema,
         "order_parcels_table": "parcels_2021",
         "order_aoi": "parcels_2021",
         "order_start": "2020-10-01",
@@ -195,6 +197,7 @@ def test_the_roles_configuration_is_valid(tmp_path: Path) -> None:
     said = play(tmp_path, {"dk": given | variables}, {"ansible.builtin.copy": written})
     assert file.exists(), said
     config = load_config(file)
+    assert (config.tables.schema, config.tables.orders.schema) == (schema, "public")
     assert (config.connection.host, config.connection.user, config.connection.password) == (
         "10.0.0.4",
         "cbm_writer",

@@ -83,12 +83,16 @@ def seasons(first: Mapping[str, Any], later: Any) -> list[dict[str, Any]]:
     ]
 
 
+def configuration(found: Mapping[str, Any]) -> str:
+    """Name of the season's db_config.json, as `cbmctl --season` looks for it."""
+    return f"db_config.{found['name']}.json" if found["name"] else "db_config.json"
+
+
 def disk_gb(found: Sequence[Mapping[str, Any]], gb_per_million_parcels: float) -> float:
     """Disk space that the seasons take together; a year where the period is not known."""
-    return sum(
-        each["expected_parcels"] / 1e6 * float(gb_per_million_parcels) * _years(each["start"], each["end"])
-        for each in found
-    )
+    million_years = [each["expected_parcels"] / 1e6 * _years(each["start"], each["end"]) for each in found]
+    needed: float = float(gb_per_million_parcels) * sum(million_years)
+    return needed
 
 
 def judge(values: Mapping[str, Any]) -> Iterator[Problem]:
