@@ -46,7 +46,7 @@ def test_last_years_statistics_stay_readable_beside_a_changed_file(
             "INSERT INTO sigs (pid, obsid, band, count, mean)"
             " SELECT ogc_fid, 1, 'B04', 9, 700 FROM parcels_2021"
         )
-    (recipe,) = (block for block in blocks("operator.md", "sql") if "season_2021" in block)
+    (recipe,) = (block for block in blocks("operator.md", "sql") if "kept_2021" in block)
     with database.connect(autocommit=True) as conn:
         conn.execute(recipe.encode())
     with psycopg.connect(logins["cbm_owner"], autocommit=True) as conn:
@@ -54,8 +54,8 @@ def test_last_years_statistics_stay_readable_beside_a_changed_file(
 
     with psycopg.connect(logins["cbm_reader"]) as conn:
         kept = conn.execute(
-            "SELECT name, mean FROM season_2021.parcels JOIN season_2021.sigs ON pid = ogc_fid"
-            " JOIN season_2021.dias_catalogue d ON d.id = obsid ORDER BY name"
+            "SELECT name, mean FROM kept_2021.parcels JOIN kept_2021.sigs ON pid = ogc_fid"
+            " JOIN kept_2021.dias_catalogue d ON d.id = obsid ORDER BY name"
         ).fetchall()
         assert kept == [("å", 700.0), ("æ", 700.0), ("ø", 700.0)]
         assert conn.execute("SELECT count(*) FROM sigs").fetchone() == (0,)
