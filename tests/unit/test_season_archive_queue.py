@@ -171,7 +171,7 @@ def test_the_parcels_of_the_next_season_are_loaded_beside_an_archive(season: Sea
             load(conn, season.config.tables, file, Options())
 
 
-def test_the_next_season_waits_for_the_archive_of_the_former(season: Season, tmp_path: Path) -> None:
+def test_the_next_season_has_a_schema_of_its_own(season: Season, tmp_path: Path) -> None:
     """Deleting what no archive holds is not advised."""
     season.scene(3)
     season.extract()
@@ -185,5 +185,5 @@ def test_the_next_season_waits_for_the_archive_of_the_former(season: Season, tmp
         "public.sigs and public.hists have statistics of public.parcels_2021, and public.parcels_2022 is a"
         " new table."
     )
-    assert "maintain archive" in str(refused.value)
+    assert "tenant_seasons" in str(refused.value)
     assert "--drop-statistics" not in str(refused.value)

@@ -100,9 +100,8 @@ def refuse_another_table(conn: psycopg.Connection, tables: Tables) -> None:
     if others := _former_tables(conn, tables):
         raise UserError(
             f"{tables.sigs} and {tables.hists} have statistics of {' and '.join(others)}, and"
-            f" {tables.parcels} is a new table. Rows of both cannot be told apart. Archive the former season"
-            " first, with its configuration: cbmctl maintain archive FOLDER, then the same with --drop. Or go"
-            " back to the former table (tenant_year)."
+            f" {tables.parcels} is a new table. Rows of both cannot be told apart. List the new season in"
+            " tenant_seasons, which gives it a schema of its own, or go back to the former table (tenant_year)."
         )
 
 
