@@ -101,7 +101,7 @@ def refuse_another_table(conn: psycopg.Connection, tables: Tables) -> None:
         raise UserError(
             f"{tables.sigs} and {tables.hists} have statistics of {' and '.join(others)}, and"
             f" {tables.parcels} is a new table. Rows of both cannot be told apart. List the new season in"
-            " tenant_seasons, which gives it a schema of its own, or go back to the former table (tenant_year)."
+            " tenant_seasons, which gives it a schema of its own, or return to the former table (tenant_year)"
         )
 
 

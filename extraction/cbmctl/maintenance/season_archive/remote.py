@@ -54,7 +54,7 @@ def archive_to(
     Raises:
         UserError: as for `make`; or the bucket cannot be written, or somebody else changed an object.
     """
-    lock_archives(conn)
+    lock_archives(conn, config.tables)
     work = _Work(conn, config, url, progress)
     there = work.objects.sizes()
     whole = DESCRIPTION in there
@@ -80,7 +80,7 @@ def drop_archived(
 
     All objects are read in full before the first row is deleted.
     """
-    lock_archives(conn)
+    lock_archives(conn, config.tables)
     work = _Work(conn, config, url, progress)
     with work.named():
         work.fetch(again=True)
@@ -99,7 +99,7 @@ def restore_from(
     progress: Steps = hidden,
 ) -> Restored:
     """Bring back the rows of an archive in S3: see `restore`."""
-    lock_archives(conn)
+    lock_archives(conn, config.tables)
     work = _Work(conn, config, url, progress)
     with work.named():
         work.fetch(restoring=True)
