@@ -254,6 +254,18 @@ def test_an_object_that_somebody_else_changes_during_the_upload(
     assert "archive.json" not in bucket.names()
     monkeypatch.undo()
     assert done(season, "archive", URL)["changed"]
+    whole = bucket.get("archive.json")
+    sizes, lists = Objects.sizes, []
+
+    def stale(self: Objects) -> dict[str, int]:
+        lists.append(sizes(self))
+        return lists[-1] if len(lists) > 1 else {}
+
+    change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
+    monkeypatch.setattr(Objects, "sizes", stale)
+    monkeypatch.setattr(Objects, "require_writable", lambda _: None)
+    assert f"{URL}/archive.json was changed by somebody else during" in refused(season, "archive", URL)
+    assert bucket.get("archive.json") == whole
 
 
 def test_an_interrupted_upload_leaves_no_part_of_an_object(
@@ -292,7 +304,7 @@ def test_the_bucket_or_the_keys_are_wrong(bucket: Bucket, server: Moto, tmp_path
     season.configured(archive_s3={"key_file": str(file)})
     message = refused(season, "archive", URL)
     assert message.startswith(
-        f"The keys in {file} have no permission to write {URL}/SHA256SUMS (Access Denied"
+        f"The keys in {file} have no permission to write {URL}/SHA256SUMS (ACCESS_DENIED: Access"
     )
     assert bucket.names() == set()
     assert f"{URL} is not an archive: it has no archive.json" in refused(season, "restore", URL)
@@ -368,6 +380,33 @@ def test_the_server_does_not_answer(bucket: Bucket, monkeypatch: pytest.MonkeyPa
     )
     message = refused(bucket.season, "archive", URL)
     assert message.startswith(f"{endpoint} is unreachable (")
+
+
+def test_a_season_goes_through_faults_of_the_network(bucket: Bucket, server: Moto) -> None:
+    season, before = bucket.season, state(bucket.season)
+    with proxy(server.port) as known:
+        known.fault = lambda number, _: {3: "503 SlowDown", 8: "hang up", 5: "500 InternalError"}.get(
+            number % 10
+        )
+        season.configured(archive_s3={"endpoint": known.url})
+        done(season, "archive", URL)
+        assert bucket.names() == FILES | {"SHA256SUMS"}
+        done(season, "archive", URL, "--drop")
+        done(season, "restore", URL)
+        assert state(season) == before
+        # bytes that are damaged on the way look like a damaged object
+        known.fault = lambda _, path: "spoil" if "sigs_s2" in path else None
+        message = refused(season, "archive", URL, "--drop")
+        assert message.startswith(
+            f"{URL}/sigs_s2.parquet was changed by somebody else or is damaged: its SHA-256"
+        )
+        known.fault = lambda _, path: "503 SlowDown" if "sigs_s2" in path else None
+        message = refused(season, "archive", URL, "--drop")
+        assert message == (
+            f"Cannot read {URL}/sigs_s2.parquet: {known.url} is overloaded or out of order (HTTP status 503)."
+            " Run the command again later."
+        )
+    assert state(season) == before
 
 
 def test_a_ca_of_ones_own(

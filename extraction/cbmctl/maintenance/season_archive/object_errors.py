@@ -52,13 +52,17 @@ _MEANINGS = (
         "Cannot {doing}: somebody else deleted it. " + BRING_BACK,
     ),
     (
+        r"INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|HTTP status (429|50\d)",
+        "Cannot {doing}: {endpoint} is overloaded or out of order ({reason}). Run the command again later.",
+    ),
+    (
         r"HTTP status 30[1278]",
         "{endpoint} redirects requests ({reason}). Correct endpoint and region of archive_s3 in"
         " db_config.json.",
     ),
     (
         "",
-        "Cannot {doing}: {endpoint} answers {reason}. Correct what it names, or run the command again later.",
+        "Cannot {doing}: {endpoint} answers '{reason}'. Remove the cause, and run the command again.",
     ),
 )
 
@@ -93,8 +97,13 @@ def no_bucket(service: Service, bucket: str) -> UserError:
 
 
 def _reason(text: str) -> str:
-    """Return the words of the service in an error of the library."""
+    """Return the code and the words of the service in an error of the library."""
     text = re.sub(r" *\(Request ID:[^)]*\)", "", text)
-    code = re.search(r"AWS Error (\w+)", text)
-    said = text.rpartition("; Details: ")[2].rpartition(" operation: ")[2][:200].rstrip(". ")
-    return said or (code[1] if code else "no reason given")
+    if details := text.rpartition("; Details: ")[2] if "; Details: " in text else "":
+        return details[:200].rstrip(". ")
+    text = re.sub(r"UNKNOWN \((HTTP status \d+)\)", r"\1", text)
+    found = re.search(r"AWS Error ([\w ]+) during \w+ operation:? ?(.*)", text)
+    if not found:
+        return text[:200].rstrip(". ") or "no reason given"
+    code, said = found[1], found[2][:200].rstrip(". ")
+    return f"{code}: {said}" if said and said != "No response body" else code

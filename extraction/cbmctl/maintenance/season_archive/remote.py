@@ -6,7 +6,7 @@ an interrupted run are used by the next one.
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -147,6 +147,7 @@ class _Work:
         """
         description = read_description(self.folder)
         there = self.objects.sizes()
+        self._require_alone([DESCRIPTION] if DESCRIPTION in there else [])
         self._require_no_only_copy(description, there)
         sums = {}
         for name in sorted(description.files):
@@ -154,12 +155,7 @@ class _Work:
             sums[name] = self.objects.upload(self.folder / name, step, size=there.get(name))
         there = self.objects.sizes()
         changed = [name for name, one in sums.items() if there.get(name) != one.size]
-        changed += [DESCRIPTION] if DESCRIPTION in there else []
-        if changed:
-            raise UserError(
-                f"{self.objects.name(changed[0])} was changed by somebody else during the upload. {ALONE},"
-                " and run the command again; or use another prefix."
-            )
+        self._require_alone(changed + ([DESCRIPTION] if DESCRIPTION in there else []))
         sums[DESCRIPTION] = sum_of_file(self.folder / DESCRIPTION)
         self.objects.write_sums(sums)
         step = self._progress(f"Uploading {DESCRIPTION}", sums[DESCRIPTION].size)
@@ -199,6 +195,13 @@ class _Work:
         found = self.objects.download(name, path, self._progress(f"Downloading {name}", there[name]))
         if sums:
             self.objects.require_sum(name, found, sums.get(name, ""), there[name])
+
+    def _require_alone(self, changed: Sequence[str]) -> None:
+        if changed:
+            raise UserError(
+                f"{self.objects.name(changed[0])} was changed by somebody else during the upload. {ALONE},"
+                " and run the command again; or use another prefix."
+            )
 
     def _require_no_only_copy(self, description: Description, there: Mapping[str, int]) -> None:
         """Raise UserError if an object that would be overwritten holds archived scenes of another archive."""
