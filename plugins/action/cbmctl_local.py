@@ -46,8 +46,8 @@ options:
 # cbmctl's exit code for "not everything was done, or something needs a person"
 INCOMPLETE = 3
 TUNNEL_S = 60
-# beginnings of environment variables that hold the operator's own accounts
-OPERATOR_VARIABLES = ("CBM_ORDER_", "CBM_DBPASSWD")
+# beginnings of environment variables that hold the operator's own accounts and season
+OPERATOR_VARIABLES = ("CBM_ORDER_", "CBM_DBPASSWD", "CBM_SEASON")
 # the first value of an option counts: the tunnel must not join, or become, Ansible's shared connection
 TUNNEL_OPTIONS = [
     *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
@@ -155,7 +155,7 @@ class ActionModule(ActionBase):
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment without the operator's own accounts: a tenant's are in its inventory."""
+    """Return the environment without the operator's own accounts and season: the inventory has a tenant's."""
     return {name: value for name, value in os.environ.items() if not name.startswith(OPERATOR_VARIABLES)}
 
 

@@ -111,7 +111,9 @@ def main():
     ]
     if module.check_mode and asked["mutates"]:
         command.append("--check")
-    code, stdout, stderr = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
+    # on the control host, an operator's own season must not count
+    environment = {"LC_ALL": "C.UTF-8", "CBM_SEASON": ""}
+    code, stdout, stderr = module.run_command(command, environ_update=environment)
     if code != 0:
         module.fail_json(msg=sentence(code, stderr), rc=code, notes=said(stderr))
     if asked["text"]:

@@ -17,6 +17,8 @@ class Tenant:
 
     address: str
     port: int
+    season: str
+    schema: str
     parcels_table: str
     aoi: str
     start: str
@@ -66,5 +68,6 @@ def reader(tenant: Tenant) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         password=tenant.password("reader"),
         sslmode="verify-full",
         sslrootcert=str(tenant.state_dir / "connection" / "ca.crt"),
+        options=f"-c search_path={tenant.schema},public",
     ) as connection:
         yield connection

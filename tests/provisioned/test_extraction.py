@@ -20,9 +20,15 @@ SCENES = """
 
 
 @pytest.fixture
-def configured(root: Host) -> dict[str, set[str]]:
+def configuration(tenant: Tenant) -> str:
+    """Name of the season's configuration."""
+    return f"db_config.{tenant.season}.json" if tenant.season else "db_config.json"
+
+
+@pytest.fixture
+def configured(root: Host, configuration: str) -> dict[str, set[str]]:
     """By band set, the bands that the workers are told to extract."""
-    asked = json.loads(root.file("/etc/cbm/worker/db_config.json").content_string)["extraction"]["s2"]
+    asked = json.loads(root.file(f"/etc/cbm/worker/{configuration}").content_string)["extraction"]["s2"]
     bandsets = {"scl": {"SCL"} if asked["scl"] else set()} | {metres: set(asked[metres]) for metres in BANDS}
     return {bandset: bands for bandset, bands in bandsets.items() if bands}
 
@@ -34,21 +40,23 @@ def period(tenant: Tenant) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("directory", "user"), [("owner", "cbm_owner"), ("worker", "cbm_writer")])
-def test_configuration_is_for_containers_only(root: Host, tenant: Tenant, directory: str, user: str) -> None:
+def test_configuration_is_for_containers_only(
+    root: Host, tenant: Tenant, configuration: str, directory: str, user: str
+) -> None:
     place = root.file(f"/etc/cbm/{directory}")
     assert (place.user, place.gid, place.mode) == ("root", CONTAINER_GID, 0o750)
-    for name in ("db_config.json", "password", "ca.crt"):
+    for name in (configuration, "password", "ca.crt"):
         file = root.file(f"/etc/cbm/{directory}/{name}")
         assert (file.user, file.gid, file.mode) == ("root", CONTAINER_GID, 0o640), name
-    connection = json.loads(root.file(f"/etc/cbm/{directory}/db_config.json").content_string)["database"][
-        "connection"
-    ]
+    database = json.loads(root.file(f"/etc/cbm/{directory}/{configuration}").content_string)["database"]
+    connection = database["connection"]
     assert (connection["dbuser"], connection["port"], connection["sslmode"]) == (
         user,
         tenant.port,
         "verify-full",
     )
     assert "dbpasswd" not in connection
+    assert database["tables"]["catalog_table"] == f"{tenant.schema}.dias_catalogue"
 
 
 def test_swarm_is_ready_and_its_job_has_ended(root: Host) -> None:
@@ -69,15 +77,16 @@ def test_the_archive_can_be_read_as_workers_read_it(root: Host) -> None:
     assert root.run("cbmctl eodata check").rc == 0
 
 
-def test_queue_is_empty(root: Host) -> None:
-    status = json.loads(root.check_output("cbmctl --json status"))
+def test_queue_is_empty(root: Host, tenant: Tenant) -> None:
+    season = ["--season", tenant.season] if tenant.season else []
+    status = json.loads(root.check_output(" ".join(["cbmctl", *season, "--json", "status"])))
     for bandset, counts in status["tasks"].items():
         assert (counts["ready"], counts["running"]) == (0, 0), bandset
 
 
 def test_parcels_are_all_there(reader: Connection, tenant: Tenant) -> None:
     loaded = reader.execute(
-        "SELECT parcels FROM parcel_sets WHERE table_name = %s", [f"public.{tenant.parcels_table}"]
+        "SELECT parcels FROM parcel_sets WHERE table_name = %s", [f"{tenant.schema}.{tenant.parcels_table}"]
     ).fetchone()
     there = reader.execute(
         sql.SQL("SELECT count(*), count(DISTINCT ogc_fid) FROM {}").format(

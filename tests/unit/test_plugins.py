@@ -63,10 +63,12 @@ def test_check_mode_is_passed_on(tmp_path: Path) -> None:
     assert arguments(tmp_path) == "--json parcels load --check"
 
 
-def test_a_season_is_passed_on(tmp_path: Path) -> None:
+def test_a_season_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_module(tmp_path, f"echo '{ANSWER}'", season="2022")
     assert arguments(tmp_path) == "--season 2022 --json parcels load"
-    run_module(tmp_path, f"echo '{ANSWER}'", season="")
+    monkeypatch.setenv("CBM_SEASON", "2023")
+    result = run_module(tmp_path, f"[ -z \"$CBM_SEASON\" ] && echo '{ANSWER}'", season="")
+    assert result["result"] == json.loads(ANSWER)
     assert arguments(tmp_path) == "--json parcels load"
 
 
