@@ -56,10 +56,11 @@ class Season:
     database: Database
     config: Config
 
-    def scene(self, day: int, *, product: bool = True, shift: float = 0.0) -> int:
-        """Enter a scene of March 2021, and write its product; return its id. `shift`: degrees east."""
-        name = f"S2A_MSIL2A_202103{day:02d}T102921_N0400_R108_T32TMT_202103{day:02d}T135811.SAFE"
-        folder = f"Sentinel-2/MSI/L2A/2021/03/{day:02d}"
+    def scene(self, day: int, *, month: int = 3, product: bool = True, shift: float = 0.0) -> int:
+        """Enter a scene of 2021, and write its product; return its id. `shift`: degrees east."""
+        date = f"2021{month:02d}{day:02d}"
+        name = f"S2A_MSIL2A_{date}T102921_N0400_R108_T32TMT_{date}T135811.SAFE"
+        folder = f"Sentinel-2/MSI/L2A/2021/{month:02d}/{day:02d}"
         if product:
             xml = metadata(dict.fromkeys(range(13), OFFSET))
             make_product(self.config.eodata, pixels(day), xml, name=name, folder=folder)
@@ -70,7 +71,7 @@ class Season:
                        ST_MakeEnvelope(%s, %s, %s, %s, 32632), 4326), %s, 0))
                    RETURNING id""",
                 [
-                    f"2021-03-{day:02d} 10:29:21",
+                    f"2021-{month:02d}-{day:02d} 10:29:21",
                     name,
                     f"{folder}/{name}",
                     LEFT,

@@ -25,14 +25,12 @@ from .working import claim, line
 
 pytestmark = pytest.mark.postgis
 
-SHARED_DAY = 7
-
 
 @pytest.fixture
 def second(season: Season) -> Season:
-    """A later season of the same database: the same ids of other parcels, and overlapping periods."""
-    season = replace(season, config=season.database.configured(args={"enddate": "2021-03-08"}))
-    config = later(season.database, startdate="2021-03-07", enddate="2022-01-01")
+    """The next season of the same database: the same ids of other parcels, from October on."""
+    season.database.configured(args={"startdate": "2020-10-01", "enddate": "2022-01-01"})
+    config = later(season.database, startdate="2021-10-01", enddate="2023-01-01")
     apply(config)
     dsn = conninfo.make_conninfo(season.database.dsn, options=f"-c search_path={SCHEMA},public")
     database = replace(season.database, dsn=dsn, config=config, config_path=config.source)
@@ -50,10 +48,10 @@ def second(season: Season) -> Season:
 
 
 def both(season: Season, second: Season) -> tuple[Season, Season]:
-    """Three scenes each, with the ids 1 to 3; one product is in both catalogues, under another id."""
+    """Three scenes each, with the ids 1 to 3; one of December is in both catalogues, under another id."""
     first = replace(season, config=season.database.configured())
-    assert [first.scene(day) for day in (5, 6, SHARED_DAY)] == [1, 2, 3]
-    assert [second.scene(day, product=day != SHARED_DAY) for day in (SHARED_DAY, 8, 9)] == [1, 2, 3]
+    assert [first.scene(5, month=8), first.scene(6, month=11), first.scene(7, month=12)] == [1, 2, 3]
+    assert [second.scene(day, month=12, product=day != 7) for day in (7, 8, 9)] == [1, 2, 3]
     return first, second
 
 
@@ -87,7 +85,7 @@ def test_workers_of_both_at_the_same_time(season: Season, second: Season, eventu
             worker.wait()
     assert [contents(each) for each in seasons] == alone
     names = "SELECT reference FROM dias_catalogue WHERE status = 'extracted' AND obstime::date = %s"
-    shared = [each.rows(names, "2021-03-07") for each in seasons]
+    shared = [each.rows(names, "2021-12-07") for each in seasons]
     assert len(shared[0]) == 1
     assert shared[0] == shared[1]
     for each in seasons:
