@@ -140,6 +140,10 @@ def test_the_first_season_comes_first(database: Database) -> None:
     at(database, "0003", "public")
     with pytest.raises(UserError, match=f"has version 0003 of the tables, and {SCHEMA} needs {HEAD}"):
         apply(config)
+    # the playbook would upgrade the first season before
+    assert apply(config, check=True).changed
+    with database.connect() as conn:
+        assert conn.execute("SELECT version_num FROM public.cbm_schema").fetchone() == ("0003",)
 
 
 @pytest.mark.postgis

@@ -62,7 +62,7 @@ def apply(config: Config, *, check: bool = False) -> Applied:
         )
         try:
             with engine.connect() as outer, outer.begin() as transaction:
-                applied = _apply(outer, conn, config.tables)
+                applied = _apply(outer, conn, config.tables, check=check)
                 if check:
                     transaction.rollback()
         except CommandError as error:
@@ -74,27 +74,34 @@ def apply(config: Config, *, check: bool = False) -> Applied:
     return applied
 
 
-def _apply(outer: sqlalchemy.Connection, conn: psycopg.Connection, tables: Tables) -> Applied:
+def _apply(outer: sqlalchemy.Connection, conn: psycopg.Connection, tables: Tables, *, check: bool) -> Applied:
     conn.execute("SET LOCAL client_min_messages = warning")
     conn.execute("SELECT pg_advisory_xact_lock(%s)", [APPLY_LOCK])
     _refuse_without_postgis(conn)
     schema = tables.schema
-    alembic_config = AlembicConfig(attributes={"connection": outer, "schema": schema})
-    alembic_config.set_main_option("script_location", str(Path(__file__).parent))
     before = _version(outer, schema)
-    after = str(ScriptDirectory.from_config(alembic_config).get_current_head())
+    after = str(ScriptDirectory.from_config(_alembic(outer, schema)).get_current_head())
     if schema != PUBLIC:
+        if check and _version(outer, PUBLIC):
+            # without --check, an earlier run has done this; here it is rolled back
+            alembic.command.upgrade(_alembic(outer, PUBLIC), "head")
         _refuse_without_first_season(outer, tables, after)
         _create_schema(conn, schema)
     if before != after and (before or schema == PUBLIC):
         _refuse_if_workers_run(conn)
-    alembic.command.upgrade(alembic_config, "head")
+    alembic.command.upgrade(_alembic(outer, schema), "head")
     return Applied(
         before=before,
         after=after,
         tables=tuple(_other_tables(conn, tables)),
         grants=tuple(grant_roles(conn, tables)),
     )
+
+
+def _alembic(outer: sqlalchemy.Connection, schema: str) -> AlembicConfig:
+    config = AlembicConfig(attributes={"connection": outer, "schema": schema})
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
 
 
 def _refuse_without_postgis(conn: psycopg.Connection) -> None:
