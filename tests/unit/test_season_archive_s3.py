@@ -93,9 +93,7 @@ def test_a_season_comes_back_from_s3_as_it_was(bucket: Bucket) -> None:
     assert not bucket.folder.exists()
     assert state(season) == before, "archiving deletes nothing"
     assert done(season, "archive", URL) == made | {"changed": False}
-    assert f"7 scenes with {made['rows']} rows are already archived in {URL}" in spoken(
-        season, "archive", URL
-    )
+    assert f"{URL} already holds 7 scenes with {made['rows']} rows" in spoken(season, "archive", URL)
 
     assert done(season, "archive", URL, "--drop", "--check")["scenes"] == 7
     assert state(season) == before
@@ -204,7 +202,7 @@ def test_an_archive_of_other_rows_is_refused(bucket: Bucket) -> None:
     data = {name: bucket.get(name) for name in bucket.names()}
     change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
     message = refused(season, "archive", URL)
-    assert "holds an archive of other rows: sigs of s2_1 has 120 rows with other values" in message
+    assert "differ from the database: sigs of s2_1 has 120 rows as expected, but at least one" in message
     assert message.endswith(f"{bucket.folder} is the working folder of {URL}.")
     assert {name: bucket.get(name) for name in bucket.names()} == data
     change(season, "UPDATE dias_catalogue SET reference = 'x' || reference WHERE id = 2")
@@ -313,7 +311,7 @@ def test_the_bucket_or_the_keys_are_wrong(bucket: Bucket, server: Moto, tmp_path
 def test_a_season_that_is_not_over_leaves_the_bucket_empty(bucket: Bucket) -> None:
     change(bucket.season, "UPDATE tasks SET state = 'running' WHERE obsid = 1")
     assert refused(bucket.season, "archive", URL).startswith(
-        "2 tasks not done. A season is archived only after"
+        "2 unfinished tasks found. A season is archived only when"
     )
     assert bucket.names() == set()
     assert not bucket.folder.exists()
@@ -431,7 +429,7 @@ def test_the_disk_of_the_working_folder_is_full(bucket: Bucket, monkeypatch: pyt
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         message = refused(season, "archive", URL)
-        assert "GB free. Free space, or name a folder on another disk." in message
+        assert "GB free. Free space, or use a folder on another disk." in message
         assert message.endswith(f"{bucket.folder} is the working folder of {URL}.")
     done(season, "archive", URL)
     with monkeypatch.context() as patched:

@@ -133,7 +133,8 @@ class _Archive:
             example = self._references[min(missing)]
             raise UserError(
                 f"{self._folder} holds an archive that lacks {counted(len(missing), 'extracted scene')}, such"
-                f" as {example}. Keep that archive, and use an empty folder for a new one."
+                f" as {example}. Keep that archive, and use an empty folder (in S3: another prefix) for a new"
+                " one."
             )
         compare.verify_files(
             self._folder, description, self._step("Reading", sum(description.files.values()))
@@ -142,8 +143,8 @@ class _Archive:
         if differ := compare.differing(description.scenes, found):
             raise UserError(
                 f"The rows in {self._folder} differ from the database:"
-                f" {compare.first_sentences(differ.values())}. Keep that archive, and use an empty folder for"
-                " a new one."
+                f" {compare.first_sentences(differ.values())}. Keep that archive, and use an empty folder"
+                " (in S3: another prefix) for a new one."
             )
         return self._archived(description, changed=False, compared=len(found))
 
