@@ -11,7 +11,7 @@ import pytest
 
 from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive import make, object_errors
+from cbmctl.maintenance.season_archive import make, object_errors, remote
 from cbmctl.maintenance.season_archive.objects import Objects, Url
 from cbmctl.maintenance.season_archive.remote import working_folder
 
@@ -457,6 +457,13 @@ def test_the_disk_of_the_working_folder_is_full(bucket: Bucket, monkeypatch: pyt
     assert message.startswith(
         f"{bucket.folder}/incoming/archive.json cannot be written (No space left on device)."
     )
+
+
+def test_a_file_that_is_too_large_for_an_object(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "LARGEST", 5000)
+    message = refused(bucket.season, "archive", URL)
+    assert message.startswith(f"{URL}/dias_catalogue.parquet would have 0.0 GB, but an object has at most")
+    assert bucket.names() == {"SHA256SUMS"}
 
 
 def test_a_name_in_the_description_does_not_leave_the_folder(bucket: Bucket) -> None:

@@ -23,8 +23,9 @@ from cbmctl.maintenance.season_archive.object_errors import BRING_BACK
 Progress = Callable[[int], None]
 SUMS = "SHA256SUMS"
 ALONE = "Make sure that nothing else writes to this prefix"
-# Of a request. With 10,000 parts, the most that S3 takes, an object has 320 GB.
-_PART = 32 * 2**20
+# The library uploads parts of 10 MiB, and S3 takes 10,000 of them.
+LARGEST = 10_000 * 10 * 2**20
+_PART = 10 * 2**20
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.=+@-]+"
 _URL = re.compile(rf"s3://([A-Za-z0-9][A-Za-z0-9._-]{{0,254}})/({_SEGMENT}(?:/{_SEGMENT})*)/?")
 _MOST_CHARACTERS = 512

@@ -24,7 +24,15 @@ from cbmctl.maintenance.season_archive.drop import Dropped, drop
 from cbmctl.maintenance.season_archive.layout import DESCRIPTION, Description, read_description
 from cbmctl.maintenance.season_archive.make import Archived, make
 from cbmctl.maintenance.season_archive.object_errors import BRING_BACK
-from cbmctl.maintenance.season_archive.objects import ALONE, SUMS, Objects, Url, sum_of_file, unwritable
+from cbmctl.maintenance.season_archive.objects import (
+    ALONE,
+    LARGEST,
+    SUMS,
+    Objects,
+    Url,
+    sum_of_file,
+    unwritable,
+)
 from cbmctl.maintenance.season_archive.restore import Restored, restore
 from cbmctl.queue.archived import archived_in
 from cbmctl.queue.locks import lock_archives
@@ -149,9 +157,15 @@ class _Work:
         there = self.objects.sizes()
         self._require_alone([DESCRIPTION] if DESCRIPTION in there else [])
         self._require_no_only_copy(description, there)
+        sizes = {name: (self.folder / name).stat().st_size for name in sorted(description.files)}
+        if too_large := [name for name, size in sizes.items() if size > LARGEST]:
+            raise UserError(
+                f"{self.objects.name(too_large[0])} would have {sizes[too_large[0]] / 1e9:.1f} GB, but an"
+                f" object has at most {LARGEST / 1e9:.1f} GB. Archive to a folder."
+            )
         sums = {}
-        for name in sorted(description.files):
-            step = self._progress(f"Uploading {name}", (self.folder / name).stat().st_size)
+        for name, size in sizes.items():
+            step = self._progress(f"Uploading {name}", size)
             sums[name] = self.objects.upload(self.folder / name, step, size=there.get(name))
         there = self.objects.sizes()
         changed = [name for name, one in sums.items() if there.get(name) != one.size]
