@@ -76,14 +76,20 @@ def test_keys_that_are_missing_are_reported(tmp_path: Path, holds: str | None) -
     assert "no colon" not in said
 
 
-def test_precheck_reports_a_key_file_that_others_can_read(tmp_path: Path) -> None:
+def test_precheck_reports_a_service_that_is_described_badly(tmp_path: Path) -> None:
     file = tmp_path / "archive.keys"
     file.write_text(SECRET)
     file.chmod(0o644)
-    cases = [{"archive_keys_file": str(file)}, {"archive_keys_file": "/absent"}, {}]
+    cases = [
+        {"archive_keys_file": str(file), "archive_s3": SERVICE},
+        {"archive_keys_file": "/absent", "archive_s3": {"region": "waw3-1"}},
+        {},
+    ]
     (open_file, absent, none), said = precheck(tmp_path, "control", "precheck_problems_control", cases)
     about = "tenant_archive_keys_file: "
     assert [each for each in open_file if each.startswith(f"{about}{file} has mode 0644, expected 0600")]
     assert [each for each in absent if each.startswith(f"{about}/absent does not exist on the control host")]
+    assert "tenant_archive_s3.endpoint: '' is not a valid URL. Begin it with https://." in absent
+    assert not [each for each in (*open_file, *none) if each.startswith("tenant_archive_s3")]
     assert not [each for each in none if each.startswith(about)]
     assert SECRET not in said
