@@ -61,6 +61,24 @@ def test_migrations_name_no_schema_but_of_what_seasons_share() -> None:
         assert set(re.findall(r"public\.(\w+)", path.read_text())) <= shared | postgis, path.name
 
 
+def test_statements_name_no_table_without_the_schema_of_its_season() -> None:
+    tables = (
+        "aois|archived_scenes|catalogue_syncs|cbm_schema|completeness|dias_catalogue|file_checks|hists|order_items"
+        "|orders|parcel_history|parcel_lineage|parcel_sets|rejected_products|restored_files|sigs|tasks"
+        "|vanished_workers"
+    )
+    bare = re.compile(rf"\b((FROM|JOIN|INTO|UPDATE|TABLE) ({tables})\b|public\.)")
+    package = SCRIPTS.parent
+    found = [
+        f"{path.relative_to(package)}: {line.strip()}"
+        for path in package.rglob("*.py")
+        if path.parent.name != "versions"
+        for line in path.read_text().splitlines()
+        if bare.search(line)
+    ]
+    assert found == []
+
+
 @pytest.mark.postgis
 def test_a_season_beside_one_with_rows(database: Database) -> None:
     at(database, "0003", "public")
