@@ -15,13 +15,15 @@ GO_ON = {
     "Check whether PostgreSQL accepts connections": "the configuration is not kept as working; it restarts",
     "Check whether the control host's Docker engine answers": "precheck says how to install it",
     "Inspect the parcels files": "precheck reports the last line of stderr; the command was found before",
+    "Inspect the parcels files of later seasons": "precheck reports the last line of stderr",
+    "Read the areas of interest of later seasons": "precheck reports the last line of stderr",
     "Read the area of interest": "precheck reports the last line of stderr; the command was found before",
     "Check whether the mount was started with these files": "the archive is remounted",
     "Check whether the archive answers": "the role's own script; s3fs's messages are reported",
     "Look up the mount point": "it is left alone",
     "Read which ports of the host containers publish": "ports in use are reported by program",
     "Read the state of the swarm": "setting up the swarm says why",
-    "All tests of the tenant pass": "the next task fails with what was printed",
+    "All tests of the tenant and each season pass": "the next task fails with what was printed",
 }
 
 
