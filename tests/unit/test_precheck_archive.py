@@ -253,8 +253,10 @@ def test_the_archive_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytes
 
 def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
     required = {
-        **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata", "aoi"], "/absent"),
-        **dict.fromkeys(["parcels_table", "start", "end"], "absent"),
+        **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata"], "/absent"),
+        "seasons": [
+            {"name": "", "schema": "public", "parcels_table": "p", "aoi": "a", "start": "", "end": ""}
+        ],
         "database_port": 1,
         "eodata_s3": BUCKET,
     }
