@@ -216,7 +216,8 @@ def test_the_tables_of_workers_that_run_are_not_upgraded(database: Database, eve
             assert str(error.value) == (
                 f"Database {database.config.connection.dbname} cannot be upgraded while workers of an earlier"
                 " version run (1 connection). Wait until the extraction ends, or stop the workers with sudo"
-                " docker stack rm cbm on the VM. Then run cbmctl schema apply again."
+                " docker stack rm cbm on the VM (of a later season: cbm-NAME). Then run cbmctl schema apply"
+                " again."
             )
 
     def upgraded() -> bool:

@@ -254,9 +254,7 @@ def test_the_archive_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytes
 def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
     required = {
         **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata"], "/absent"),
-        "seasons": [
-            {"name": "", "schema": "public", "parcels_table": "p", "aoi": "a", "start": "", "end": ""}
-        ],
+        "seasons": [],
         "database_port": 1,
         "eodata_s3": BUCKET,
     }

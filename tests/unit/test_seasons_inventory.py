@@ -189,7 +189,7 @@ def test_roles_get_each_season_in_turn(tmp_path: Path) -> None:
     hosts = {"every": mapping | lines, "one": mapping | lines | {"cbm_season_name": 2022}}
     loop = {
         "loop": "{{ tenant_every_season | seasons_chosen(cbm_season_name) }}",
-        "loop_control": {"loop_var": "cbm_season", "label": "{{ cbm_season.label }}"},
+        "loop_control": {"loop_var": "cbm_season_now", "label": "{{ cbm_season.label }}"},
     }
     found, output = answers(
         tmp_path,

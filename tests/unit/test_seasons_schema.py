@@ -151,12 +151,12 @@ def test_the_first_season_comes_first(database: Database) -> None:
     with pytest.raises(UserError) as error:
         apply(config)
     assert str(error.value) == (
-        f"The season in schema public has version none of the tables, and {SCHEMA} needs {HEAD}, because both"
+        f"The tables in the schema public are missing, but {SCHEMA} needs version {HEAD}, because seasons"
         " share public.aois and public.orders. Run cbmctl schema apply with the configuration of the season"
         " in public first"
     )
     at(database, "0003", "public")
-    with pytest.raises(UserError, match=f"has version 0003 of the tables, and {SCHEMA} needs {HEAD}"):
+    with pytest.raises(UserError, match=f"have version 0003, but {SCHEMA} needs version {HEAD}"):
         apply(config)
     # the playbook would upgrade the first season before
     assert apply(config, check=True).changed

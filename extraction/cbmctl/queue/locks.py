@@ -6,7 +6,7 @@ by the worker's connection, not by a transaction, for as long as the worker work
 waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
 
 Each season has locks of its own: seasons have the same ids of scenes. Two seasons whose names have the same
-checksum share them; their workers then wait for each other now and then.
+checksum share them; a worker then leaves a task until the other season's task of the same number is done.
 """
 
 import time

@@ -129,10 +129,11 @@ def _refuse_without_first_season(outer: sqlalchemy.Connection, tables: Tables, n
     """Raise UserError if what all seasons share is missing or of another version: areas and orders."""
     found = _version(outer, PUBLIC)
     if found != needed:
+        state = f"have version {found}" if found else "are missing"
         raise UserError(
-            f"The season in schema {PUBLIC} has version {found or 'none'} of the tables, and {tables.schema}"
-            f" needs {needed}, because both share {tables.aois} and {tables.orders}. Run cbmctl schema apply"
-            f" with the configuration of the season in {PUBLIC} first"
+            f"The tables in the schema {PUBLIC} {state}, but {tables.schema} needs version {needed}, because"
+            f" seasons share {tables.aois} and {tables.orders}. Run cbmctl schema apply with the"
+            f" configuration of the season in {PUBLIC} first"
         )
 
 
@@ -161,7 +162,8 @@ def _refuse_if_workers_run(conn: psycopg.Connection) -> None:
         raise UserError(
             f"Database {conn.info.dbname} cannot be upgraded while workers of an earlier version run"
             f" ({counted(workers, 'connection')}). Wait until the extraction ends, or stop the workers with"
-            " sudo docker stack rm cbm on the VM. Then run cbmctl schema apply again."
+            " sudo docker stack rm cbm on the VM (of a later season: cbm-NAME). Then run cbmctl schema apply"
+            " again."
         )
 
 
