@@ -106,7 +106,7 @@ def test_the_host_gets_what_cbmctl_reads_and_files_of_others_stay(tmp_path: Path
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {"parcels_aoi_file": "", "parcels_incoming": str(incoming)}
+        "vars": {"parcels_aoi_file": "", "parcels_incoming": str(incoming), "parcels_season": ""}
         | {"ansible_python_interpreter": sys.executable, "parcels_file": paths},
         "vars_files": [str(role / "vars/main.yml")],
         "tasks": [copied(first), copied(paths), {"ansible.builtin.debug": show}, refused],
@@ -150,5 +150,8 @@ def test_what_cbmctl_asks_permission_for_is_said_with_the_operators_variable() -
         assert rendered("parcels", "{{ parcels_permission }}", **loaded) is True
         said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **loaded)
         assert said == f"If the file is correct, load it with {line}."
+        later = loaded | {"parcels_season": "2022"}
+        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **later)
+        assert said == f"If the file is correct, load it with {line} -e cbm_season_name=2022."
     for done in ({}, {"msg": "p.gpkg does not exist.", "failed": True}):
         assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded=done) is False

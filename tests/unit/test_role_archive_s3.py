@@ -24,8 +24,8 @@ def written(role: str, service: dict[str, Any]) -> dict[str, Any]:
     """The configuration of cbmctl that the role writes."""
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     lines = {name: value for name, value in defaults.items() if "{{" not in str(value)}
-    names = ("database", "database_host", "parcels_table", "aoi", "start", "end")
-    lines |= {f"worker_image_{name}": "any" for name in names}
+    lines |= {"worker_image_database": "any", "worker_image_database_host": "any"}
+    lines["worker_image_season"] = dict.fromkeys(["schema", "parcels_table", "aoi", "start", "end"], "any")
     lines |= {"worker_image_database_port": 1, "worker_image_archive_s3": service}
     lines["worker_image_identity"] = {"role": role, "directory": f"/etc/cbm/{role}"}
     template = (ROLE / "templates/db_config.json.j2").read_text()
@@ -63,8 +63,8 @@ def test_keys_that_are_missing_are_reported(tmp_path: Path, holds: str | None) -
         file.write_text(holds)
         file.chmod(0o600)
     required = {
-        **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata", "aoi"], "/absent"),
-        **dict.fromkeys(["parcels_table", "start", "end"], "absent"),
+        **dict.fromkeys(["database_host", "secrets_dir", "ca_certificate", "eodata"], "/absent"),
+        "seasons": [],
         "database_port": 1,
         "archive_s3": SERVICE,
         "archive_keys_file": str(file),

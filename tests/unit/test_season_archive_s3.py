@@ -209,6 +209,35 @@ def test_an_archive_of_other_rows_is_refused(bucket: Bucket) -> None:
     assert "is the archive of another database" in refused(season, "archive", URL, "--drop")
 
 
+def test_objects_of_another_season_are_not_overwritten(bucket: Bucket) -> None:
+    season = bucket.season
+    done(season, "archive", URL)
+    bucket.delete("archive.json")
+    data = {name: bucket.get(name) for name in bucket.names() - {"SHA256SUMS"}}
+    change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
+    season.configured(tables={"parcel_table": "public.parcels_2022"})
+    message = refused(season, "archive", URL)
+    assert f"{URL}/hists_bs.parquet belongs to another archive (public.parcels_2021)" in message
+    assert {name: bucket.get(name) for name in data} == data
+
+
+def test_files_that_were_not_uploaded_are_made_again_if_rows_changed(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    season = bucket.season
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise UserError("the service is away")
+
+    monkeypatch.setattr(Objects, "upload", fails)
+    assert "the service is away" in refused(season, "archive", URL)
+    monkeypatch.undo()
+    assert (bucket.folder / "archive.json").exists()
+    change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
+    assert done(season, "archive", URL)["compared"] == 7
+    assert bucket.names() == FILES | {"SHA256SUMS"}
+
+
 def test_the_only_copy_of_a_scene_is_not_overwritten(bucket: Bucket) -> None:
     season = bucket.season
     change(season, "UPDATE dias_catalogue SET status = 'No parcels' WHERE id > 3")

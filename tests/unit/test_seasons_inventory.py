@@ -203,7 +203,7 @@ def test_roles_get_each_season_in_turn(tmp_path: Path) -> None:
     )
     first = ["", "/gsaa/2021.gpkg", [], "/data/cbm/incoming", "parcels_2021", "", "2020-10-01", "public", ""]
     first += ["/data/cbm/archive/2021", ""]
-    second = ["2022", "/gsaa/2022.gpkg", ["--layer=a"], "/data/cbm/incoming-2022", "parcels_2022", "2022"]
+    second = ["2022", "/gsaa/2022.gpkg", ["--layer=a"], "/data/cbm/incoming", "parcels_2022", "2022"]
     second += ["2021-10-01", "season_2022", "2022", "/data/cbm/archive/2022", "2022"]
     assert found == [[first, second], [second]], output
 

@@ -84,6 +84,8 @@ def _apply(outer: sqlalchemy.Connection, conn: psycopg.Connection, tables: Table
     if schema != PUBLIC:
         if check and _version(outer, PUBLIC):
             # without --check, an earlier run has done this; here it is rolled back
+            if _version(outer, PUBLIC) != after:
+                _refuse_if_workers_run(conn)
             alembic.command.upgrade(_alembic(outer, PUBLIC), "head")
         _refuse_without_first_season(outer, tables, after)
         _create_schema(conn, schema)

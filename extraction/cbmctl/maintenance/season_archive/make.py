@@ -1,6 +1,6 @@
 """Write an archive, and verify it against the database; nothing is deleted."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +97,28 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
             )
         )
     ]
-    files = sorted(file for kind in SCHEMAS for file in folder.glob(f"{kind}_*.parquet")) if archived else []
-    for file in files:
-        if parquet.holds(file, archived):
+    for file in sorted(file for kind in SCHEMAS for file in folder.glob(f"{kind}_*.parquet")):
+        require_own_file(config, str(file), parquet.footer(file))
+        if archived and parquet.holds(file, archived):
             raise UserError(
                 f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
                 f" {DESCRIPTION} back into the folder, or use an empty folder."
             )
+
+
+def require_own_file(config: Config, name: str, footer: Mapping[str, str]) -> None:
+    """Raise UserError if a file that would be overwritten belongs to another season, area or database."""
+    own = {
+        "cbm.database": config.connection.dbname,
+        "cbm.area": config.args.name,
+        "cbm.parcels": str(config.tables.parcels),
+    }
+    other = [footer[key] for key, value in own.items() if footer.get(key, value) != value]
+    if other:
+        raise UserError(
+            f"{name} belongs to another archive ({', '.join(other)}) whose {DESCRIPTION} is missing. Keep"
+            " that archive, and use an empty folder (in S3: another prefix)."
+        )
 
 
 class _Archive:

@@ -16,7 +16,7 @@ from pyarrow import fs
 from cbmctl.config import Config
 from cbmctl.eodata.settings import Service
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive import object_errors
+from cbmctl.maintenance.season_archive import object_errors, parquet
 from cbmctl.maintenance.season_archive.layout import PARTIAL, put_in_place
 from cbmctl.maintenance.season_archive.object_errors import BRING_BACK
 
@@ -116,6 +116,11 @@ class Objects:
         if not found:
             self._require_bucket()
         return {info.base_name: info.size for info in found if info.type == fs.FileType.File}
+
+    def footer(self, name: str) -> dict[str, str]:
+        """Return the metadata of a Parquet object's footer; only that is read."""
+        with self._asking(f"read {self.name(name)}"):
+            return parquet.footer(self._files.open_input_file(f"{self.url.bucket}/{self.url.prefix}/{name}"))
 
     def require_writable(self) -> None:
         """Write an empty list of checksums: a permission that is missing is reported before hours of work.

@@ -111,10 +111,10 @@ def count(path: Path) -> int:
         raise invalid(path, " ".join(str(error).split())[:200]) from error
 
 
-def footer(path: Path) -> dict[str, str]:
+def footer(source: Path | pa.NativeFile) -> dict[str, str]:
     """Return the metadata of a file's footer; nothing if it is not a readable Parquet file."""
     try:
-        found = pq.read_metadata(path).metadata or {}
+        found = pq.read_metadata(source).metadata or {}
     except (pa.ArrowException, OSError):
         return {}
     return {key.decode(): value.decode() for key, value in found.items() if key.startswith(b"cbm.")}

@@ -22,7 +22,7 @@ from cbmctl.maintenance.free_space import free_space
 from cbmctl.maintenance.season_archive import compare, parquet
 from cbmctl.maintenance.season_archive.drop import Dropped, drop
 from cbmctl.maintenance.season_archive.layout import DESCRIPTION, Description, read_description
-from cbmctl.maintenance.season_archive.make import Archived, make
+from cbmctl.maintenance.season_archive.make import Archived, make, require_own_file
 from cbmctl.maintenance.season_archive.object_errors import BRING_BACK
 from cbmctl.maintenance.season_archive.objects import (
     ALONE,
@@ -73,6 +73,8 @@ def archive_to(
             if not (work.folder / DESCRIPTION).exists():
                 make(conn, config, work.folder, check=True)  # refuses in seconds what it would refuse later
             work.objects.require_writable()
+        elif not check:
+            work.make_again()
         done = make(conn, config, work.folder, check=check, progress=progress)
         if not whole and not check:
             work.upload()
@@ -120,7 +122,8 @@ def working_folder(config: Config, url: Url) -> Path:
     """Return where the files of an archive in S3 are made and read."""
     endpoint = config.archive_s3.endpoint if config.archive_s3 else ""
     name = re.sub(r"[^A-Za-z0-9.-]", "_", f"{url.bucket}_{url.prefix}")[:100]
-    return config.cache / _FOLDERS / f"{name}-{sha256(f'{endpoint} {url}'.encode()).hexdigest()[:8]}"
+    identity = f"{endpoint} {url} {config.tables.schema}"
+    return config.cache / _FOLDERS / f"{name}-{sha256(identity.encode()).hexdigest()[:8]}"
 
 
 class _Work:
@@ -128,6 +131,7 @@ class _Work:
 
     def __init__(self, conn: psycopg.Connection, config: Config, url: Url, progress: Steps) -> None:
         self._conn, self._tables, self._url, self._progress = conn, config.tables, url, progress
+        self._config = config
         self.objects = Objects(config, url)
         self.folder = working_folder(config, url)
 
@@ -140,6 +144,12 @@ class _Work:
             if str(self.folder) not in str(error):
                 raise
             raise UserError(f"{error} {self.folder} is the working folder of {self._url}.") from error
+
+    def make_again(self) -> None:
+        """Have files that were not uploaded compared with the database anew: it may have changed since."""
+        path = self.folder / DESCRIPTION
+        if path.exists() and not archived_in(self._conn, self._tables, read_description(self.folder).id):
+            path.unlink()
 
     def delete(self, *, check: bool) -> None:
         """Delete the working folder; after --check the next command uses it."""
@@ -165,6 +175,7 @@ class _Work:
             )
         sums = {}
         for name, size in sizes.items():
+            self._require_alone([DESCRIPTION] if DESCRIPTION in self.objects.sizes() else [])
             step = self._progress(f"Uploading {name}", size)
             sums[name] = self.objects.upload(self.folder / name, step, size=there.get(name))
         there = self.objects.sizes()
@@ -218,12 +229,15 @@ class _Work:
             )
 
     def _require_no_only_copy(self, description: Description, there: Mapping[str, int]) -> None:
-        """Raise UserError if an object that would be overwritten holds archived scenes of another archive."""
+        """Raise UserError if an object that would be overwritten is another archive's, or an only copy."""
         own = set(archived_in(self._conn, self._tables, description.id))
         statement = query(
             "SELECT id FROM {catalogue} WHERE status = 'archived'", catalogue=self._tables.catalogue.sql
         )
         archived = [obsid for (obsid,) in self._conn.execute(statement) if obsid not in own]
+        for name in sorted(description.files):
+            if name in there and compare.kind_of(name):
+                require_own_file(self._config, self.objects.name(name), self.objects.footer(name))
         if not archived:
             return
         incoming = self._incoming()
