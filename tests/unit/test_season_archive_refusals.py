@@ -249,14 +249,14 @@ def test_the_folder_of_another_archive(season: Database, tmp_path: Path) -> None
 def test_files_of_another_season_are_not_overwritten(season: Database, tmp_path: Path) -> None:
     done(season, "archive", tmp_path)
     (tmp_path / "archive.json").unlink()
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")}
     change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
     season.configured(tables={"parcel_table": "public.parcels_2022"})
     message = refused(season, "archive", tmp_path)
     assert (
         "hists_bs.parquet belongs to another archive (public.parcels_2021) whose archive.json is" in message
     )
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")} == before
 
 
 def test_an_archive_without_the_table_of_parcels(season: Database, tmp_path: Path) -> None:
