@@ -242,7 +242,7 @@ def _find(path: Path | None, season: str | None) -> Path:
         places = " and ".join(map(str, found))
         raise UserError(
             f"The season '{season}' has no configuration: {places} not found. Create it with"
-            " playbooks/worker_image.yml, or omit --season to use the first season"
+            " playbooks/worker_image.yml, or omit --season and unset CBM_SEASON to use the first season"
         )
     raise UserError(
         "db_config.json is neither in this folder nor in /etc/cbm: name one with --config or CBM_CONFIG"

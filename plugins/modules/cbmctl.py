@@ -73,7 +73,9 @@ notes:
 """
 
 NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there cannot be predicted"
-NO_SEASON_YET = "season {season} is not on {host} yet: what the next steps would change cannot be predicted"
+NO_SEASON_YET = (
+    "season {season} has no configuration on {host} yet: changes of the next steps cannot be predicted"
+)
 MISSING = "{path} is not installed on {host}. Run playbooks/worker_image.yml first."
 
 

@@ -91,7 +91,7 @@ def test_a_season_is_chosen_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
         load_config(first, "2023")
     assert str(error.value) == (
         f"The season '2023' has no configuration: {tmp_path}/db_config.2023.json not found. Create it with"
-        " playbooks/worker_image.yml, or omit --season to use the first season"
+        " playbooks/worker_image.yml, or omit --season and unset CBM_SEASON to use the first season"
     )
     for wrong in ("../2022", "Season", "2" * 21):
         with pytest.raises(UserError, match="is not a valid name: use up to 20 letters a-z, digits or _"):

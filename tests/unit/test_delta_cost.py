@@ -86,8 +86,8 @@ def test_a_parcel_in_one_of_four_tiles(
         ],
     )
     assert (
-        "This opens about 7 files of 1.8 GB and decodes 5 of 20 JPEG 2000 tiles; one worker needs about"
-        " 30 seconds. If the archive is a bucket, the files are fetched whole"
+        "This opens about 7 files (1.8 GB in total) and decodes 5 of 20 JPEG 2000 tiles; one worker needs"
+        " about 30 seconds. If the archive is in S3, the files are downloaded completely"
     ) in done.stderr
     assert rows(conn, "SELECT to_regclass('pg_temp.cbm_tiles_of_parcels')") == [(None,)]
 

@@ -269,7 +269,7 @@ def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
     said = play(tmp_path, hosts, {"ansible.builtin.include_role": {"name": "worker_image"}})
     said = " ".join(said.split())
     for file, word in zip(files.values(), ["holds no keys", "does not exist", "holds no keys"], strict=True):
-        assert f"The keys to the archive must be in {file} of the control host, which {word}:" in said
+        assert f"The keys to the archive must be in {file} on the control host, which {word}:" in said
     assert SECRET not in said
 
 

@@ -72,7 +72,7 @@ def test_keys_that_are_missing_are_reported(tmp_path: Path, holds: str | None) -
     lines = {f"worker_image_{name}": value for name, value in required.items()}
     said = play(tmp_path, {"host": lines}, {"ansible.builtin.include_role": {"name": "worker_image"}})
     word = "does not exist" if holds is None else "holds no valid keys"
-    assert f"tenant_archive_keys_file: {file} of the control host {word}." in " ".join(said.split())
+    assert f"tenant_archive_keys_file: {file} on the control host {word}." in " ".join(said.split())
     assert "no colon" not in said
 
 

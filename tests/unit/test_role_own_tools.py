@@ -23,7 +23,7 @@ GO_ON = {
     "Look up the mount point": "it is left alone",
     "Read which ports of the host containers publish": "ports in use are reported by program",
     "Read the state of the swarm": "setting up the swarm says why",
-    "All tests of the tenant and each season pass": "the next task fails with what was printed",
+    "All tests of the tenant and of each season pass": "the next task fails with what was printed",
 }
 
 

@@ -350,7 +350,7 @@ def test_the_configuration_is_incomplete(bucket: Bucket, tmp_path: Path) -> None
     season = bucket.season
     file = tmp_path / "owner.keys"
     file.chmod(0o644)
-    assert f"archive_s3.key_file names {file}, which other users can access: run chmod 600" in refused(
+    assert f"archive_s3.key_file names {file}, which other users can access: run chmod o= {file}" in refused(
         season, "archive", URL
     )
     file.unlink()
@@ -388,7 +388,7 @@ def test_archive_s3_is_missing(database: Database) -> None:
     fill(database)
     message = refused(database, "archive", URL)
     assert message.startswith(
-        f"{database.config_path}: archive_s3 is missing, and {URL} is in S3. Add archive_s3"
+        f"{database.config_path}: archive_s3 is missing, but {URL} requires it. Add archive_s3"
     )
 
 
@@ -430,7 +430,7 @@ def test_a_season_goes_through_faults_of_the_network(bucket: Bucket, server: Mot
         known.fault = lambda _, path: "503 SlowDown" if "sigs_s2" in path else None
         message = refused(season, "archive", URL, "--drop")
         assert message == (
-            f"Cannot read {URL}/sigs_s2.parquet: {known.url} is overloaded or out of order (HTTP status 503)."
+            f"Cannot read {URL}/sigs_s2.parquet: {known.url} is overloaded or unavailable (HTTP status 503)."
             " Run the command again later."
         )
     assert state(season) == before

@@ -94,22 +94,23 @@ def test_everything_of_a_season_can_be_set() -> None:
         ),
         (
             [SECOND, SECOND | {"aoi": "b"}],
-            "tenant_seasons: several seasons have the name '2022'. Set name.",
+            "tenant_seasons: several seasons have the name '2022'. Set a different name for each.",
         ),
         (
             [FIRST | {"aoi": "b"}],
-            "tenant_seasons: several seasons have the name '2021'. Names are the years unless name is set."
-            " 2021 is the season of tenant_year.",
+            "tenant_seasons: several seasons have the name '2021'. 2021 is already the season of"
+            " tenant_year. Correct year, or set another name.",
         ),
         (
             [SECOND | {"start": "2023-01-01"}],
-            "tenant_seasons: the start of 2022, 2023-01-01 is not before its end (2023-01-01). Correct"
-            " one of them, or set only year.",
+            "tenant_seasons: season 2022 starts on 2023-01-01, which is not before its end (2023-01-01)."
+            " Correct one of them, or set only year.",
         ),
         (
             [SECOND | {"aoi": "parcels_2021"}],
-            "tenant_seasons: 2022 has the area 'parcels_2021', which an earlier season has with another"
-            " outline. Set another aoi, or the same aoi_file: all seasons share the areas of interest.",
+            "tenant_seasons: season 2022 and an earlier season have different outlines for the area"
+            " 'parcels_2021'. Set another aoi, or the same aoi_file: all seasons share the areas of"
+            " interest.",
         ),
     ],
 )

@@ -68,7 +68,7 @@ def cbmctl(ctx: click.Context, config_path: Path | None, season: str | None, as_
       cbmctl status
 
     \b
-    Example: the same of a later season in the same database
+    Example: the status of a later season in the same database
       cbmctl --season 2022 status
     """  # noqa: D301 - for click the control character keeps the lines apart
     ctx.obj = Context(config_path, Output(as_json), season)

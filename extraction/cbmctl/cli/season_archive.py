@@ -70,9 +70,9 @@ def archive_command(context: Context, folder: Path | Url, dropping: bool, check:
     run meanwhile. Afterwards, cbmctl maintain compact returns the space to the disk, and cbmctl maintain
     restore can restore the rows.
 
-    FOLDER can be s3://BUCKET/PREFIX, with the service and the keys of archive_s3 in db_config.json. The files
-    are made and verified in a folder below cache, and uploaded. Then each object is read back and compared.
-    With --drop, all objects are read again first.
+    FOLDER can be s3://BUCKET/PREFIX. Service and keys are set in archive_s3 of db_config.json. The files are
+    written to a subfolder of cache (db_config.json), verified there, and uploaded. Then each object is read
+    back and compared. With --drop, all objects are read again before rows are deleted.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain archive", autocommit=True) as conn, output.steps() as steps:
@@ -106,8 +106,8 @@ def restore_command(context: Context, folder: Path | Url, disk: Path | None, che
     are written in the order of the parcels. Scenes stay 'archived' until all rows are written and equal the
     archive. Then their status is 'extracted'. An interrupted run is continued by the next run.
 
-    FOLDER can be s3://BUCKET/PREFIX, with the service and the keys of archive_s3 in db_config.json. The files
-    are downloaded to a folder below cache first.
+    FOLDER can be s3://BUCKET/PREFIX. Service and keys are set in archive_s3 of db_config.json. The files are
+    downloaded to a subfolder of cache (db_config.json) first.
     """
     config, output = context.config, context.output
     with connect(config, purpose="cbmctl maintain restore", autocommit=True) as conn, output.steps() as steps:

@@ -187,7 +187,7 @@ def _private_keys(section: Section) -> tuple[str, str]:
     with suppress(OSError):  # a file that cannot be read is reported with the reason
         if path.stat().st_mode & 0o007:
             raise section.error(
-                "key_file", f"names {path}, which other users can access: run chmod 600 {path}"
+                "key_file", f"names {path}, which other users can access: run chmod o= {path}"
             )
     return _keys_of_file(section)
 

@@ -100,8 +100,9 @@ def refuse_another_table(conn: psycopg.Connection, tables: Tables) -> None:
     if others := _former_tables(conn, tables):
         raise UserError(
             f"{tables.sigs} and {tables.hists} have statistics of {' and '.join(others)}, and"
-            f" {tables.parcels} is a new table. Rows of both cannot be told apart. List the new season in"
-            " tenant_seasons, which gives it a schema of its own, or return to the former table (tenant_year)"
+            f" {tables.parcels} is a new table. Their rows could not be distinguished. Add the new season to"
+            " tenant_seasons, which gives it its own schema, or set tenant_year back to the year of the"
+            " former table"
         )
 
 

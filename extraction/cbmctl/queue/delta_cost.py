@@ -31,10 +31,10 @@ class DeltaCost:
 
     Attributes:
         files: band files to open.
-        gigabytes: their size; all of it is fetched if the archive is a bucket.
+        gigabytes: their size; all of it is downloaded if the archive is in S3.
         tiles: JPEG 2000 tiles of Sentinel-2 to decode.
         all_tiles: those that the same tasks decode for all parcels.
-        worker_seconds: how long one worker is busy; None if no task tells how long it took.
+        worker_seconds: how long one worker is busy; None if no task has a recorded duration.
     """
 
     files: int
@@ -45,12 +45,12 @@ class DeltaCost:
 
     def sentence(self) -> str:
         """For people."""
-        said = f"This opens about {counted(self.files, 'file')} of {self.gigabytes:.1f} GB"
+        said = f"This opens about {counted(self.files, 'file')} ({self.gigabytes:.1f} GB in total)"
         if self.all_tiles:
             said += f" and decodes {self.tiles} of {self.all_tiles} JPEG 2000 tiles"
         if self.worker_seconds is not None:
             said += f"; one worker needs about {_duration(self.worker_seconds)}"
-        return f"{said}. If the archive is a bucket, the files are fetched whole"
+        return f"{said}. If the archive is in S3, the files are downloaded completely"
 
 
 def delta_cost(

@@ -105,12 +105,13 @@ def judge(values: Mapping[str, Any]) -> Iterator[Problem]:
     labels = [first, *(each["label"] for each in entries)]
     for name in dict.fromkeys(each["label"] for each in entries if labels.count(each["label"]) > 1):
         what = f"{VARIABLE}: several seasons have the name {shown(name)}."
-        hint = f"Names are the years unless name is set. {first} is the season of tenant_year."
-        yield Problem("inventory.season_name", VARIABLE, what, hint if first == name else "Set name.")
+        hint = f"{first} is already the season of tenant_year. Correct year, or set another name."
+        hint = hint if first == name else "Set a different name for each."
+        yield Problem("inventory.season_name", VARIABLE, what, hint)
     for each in entries:
         if is_day(each["start"]) and is_day(each["end"]) and each["start"] >= each["end"]:
-            period = f"{each['start']} is not before its end ({each['end']})"
-            what = f"{VARIABLE}: the start of {each['label']}, {period}."
+            period = f"starts on {each['start']}, which is not before its end ({each['end']})"
+            what = f"{VARIABLE}: season {each['label']} {period}."
             yield Problem("inventory.season_period", VARIABLE, what, "Correct one of them, or set only year.")
     yield from _areas(values, entries)
 
@@ -123,8 +124,8 @@ def _areas(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> I
         outline = each["aoi_file"] or f"parcels of {each['label']}"
         known = outlines.setdefault(each["aoi"], outline)
         if known != outline:
-            area = f"the area {shown(each['aoi'])}, which an earlier season has with another outline"
-            what = f"{VARIABLE}: {each['label']} has {area}."
+            pair = f"season {each['label']} and an earlier season"
+            what = f"{VARIABLE}: {pair} have different outlines for the area {shown(each['aoi'])}."
             hint = "Set another aoi, or the same aoi_file: all seasons share the areas of interest."
             yield Problem("inventory.season_area", VARIABLE, what, hint)
 

@@ -87,7 +87,8 @@ def require_own(conn: psycopg.Connection, tables: Tables, folder: Path, descript
         )
         raise UserError(
             f"{folder} is the archive of another database ({description.database}, {description.area})"
-            f"{example}. Use the configuration of that database."
+            f"{example}. Use the configuration of that database, or choose the archive's season with"
+            " --season."
         )
 
 

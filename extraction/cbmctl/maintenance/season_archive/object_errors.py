@@ -7,8 +7,8 @@ from cbmctl.errors import UserError
 
 CONNECT_TIMEOUT_S, TIMEOUT_S, ATTEMPTS = 10, 60, 4
 BRING_BACK = (
-    "Bring back the uploaded object, from a copy or from an older version in the bucket. If the rows are"
-    " still in the database, archive them again with another prefix."
+    "Restore the object from a copy or from an older version in the bucket. If the rows are still in the"
+    " database, archive them again with another prefix."
 )
 # What the first pattern that is found in an error's text means. Codes of S3 are spelled as the library does.
 _MEANINGS = (
@@ -49,11 +49,11 @@ _MEANINGS = (
     ),
     (
         r"Path does not exist|NO_SUCH_KEY|RESOURCE_NOT_FOUND",
-        "Cannot {doing}: somebody else deleted it. " + BRING_BACK,
+        "Cannot {doing}: the object does not exist. It was deleted or never copied. " + BRING_BACK,
     ),
     (
         r"INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|HTTP status (429|50\d)",
-        "Cannot {doing}: {endpoint} is overloaded or out of order ({reason}). Run the command again later.",
+        "Cannot {doing}: {endpoint} is overloaded or unavailable ({reason}). Run the command again later.",
     ),
     (
         r"HTTP status 30[1278]",

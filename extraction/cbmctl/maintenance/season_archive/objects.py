@@ -92,9 +92,9 @@ class Objects:
         """
         if config.archive_s3 is None:
             raise UserError(
-                f"{config.source}: archive_s3 is missing, and {url} is in S3. Add archive_s3 with endpoint"
-                " and key_file, or name a folder. On a tenant, set tenant_archive_s3 in the inventory and"
-                " run worker_image."
+                f"{config.source}: archive_s3 is missing, but {url} requires it. Add archive_s3 with endpoint"
+                " and key_file, or use a folder. If Ansible manages this VM, set tenant_archive_s3 in the"
+                " inventory and run playbooks/worker_image.yml."
             )
         self.url, self.service = url, config.archive_s3
         self._files = _file_system(self.service)
@@ -264,8 +264,8 @@ def unwritable(path: Path, error: OSError) -> UserError:
     else:
         remedy = "Make the folder writable for this user"
     return UserError(
-        f"{path} cannot be written ({error.strerror or error}). {remedy}, or name another folder as cache in"
-        " db_config.json."
+        f"{path} cannot be written ({error.strerror or error}). {remedy}, or set cache in"
+        " db_config.json to another folder."
     )
 
 

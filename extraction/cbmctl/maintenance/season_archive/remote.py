@@ -275,7 +275,7 @@ class _Work:
                 )
             if name not in there:
                 raise UserError(
-                    f"{self.objects.name(name)} is missing: somebody else deleted it. {BRING_BACK}"
+                    f"{self.objects.name(name)} is missing: it was deleted or never copied. {BRING_BACK}"
                 )
         return sorted(description.files)
 
@@ -284,8 +284,8 @@ class _Work:
         if size and free < size + KEPT_FREE:
             raise UserError(
                 f"{self.folder}: the files of {self._url} need {(size + KEPT_FREE) / 1e9:.1f} GB, but {disk}"
-                f" has {free / 1e9:.1f} GB free. Free space, or name a folder on another disk as cache in"
-                " db_config.json."
+                f" has {free / 1e9:.1f} GB free. Free space, or set cache in db_config.json to a"
+                " folder on another disk."
             )
 
     def _incoming(self) -> Path:
