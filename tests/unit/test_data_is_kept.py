@@ -34,6 +34,7 @@ HARMLESS = {
     r"remove each in the database's container|-c 'DROP EXTENSION": "PostgreSQL refuses if a table needs it",
     r"move it to another folder of the host": "an operator's file that is no part of the parcels",
     r"remove it where it was (created|made), then delete {{ tenant_state": "offboarding is confirmed",
+    r"sudo docker stack rm {{ extraction_others": "workers; their tasks are done by the next",
     r"after the move to|cannot move from the disk": "no advice",
 }
 
