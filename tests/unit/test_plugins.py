@@ -76,7 +76,7 @@ def test_check_mode_before_the_configuration_of_a_season_is_there(tmp_path: Path
     given: dict[str, Any] = {"season": "2022", "check": True, "configurations": str(tmp_path)}
     result = run_module(tmp_path, f"echo '{ANSWER}'", **given)
     assert (result["changed"], result["skipped"]) == (False, True)
-    assert "season 2022 is not on" in json.dumps(result["warnings"])
+    assert "season 2022 has no configuration on" in json.dumps(result["warnings"])
     (tmp_path / "db_config.2022.json").touch()
     assert run_module(tmp_path, f"echo '{ANSWER}'", **given)["changed"] is True
     assert arguments(tmp_path) == "--season 2022 --json parcels load --check"
