@@ -326,6 +326,7 @@ def test_the_bucket_or_the_keys_are_wrong(bucket: Bucket, server: Moto, tmp_path
         season.configured(archive_s3={"key_file": str(file)})
         message = refused(season, "archive", URL)
         assert message.startswith(f"{server.url} does not accept the keys in {file} (")
+        assert message.endswith("and run playbooks/worker_image.yml.")
         assert "wrong" not in message.replace(str(file), "")
     file = server.key_file(tmp_path, "reader")
     season.configured(archive_s3={"key_file": str(file)})

@@ -10,6 +10,11 @@ BRING_BACK = (
     "Restore the object from a copy or from an older version in the bucket. If the rows are still in the"
     " database, archive them again with another prefix."
 )
+# Ansible writes the configuration and the keys of a tenant's VM anew.
+_MANAGED = (
+    " If Ansible manages this VM, correct tenant_archive_s3 or tenant_archive_keys_file instead, and run"
+    " playbooks/worker_image.yml."
+)
 # What the first pattern that is found in an error's text means. Codes of S3 are spelled as the library does.
 _MEANINGS = (
     (
@@ -78,6 +83,8 @@ def explain(error: OSError, doing: str, service: Service, bucket: str) -> UserEr
     """
     text = " ".join(str(error).split())
     sentence = next(sentence for pattern, sentence in _MEANINGS if re.search(pattern, text))
+    if "{keys}" in sentence or "archive_s3" in sentence:
+        sentence += _MANAGED
     return UserError(
         sentence.format(
             endpoint=service.endpoint,
