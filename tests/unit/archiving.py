@@ -13,6 +13,17 @@ from cbmctl.errors import UserError
 from ..conftest import Database
 
 PARCELS = 40
+# Of an archive of `fill`.
+FILES = {
+    "archive.json",
+    "dias_catalogue.parquet",
+    "hists_bs.parquet",
+    "hists_s2.parquet",
+    "parcels.parquet",
+    "sigs_bs.parquet",
+    "sigs_s2.parquet",
+    "tasks.parquet",
+}
 # As they are compared: every bit of a number, and text as it is.
 STATE = {
     "sigs": """SELECT pid, obsid, band, float4send("count"), float4send(mean), float4send(std),
@@ -73,6 +84,13 @@ def state(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 def rows(database: Database, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with database.connect() as conn:
         return conn.execute(query.encode(), parameters).fetchall()
+
+
+def idle(database: Database) -> bool:
+    """Whether no process of `maintain` is connected: killed ones are noticed a little later."""
+    sessions = """SELECT count(*) FROM pg_stat_activity
+        WHERE application_name LIKE 'cbmctl maintain%%' AND datname = current_database()"""
+    return rows(database, sessions) == [(0,)]
 
 
 def change(database: Database, statement: str) -> None:

@@ -14,7 +14,7 @@ from cbmctl.queue import progress
 from cbmctl.queue.planning import plan
 
 from ..conftest import Database
-from .archiving import PARCELS, change, done, fill, rows, run, spoken, state, words
+from .archiving import FILES, PARCELS, change, done, fill, rows, run, spoken, state, words
 
 pytestmark = pytest.mark.postgis
 
@@ -76,16 +76,7 @@ def test_files_are_sorted_by_parcel_and_say_what_they_are(
     monkeypatch.setattr(database_rows, "BATCH", 50)
     done(season, "archive", tmp_path / "2021")
     names = {path.name for path in (tmp_path / "2021").iterdir()}
-    assert names == {
-        "archive.json",
-        "dias_catalogue.parquet",
-        "hists_bs.parquet",
-        "hists_s2.parquet",
-        "parcels.parquet",
-        "sigs_bs.parquet",
-        "sigs_s2.parquet",
-        "tasks.parquet",
-    }
+    assert names == FILES
     file = pq.ParquetFile(tmp_path / "2021" / "sigs_s2.parquet")
     table = file.read()
     keys = list(zip(*(table[name].to_pylist() for name in ("pid", "obsid", "band")), strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import Database, Eventually
-from .archiving import done, fill, rows, state
+from .archiving import done, fill, idle, rows, state
 from .examples import THOROUGH
 
 pytestmark = pytest.mark.postgis
@@ -74,16 +74,7 @@ def test_killed_at_random_steps(database: Database, tmp_path: Path, eventually: 
     while killed < KILLS:
         process = start(database, folder, phase, chance.randrange(20, steps[phase]))
         assert process.returncode in (0, -signal.SIGKILL), process.stderr
-        eventually(
-            lambda: (
-                rows(
-                    database,
-                    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE"
-                    " 'cbmctl maintain%%' AND datname = current_database()",
-                )
-                == [(0,)]
-            )
-        )
+        eventually(lambda: idle(database))
         after = state(database)
         if phase == "archive":
             assert after == before

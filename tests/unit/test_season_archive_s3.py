@@ -17,23 +17,13 @@ from cbmctl.maintenance.season_archive.remote import working_folder
 
 from ..conftest import Database
 from . import certificates
-from .archiving import change, done, fill, refused, rows, spoken, state, words
+from .archiving import FILES, change, done, fill, refused, rows, spoken, state, words
 from .s3_moto import Moto, moto
 from .s3_server import proxy
 
 pytestmark = pytest.mark.postgis
 
 URL = "s3://seasons/dk/2021"
-FILES = {
-    "archive.json",
-    "dias_catalogue.parquet",
-    "hists_bs.parquet",
-    "hists_s2.parquet",
-    "parcels.parquet",
-    "sigs_bs.parquet",
-    "sigs_s2.parquet",
-    "tasks.parquet",
-}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ..conftest import Database, Eventually
-from .archiving import done, fill, rows, state
+from .archiving import done, fill, idle, state
 from .examples import THOROUGH
 from .s3_moto import moto
 
@@ -93,16 +93,7 @@ def test_killed_at_random_requests(client: Any, database: Database, eventually: 
     while killed < KILLS:
         process = start(database, phase, chance.randrange(1, steps[phase]))
         assert process.returncode in (0, -signal.SIGKILL), process.stderr
-        eventually(
-            lambda: (
-                rows(
-                    database,
-                    "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE"
-                    " 'cbmctl maintain%%' AND datname = current_database()",
-                )
-                == [(0,)]
-            )
-        )
+        eventually(lambda: idle(database))
         after = state(database)
         if phase == "archive":
             assert after == before

@@ -63,7 +63,7 @@ def is_behind(conn: psycopg.Connection, parcels: TableName) -> bool:
 
 
 def last_of(conn: psycopg.Connection, parcels: TableName) -> int:
-    """The highest number of a parcel that is gone; 0 if there is none."""
+    """Return the highest `ogc_fid` in the table of gone parcels, or 0."""
     gone = gone_table(parcels)
     if comment_of(conn, gone) != COMMENT:
         return 0

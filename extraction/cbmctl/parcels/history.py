@@ -19,7 +19,7 @@ class ParcelSet:
 
     Attributes:
         version: grows with each load that changes geometries; 0 if no load is recorded.
-        last_id: the highest `ogc_fid` ever given; 0 if there is none.
+        last_id: the highest `ogc_fid` ever assigned, or 0.
     """
 
     version: int
@@ -46,7 +46,7 @@ def current_set(conn: psycopg.Connection, tables: Tables) -> ParcelSet:
 
 
 def last_archived(conn: psycopg.Connection, tables: Tables) -> int:
-    """The highest number of a parcel whose rows are in an archive and can be restored; 0 if there is none."""
+    """Return the highest `ogc_fid` of the archives that can be restored, or 0."""
     statement = query(
         """SELECT coalesce(max(last_id), 0)
            FROM {archived} JOIN {catalogue} d ON d.id = obsid WHERE d.status = 'archived'""",

@@ -101,7 +101,7 @@ def load(
         progress: gets the number of features, gives what to call with each number done.
 
     Raises:
-        UserError: the file cannot be used, or something in the database stands in the way. Nothing is changed
+        UserError: the file cannot be used, or the state of the database forbids the load. Nothing is changed
             then.
     """
     content = checksum(paths)

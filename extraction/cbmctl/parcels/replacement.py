@@ -34,7 +34,7 @@ def next_numbers(conn: psycopg.Connection, tables: Tables, *, reuse: bool) -> tu
     Args:
         conn: a connection.
         tables: the tables.
-        reuse: whether numbers begin at 1 again, because there are no statistics.
+        reuse: whether numbering restarts at 1. Only if there are no statistics.
     """
     if not has_parcels(conn, tables.parcels):
         return history.recorded_set(conn, tables).version + 1, history.last_archived(conn, tables)

@@ -130,7 +130,7 @@ def archived_elsewhere(
 
 
 def restored_rows(conn: psycopg.Connection, tables: Tables, archive: str) -> dict[str, int]:
-    """Return how many rows of each file an interrupted restore has written; none if there was none."""
+    """Return how many rows of each file an interrupted restore has written; empty without such a restore."""
     return dict(
         conn.execute(
             query("SELECT file, rows FROM {restored} WHERE archive = %s", restored=tables.restored_files.sql),
@@ -140,7 +140,7 @@ def restored_rows(conn: psycopg.Connection, tables: Tables, archive: str) -> dic
 
 
 def begin_restore(conn: psycopg.Connection, tables: Tables, archive: str) -> dict[str, int]:
-    """Return `restored_rows`. If there are none, delete rows that another restore may have left."""
+    """Return `restored_rows`. If that is empty, delete rows that another restore may have left."""
     progress = restored_rows(conn, tables, archive)
     if not progress:
         for obsid in archived_in(conn, tables, archive):

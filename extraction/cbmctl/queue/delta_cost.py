@@ -113,7 +113,7 @@ _MAKE_PLACES = """
         LATERAL (SELECT floor(ST_Y(place) * degree) AS y) AS north
     GROUP BY metres, y, floor(ST_X(place) * degree * cos(radians((y + 0.5) / degree)))
 """
-# The task's time tells what its scene cost if it was claimed before any parcel changed.
+# A task that was claimed after the first update may have read new parcels only: its time does not count.
 _COST = """
     WITH bandset AS (
         SELECT * FROM unnest(

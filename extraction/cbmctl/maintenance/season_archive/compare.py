@@ -73,7 +73,7 @@ def require_own(conn: psycopg.Connection, tables: Tables, folder: Path, descript
             [list(description.scenes)],
         ).fetchall()
     )
-    # a scene that was deleted from the catalogue is no contradiction, if others are there
+    # some of its scenes may have been deleted from the catalogue since, but not all
     other = [
         obsid
         for obsid, scene in description.scenes.items()

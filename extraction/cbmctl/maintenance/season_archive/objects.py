@@ -136,7 +136,7 @@ class Objects:
         Args:
             path: the file; its name is the object's.
             progress: given numbers of bytes of the file.
-            size: of the object that is there; None if there is none.
+            size: of the existing object; None if the object does not exist.
 
         Returns:
             Size and SHA-256 of the file.

@@ -194,8 +194,8 @@ class _Work:
             restoring: copy only the description if no scene is in this archive.
 
         Raises:
-            UserError: there is no archive, that of another database, or one that somebody else changed; or
-                the disk has too little space.
+            UserError: the archive is missing, belongs to another database, or was changed by somebody else;
+                or the disk has too little space.
         """
         there = self.objects.sizes()
         self._require_archive(there)
