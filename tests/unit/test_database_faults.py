@@ -1,8 +1,10 @@
 """A database container that is killed or out of disk space keeps what is committed, and comes back."""
 
 import fcntl
+import os
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,8 +136,9 @@ def test_a_stopped_database_stays_down_when_docker_has_forgotten_the_stop(
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-def test_an_exchange_that_a_restart_of_the_host_ended_is_undone(
-    database: Database, tmp_path: Path, eventually: Eventually, renamed: bool
+@pytest.mark.parametrize("restart", [True, False], ids=["host restarted", "playbook interrupted"])
+def test_an_exchange_that_was_not_completed_is_undone(
+    database: Database, tmp_path: Path, eventually: Eventually, renamed: bool, restart: bool
 ) -> None:
     eventually(lambda: database.run("SELECT 1") == "1")
     exchange = tmp_path / f"{database.container}.exchange"
@@ -147,7 +150,11 @@ def test_an_exchange_that_a_restart_of_the_host_ended_is_undone(
     with supervised(database, tmp_path) as looks:
         eventually(lambda: looks() >= 4)
         assert database.run("SELECT 1") is None, "the playbook still works"
-        exchange.unlink()
+        if restart:
+            exchange.unlink()
+        else:
+            eleven_minutes_ago = time.time() - 11 * 60
+            os.utime(exchange, (eleven_minutes_ago, eleven_minutes_ago))
         eventually(lambda: database.run("SELECT 1") == "1")
     policy = "{{.HostConfig.RestartPolicy.Name}}"
     assert docker("inspect", "--format", policy, database.container).strip() == "always"

@@ -20,6 +20,7 @@ from .role_plays import play
 CASES: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "port": ({"postgis_port": 99999}, "99999"),
     "image": ({"container_image_tag": "cbm-test-broken:1"}, "PostgreSQL does not start"),
+    "image that hangs": ({"container_image_tag": "cbm-test-hanging:1"}, "no answer within 3"),
     "mount source": ({"postgis_socket": "/absent/socket"}, "/absent/socket"),
     "memory size": ({"postgis_container_memory_mb": 1}, "emory"),
     "setting": ({"postgis_settings": {"shared_buffers": "100TB"}}, "shared_buffers"),
@@ -28,13 +29,18 @@ CASES: Mapping[str, tuple[Mapping[str, Any], str]] = {
 
 
 @pytest.fixture
-def broken_image() -> Iterator[None]:
-    """An image that is there, but whose program ends at once."""
-    container = docker("create", "--entrypoint", "/bin/false", image_to_test()).strip()
-    docker("commit", container, "cbm-test-broken:1")
-    docker("rm", container)
+def broken_images() -> Iterator[None]:
+    """Images that are there, but whose program ends at once, or neither answers nor ends."""
+    programs = {
+        "cbm-test-broken:1": '["/bin/false"]',
+        "cbm-test-hanging:1": """["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]""",
+    }
+    for image, program in programs.items():
+        container = docker("create", image_to_test()).strip()
+        docker("commit", "--change", f"ENTRYPOINT {program}", container, image)
+        docker("rm", container)
     yield
-    docker("rmi", "cbm-test-broken:1")
+    docker("rmi", *programs)
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def change(**variables: Any) -> dict[str, Any]:
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("broken_image")
+@pytest.mark.usefixtures("broken_images")
 def test_a_change_that_does_not_work_puts_the_previous_database_back(
     tmp_path: Path, lines: dict[str, Any]
 ) -> None:
