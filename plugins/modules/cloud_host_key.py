@@ -5,12 +5,12 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.cloud_console import host_keys, last_lines, pauses
-from ansible.module_utils.cloud_model import Wish
+from ansible.module_utils.cloud.console import host_keys, last_lines, pauses
+from ansible.module_utils.cloud.model import Wish
 
 try:
-    from ansible.module_utils.cloud_answers import StoppedError, one_line
-    from ansible.module_utils.cloud_login import connect
+    from ansible.module_utils.cloud.answers import StoppedError, one_line
+    from ansible.module_utils.cloud.login import connect
     from openstack.exceptions import HttpException, NotFoundException, SDKException
 
     NO_SDK = None

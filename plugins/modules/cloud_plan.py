@@ -4,15 +4,15 @@
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.cloud_absent import absent
-from ansible.module_utils.cloud_diff import diff
-from ansible.module_utils.cloud_model import Survey, Wish
-from ansible.module_utils.cloud_planning import plan
+from ansible.module_utils.cloud.diff import diff
+from ansible.module_utils.cloud.model import Survey, Wish
+from ansible.module_utils.cloud.offboard import absent
+from ansible.module_utils.cloud.plan import plan
 
 try:
-    from ansible.module_utils.cloud_answers import StoppedError
-    from ansible.module_utils.cloud_login import connect
-    from ansible.module_utils.cloud_survey import survey
+    from ansible.module_utils.cloud.answers import StoppedError
+    from ansible.module_utils.cloud.login import connect
+    from ansible.module_utils.cloud.survey import survey
 
     NO_SDK = None
 except ImportError as error:

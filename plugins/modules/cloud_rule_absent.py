@@ -2,11 +2,11 @@
 """Removes one rule of a security group by its id."""
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.cloud_model import Wish
+from ansible.module_utils.cloud.model import Wish
 
 try:
-    from ansible.module_utils.cloud_answers import StoppedError, one_line
-    from ansible.module_utils.cloud_login import connect
+    from ansible.module_utils.cloud.answers import StoppedError, one_line
+    from ansible.module_utils.cloud.login import connect
     from openstack.exceptions import SDKException
 
     NO_SDK = None

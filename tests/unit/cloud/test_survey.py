@@ -5,8 +5,8 @@ from types import SimpleNamespace as Answer
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud_answers import StoppedError
-from ansible.module_utils.cloud_model import (
+from ansible.module_utils.cloud.answers import StoppedError
+from ansible.module_utils.cloud.model import (
     Address,
     Flavor,
     Group,
@@ -18,7 +18,7 @@ from ansible.module_utils.cloud_model import (
     Server,
     Volume,
 )
-from ansible.module_utils.cloud_survey import survey
+from ansible.module_utils.cloud.survey import survey
 from openstack import exceptions
 
 RULE = {

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import cloud_login
-from ansible.module_utils.cloud_answers import StoppedError, ask, one_line, unreachable
-from ansible.module_utils.cloud_model import Wish
+from ansible.module_utils.cloud import login as cloud_login
+from ansible.module_utils.cloud.answers import StoppedError, ask, one_line, unreachable
+from ansible.module_utils.cloud.model import Wish
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions
 
-from .test_cloud_plan import EMPTY, WISH, check, replace
+from .test_plan import EMPTY, WISH, check, replace
 
 URL = "https://keystone.example/v3"
 AUTH = {"auth_url": URL, "application_credential_id": "id", "application_credential_secret": "secret"}

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from .cloud_findings import Change, Difference, Findings, listed
-from .cloud_model import Group, Network, Port, Rule, Server, Survey, Wish
-from .cloud_rules import compare, words
-from .cloud_stock import InTheWayError, holder, ours
+from .findings import Change, Difference, Findings, listed
+from .model import Group, Network, Port, Rule, Server, Survey, Wish
+from .rules import compare, words
+from .server import InTheWayError, holder, ours
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cloud_model import WORLD, Group, Rule, Wish
+from .model import WORLD, Group, Rule, Wish
 
 Key = tuple[str, str, str | None, int | None, int | None, str | None, str | None]
 

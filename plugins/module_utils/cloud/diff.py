@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from .cloud_findings import Change, Findings
+from .findings import Change, Findings
 
 
 def diff(findings: Findings) -> list[dict[str, str]]:

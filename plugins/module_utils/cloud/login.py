@@ -11,10 +11,10 @@ import yaml
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions
 
-from .cloud_answers import StoppedError, one_line, unreachable
-from .cloud_credential import RENEW, expired, moment
-from .cloud_findings import listed
-from .cloud_model import Wish
+from .answers import StoppedError, one_line, unreachable
+from .credential import RENEW, expired, moment
+from .findings import listed
+from .model import Wish
 
 # Keystone refuses an application credential that comes with one of these
 SCOPE = ("project", "tenant", "domain", "system_scope", "trust_id")

@@ -7,7 +7,7 @@ from keystoneauth1 import exceptions as keystone
 from keystoneauth1.exceptions import catalog
 from openstack import exceptions
 
-from .cloud_findings import Check
+from .findings import Check
 
 # words of the libraries below, what they mean, and what to do; the first that fits
 REASONS = (

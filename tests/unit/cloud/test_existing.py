@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud_model import Address, Port, Volume
+from ansible.module_utils.cloud.model import Address, Port, Volume
 
-from .test_cloud_plan import (
+from .test_plan import (
     ADDRESS,
     EODATA_PORT,
     GROUP,

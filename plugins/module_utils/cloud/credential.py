@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from .cloud_findings import Findings
-from .cloud_model import Survey, Wish
+from .findings import Findings
+from .model import Survey, Wish
 
 SOON = timedelta(days=30)
 RENEW = "make a new application credential and write its id and secret in clouds.yaml (docs/cloud.md)"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .cloud_findings import Change, Difference, Findings, counted, listed
-from .cloud_model import Address, Port, Survey, Wish
-from .cloud_stock import InTheWayError
+from .findings import Change, Difference, Findings, counted, listed
+from .model import Address, Port, Survey, Wish
+from .server import InTheWayError
 
 CHECK = "floating IPs"
 

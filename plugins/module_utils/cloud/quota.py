@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .cloud_findings import Findings
-from .cloud_model import Survey
+from .findings import Findings
+from .model import Survey
 
 UNITS = {"ram": "MB", "gigabytes": "GB"}
 WORDS = {

@@ -1,7 +1,7 @@
 """Host keys in a server's console log, as cloud-init writes them."""
 
 import pytest
-from ansible.module_utils.cloud_console import host_keys, last_lines, pauses
+from ansible.module_utils.cloud.console import host_keys, last_lines, pauses
 
 ED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrI0Ck5d8lq1Yxk3mFWqg7J9t3Zc1mYb5m0b6bDk0aA"
 RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQDLxw8QmCk4C3d0c1F6Qm9Zb0x4bG1uYWJjZGVm"

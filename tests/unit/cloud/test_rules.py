@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud_model import Group, Rule, Wish
-from ansible.module_utils.cloud_rules import (
+from ansible.module_utils.cloud.model import Group, Rule, Wish
+from ansible.module_utils.cloud.rules import (
     UnfitError,
     arguments,
     compare,
@@ -18,8 +18,8 @@ from ansible.module_utils.cloud_rules import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .examples import examples
-from .test_cloud_plan import GROUP, WISH, planned, rule
+from ..examples import examples
+from .test_plan import GROUP, WISH, planned, rule
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud_diff import diff
-from ansible.module_utils.cloud_findings import Check, listed
-from ansible.module_utils.cloud_model import (
+from ansible.module_utils.cloud.diff import diff
+from ansible.module_utils.cloud.findings import Check, listed
+from ansible.module_utils.cloud.model import (
     Address,
     Flavor,
     Group,
@@ -20,7 +20,7 @@ from ansible.module_utils.cloud_model import (
     Volume,
     Wish,
 )
-from ansible.module_utils.cloud_planning import plan
+from ansible.module_utils.cloud.plan import plan
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrI0Ck5d8lq1Yxk3mFWqg7J9t3Zc1mYb5m0b6bDk0aA operator"
 CONTACT = {

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from .cloud_choice import Choice
-from .cloud_findings import Change, Difference, Findings, listed
-from .cloud_model import Server, Survey, Wish
+from .choice import Choice
+from .findings import Change, Difference, Findings, listed
+from .model import Server, Survey, Wish
 
 # the states that somebody has brought a server into, and can bring it out of
 RESTING = ("PAUSED", "SUSPENDED", "SHELVED", "SHELVED_OFFLOADED", "RESCUE", "VERIFY_RESIZE")

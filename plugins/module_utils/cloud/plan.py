@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from . import cloud_wish as inventory
-from .cloud_addresses import Addresses, addresses
-from .cloud_choice import Choice, choose, volume_type
-from .cloud_credential import credentials
-from .cloud_disk import volume
-from .cloud_findings import Check, Findings
-from .cloud_model import Port, Server, Survey, Volume, Wish
-from .cloud_network import Fence, Socket, group, port
-from .cloud_quota import quotas
-from .cloud_rules import arguments, words
-from .cloud_stock import server
+from . import local_checks as inventory
+from .addresses import Addresses, addresses
+from .choice import Choice, choose, volume_type
+from .credential import credentials
+from .findings import Check, Findings
+from .model import Port, Server, Survey, Volume, Wish
+from .network import Fence, Socket, group, port
+from .quota import quotas
+from .rules import arguments, words
+from .server import server
+from .volume import volume
 
 # the table's rows when the cloud could not be asked, before and after what can be checked without it
 UNSEEN = ("image", "flavor", "network", "eodata network", "external network", "volume type")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from .cloud_credential import credentials
-from .cloud_findings import Change, Check, Findings
-from .cloud_model import Address, Server, Survey, Volume, Wish
-from .cloud_planning import outcome
+from .credential import credentials
+from .findings import Change, Check, Findings
+from .model import Address, Server, Survey, Volume, Wish
+from .plan import outcome
 
 
 def absent(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KNOWN = "address: 192.0.2.7\nlogin_user: eouser\nserver_id: s\nvolume_id: 8c1f2a34-5b6d\n"
 
 

@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .cloud_findings import Findings, listed
-from .cloud_model import Flavor, Image, Network, Survey, Wish
+from .findings import Findings, listed
+from .model import Flavor, Image, Network, Survey, Wish
 
 
 @dataclass(frozen=True)

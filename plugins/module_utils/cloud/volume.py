@@ -1,8 +1,8 @@
 """The data volume: the tenant's, which may grow, or the operator's, which is only attached."""
 
-from .cloud_findings import Change, Difference, Findings
-from .cloud_model import Server, Survey, Volume, Wish
-from .cloud_stock import InTheWayError, holder, ours
+from .findings import Change, Difference, Findings
+from .model import Server, Survey, Volume, Wish
+from .server import InTheWayError, holder, ours
 
 CHECK = "data volume"
 READY = ("available", "in-use")

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud_model import Flavor, Image, Network, Quota
+from ansible.module_utils.cloud.model import Flavor, Image, Network, Quota
 
-from .test_cloud_plan import CONTACT, EMPTY, FLAVORS, KEY, WHOLE, WISH, check, planned, sentences
+from .test_plan import CONTACT, EMPTY, FLAVORS, KEY, WHOLE, WISH, check, planned, sentences
 
 LARGE = "eo2.2xlarge (8 vCPUs, 32 GB), eo2a.2xlarge (8 vCPUs, 32 GB), hm.2xlarge (16 vCPUs, 128 GB)"
 NETWORKS = EMPTY.networks

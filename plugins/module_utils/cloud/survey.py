@@ -6,8 +6,8 @@ from typing import Any
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions
 
-from .cloud_answers import ask
-from .cloud_model import Address, Flavor, Group, Image, Network, Port, Quota, Rule, Server, Survey, Volume
+from .answers import ask
+from .model import Address, Flavor, Group, Image, Network, Port, Quota, Rule, Server, Survey, Volume
 
 # openstacksdk's names of Nova's limits
 NOVA_LIMITS = {

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 
-from .cloud_findings import Findings, counted, listed
-from .cloud_model import Wish
-from .cloud_rules import unfit, wanted, words
-from .inventory.formats import PUBLIC_KEY, is_name
+from ..inventory.formats import PUBLIC_KEY, is_name
+from .findings import Findings, counted, listed
+from .model import Wish
+from .rules import unfit, wanted, words
 
 # the manual's checklist for an account
 CONTACT = {

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from ansible.module_utils.cloud_absent import absent
-from ansible.module_utils.cloud_diff import diff
-from ansible.module_utils.cloud_findings import Check
-from ansible.module_utils.cloud_model import Address, Survey, Volume, Wish
+from ansible.module_utils.cloud.diff import diff
+from ansible.module_utils.cloud.findings import Check
+from ansible.module_utils.cloud.model import Address, Survey, Volume, Wish
+from ansible.module_utils.cloud.offboard import absent
 
-from .test_cloud_plan import ADDRESS, EMPTY, GROUP, KEY, PORT, STRANGER, VOLUME, WHOLE, WISH
+from .test_plan import ADDRESS, EMPTY, GROUP, KEY, PORT, STRANGER, VOLUME, WHOLE, WISH
 
 
 def plan(survey: Survey | None, wish: Wish = WISH) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils import basic
-from ansible.module_utils.cloud_answers import StoppedError
+from ansible.module_utils.cloud.answers import StoppedError
 from keystoneauth1.exceptions import ConnectFailure
 from openstack import exceptions
 
-from .plugins import load
-from .test_cloud_console import BLOCK, ECDSA, ED, RSA
-from .test_cloud_plan import EMPTY, GROUP, RULES, WHOLE, WISH, rule
+from ..plugins import load
+from .test_console import BLOCK, ECDSA, ED, RSA
+from .test_plan import EMPTY, GROUP, RULES, WHOLE, WISH, rule
 
 NAMES = ("cloud_plan", "cloud_host_key", "cloud_rule_absent", "cloud_volume_reason")
 LINES = {**asdict(WISH), "contact": dict(WISH.contact)}
