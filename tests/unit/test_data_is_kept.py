@@ -30,7 +30,7 @@ HARMLESS = {
     r"delete it in the cloud \(openstack server delete": "a server in ERROR; its volume stays",
     r"(delete it in the cloud \(openstack port delete|there or delete it)": "a network port",
     r"openstack floating ip delete releases": "an address",
-    r"; remove it in the cloud\.": "a rule of a security group",
+    r"^remove it in the cloud$": "a rule of a security group",
     r"remove each in the database's container|-c 'DROP EXTENSION": "PostgreSQL refuses if a table needs it",
     r"move it to another folder of the host": "an operator's file that is no part of the parcels",
     r"remove it where it was (created|made), then delete {{ tenant_state": "offboarding is confirmed",

@@ -44,7 +44,7 @@ FREE = {
         "tenant_cloud_volume",
         "tenant_cloud_volume_type",
     ],
-    "the module cloud_plan judges it": [
+    "the module cloud_tenant judges it": [
         "tenant_cloud_database_cidrs",
         "tenant_cloud_rules.*",
         "tenant_cloud_ssh_cidrs",

@@ -1,4 +1,4 @@
-"""Questions to a cloud, and what a cloud that does not answer is to be told of in one sentence."""
+"""Questions to a cloud, and what its answers mean. Nothing else reads a text of OpenStack's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,10 @@ from keystoneauth1 import exceptions as keystone
 from keystoneauth1.exceptions import catalog
 from openstack import exceptions
 
-from .findings import Check
+from .findings import StoppedError
 
+# what openstacksdk and keystoneauth1 raise
+ERRORS = (exceptions.SDKException, keystone.ClientException)
 # words of the libraries below, what they mean, and what to do; the first that fits
 REASONS = (
     (
@@ -49,14 +51,6 @@ REASONS = (
 )
 
 
-class StoppedError(Exception):
-    """There is no way to go on looking."""
-
-    def __init__(self, check: str, state: str, wanted: str, found: str, remedy: str) -> None:
-        super().__init__(found)
-        self.check = Check(check, state, wanted, found, remedy)
-
-
 def one_line(error: Exception, most: int = 240) -> str:
     """An error's own words, without line breaks and not endless."""
     words = " ".join(str(error).split()) or type(error).__name__
@@ -66,35 +60,62 @@ def one_line(error: Exception, most: int = 240) -> str:
 def unreachable(cloud: str, url: str, error: Exception) -> StoppedError:
     """A service that does not answer as one: its certificate, its name, or the connection."""
     said = f"{error} {error.__cause__ or ''}"
-    for words, found, remedy in REASONS:
+    message = f"{url} is not a valid OpenStack service: {one_line(error)}"
+    hint = "correct auth_url in clouds.yaml, or ask the cloud's support whether it is down"
+    for words, known, what in REASONS:
         if any(word in said for word in words):
-            names = {"cloud": cloud, "url": url}
-            return StoppedError("credentials", "wrong", url, found.format(**names), remedy.format(**names))
-    found = f"{url} is not a valid OpenStack service: {one_line(error)}"
-    remedy = "correct auth_url in clouds.yaml, or ask the cloud's support whether it is down"
-    return StoppedError("credentials", "wrong", url, found, remedy)
+            message, hint = known.format(url=url, cloud=cloud), what.format(url=url, cloud=cloud)
+            break
+    return StoppedError("credentials", "unreachable", url, message, hint)
 
 
 def ask(cloud: str, what: str, question: Callable[[], Any]) -> Any:
-    """Put one question to the cloud.
-
-    Raises:
-        StoppedError: it does not answer.
-    """
+    """Put one question to the cloud; raise StoppedError if it does not answer."""
     try:
         return question()
     except exceptions.HttpException as error:
-        status = error.status_code
-        if status in {401, 403}:
-            found = f"The credential of {cloud} may not list {what} ({status})"
-            remedy = "make a new application credential with the role member (docs/cloud.md)"
-        else:
-            found = f"The cloud {cloud} cannot list {what} ({status}: {one_line(error)})"
-            remedy = "run again in a few minutes; if it fails again, ask the cloud's support"
-        raise StoppedError("credentials", "wrong", what, found, remedy) from error
+        if error.status_code in {401, 403}:
+            message = f"The credential of {cloud} may not list {what} ({error.status_code})"
+            hint = "make a new application credential with the role member (docs/cloud.md)"
+            raise StoppedError("credentials", "forbidden", what, message, hint) from error
+        message = f"The cloud {cloud} cannot list {what} ({error.status_code}: {one_line(error)})"
+        hint = "run again in a few minutes; if it fails again, ask the cloud's support"
+        raise StoppedError("credentials", "failing", what, message, hint) from error
     except (keystone.EndpointNotFound, catalog.CatalogException, exceptions.NotSupported) as error:
-        found = f"The cloud {cloud} has no service that lists {what} in this region"
-        remedy = "write another region in tenant_cloud_region, or ask the cloud's support"
-        raise StoppedError("region", "wrong", what, found, remedy) from error
+        message = f"The cloud {cloud} has no service that lists {what} in this region"
+        hint = "write another region in tenant_cloud_region, or ask the cloud's support"
+        raise StoppedError("region", "no_service", what, message, hint) from error
     except (keystone.ClientException, exceptions.SDKException, OSError) as error:
         raise unreachable(cloud, f"the service that lists {what}", error) from error
+
+
+def told[Answer](question: Callable[[], Answer]) -> Answer | None:
+    """The answer, or None if the cloud does not give one."""
+    try:
+        return question()
+    except ERRORS:
+        return None
+
+
+def is_unknown_credential(error: Exception) -> bool:
+    """Whether Keystone did not find the application credential: some versions say so, others refuse it."""
+    return "redential" in str(error)
+
+
+def server_fault(server: Any) -> str:
+    """Why Nova could not start a server; empty if it does not say."""
+    return str((server.fault or {}).get("message") or "").strip().rstrip(". ")
+
+
+def volume_fault(connection: Any, volume: str) -> str:
+    """Cinder's newest message about a volume, or why there is none: it answers before the volume is made."""
+    try:
+        # the first version of the API that finds messages by the thing that they are about
+        asked = {"params": {"resource_uuid": volume}, "microversion": "3.5", "raise_exc": False}
+        answer = connection.block_storage.get("/messages", **asked)
+        if answer.status_code != 200:
+            return f"the cloud does not state the reason ({answer.status_code})"
+        messages = sorted(answer.json()["messages"], key=lambda each: str(each["created_at"]))
+    except (*ERRORS, LookupError, TypeError, ValueError) as error:
+        return f"the cloud does not state the reason: {one_line(error)}"
+    return str(messages[-1]["user_message"]).strip().rstrip(".") if messages else "the cloud stated no reason"

@@ -1,33 +1,75 @@
-"""What a look at the cloud has found: checks, changes, differences; and the table that shows the checks."""
+"""What a look at the cloud has found: checks, changes, differences; and how people and Ansible see them."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import Any
 
-STATES_OF_PROBLEMS = ("missing", "wrong")
 # a row is at most as wide as a terminal that shows a table at all
 WIDTHS = {"check": 20, "state": 11, "wanted": 28, "found": 41, "remedy": 42}
+STATES = {"create": "to make", "remove": "to remove"}
+# the variable that a problem is about, by the beginning of its code; others are called like their code
+VARIABLES = {
+    "cloud": "",
+    "contact": "tenant_contact",
+    "credentials": "tenant_cloud",
+    "data_volume": "tenant_cloud_volume",
+    "floating_ips": "tenant_cloud_floating_ip",
+    "inventory": "",
+    "keys": "tenant_cloud_authorized_keys",
+    "place": "tenant_cloud",
+    "quota": "",
+    **dict.fromkeys(("port", "security_group", "server", "tenant"), "tenant_name"),
+}
+# the part of a run that does a change
+STEPS = {
+    **dict.fromkeys(("security_group", "security group", "rule"), "group"),
+    "port": "ports",
+    **dict.fromkeys(("volume", "data volume"), "volume"),
+    "server": "server",
+    "attachment": "attachment",
+    **dict.fromkeys(("floating_ip", "floating IP", "address"), "addresses"),
+}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the table. `found` is a sentence without its full stop, `remedy` what to do then."""
+    """One row of the table. A problem has a code; `found` is its message and `remedy` its hint."""
 
     check: str
     state: str
     wanted: str = ""
     found: str = ""
     remedy: str = ""
-
-    @property
-    def is_problem(self) -> bool:
-        """Whether it stands in the way."""
-        return self.state in STATES_OF_PROBLEMS
+    code: str = ""
+    option: str = ""
 
     @property
     def text(self) -> str:
-        """The one sentence: the thing, the reason, the remedy."""
-        return "; ".join(part.rstrip(". ") for part in (self.found, self.remedy) if part) + "."
+        """Message and hint, in one line."""
+        parts = [part.rstrip(". ") for part in (self.found, self.remedy) if part]
+        return (". " if self.remedy[:1].isupper() else "; ").join(parts) + "."
+
+    def data(self) -> dict[str, str]:
+        """A problem, for programs."""
+        known = {"code": self.code, "option": self.option, "message": self.found, "hint": self.remedy}
+        return {**known, "text": self.text}
+
+
+def problem(check: str, reason: str, wanted: str, message: str, hint: str, *, option: str = "") -> Check:
+    """The code is made of check and reason: `flavor.too_small`."""
+    area = check.lower().replace(": ", ".").replace(" ", "_")
+    variable = option or VARIABLES.get(area.partition(".")[0], f"tenant_cloud_{area}")
+    state = "missing" if reason == "missing" else "wrong"
+    return Check(check, state, wanted, message, hint, f"{area}.{reason}", variable)
+
+
+class StoppedError(Exception):
+    """There is no way to go on."""
+
+    def __init__(self, check: str, reason: str, wanted: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.check = problem(check, reason, wanted, message, hint)
 
 
 @dataclass(frozen=True)
@@ -40,6 +82,11 @@ class Change:
     text: str
     before: Sequence[str] = ()
     after: Sequence[str] = ()
+
+    @property
+    def step(self) -> str:
+        """The part of a run that does it."""
+        return "attachment" if (self.action, self.resource) == ("attach", "volume") else STEPS[self.resource]
 
 
 @dataclass(frozen=True)
@@ -61,29 +108,19 @@ class Findings:
     changes: list[Change] = field(default_factory=list)
     drift: list[Difference] = field(default_factory=list)
 
-    def ok(self, check: str, wanted: str = "", found: str = "") -> None:
-        """Note what is as it should be."""
-        self.checks.append(Check(check, "ok", wanted, found))
+    def ok(self, check: str, wanted: str = "", found: str = "", *, state: str = "ok") -> None:
+        """Note what is as it should be; with another state, what is not checked."""
+        self.checks.append(Check(check, state, wanted, found))
 
-    def missing(self, check: str, wanted: str, found: str, remedy: str) -> None:
-        """Note what is not there and cannot be made."""
-        self.checks.append(Check(check, "missing", wanted, found, remedy))
-
-    def wrong(self, check: str, wanted: str, found: str, remedy: str) -> None:
-        """Note what is there and must not be so."""
-        self.checks.append(Check(check, "wrong", wanted, found, remedy))
-
-    def warn(self, check: str, wanted: str, found: str, remedy: str) -> None:
-        """Note what will be a problem later."""
-        self.checks.append(Check(check, "warning", wanted, found, remedy))
-
-    def unknown(self, check: str, wanted: str = "", found: str = "") -> None:
-        """Note what cannot be known."""
-        self.checks.append(Check(check, "not checked", wanted, found))
+    def problem(
+        self, check: str, reason: str, wanted: str, message: str, hint: str, *, option: str = ""
+    ) -> None:
+        """Note what prevents the run."""
+        self.checks.append(problem(check, reason, wanted, message, hint, option=option))
 
     def change(self, check: str, wanted: str, change: Change) -> None:
         """Note what a run will make or alter."""
-        state = {"create": "to make", "remove": "to remove"}.get(change.action, "to change")
+        state = STATES.get(change.action, "to change")
         self.checks.append(Check(check, state, wanted, change.text.rstrip(".")))
         self.changes.append(change)
 
@@ -94,8 +131,8 @@ class Findings:
 
     @property
     def problems(self) -> list[Check]:
-        """What stands in the way."""
-        return [check for check in self.checks if check.is_problem]
+        """What prevents the run."""
+        return [check for check in self.checks if check.code]
 
     def add(self, others: "Findings") -> None:
         """Append what was collected apart."""
@@ -103,23 +140,44 @@ class Findings:
         self.changes += others.changes
         self.drift += others.drift
 
-    def summary(self) -> str:
-        """The table's last line."""
-        problems = len(self.problems)
-        if problems:
-            solved = "it" if problems == 1 else "all of them"
-            return (
-                f"{counted(problems, 'problem')} found; nothing was changed. Solve {solved}, then run again."
-            )
+    def table(self) -> list[str]:
+        """All checks, aligned, and a summary."""
+        return [
+            *table([{name: getattr(each, name) for name in WIDTHS} for each in self.checks]),
+            "",
+            self._summary(),
+        ]
+
+    def _summary(self) -> str:
+        number = len(self.problems)
+        if number:
+            solved = "it" if number == 1 else "all of them"
+            return f"{counted(number, 'problem')} found; nothing was changed. Solve {solved}, then run again."
         if not self.changes and not self.drift:
             return "The cloud matches the inventory."
         left = f", {counted(len(self.drift), 'difference')} left as it is" if self.drift else ""
         return f"No problems found: {counted(len(self.changes), 'change')}{left}."
 
-    def table(self) -> list[str]:
-        """All checks, aligned."""
-        rows = [{name: str(value) for name, value in asdict(check).items()} for check in self.checks]
-        return [*table(rows), "", self.summary()]
+    def diff(self) -> list[dict[str, str]]:
+        """One difference for each resource that is made, changed or removed; then what is left as it is."""
+        resources: dict[str, tuple[list[str], list[str]]] = {}
+        for each in self.changes:
+            # a group's rules are shown as one list
+            kind = "security_group" if each.resource == "rule" else each.resource
+            before, after = resources.setdefault(f"{kind} {each.name}", ([], []))
+            before += each.before
+            after += each.after
+        for left in self.drift:
+            header = f"{left.resource} {left.name}: reported only, never done"
+            resources[header] = [left.found], [f"{left.wanted}  # reported only"]
+        return [
+            {
+                **dict.fromkeys(("before_header", "after_header"), header.replace("_", " ")),
+                "before": "".join(f"{line}\n" for line in before),
+                "after": "".join(f"{line}\n" for line in after),
+            }
+            for header, (before, after) in resources.items()
+        ]
 
 
 def counted(number: int, noun: str) -> str:
@@ -134,18 +192,17 @@ def listed(names: Iterable[str], *, most: int = 8, none: str = "none") -> str:
     return f"{shown} and {len(every) - most} more" if len(every) > most else shown
 
 
-def table(rows: Sequence[dict[str, str]]) -> list[str]:
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Lines of a table; long cells go on in the next line, columns are no wider than what is in them."""
-    names = list(WIDTHS)
-    heading = {name: name.upper() for name in names}
-    widths = {name: min(WIDTHS[name], max(len(row[name]) for row in [heading, *rows])) for name in names}
+    rows = [{name: name.upper() for name in WIDTHS}, *rows]
+    widths = [min(most, max(len(row[name]) for row in rows)) for name, most in WIDTHS.items()]
     lines = []
-    for row in [heading, *rows]:
-        cells = [textwrap.wrap(row[name], widths[name], break_on_hyphens=False) or [""] for name in names]
-        for index in range(max(len(cell) for cell in cells)):
-            parts = [
-                (cell[index] if index < len(cell) else "").ljust(widths[name])
-                for name, cell in zip(names, cells, strict=True)
-            ]
-            lines.append("  ".join(parts).rstrip())
+    for row in rows:
+        cells = [
+            textwrap.wrap(row[name], width, break_on_hyphens=False) or [""]
+            for name, width in zip(WIDTHS, widths, strict=True)
+        ]
+        for index in range(max(map(len, cells))):
+            parts = [cell[index] if index < len(cell) else "" for cell in cells]
+            lines.append("  ".join(map(str.ljust, parts, widths)).rstrip())
     return lines

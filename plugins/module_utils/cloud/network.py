@@ -2,36 +2,44 @@
 
 from dataclasses import dataclass
 
+from openstack.compute.v2.server import Server
+from openstack.network.v2.network import Network
+from openstack.network.v2.port import Port
+from openstack.network.v2.security_group import SecurityGroup
+from openstack.network.v2.security_group_rule import SecurityGroupRule
+
 from .findings import Change, Difference, Findings, listed
-from .model import Group, Network, Port, Rule, Server, Survey, Wish
 from .rules import compare, words
-from .server import InTheWayError, holder, ours
+from .server import InTheWayError, ours
+from .survey import Survey, fixed_addresses, holder
+from .wish import Wish
+
+KEPT = "offboard and run again, its data volume stays"
 
 
 @dataclass(frozen=True)
 class Fence:
     """The group, the rules that it lacks, and those that it has too many."""
 
-    group: Group | None = None
-    lacking: tuple[Rule, ...] = ()
-    extra: tuple[Rule, ...] = ()
+    group: SecurityGroup | None = None
+    lacking: tuple[SecurityGroupRule, ...] = ()
+    extra: tuple[SecurityGroupRule, ...] = ()
 
 
-def group(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence:
-    """The security group. `fit`: the inventory's rules are rules, so that they can be compared."""
+def fence(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence:
+    """The security group. `fit`: the inventory's rules are valid, so that they can be compared."""
     check, name = "security group", wish.name
-    things = [each for each in survey.groups if each.name == name]
     try:
-        found = ours(findings, check, things, [each for each in things if wish.marked(each.description)])
+        found = ours(findings, check, name, survey.groups, lambda each: wish.marked(each.description))
     except InTheWayError:
         return Fence()
     lacking, extra = compare(wish, found) if fit else ([], [])
     if found is None:
-        text = f"The security group {name} is made."
-        change = Change("create", "security_group", name, text, after=[f"description: '{wish.mark}'"])
-        findings.change(check, name, change)
+        text, after = f"The security group {name} is made.", [f"description: '{wish.mark}'"]
+        findings.change(check, name, Change("create", "security_group", name, text, after=after))
     elif not fit:
-        findings.unknown(check, name, "not compared, because the inventory's rules are invalid")
+        unknown = "not compared, because the inventory's rules are invalid"
+        findings.ok(check, name, unknown, state="not checked")
     elif not lacking and not extra:
         findings.ok(check, name, f"{found.id} has the wanted rules")
     for rule in lacking:
@@ -44,18 +52,20 @@ def group(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence
             findings.change(check, rule.description, change)
     for rule in extra:
         text = f"The security group {name} loses a rule that the inventory does not have: {words(rule)}."
-        change = Change("remove", "rule", name, text, before=[words(rule)])
-        findings.change(check, "the inventory's rules", change)
+        findings.change(
+            check, "the inventory's rules", Change("remove", "rule", name, text, before=[words(rule)])
+        )
     return Fence(found, tuple(lacking), tuple(extra))
 
 
 @dataclass(frozen=True)
 class Socket:
-    """A port that is wanted: its name, its network where that is there, and whether the VM lives by it."""
+    """A port that is wanted; its network and itself, if they exist. Without a vital one there is no VM."""
 
     name: str
     network: Network | None
     vital: bool = False
+    port: Port | None = None
 
 
 def port(
@@ -65,34 +75,35 @@ def port(
     socket: Socket,
     *,
     server: Server | None,
-    group: Group | None,
+    group: SecurityGroup | None,
 ) -> Port | None:
     """One of the server's interfaces."""
     name = socket.name
-    things = [each for each in survey.ports if each.name == name]
     try:
-        found = ours(findings, "port", things, [each for each in things if wish.marked(each.description)])
+        found = ours(findings, "port", name, survey.ports, lambda each: wish.marked(each.description))
     except InTheWayError:
         return None
     if found is None:
         _missing(findings, wish, socket, server)
     elif found.device_id and (server is None or found.device_id != server.id):
         owner = holder(survey, found.device_id)
-        # a server of our name is told of by itself
+        # a server of our name has a row of its own
         if owner != wish.name:
-            sentence = f"The port {name} belongs to another server, {owner}"
-            findings.wrong("port", name, sentence, "take it off there or delete it, and run again")
+            hint = "take it off there or delete it, and run again"
+            findings.problem(
+                "port", "in_use", name, f"The port {name} belongs to another server, {owner}", hint
+            )
     else:
         noted = len(findings.checks)
         _place(findings, wish, socket, found, server)
-        if group is None or list(found.group_ids) != [group.id]:
+        if group is None or list(found.security_group_ids or []) != [group.id]:
             text = f"The port {name} gets the security group {wish.name} and no other."
             known = {each.id: each.name for each in survey.groups}
-            had = listed(known.get(each, each) for each in found.group_ids)
+            had = listed(known.get(each, each) for each in found.security_group_ids or [])
             before, after = [f"security groups: {had}"], [f"security groups: {wish.name}"]
             findings.change("port", name, Change("update", "port", name, text, before, after))
         if len(findings.checks) == noted:
-            findings.ok("port", name, listed(found.addresses, none=found.id))
+            findings.ok("port", name, listed(fixed_addresses(found), none=found.id))
     return found
 
 
@@ -100,16 +111,15 @@ def _missing(findings: Findings, wish: Wish, socket: Socket, server: Server | No
     name = socket.name
     on = socket.network.name if socket.network else "a network that is not there"
     if server is None:
-        after = [f"network: {on}", f"security groups: {wish.name}"]
-        change = Change("create", "port", name, f"The port {name} is made on {on}.", after=after)
-        findings.change("port", name, change)
+        text, after = f"The port {name} is made on {on}.", [f"network: {on}", f"security groups: {wish.name}"]
+        findings.change("port", name, Change("create", "port", name, text, after=after))
     elif socket.vital:
-        remedy = "offboard the tenant and run again; its data volume stays"
-        findings.missing("port", name, f"The server {wish.name} has lost its port {name}", remedy)
+        hint = "offboard the tenant and run again; its data volume stays"
+        findings.problem("port", "missing", name, f"The server {wish.name} has lost its port {name}", hint)
     else:
         text = (
             f"The server {wish.name} has no port on {on}; it is left as it is, because a new interface "
-            "changes the running server: offboard and run again, its data volume stays."
+            f"changes the running server: {KEPT}."
         )
         findings.differ("port", Difference("port", name, f"network: {on}", "network: none", text))
 
@@ -119,20 +129,19 @@ def _place(findings: Findings, wish: Wish, socket: Socket, found: Port, server: 
     if server is not None and not found.device_id:
         text = (
             f"The port {name} is not connected to the server {wish.name}; it is left as it is, because a new "
-            f"interface changes the running server: openstack server add port {wish.name} {found.id}, "
-            "or offboard and run again, its data volume stays."
+            "interface changes the running server: "
+            f"openstack server add port {wish.name} {found.id}, or {KEPT}."
         )
-        difference = Difference("port", name, f"server: {wish.name}", "server: none", text)
-        findings.differ("port", difference)
-    if network is not None and found.network_id != network.id:
-        if server is None:
-            sentence = f"The port {name} is on another network than {network.name}, and no server has it yet"
-            remedy = f"delete it in the cloud (openstack port delete {found.id}) and run again"
-            findings.wrong("port", network.name, sentence, remedy)
-            return
-        had = found.network_id or "none"
-        text = (
-            f"The port {name} is on another network than {network.name}; it is left as it is, because the "
-            "server would get another address: offboard and run again, its data volume stays."
+        findings.differ("port", Difference("port", name, f"server: {wish.name}", "server: none", text))
+    if network is None or found.network_id == network.id:
+        return
+    elsewhere = f"The port {name} is on another network than {network.name}"
+    if server is None:
+        hint = f"delete it in the cloud (openstack port delete {found.id}) and run again"
+        findings.problem(
+            "port", "other_network", network.name, f"{elsewhere}, and no server has it yet", hint
         )
-        findings.differ("port", Difference("port", name, f"network: {network.name}", f"network: {had}", text))
+        return
+    text = f"{elsewhere}; it is left as it is, because the server would get another address: {KEPT}."
+    had = f"network: {found.network_id or 'none'}"
+    findings.differ("port", Difference("port", name, f"network: {network.name}", had, text))

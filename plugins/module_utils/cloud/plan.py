@@ -1,189 +1,154 @@
-"""The plan: what stands in the way, what is to be done, what differs, and the ids that doing it needs."""
+"""The plan: what prevents a run, what it is to do, what differs, and the resources that it does it with."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import local_checks as inventory
+from openstack.block_storage.v3.volume import Volume
+from openstack.compute.v2.server import Server
+
+from . import local_checks
 from .addresses import Addresses, addresses
 from .choice import Choice, choose, volume_type
-from .credential import credentials
 from .findings import Check, Findings
-from .model import Port, Server, Survey, Volume, Wish
-from .network import Fence, Socket, group, port
+from .login import credentials
+from .network import Fence, Socket, fence, port
+from .place import place
 from .quota import quotas
-from .rules import arguments, words
 from .server import server
+from .survey import Survey, fixed_addresses
 from .volume import volume
+from .wish import Wish
 
 # the table's rows when the cloud could not be asked, before and after what can be checked without it
 UNSEEN = ("image", "flavor", "network", "eodata network", "external network", "volume type")
 UNSEEN_LATER = ("quotas", "what exists")
+FACTS = ("region", "project_id", "credential_id", "credential_expires")
 
 
-def plan(wish: Wish, survey: Survey | None, stopped: Check | None = None) -> tuple[dict[str, Any], Findings]:
-    """Compare wish and survey; without a survey, `stopped` tells why there is none."""
-    findings = Findings()
-    inventory.contact(findings, wish.contact)
-    inventory.elsewhere(findings, wish)
-    inventory.tenant(findings, wish)
-    if survey is None:
-        return _unseen(findings, wish, stopped), findings
+@dataclass
+class Plan:
+    """What was found, with the resources that exist."""
 
-    credentials(findings, wish, survey)
-    new = not any(each.name == wish.name and wish.owns(each.metadata) for each in survey.servers)
-    choice = choose(findings, wish, survey, new=new)
-    disk_there = bool(wish.volume) or any(each.name == wish.volume_name for each in survey.volumes)
-    volume_type(findings, wish, survey, new=not disk_there)
-    fit = inventory.rules(findings, wish)
-    inventory.keys(findings, wish)
+    wish: Wish
+    survey: Survey
+    findings: Findings
+    choice: Choice = field(default_factory=Choice)
+    fence: Fence = field(default_factory=Fence)
+    machine: Server | None = None
+    sockets: Sequence[Socket] = ()
+    disk: Volume | None = None
+    ips: Addresses = field(default_factory=Addresses)
 
-    # in the table quotas come first, but they need what comes after them
-    there = Findings()
-    fence = group(there, wish, survey, fit=fit)
-    machine = server(there, wish, survey, choice)
-    sockets = {
-        "tenant": Socket(wish.name, choice.network, vital=True),
-        **({"eodata": Socket(wish.eodata_port, choice.eodata_network)} if wish.eodata_network else {}),
-    }
-    ports = {
-        name: port(there, wish, survey, socket, server=machine, group=fence.group)
-        for name, socket in sockets.items()
-    }
-    disk = volume(there, wish, survey, machine)
-    ips = addresses(there, wish, survey, ports["tenant"])
+    def answer(self) -> dict[str, Any]:
+        """For Ansible."""
+        survey, server_ip = self.survey, self.ips.server
+        fixed = [
+            address for socket in self.sockets[:1] if socket.port for address in fixed_addresses(socket.port)
+        ]
+        return {
+            **shown(self.findings),
+            **{name: getattr(survey, name) for name in FACTS},
+            "server": {"id": self.machine.id, "status": self.machine.status} if self.machine else None,
+            "volume": {"id": self.disk.id, "size": self.disk.size} if self.disk else None,
+            # where the server is reached
+            "address": server_ip.floating_ip_address
+            if server_ip
+            else next(iter(fixed), "")
+            if self.machine
+            else "",
+        }
 
-    needs = _needs(wish, choice, there, machine=machine, fence=fence if fit else None, disk=disk, ips=ips)
-    quotas(findings, survey, needs)
-    findings.add(there)
 
-    external = choice.external_network.id if choice.external_network else None
+def shown(findings: Findings) -> dict[str, Any]:
+    """What people see, and programs read."""
     return {
-        **outcome(findings),
-        "region": survey.region,
-        "project_id": survey.project_id,
-        "credential_id": survey.credential_id,
-        "credential_expires": survey.credential_expires,
-        "image_id": choice.image.id if choice.image else None,
-        "network_id": choice.network.id if choice.network else None,
-        "eodata_network_id": choice.eodata_network.id if choice.eodata_network else None,
-        "external_network_id": external or (ips.take.network_id if ips.take else None),
-        **_there(wish, machine, disk, fence, ports),
-        **_addresses(wish, survey, machine, ports["tenant"], ips),
-    }, findings
-
-
-def _needs(
-    wish: Wish,
-    choice: Choice,
-    there: Findings,
-    *,
-    machine: Server | None,
-    fence: Fence | None,
-    disk: Volume | None,
-    ips: Addresses,
-) -> dict[str, int | None]:
-    """How much of each quota is needed. None: not known, because what it hangs on is wrong."""
-    made = [change.resource for change in there.changes if change.action == "create"]
-    flavor, new_group = choice.flavor, made.count("security_group")
-    size = 0 if wish.volume else max(0, wish.volume_gb - (disk.size if disk else 0))
-    needs: dict[str, int | None] = {
-        "instances": made.count("server"),
-        "cores": 0 if machine else flavor.vcpus if flavor else None,
-        "ram": 0 if machine else flavor.memory_mb if flavor else None,
-        "volumes": made.count("volume"),
-        "gigabytes": size,
-        "floating_ips": ips.new,
-        "security_groups": new_group,
-        # a new group comes with two rules of its own
-        "security_group_rules": None if fence is None else len(fence.lacking) + 2 * new_group,
-        "ports": made.count("port"),
-    }
-    kind = disk.type if disk else wish.volume_type
-    if kind and not wish.volume:
-        needs |= {f"volumes_{kind}": made.count("volume"), f"gigabytes_{kind}": size}
-    return needs
-
-
-def _unseen(findings: Findings, wish: Wish, stopped: Check | None) -> dict[str, Any]:
-    """The plan when the cloud could not be asked: what can be said all the same."""
-    if stopped:
-        findings.checks.append(stopped)
-    for check in UNSEEN:
-        findings.unknown(check)
-    inventory.rules(findings, wish)
-    inventory.keys(findings, wish)
-    for check in UNSEEN_LATER:
-        findings.unknown(check)
-    return {
-        **outcome(findings),
-        "region": wish.region,
-        "project_id": "",
-        "credential_id": "",
-        "credential_expires": "",
-        **dict.fromkeys(("image_id", "network_id", "eodata_network_id", "external_network_id")),
-        **_there(wish, None, None, Fence(), {}),
-        **_addresses(wish, Survey(), None, None, Addresses()),
-    }
-
-
-def outcome(findings: Findings) -> dict[str, Any]:
-    """What people are shown."""
-    return {
-        "problems": [
-            {name: getattr(check, name) for name in ("check", "wanted", "found", "remedy", "text")}
-            for check in findings.problems
-        ],
+        "problems": [check.data() for check in findings.problems],
         "table": findings.table(),
         "changes": [
-            {name: getattr(change, name) for name in ("action", "resource", "name", "text")}
+            {name: getattr(change, name) for name in ("step", "action", "resource", "name", "text")}
             for change in findings.changes
         ],
         "drift": [asdict(difference) for difference in findings.drift],
     }
 
 
-def _there(
-    wish: Wish,
-    machine: Server | None,
-    disk: Volume | None,
-    fence: Fence,
-    ports: Mapping[str, Port | None],
-) -> dict[str, Any]:
-    """What there is, and the rules that there are to be."""
-    return {
-        "flavor": wish.flavor,
-        "volume_type": wish.volume_type,
-        "server": _told(machine, "id", "name", "status", "flavor", "addresses", "fault"),
-        "volume": _told(disk, "id", "name", "size", "status", "type", "attached_to"),
-        "group": _told(fence.group, "id", "name"),
-        "ports": {
-            name: _told(ports.get(name), "id", "name", "network_id", "addresses")
-            for name in ("tenant", "eodata")
-        },
-        "rules_missing": arguments(fence.lacking),
-        "rules_extra": [{"id": rule.id, "text": words(rule)} for rule in fence.extra],
+def plan(wish: Wish, found: Survey | Check, known: Mapping[str, Any]) -> Plan:
+    """Compare. `found` is what the cloud has, or why it could not be asked; `known` is what is recorded."""
+    findings = Findings()
+    local_checks.contact(findings, wish)
+    for sentence in wish.also:
+        findings.problem("inventory", "invalid", "", sentence, "")
+    local_checks.tenant(findings, wish)
+    if isinstance(found, Check):
+        place(findings, wish, known, "", "")
+        return _unseen(findings, wish, found)
+    credentials(findings, wish, found.credential_expires, found.region)
+    place(findings, wish, known, found.region, found.project_id)
+    new = not any(each.name == wish.name and wish.owns(each.metadata) for each in found.servers)
+    choice = choose(findings, wish, found, new=new)
+    disk_there = bool(wish.volume) or any(each.name == wish.volume_name for each in found.volumes)
+    volume_type(findings, wish, found.volume_types, new=not disk_there)
+    fit = local_checks.rules(findings, wish)
+    local_checks.keys(findings, wish)
+
+    # in the table quotas come first, but they need what comes after them
+    there = Findings()
+    walls = fence(there, wish, found, fit=fit)
+    machine = server(there, wish, found, choice)
+    wanted = [Socket(wish.name, choice.network, vital=True)]
+    if wish.eodata_network:
+        wanted.append(Socket(f"{wish.name}-eodata", choice.eodata_network))
+    sockets = [
+        Socket(
+            each.name,
+            each.network,
+            each.vital,
+            port(there, wish, found, each, server=machine, group=walls.group),
+        )
+        for each in wanted
+    ]
+    disk = volume(there, wish, found, machine)
+    ips = addresses(there, wish, found, sockets[0].port)
+    made = Plan(wish, found, there, choice, walls, machine, sockets, disk, ips)
+    quotas(findings, found, _needs(made, fit=fit))
+    findings.add(there)
+    made.findings = findings
+    return made
+
+
+def _unseen(findings: Findings, wish: Wish, stopped: Check) -> Plan:
+    """The plan when the cloud could not be asked: what can be said all the same."""
+    findings.checks.append(stopped)
+    for check in UNSEEN:
+        findings.ok(check, state="not checked")
+    local_checks.rules(findings, wish)
+    local_checks.keys(findings, wish)
+    for check in UNSEEN_LATER:
+        findings.ok(check, state="not checked")
+    return Plan(wish, Survey(region=wish.region), findings)
+
+
+def _needs(made: Plan, *, fit: bool) -> dict[str, int | None]:
+    """How much of each quota is needed. None: not known, because what it hangs on is wrong."""
+    wish, disk, flavor = made.wish, made.disk, made.choice.flavor
+    resources = [change.resource for change in made.findings.changes if change.action == "create"]
+    size = 0 if wish.volume else max(0, wish.volume_gb - (disk.size if disk else 0))
+    needs: dict[str, int | None] = {
+        "instances": resources.count("server"),
+        "cores": 0 if made.machine else flavor.vcpus if flavor else None,
+        "ram": 0 if made.machine else flavor.ram if flavor else None,
+        "volumes": resources.count("volume"),
+        "gigabytes": size,
+        "floating_ips": made.ips.new,
+        "security_groups": resources.count("security_group"),
+        # a new group comes with two rules of its own
+        "security_group_rules": len(made.fence.lacking) + 2 * resources.count("security_group")
+        if fit
+        else None,
+        "ports": resources.count("port"),
     }
-
-
-def _told(thing: Server | Volume | Port | Any, *names: str) -> dict[str, Any] | None:
-    if thing is None:
-        return None
-    values = {name: getattr(thing, name) for name in names}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _addresses(
-    wish: Wish, survey: Survey, machine: Server | None, tenant_port: Port | None, ips: Addresses
-) -> dict[str, Any]:
-    ours = [each for each in survey.addresses if wish.marked(each.description) or each == ips.server]
-    fixed = next(iter(tenant_port.addresses), "") if tenant_port and machine else ""
-    return {
-        "floating_ips": [_told(each, "id", "address", "port_id") for each in ours],
-        # where the server is reached
-        "address": ips.server.address if ips.server else fixed,
-        "floating_ip_wanted": ips.wanted,
-        # one that the project has and the server is to get; empty: a new one
-        "floating_ip": ips.take.address if ips.take else "",
-        "reserves_missing": list(ips.reserves_missing),
-    }
+    kind = disk.volume_type if disk else wish.volume_type
+    if kind and not wish.volume:
+        needs |= {f"volumes_{kind}": resources.count("volume"), f"gigabytes_{kind}": size}
+    return needs

@@ -1,10 +1,9 @@
 """Whether the project may have what is still to be made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from .findings import Findings
-from .model import Survey
+from .survey import Survey
 
 UNITS = {"ram": "MB", "gigabytes": "GB"}
 WORDS = {
@@ -20,61 +19,29 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
-    """One quota as the cloud calls it, in words."""
-
-    name: str
-
-    @property
-    def check(self) -> str:
-        """The row's name."""
-        kind, of = self._parts
-        return f"quota: {kind.replace('security_group', 'group').replace('_', ' ')}{of}"
-
-    @property
-    def words(self) -> str:
-        """What it counts."""
-        kind, of = self._parts
-        return WORDS[kind] + of
-
-    @property
-    def _parts(self) -> tuple[str, str]:
-        for kind in ("gigabytes", "volumes"):
-            if self.name.startswith(f"{kind}_"):
-                return kind, f" of type {self.name.removeprefix(f'{kind}_')}"
-        return self.name, ""
-
-
 def quotas(findings: Findings, survey: Survey, needs: Mapping[str, int | None]) -> None:
     """One row for each. A need of None is not known, because what it hangs on is missing."""
     typed = [name for name in needs if name not in WORDS]
     for name in [*WORDS, *typed]:
-        need, line, quota = needs.get(name, 0), Line(name), survey.quotas.get(name)
+        kind, _, volume_type = name.partition("_") if name in typed else (name, "", "")
+        of = f" of type {volume_type}" if volume_type else ""
+        check = f"quota: {kind.replace('security_group', 'group').replace('_', ' ')}{of}"
+        need, quota = needs.get(name, 0), survey.quotas.get(name)
         unit = f" {UNITS[name]}" if name in UNITS else ""
         wanted = "needed: not known yet" if need is None else f"needed: {need}{unit}"
         if quota is None:
             if name not in typed:
-                findings.unknown(line.check, wanted, "not reported by this cloud")
+                findings.ok(check, wanted, "not reported by this cloud", state="not checked")
             continue
         if quota.limit < 0:
-            findings.ok(line.check, wanted, f"free: unlimited ({quota.used}{unit} used)")
+            findings.ok(check, wanted, f"free: unlimited ({quota.used}{unit} used)")
             continue
         free = max(0, quota.limit - quota.used)
-        found = f"free: {free}{unit} of {quota.limit}{unit}"
-        if need is None:
-            findings.unknown(line.check, wanted, found)
-        elif need <= free:
-            findings.ok(line.check, wanted, found)
-        else:
-            are = "is" if need == 1 else "are"
-            sentence = (
-                f"The project's quota of {line.words} is {quota.limit} and leaves {free}, "
-                f"but {need} {are} needed"
-            )
-            findings.wrong(
-                line.check,
-                wanted,
-                sentence,
-                f"ask the cloud's support for {need - free} more, or free some in the project",
-            )
+        if need is None or need <= free:
+            found = f"free: {free}{unit} of {quota.limit}{unit}"
+            findings.ok(check, wanted, found, state="not checked" if need is None else "ok")
+            continue
+        needed = f"{need} {'is' if need == 1 else 'are'} needed"
+        message = f"The project's quota of {WORDS[kind]}{of} is {quota.limit} and leaves {free}, but {needed}"
+        hint = f"ask the cloud's support for {need - free} more, or free some in the project"
+        findings.problem(check, "exceeded", wanted, message, hint)

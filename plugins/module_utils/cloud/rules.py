@@ -1,14 +1,17 @@
 """Rules of the tenant's security group: from the inventory's CIDRs, and compared with what there is."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from .model import WORLD, Group, Rule, Wish
+from openstack.network.v2.security_group import SecurityGroup
+from openstack.network.v2.security_group_rule import SecurityGroupRule as Rule
 
+from .survey import rules_of
+from .wish import Wish
+
+WORLD = ("0.0.0.0/0", "::/0")
 Key = tuple[str, str, str | None, int | None, int | None, str | None, str | None]
-
 # Neutron knows these by name and by number, and some by two names
 PROTOCOLS = {
     "1": "icmp",
@@ -20,12 +23,15 @@ PROTOCOLS = {
     "0": None,
 }
 ALL_PORTS = (1, 65535)
-OUT = "everything out"
 KEYS = {"protocol", "port", "port_min", "port_max", "cidrs", "description"}
+# what a rule is made of
+BODY = (
+    *("direction", "ether_type", "protocol", "port_range_min", "port_range_max"),
+    *("remote_ip_prefix", "description"),
+)
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(NamedTuple):
     """A port range and who may reach it, as an inventory says it."""
 
     line: str
@@ -37,20 +43,11 @@ class Opening:
 
 
 class UnfitError(ValueError):
-    """A line of the inventory that is no rule: what is found, and what to do."""
+    """A line of the inventory that is not a valid rule."""
 
-    def __init__(self, found: str, remedy: str) -> None:
-        super().__init__(found)
-        self.found, self.remedy = found, remedy
-
-
-def openings(wish: Wish) -> list[Opening]:
-    """SSH, the database, and the further rules.
-
-    Raises:
-        UnfitError: a further rule is none.
-    """
-    return [*usual(wish), *(further(rule, number) for number, rule in enumerate(wish.rules, start=1))]
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
 
 
 def usual(wish: Wish) -> list[Opening]:
@@ -63,11 +60,7 @@ def usual(wish: Wish) -> list[Opening]:
 
 
 def further(rule: Mapping[str, Any], number: int) -> Opening:
-    """One of the inventory's further rules.
-
-    Raises:
-        UnfitError: it is none.
-    """
+    """One of the inventory's further rules. Raise UnfitError if it is not valid."""
     name = f"Rule {number} of tenant_cloud_rules"
     strange = sorted(set(rule) - KEYS)
     if strange:
@@ -80,9 +73,8 @@ def further(rule: Mapping[str, Any], number: int) -> Opening:
     low, high = _ports(rule, name, protocol)
     cidrs = rule.get("cidrs") or ()
     if isinstance(cidrs, str) or not cidrs:
-        raise UnfitError(
-            f"{name} has no list of networks", "list the allowed networks in its cidrs, or remove the rule"
-        )
+        hint = "list the allowed networks in its cidrs, or remove the rule"
+        raise UnfitError(f"{name} has no list of networks", hint)
     description = str(rule.get("description") or "tenant_cloud_rules")
     return Opening(f"rule {number} of tenant_cloud_rules", protocol, low, high, cidrs, description)
 
@@ -101,17 +93,13 @@ def _ports(rule: Mapping[str, Any], name: str, protocol: str) -> tuple[int | Non
         low, high = 0, 0
     if not 1 <= low <= high <= 65535:
         ports = " to ".join(str(value) for value in given.values())
-        remedy = "write numbers from 1 to 65535, the smaller one as port_min"
-        raise UnfitError(f"{name} opens {ports}, which is not a valid port or range", remedy)
+        hint = "write numbers from 1 to 65535, the smaller one as port_min"
+        raise UnfitError(f"{name} opens {ports}, which is not a valid port or range", hint)
     return low, high
 
 
 def network(text: str) -> list[str]:
-    """The CIDRs that an inventory's entry stands for: itself, or everyone's for `world`.
-
-    Raises:
-        UnfitError: it is no CIDR, or opens more or less than it seems to.
-    """
+    """The CIDRs of an inventory's entry: itself, or everyone's for `world`. Raise UnfitError for others."""
     entry = str(text).strip()
     if entry == "world":
         return list(WORLD)
@@ -119,13 +107,13 @@ def network(text: str) -> list[str]:
         loose = ipaddress.ip_network(entry, strict=False)
         machine = ipaddress.ip_address(entry.split("/", maxsplit=1)[0])
     except ValueError:
-        found = f"{entry!r} is not a valid network"
-        raise UnfitError(found, "write it like 192.0.2.0/24 or 2001:db8::/32") from None
+        hint = "write it like 192.0.2.0/24 or 2001:db8::/32"
+        raise UnfitError(f"{entry!r} is not a valid network", hint) from None
     if loose.prefixlen == 0:
         raise UnfitError(f"{entry} allows every address", "write the word world if that is meant")
     if machine != loose.network_address:
-        remedy = f"write {loose} for the network, or {machine}/{loose.max_prefixlen} for the one machine"
-        raise UnfitError(f"{entry} is not a valid network: its host part is not zero", remedy)
+        hint = f"write {loose} for the network, or {machine}/{loose.max_prefixlen} for the one machine"
+        raise UnfitError(f"{entry} is not a valid network: its host part is not zero", hint)
     return [str(loose)]
 
 
@@ -143,35 +131,33 @@ def unfit(wish: Wish) -> list[tuple[str, UnfitError]]:
             try:
                 network(cidr)
             except UnfitError as error:
-                problems.append((opening.line, UnfitError(f"{error.found} ({opening.line})", error.remedy)))
+                message = f"{error.message} ({opening.line})"
+                problems.append((opening.line, UnfitError(message, error.hint)))
     return problems
 
 
 def wanted(wish: Wish) -> list[Rule]:
-    """The rules that the group is to have: in what the inventory opens, out everything.
-
-    Raises:
-        UnfitError: a line is no rule.
-    """
+    """The rules that the group is to have: in what the inventory opens, out everything."""
     rules = [
         Rule(
-            "ingress",
-            "IPv6" if ":" in cidr else "IPv4",
-            "ipv6-icmp" if opening.protocol == "icmp" and ":" in cidr else opening.protocol,
-            opening.port_min,
-            opening.port_max,
-            cidr,
+            direction="ingress",
+            ether_type="IPv6" if ":" in cidr else "IPv4",
+            protocol="ipv6-icmp" if opening.protocol == "icmp" and ":" in cidr else opening.protocol,
+            port_range_min=opening.port_min,
+            port_range_max=opening.port_max,
+            remote_ip_prefix=cidr,
             description=opening.description,
         )
-        for opening in openings(wish)
+        for opening in [
+            *usual(wish),
+            *(further(rule, number) for number, rule in enumerate(wish.rules, start=1)),
+        ]
         for entry in opening.cidrs
         for cidr in network(entry)
     ]
-    # with a description of their own: the module that makes rules takes any for the same
-    # that agrees in what it was told
     rules += [
-        Rule("egress", ether_type, remote_ip=everyone, description=OUT)
-        for ether_type, everyone in zip(("IPv4", "IPv6"), WORLD, strict=True)
+        Rule(direction="egress", ether_type=family, remote_ip_prefix=everyone, description="everything out")
+        for family, everyone in zip(("IPv4", "IPv6"), WORLD, strict=True)
     ]
     return list({key(rule): rule for rule in reversed(rules)}.values())[::-1]
 
@@ -182,37 +168,35 @@ def key(rule: Rule) -> Key:
     protocol = PROTOCOLS.get(name, name) if name is not None else None
     if protocol == "icmp" and rule.ether_type == "IPv6":
         protocol = "ipv6-icmp"
-    low, high = (None if port in {None, -1} else port for port in (rule.port_min, rule.port_max))
+    low, high = (None if port in {None, -1} else port for port in (rule.port_range_min, rule.port_range_max))
     if (low, high) == ALL_PORTS:
         low = high = None
-    remote = str(ipaddress.ip_network(rule.remote_ip, strict=False)) if rule.remote_ip else None
+    prefix = rule.remote_ip_prefix
+    remote = str(ipaddress.ip_network(prefix, strict=False)) if prefix else None
+    # a list of addresses is no CIDR of ours either
+    group = rule.remote_group_id or rule.remote_address_group_id
     # no address and no group is the same as everyone's address
-    if remote in WORLD or (remote is None and rule.remote_group is None):
+    if remote in WORLD or (remote is None and group is None):
         remote = "world"
-    return rule.direction, rule.ether_type, protocol, low, high, remote, rule.remote_group
+    return rule.direction, rule.ether_type, protocol, low, high, remote, group
 
 
-def compare(wish: Wish, group: Group | None) -> tuple[list[Rule], list[Rule]]:
-    """The rules that the group lacks, and those that it has too many: what somebody has opened by hand.
-
-    Raises:
-        UnfitError: a line is no rule.
-    """
+def compare(wish: Wish, group: SecurityGroup | None) -> tuple[list[Rule], list[Rule]]:
+    """The rules that the group lacks, and those that it has too many: what somebody has opened by hand."""
     want = wanted(wish)
     if group is None:
         # a new group lets everything out by itself
         return [rule for rule in want if rule.direction == "ingress"], []
-    have = {key(rule) for rule in group.rules}
-    needed = {key(rule) for rule in want}
-    lacking = [rule for rule in want if key(rule) not in have]
+    there = rules_of(group)
+    have, needed = {key(rule) for rule in there}, {key(rule) for rule in want}
     seen: set[Key] = set()
     extra = []
-    for rule in group.rules:
+    for rule in there:
         # what goes out is not ours to narrow
         if rule.direction == "ingress" and (key(rule) not in needed or key(rule) in seen):
             extra.append(rule)
         seen.add(key(rule))
-    return lacking, extra
+    return [rule for rule in want if key(rule) not in have], extra
 
 
 def words(rule: Rule) -> str:
@@ -225,18 +209,6 @@ def words(rule: Rule) -> str:
     return f"{way} {protocol or 'any protocol'}{ports} {preposition} {other}{family}"
 
 
-def arguments(rules: Iterable[Rule]) -> list[dict[str, Any]]:
-    """The rules as arguments of openstack.cloud.security_group_rule."""
-    return [
-        {
-            "direction": rule.direction,
-            "ether_type": rule.ether_type,
-            "protocol": rule.protocol,
-            "port_range_min": rule.port_min,
-            "port_range_max": rule.port_max,
-            "remote_ip_prefix": rule.remote_ip,
-            "description": rule.description,
-            "text": words(rule),
-        }
-        for rule in rules
-    ]
+def body(rule: Rule) -> dict[str, Any]:
+    """What Neutron is asked for."""
+    return {name: value for name in BODY if (value := getattr(rule, name)) is not None}

@@ -1,77 +1,69 @@
 """Which of the cloud's things is the tenant's, and the state of its server."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
+from openstack.compute.v2.server import Server
+from openstack.resource import Resource
+
+from .answers import server_fault
 from .choice import Choice
 from .findings import Change, Difference, Findings, listed
-from .model import Server, Survey, Wish
+from .survey import Survey, flavor_name
+from .wish import Wish
 
 # the states that somebody has brought a server into, and can bring it out of
 RESTING = ("PAUSED", "SUSPENDED", "SHELVED", "SHELVED_OFFLOADED", "RESCUE", "VERIFY_RESIZE")
-
-
-class Named(Protocol):
-    """Anything in a cloud; names are not unique there."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
+RESUME = "bring it back to ACTIVE in the cloud (unpause, resume, unshelve, unrescue, confirm the resize)"
 
 
 class InTheWayError(Exception):
     """What has our name is not ours, or cannot be told from another; it is noted already."""
 
 
-def ours[Thing: Named](
-    findings: Findings, check: str, things: Sequence[Thing], marked: Sequence[Thing]
+def ours[Thing: Resource](
+    findings: Findings, check: str, name: str, things: Sequence[Thing], owned: Callable[[Thing], bool]
 ) -> Thing | None:
-    """The one thing of our name, if it has our mark.
-
-    Raises:
-        InTheWayError: one without the mark has the name, or several have it.
-    """
-    if not things:
-        return None
-    name = things[0].name
-    strangers = [thing for thing in things if thing not in marked]
+    """The one thing of our name, if it has our mark. Raise InTheWayError if another has the name."""
+    named = [each for each in things if each.name == name]
+    strangers = [each for each in named if not owned(each)]
     if strangers:
-        found = f"A {check} {name} ({strangers[0].id}) exists already, but was not made by this project"
-        remedy = "rename it in the cloud, or give the tenant another tenant_name"
-        findings.wrong(check, name, found, remedy)
+        message = f"A {check} {name} ({strangers[0].id}) exists already, but was not made by this project"
+        hint = "rename it in the cloud, or give the tenant another tenant_name"
+        findings.problem(check, "not_ours", name, message, hint)
         raise InTheWayError
-    if len(things) > 1:
-        ids = listed(sorted(thing.id for thing in things))
-        found = f"There are {len(things)} {check}s {name} ({ids}), but only one can be the tenant's"
-        findings.wrong(check, name, found, "rename all but the tenant's in the cloud")
+    if len(named) > 1:
+        ids = listed(sorted(each.id for each in named))
+        message = f"There are {len(named)} {check}s {name} ({ids}), but only one can be the tenant's"
+        findings.problem(check, "ambiguous", name, message, "rename all but the tenant's in the cloud")
         raise InTheWayError
-    return things[0]
-
-
-def holder(survey: Survey, server_id: str) -> str:
-    """The name of the server that has an id, or the id where there is none."""
-    return next((each.name for each in survey.servers if each.id == server_id), server_id)
+    return named[0] if named else None
 
 
 def server(findings: Findings, wish: Wish, survey: Survey, choice: Choice) -> Server | None:
     """The tenant's server."""
-    things = [each for each in survey.servers if each.name == wish.name]
+    name = wish.name
     try:
-        found = ours(findings, "server", things, [each for each in things if wish.owns(each.metadata)])
+        found = ours(findings, "server", name, survey.servers, lambda each: wish.owns(each.metadata))
     except InTheWayError:
         return None
     if found is None:
         image = choice.image.name if choice.image else wish.image
-        text = f"The server {wish.name} is made: {wish.flavor}, {image}."
+        text = f"The server {name} is made: {wish.flavor}, {image}."
         after = [f"flavor: {wish.flavor}", f"image: {image}", f"metadata: cbm_tenant={wish.tenant}"]
-        findings.change("server", wish.name, Change("create", "server", wish.name, text, after=after))
+        findings.change("server", name, Change("create", "server", name, text, after=after))
         return None
     _state(findings, found)
-    _flavor(findings, wish, survey, found)
+    has, names = (
+        flavor_name(found, survey.flavors),
+        {each.id: each.name for each in survey.flavors if each.id},
+    )
+    if has and names.get(has, has) != names.get(wish.flavor, wish.flavor):
+        text = (
+            f"The server {name} has the flavor {has}, the inventory says {wish.flavor}; it is left as it is, "
+            f"because a resize interrupts: do it in the cloud (openstack server resize), or write {has}."
+        )
+        left = Difference("server", name, f"flavor: {wish.flavor}", f"flavor: {has}", text)
+        findings.differ("server", left)
     return found
 
 
@@ -80,36 +72,21 @@ def _state(findings: Findings, found: Server) -> None:
     if status == "ACTIVE":
         findings.ok("server", name, f"{found.id} is running")
     elif status == "SHUTOFF":
-        text = f"The server {name} is switched on."
-        before, after = ["status: SHUTOFF"], ["status: ACTIVE"]
-        findings.change("server", name, Change("update", "server", name, text, before, after))
+        text, states = f"The server {name} is switched on.", (["status: SHUTOFF"], ["status: ACTIVE"])
+        findings.change("server", name, Change("update", "server", name, text, *states))
     elif status == "ERROR":
-        fault = found.fault.rstrip(". ") or "the cloud gives no reason"
-        remedy = (
+        fault = server_fault(found) or "the cloud gives no reason"
+        hint = (
             f"delete it in the cloud (openstack server delete {found.id}) or offboard the tenant, "
             "and run again: its data volume stays"
         )
-        findings.wrong("server", name, f"The server {name} is in ERROR: {fault}", remedy)
+        findings.problem("server", "error", name, f"The server {name} is in ERROR: {fault}", hint)
     elif status in RESTING:
-        remedy = (
-            "bring it back to ACTIVE in the cloud (unpause, resume, unshelve, unrescue, confirm the resize)"
+        findings.problem(
+            "server", "resting", name, f"The server {name} is {status}", f"{RESUME}, and run again"
         )
-        findings.wrong("server", name, f"The server {name} is {status}", f"{remedy}, and run again")
     else:
-        remedy = "wait a few minutes and run again; if it fails again, ask the cloud's support"
-        findings.wrong("server", name, f"The server {name} is {status}, so it cannot be used now", remedy)
-
-
-def _flavor(findings: Findings, wish: Wish, survey: Survey, found: Server) -> None:
-    names = {each.id: each.name for each in survey.flavors if each.id}
-    wanted = names.get(wish.flavor, wish.flavor)
-    if found.flavor and names.get(found.flavor, found.flavor) != wanted:
-        text = (
-            f"The server {wish.name} has the flavor {found.flavor}, the inventory says {wish.flavor}; "
-            "it is left as it is, because a resize interrupts: do it in the cloud "
-            f"(openstack server resize), or write {found.flavor}."
+        hint = "wait a few minutes and run again; if it fails again, ask the cloud's support"
+        findings.problem(
+            "server", "busy", name, f"The server {name} is {status}, so it cannot be used now", hint
         )
-        difference = Difference(
-            "server", wish.name, f"flavor: {wish.flavor}", f"flavor: {found.flavor}", text
-        )
-        findings.differ("server", difference)

@@ -1,12 +1,12 @@
 """What an inventory names and a cloud has or has not: each answer is a sentence with its remedy."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud.model import Flavor, Image, Network, Quota
+from ansible.module_utils.cloud.survey import Quota
 
-from .test_plan import CONTACT, EMPTY, FLAVORS, KEY, WHOLE, WISH, check, planned, sentences
+from .test_plan import CONTACT, EMPTY, FLAVORS, KEY, WHOLE, WISH, check, made, planned, sentences
+from .things import Flavor, Image, Network, replace
 
 LARGE = "eo2.2xlarge (8 vCPUs, 32 GB), eo2a.2xlarge (8 vCPUs, 32 GB), hm.2xlarge (16 vCPUs, 128 GB)"
 NETWORKS = EMPTY.networks
@@ -159,7 +159,7 @@ NETWORKS = EMPTY.networks
             "Ane Hansen in tenant_contact is not a valid e-mail address; write one like name@example.org.",
         ),
         (
-            {"also": [{"check": "inventory", "found": "There is no parcels file.", "remedy": ""}]},
+            {"also": ["There is no parcels file."]},
             {},
             "There is no parcels file.",
         ),
@@ -194,8 +194,11 @@ def test_an_operators_key_may_be_listed_with_the_hosts() -> None:
 
 def test_ids_do_as_well_as_names() -> None:
     wish = replace(WISH, network="net-1", image="img-old", flavor="2")
-    found = planned(wish, EMPTY)
-    assert (found["problems"], found["network_id"], found["image_id"]) == ([], "net-1", "img-old")
+    choice = made(wish, EMPTY).choice
+    assert sentences(wish, EMPTY) == []
+    assert choice.network is not None
+    assert choice.image is not None
+    assert (choice.network.id, choice.image.id) == ("net-1", "img-old")
 
 
 def test_a_clouds_gigabyte_may_be_a_little_smaller() -> None:

@@ -1,10 +1,8 @@
 """What a tenant has in its cloud already: what a run does about it, what it leaves, what is in the way."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud.model import Address, Port, Volume
 
 from .test_plan import (
     ADDRESS,
@@ -19,19 +17,22 @@ from .test_plan import (
     WHOLE,
     WISH,
     check,
+    made,
     planned,
     rule,
     sentences,
 )
+from .things import Address, Port, Volume, replace
 
 
 def test_an_address_that_makes_way_stays_in_reserve() -> None:
     spare = Address("fip-9", "203.0.113.9", "", "", "ext-1")
-    found = planned(
-        replace(WISH, floating_ip=spare.address, floating_ips=2),
+    found = made(
+        replace(WISH, floating_ip=spare.floating_ip_address, floating_ips=2),
         replace(WHOLE, addresses=[*WHOLE.addresses, spare]),
     )
-    assert (found["floating_ip"], found["reserves_missing"]) == (spare.address, [])
+    assert found.ips.take is not None
+    assert (found.ips.take.id, found.ips.reserves_missing) == (spare.id, [])
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.cloud import login as cloud_login
-from ansible.module_utils.cloud.answers import StoppedError, ask, one_line, unreachable
-from ansible.module_utils.cloud.model import Wish
+from ansible.module_utils.cloud import login
+from ansible.module_utils.cloud.answers import ask, one_line, unreachable
+from ansible.module_utils.cloud.findings import StoppedError
+from ansible.module_utils.cloud.wish import Wish
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions
 
@@ -46,12 +47,12 @@ def answer(monkeypatch: pytest.MonkeyPatch, result: Exception | list[str]) -> No
         return SimpleNamespace(service_catalog=SimpleNamespace(catalog=services))
 
     connection = SimpleNamespace(session=SimpleNamespace(auth=SimpleNamespace(get_access=get_access)))
-    monkeypatch.setattr(cloud_login, "_connection", lambda *_: connection)
+    monkeypatch.setattr(login, "_connection", lambda *_: connection)
 
 
-def stopped(wish: Wish) -> str:
+def stopped(wish: Wish, **known: str) -> str:
     with pytest.raises(StoppedError) as error:
-        cloud_login.connect(wish)
+        login.connect(wish, known)
     sentence: str = error.value.check.text
     return sentence
 
@@ -60,6 +61,16 @@ def test_there_is_no_such_file(clouds: Path) -> None:
     assert stopped(WISH) == (
         f"The file {clouds} does not exist; put clouds.yaml there, or correct tenant_cloud_config_file"
         " (docs/cloud.md)."
+    )
+
+
+def test_the_inventory_may_name_the_file(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(clouds)
+    named = clouds.rename(clouds.parent / "other.yaml")
+    answer(monkeypatch, ["WAW3-2"])
+    assert login.connect(replace(WISH, config_file=str(named)), {})
+    assert stopped(replace(WISH, config_file="~/none.yaml")).startswith(
+        f"The file {clouds.parent}/none.yaml does not exist; put clouds.yaml there"
     )
 
 
@@ -81,7 +92,7 @@ def test_the_file_cannot_be_read(clouds: Path) -> None:
 
 def test_there_is_no_such_entry(clouds: Path) -> None:
     write(clouds)
-    assert stopped(replace(WISH, cloud="cdse")) == (
+    assert stopped(replace(WISH, entry="cdse")) == (
         f"{clouds} has no entry cdse; write one of its entries in tenant_cloud (cdse-dk, cdse-si),"
         " or add this one (docs/cloud.md)."
     )
@@ -92,7 +103,7 @@ def test_the_secret_may_be_in_secure_yaml(clouds: Path, monkeypatch: pytest.Monk
     secret = {"clouds": {"cdse-dk": {"auth": {"application_credential_secret": "s"}}}}
     (clouds.parent / "secure.yaml").write_text(yaml.safe_dump(secret))
     monkeypatch.setenv("OS_CLIENT_SECURE_FILE", str(clouds.parent / "secure.yaml"))
-    _, entry = cloud_login.entry_of("cdse-dk")
+    _, entry = login.entry_of(WISH)
     assert entry["auth"] == AUTH | {"application_credential_secret": "s"}
 
 
@@ -138,7 +149,7 @@ def test_the_region_is_never_guessed(clouds: Path, monkeypatch: pytest.MonkeyPat
     assert stopped(replace(WISH, region="WAW3-1")) == (
         "The cloud cdse-dk has no region WAW3-1; write one of WAW3-2, WAW4-1 in tenant_cloud_region."
     )
-    assert cloud_login.connect(replace(WISH, region="WAW4-1"))[1] == ["WAW3-2", "WAW4-1"]
+    assert login.connect(replace(WISH, region="WAW4-1"), {})
     write(clouds)
     assert stopped(replace(WISH, region="WAW4-1")) == (
         "The entry cdse-dk of clouds.yaml is for WAW3-2, and tenant_cloud_region for WAW4-1;"
@@ -148,7 +159,7 @@ def test_the_region_is_never_guessed(clouds: Path, monkeypatch: pytest.MonkeyPat
     assert stopped(replace(WISH, region="X")).startswith(
         "The entry cdse-dk of clouds.yaml is for WAW3-2, WAW4-1,"
     )
-    assert cloud_login.connect(replace(WISH, region="WAW4-1"))
+    assert login.connect(replace(WISH, region="WAW4-1"), {})
     assert stopped(WISH).startswith("Neither tenant_cloud_region nor the entry")
 
 
@@ -160,14 +171,15 @@ def test_a_refused_credential(clouds: Path, monkeypatch: pytest.MonkeyPatch) -> 
         " expired or was deleted (Keystone does not say which); compare id and secret with what Horizon"
         f" showed; if they are right, {RENEW}."
     )
-    ended = replace(WISH, credential_id="id", credential_expires="2026-01-31T12:00:00.000000")
-    assert stopped(ended) == (
+    ended = {"credential_id": "id", "credential_expires": "2026-01-31T12:00:00.000000"}
+    assert stopped(WISH, **ended) == (
         f"The application credential of cdse-dk expired on 2026-01-31 12:00 UTC; {RENEW}."
     )
     # the date is that of another credential, which this one has replaced
-    assert "its id or secret is wrong" in stopped(replace(ended, credential_id="the one before"))
+    assert "its id or secret is wrong" in stopped(WISH, **(ended | {"credential_id": "the one before"}))
     # one that is known to be valid still is wrong, not expired
-    assert "its id or secret is wrong" in stopped(replace(ended, credential_expires="2999-01-01T00:00:00"))
+    valid = ended | {"credential_expires": "2999-01-01T00:00:00"}
+    assert "its id or secret is wrong" in stopped(WISH, **valid)
     write(clouds, auth_type="password", auth={"auth_url": URL, "username": "u", "password": "p"})
     assert stopped(WISH) == (
         "Keystone refuses the login of cdse-dk (The request you have made requires authentication. (HTTP"

@@ -1,56 +1,28 @@
 """The cloud's Ansible modules as Ansible calls them, with a cloud of plain data."""
 
-import json
-from dataclasses import asdict, replace
-from types import ModuleType, SimpleNamespace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils import basic
-from ansible.module_utils.cloud.answers import StoppedError
+from ansible.module_utils.cloud import module as shared
+from ansible.module_utils.cloud.answers import volume_fault
+from ansible.module_utils.cloud.findings import StoppedError
+from ansible.module_utils.cloud.wish import argument_spec
 from keystoneauth1.exceptions import ConnectFailure
 from openstack import exceptions
 
+from ...conftest import REPOSITORY
 from ..plugins import load
+from .conftest import Run
 from .test_console import BLOCK, ECDSA, ED, RSA
-from .test_plan import EMPTY, GROUP, RULES, WHOLE, WISH, rule
+from .test_plan import GROUP, RULES, rule
+from .things import replace
 
-NAMES = ("cloud_plan", "cloud_host_key", "cloud_rule_absent", "cloud_volume_reason")
-LINES = {**asdict(WISH), "contact": dict(WISH.contact)}
-REFUSED = StoppedError("credentials", "wrong", "cdse-dk", "Keystone says no", "ask it again")
+NAMES = ("cloud_tenant", "cloud_tenant_absent", "cloud_host_key")
+REFUSED = StoppedError("credentials", "refused", "cdse-dk", "Keystone says no", "ask it again")
 NOT_FOUND = exceptions.NotFoundException("no such thing")
-
-
-class Run:
-    """Calls a module's main with arguments, as Ansible would."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]) -> None:
-        self.patch, self._output = patch, output
-
-    def __call__(self, module: ModuleType, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
-        asked = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}})
-        self.patch.setattr(basic, "_ANSIBLE_ARGS", asked.encode())
-        self.patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy")
-        with pytest.raises(SystemExit):
-            module.main()
-        answer: dict[str, Any] = json.loads(self._output.readouterr().out)
-        return answer
-
-    def connected(self, module: ModuleType, connection: Any) -> None:
-        """Let the module find this connection, or this error."""
-
-        def connect(_wish: object) -> tuple[Any, list[str]]:
-            if isinstance(connection, Exception):
-                raise connection
-            return connection, ["WAW3-2"]
-
-        self.patch.setattr(module, "connect", connect)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    return Run(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,36 +35,41 @@ def test_the_documentation_is_what_ansible_reads(name: str) -> None:
     assert set(call) <= set(documented["options"])
 
 
-def test_the_options_are_those_documented() -> None:
-    module = load("modules", "cloud_plan")
-    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    for name, option in module.arguments().items():
-        known = {
-            key: documented[name][key]
-            for key in ("type", "elements", "default", "choices", "required")
-            if key in documented[name]
-        }
-        assert {key: value for key, value in option.items() if key != "no_log"} == known
-    assert set(documented) == set(module.arguments())
+def test_the_options_are_those_of_the_role() -> None:
+    role = yaml.safe_load((REPOSITORY / "roles/tenant_cloud/meta/argument_specs.yml").read_text())
+    options = role["argument_specs"]["offboard"]["options"]
+    known = {
+        name.removeprefix("tenant_cloud_"): (
+            option["type"].replace("path", "str"),
+            option.get("elements"),
+        )
+        for name, option in options.items()
+    }
+    spec = argument_spec()
+    assert {name: (option["type"], option.get("elements")) for name, option in spec.items()} == known
+    assert [name for name, option in spec.items() if option["required"]] == ["tenant"]
 
 
-def test_outside_check_mode_the_plan_changes_nothing(run: Run) -> None:
-    module = load("modules", "cloud_plan")
-    run.connected(module, object())
-    run.patch.setattr(module, "survey", lambda *_, **__: EMPTY)
-    answer = run(module, **LINES)
-    assert answer["changed"] is False
-    assert "diff" not in answer
-    assert len(answer["plan"]["changes"]) == 10
+def test_the_steps_are_those_documented() -> None:
+    for name, steps in (
+        ("cloud_tenant", shared.present.STEPS),
+        ("cloud_tenant_absent", shared.absent.STEPS),
+    ):
+        documented = yaml.safe_load(load("modules", name).DOCUMENTATION)["options"]["step"]
+        assert f"({', '.join(steps)})" in documented["description"]
+
+
+GONE: dict[str, Any] = {"servers": [], "ports": [], "groups": [], "addresses": []}
 
 
 @pytest.mark.parametrize(
-    ("lines", "facts", "changed", "headers"),
+    ("name", "lines", "facts", "changed", "headers"),
     [
-        ({}, {}, False, []),
-        ({"volume_gb": 250}, {}, True, ["volume cbm-dk-data"]),
-        ({"volume_gb": 100}, {}, False, ["volume cbm-dk-data: reported only, never done"]),
+        ("cloud_tenant", {}, {}, False, []),
+        ("cloud_tenant", {"volume_gb": 250}, {}, True, ["volume cbm-dk-data"]),
+        ("cloud_tenant", {"volume_gb": 100}, {}, False, ["volume cbm-dk-data: reported only, never done"]),
         (
+            "cloud_tenant",
             {},
             {
                 "groups": [
@@ -102,35 +79,38 @@ def test_outside_check_mode_the_plan_changes_nothing(run: Run) -> None:
             True,
             ["security group cbm-dk"],
         ),
-        ({"state": "absent"}, {"servers": [], "ports": [], "groups": [], "addresses": []}, False, []),
-        (
-            {"state": "absent", "delete_data": True},
-            {"servers": [], "ports": [], "groups": [], "addresses": []},
-            True,
-            ["data volume cbm-dk-data"],
-        ),
+        ("cloud_tenant_absent", {}, GONE, False, []),
+        ("cloud_tenant_absent", {"delete_data": True}, GONE, True, ["data volume cbm-dk-data"]),
         # nothing is done before the problem is solved
-        ({"volume_gb": 250, "authorized_keys": []}, {}, False, ["volume cbm-dk-data"]),
+        ("cloud_tenant", {"volume_gb": 250, "authorized_keys": []}, {}, False, ["volume cbm-dk-data"]),
     ],
 )
-def test_check_mode_tells_what_would_change(
-    run: Run, lines: dict[str, Any], facts: dict[str, Any], changed: bool, headers: list[str]
+def test_check_mode_tells_what_would_change(  # noqa: PLR0917
+    run: Run, name: str, lines: dict[str, Any], facts: dict[str, Any], changed: bool, headers: list[str]
 ) -> None:
-    module = load("modules", "cloud_plan")
-    run.connected(module, object())
-    run.patch.setattr(module, "survey", lambda *_, **__: replace(WHOLE, **facts))
-    answer = run(module, check=True, **(LINES | lines))
-    assert answer["changed"] is changed
+    run.surveyed(**facts)
+    answer = run(name, lines, check=True)
+    assert answer.get("changed", False) is changed
     assert [each["before_header"] for each in answer["diff"]] == headers
+    assert answer.get("failed", False) is bool(answer["problems"])
 
 
-def test_a_cloud_that_cannot_be_asked_is_a_problem_of_the_plan(run: Run) -> None:
-    module = load("modules", "cloud_plan")
-    run.connected(module, REFUSED)
-    for state in ("present", "absent"):
-        answer = run(module, **LINES, state=state)
-        assert [each["text"] for each in answer["plan"]["problems"]] == ["Keystone says no; ask it again."]
-        assert "failed" not in answer
+def test_a_cloud_that_cannot_be_asked_is_a_problem(run: Run) -> None:
+    run.connected(REFUSED)
+    for name in ("cloud_tenant", "cloud_tenant_absent"):
+        for check in (True, False):
+            answer = run(name, check=check)
+            assert (answer["failed"], answer["msg"]) == (True, "Keystone says no; ask it again.")
+            assert answer["problems"] == [
+                {
+                    "code": "credentials.refused",
+                    "option": "tenant_cloud",
+                    "message": "Keystone says no",
+                    "hint": "ask it again",
+                    "text": "Keystone says no; ask it again.",
+                }
+            ]
+            assert answer["table"]
 
 
 class Nova:
@@ -151,7 +131,7 @@ class Nova:
         return server
 
 
-HOST_KEY = {"cloud": "cdse-dk", "server": "server-1"}
+HOST_KEY = {"server": "server-1"}
 BY_HAND = (
     "open the console on the cloud's web page, and write the keys shown there in tenant_cloud_host_keys."
 )
@@ -159,15 +139,32 @@ BY_HAND = (
 
 @pytest.mark.parametrize("check", [False, True])
 def test_host_keys_are_read_when_they_are_there(run: Run, check: bool) -> None:
-    module = load("modules", "cloud_host_key")
-    run.connected(module, Nova(NOT_FOUND, "", BLOCK[:60], BLOCK))
-    answer = run(module, check=check, interval=0.01, **HOST_KEY)
-    assert (answer["changed"], answer["host_keys"]) == (False, [ECDSA, ED, RSA])
+    run.connected(Nova(NOT_FOUND, "", BLOCK[:60], BLOCK))
+    answer = run("cloud_host_key", check=check, interval=0.01, **HOST_KEY)
+    assert (answer["changed"], answer["host_keys"], answer["source"]) == (False, [ECDSA, ED, RSA], "console")
+
+
+def test_host_keys_that_are_known_are_not_read_again(run: Run, tmp_path: Path) -> None:
+    run.connected(Nova(BLOCK))
+    lines = {"state_dir": str(tmp_path)}
+    answer = run("cloud_host_key", lines | {"host_keys": [RSA]}, **HOST_KEY)
+    assert (answer["host_keys"], answer["source"]) == ([RSA], "inventory")
+    for written, source in (
+        ("server_id: server-1\nhost_keys: console\n", "recorded"),
+        # before it was written where the keys are from
+        ("server_id: server-1\n", "recorded"),
+        ("server_id: server-1\nhost_keys: inventory\n", "console"),
+        ("server_id: server-0\nhost_keys: console\n", "console"),
+    ):
+        (tmp_path / "cloud.yml").write_text(written)
+        (tmp_path / "known_hosts").touch()
+        assert run("cloud_host_key", lines, **HOST_KEY)["source"] == source
+    (tmp_path / "cloud.yml").write_text("server_id: server-1\n")
+    (tmp_path / "known_hosts").unlink()
+    assert run("cloud_host_key", lines, **HOST_KEY)["source"] == "console"
 
 
 def test_a_console_that_does_not_tell(run: Run) -> None:
-    module = load("modules", "cloud_host_key")
-
     def refusal() -> exceptions.HttpException:
         error = exceptions.HttpException("not allowed")
         error.status_code = 403
@@ -179,54 +176,22 @@ def test_a_console_that_does_not_tell(run: Run) -> None:
         (Nova(NOT_FOUND), "the cloud shows no console", []),
         (Nova(refusal()), "the cloud does not show its console, 403: not allowed", []),
     ):
-        run.connected(module, nova)
-        answer = run(module, timeout=0, **HOST_KEY)
+        run.connected(nova)
+        answer = run("cloud_host_key", {"ssh_timeout": 0}, **HOST_KEY)
         assert (
             answer["msg"]
             == f"The server server-1 did not show its host keys within 0 s ({reason}); {BY_HAND}"
         )
         assert answer["console"] == console
+        assert [each["code"] for each in answer["problems"]] == ["host_keys.unreadable"]
 
 
 def test_a_server_that_is_not_there_has_no_keys(run: Run) -> None:
-    module = load("modules", "cloud_host_key")
-    run.connected(module, Nova(NOT_FOUND, there=False))
-    assert (
-        run(module, **HOST_KEY)["msg"] == "The server server-1 does not exist; run playbooks/cloud.yml again."
-    )
-    run.connected(module, REFUSED)
-    assert run(module, **HOST_KEY)["msg"] == "Keystone says no; ask it again."
-
-
-@pytest.mark.parametrize(("there", "check"), [(True, False), (True, True), (False, False)])
-def test_one_rule_is_removed(run: Run, there: bool, check: bool) -> None:
-    module = load("modules", "cloud_rule_absent")
-    rules = {"rule-1", "rule-2"} if there else {"rule-2"}
-    network = SimpleNamespace(
-        find_security_group_rule=lambda name, **_: name if name in rules else None,
-        delete_security_group_rule=lambda name, **_: rules.remove(name),
-    )
-    run.connected(module, SimpleNamespace(network=network))
-    assert run(module, check=check, cloud="cdse-dk", id="rule-1")["changed"] is there
-    assert rules == ({"rule-1", "rule-2"} if there and check else {"rule-2"})
-
-
-def test_a_rule_that_stays(run: Run) -> None:
-    module = load("modules", "cloud_rule_absent")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise exceptions.SDKException("no right to do that.")
-
-    network = SimpleNamespace(find_security_group_rule=refuse)
-    run.connected(module, SimpleNamespace(network=network))
-    assert run(module, cloud="cdse-dk", id="rule-1")["msg"] == (
-        "The rule rule-1 could not be removed: no right to do that; remove it in the cloud."
-    )
-    run.connected(module, REFUSED)
-    assert run(module, cloud="cdse-dk", id="rule-1")["msg"] == "Keystone says no; ask it again."
-
-
-VOLUME = {"cloud": "cdse-dk", "volume": "volume-1"}
+    run.connected(Nova(NOT_FOUND, there=False))
+    answer = run("cloud_host_key", **HOST_KEY)
+    assert answer["msg"] == "The server server-1 does not exist; run playbooks/cloud.yml again."
+    run.connected(REFUSED)
+    assert run("cloud_host_key", **HOST_KEY)["msg"] == "Keystone says no; ask it again."
 
 
 def cinder(answer: Any) -> SimpleNamespace:
@@ -263,14 +228,5 @@ def cinder(answer: Any) -> SimpleNamespace:
         (ConnectFailure("no route"), "the cloud does not state the reason: no route"),
     ],
 )
-def test_why_a_volume_was_not_made(run: Run, answer: Any, reason: str) -> None:
-    module = load("modules", "cloud_volume_reason")
-    run.connected(module, cinder(answer))
-    told = run(module, **VOLUME)
-    assert (told["changed"], told["reason"]) == (False, reason)
-
-
-def test_a_cloud_that_cannot_be_asked_gives_no_reason(run: Run) -> None:
-    module = load("modules", "cloud_volume_reason")
-    run.connected(module, REFUSED)
-    assert run(module, **VOLUME)["reason"] == "the cloud does not state the reason: Keystone says no"
+def test_why_a_volume_was_not_made(answer: Any, reason: str) -> None:
+    assert volume_fault(cinder(answer), "volume-1") == reason

@@ -1,19 +1,18 @@
 """What offboarding would remove: what carries the mark, in order, and nothing else."""
 
-from dataclasses import replace
 from typing import Any
 
-from ansible.module_utils.cloud.diff import diff
-from ansible.module_utils.cloud.findings import Check
-from ansible.module_utils.cloud.model import Address, Survey, Volume, Wish
-from ansible.module_utils.cloud.offboard import absent
+from ansible.module_utils.cloud.absent import ending
+from ansible.module_utils.cloud.findings import problem
+from ansible.module_utils.cloud.survey import Survey
+from ansible.module_utils.cloud.wish import Wish
 
 from .test_plan import ADDRESS, EMPTY, GROUP, KEY, PORT, STRANGER, VOLUME, WHOLE, WISH
+from .things import Address, Volume, replace
 
 
-def plan(survey: Survey | None, wish: Wish = WISH) -> dict[str, Any]:
-    found: dict[str, Any] = absent(wish, survey)[0]
-    return found
+def plan(survey: Survey, wish: Wish = WISH) -> dict[str, Any]:
+    return ending(wish, survey, {}).answer()
 
 
 def test_what_is_ours_goes_in_order_and_the_volume_stays() -> None:
@@ -26,15 +25,23 @@ def test_what_is_ours_goes_in_order_and_the_volume_stays() -> None:
         "The port cbm-dk-eodata is deleted.",
         "The security group cbm-dk is deleted.",
     ]
-    assert found["ours"] == {
-        "servers": [{"id": "server-1", "name": "cbm-dk", "status": "ACTIVE"}],
-        "attachments": [{"server_id": "server-1", "volume_id": "volume-1", "name": "cbm-dk-data"}],
-        "foreign_floating_ips": [],
-        "floating_ips": [{"id": "fip-1", "address": "203.0.113.5"}],
-        "ports": [{"id": "port-1", "name": "cbm-dk"}, {"id": "port-2", "name": "cbm-dk-eodata"}],
-        "groups": [{"id": "group-1", "name": "cbm-dk"}],
-        "volumes": [{"id": "volume-1", "name": "cbm-dk-data", "size": 200}],
-    }
+    end = ending(WISH, WHOLE, {})
+    assert [each.id for each in end.servers] == ["server-1"]
+    assert [(disk.id, machine.id) for disk, machine in end.attachments] == [("volume-1", "server-1")]
+    assert end.guests == []
+    assert [each.id for each in end.addresses] == ["fip-1"]
+    assert [each.id for each in end.ports] == ["port-1", "port-2"]
+    assert [each.id for each in end.groups] == ["group-1"]
+    assert [each.id for each in end.volumes] == ["volume-1"]
+    assert found["ours"] == ["cbm-dk", "cbm-dk", "cbm-dk-eodata", "cbm-dk", "203.0.113.5"]
+    assert [change["step"] for change in found["changes"]] == [
+        "attachment",
+        "addresses",
+        "server",
+        "ports",
+        "ports",
+        "group",
+    ]
     assert any("stays; -e delete_data=yes" in line or "delete_data=yes" in line for line in found["table"])
 
 
@@ -53,12 +60,10 @@ def test_what_is_not_ours_is_only_taken_off() -> None:
         addresses=[Address("fip-9", "203.0.113.9", "reserved", "port-1")],
     )
     found = plan(survey)
-    assert found["foreign"] == {
-        "volumes": [{"id": "volume-8", "name": "", "size": 50}],
-        "floating_ips": [{"id": "fip-9", "address": "203.0.113.9"}],
-    }
-    assert found["ours"]["foreign_floating_ips"] == found["foreign"]["floating_ips"]
-    assert found["ours"]["floating_ips"] == found["ours"]["volumes"] == []
+    assert found["kept"] == ["volume-8", "203.0.113.9"]
+    end = ending(WISH, survey, {})
+    assert [each.id for each in end.guests] == ["fip-9"]
+    assert end.addresses == end.volumes == []
     assert [change["text"] for change in found["changes"]][:2] == [
         "The volume volume-8 is detached and stays.",
         "The address 203.0.113.9 is detached from the server and stays in the project.",
@@ -76,31 +81,33 @@ def test_what_has_only_our_name_is_not_ours() -> None:
     )
     found = plan(survey)
     assert found["changes"] == []
-    assert not any(found["ours"].values())
+    assert found["ours"] == found["kept"] == []
 
 
 def test_a_copy_of_the_volume_is_not_deleted_with_it() -> None:
     copy = replace(VOLUME, id="volume-9", name="restored", attached_to=[])
-    found = plan(replace(WHOLE, volumes=[VOLUME, copy]), replace(WISH, delete_data=True))
-    assert [each["id"] for each in found["ours"]["volumes"]] == [VOLUME.id]
+    found = ending(replace(WISH, delete_data=True), replace(WHOLE, volumes=[VOLUME, copy]), {})
+    assert [each.id for each in found.volumes] == [VOLUME.id]
 
 
 def test_after_the_end_there_is_nothing_to_do() -> None:
-    found = plan(replace(EMPTY, volumes=[replace(VOLUME, attached_to=[])]))
-    assert found["changes"] == found["problems"] == []
-    assert [each["id"] for each in found["ours"]["volumes"]] == ["volume-1"]
+    survey = replace(EMPTY, volumes=[replace(VOLUME, attached_to=[])])
+    found = plan(survey)
+    assert found["changes"] == found["problems"] == found["ours"] == []
+    assert [each.id for each in ending(WISH, survey, {}).volumes] == ["volume-1"]
     assert "nothing of dk is in the cloud" in "\n".join(plan(EMPTY)["table"])
 
 
 def test_only_the_way_into_the_cloud_is_checked() -> None:
-    wish = Wish(tenant="dk", cloud="cdse-dk", authorized_keys=[f"no {KEY}"])
+    wish = Wish(tenant="dk", entry="cdse-dk", authorized_keys=[f"no {KEY}"])
     assert plan(EMPTY, wish)["problems"] == []
-    refused, _ = absent(wish, None, Check("credentials", "wrong", "", "Keystone says no", "ask it again"))
-    assert [problem["text"] for problem in refused["problems"]] == ["Keystone says no; ask it again."]
+    no = problem("credentials", "refused", "", "Keystone says no", "ask it again")
+    refused = ending(wish, no, {}).answer()
+    assert [each["text"] for each in refused["problems"]] == ["Keystone says no; ask it again."]
     assert set(refused) == set(plan(EMPTY, wish))
 
 
 def test_the_difference_is_what_goes() -> None:
-    shown = diff(absent(WISH, WHOLE)[1])
+    shown = ending(WISH, WHOLE, {}).findings.diff()
     assert shown[0]["before_header"] == "attachment cbm-dk-data"
     assert all(each["before"] and not each["after"] for each in shown)

@@ -1,26 +1,14 @@
 """The plan for a tenant's cloud, from plain data: what is made, what differs, what stands in the way."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud.diff import diff
-from ansible.module_utils.cloud.findings import Check, listed
-from ansible.module_utils.cloud.model import (
-    Address,
-    Flavor,
-    Group,
-    Image,
-    Network,
-    Port,
-    Quota,
-    Rule,
-    Server,
-    Survey,
-    Volume,
-    Wish,
-)
-from ansible.module_utils.cloud.plan import plan
+from ansible.module_utils.cloud.findings import listed, problem
+from ansible.module_utils.cloud.plan import Plan, plan
+from ansible.module_utils.cloud.survey import Quota, Survey, attached_to
+from ansible.module_utils.cloud.wish import Wish
+
+from .things import Address, Flavor, Group, Image, Network, Port, Rule, Server, Volume, replace
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrI0Ck5d8lq1Yxk3mFWqg7J9t3Zc1mYb5m0b6bDk0aA operator"
 CONTACT = {
@@ -32,7 +20,7 @@ CONTACT = {
 }
 WISH = Wish(
     tenant="dk",
-    cloud="cdse-dk",
+    entry="cdse-dk",
     image="Ubuntu 24.04 LTS",
     flavor="eo2.2xlarge",
     network="cloud_1",
@@ -108,12 +96,15 @@ WHOLE = replace(
 STRANGER = Server("server-9", "web")
 
 
-def planned(wish: Wish = WISH, survey: Survey | None = WHOLE) -> dict[str, Any]:
-    found: dict[str, Any] = plan(wish, survey)[0]
-    return found
+def made(wish: Wish = WISH, survey: Survey = WHOLE) -> Plan:
+    return plan(wish, survey, {})
 
 
-def sentences(wish: Wish = WISH, survey: Survey | None = WHOLE) -> list[str]:
+def planned(wish: Wish = WISH, survey: Survey = WHOLE) -> dict[str, Any]:
+    return made(wish, survey).answer()
+
+
+def sentences(wish: Wish = WISH, survey: Survey = WHOLE) -> list[str]:
     return [problem["text"] for problem in planned(wish, survey)["problems"]]
 
 
@@ -132,34 +123,27 @@ def test_in_an_empty_project_everything_is_made() -> None:
         ("attach", "volume"),
         ("create", "floating_ip"),
     ]
-    ids = {name: value for name, value in found.items() if name.endswith("_id")}
-    assert ids == {
-        "project_id": "",
-        "credential_id": "",
-        "image_id": "img-new",
-        "network_id": "net-1",
-        "eodata_network_id": "net-e",
-        "external_network_id": "net-x",
-    }
-    assert (found["server"], found["volume"], found["group"]) == (None, None, None)
-    assert found["ports"] == {"tenant": None, "eodata": None}
-    assert (found["floating_ip_wanted"], found["floating_ip"], found["address"]) == (True, "", "")
+    found_things = made(survey=EMPTY)
+    choice, ips = found_things.choice, found_things.ips
+    ids = [choice.image, choice.network, choice.eodata_network, choice.external_network]
+    assert [each.id for each in ids if each] == ["img-new", "net-1", "net-e", "net-x"]
+    assert (found["project_id"], found["credential_id"]) == ("", "")
+    assert (found["server"], found["volume"], found_things.fence.group) == (None, None, None)
+    assert [each.port for each in found_things.sockets] == [None, None]
+    assert (ips.wanted, ips.take, found["address"]) == (True, None, "")
 
 
 def test_where_everything_is_there_nothing_is_done() -> None:
     found = planned()
     assert found["problems"] == found["changes"] == found["drift"] == []
-    assert found["rules_missing"] == found["rules_extra"] == found["reserves_missing"] == []
-    assert found["server"] == {
-        "id": "server-1",
-        "name": "cbm-dk",
-        "status": "ACTIVE",
-        "flavor": "eo2.2xlarge",
-        "addresses": ["10.0.0.5"],
-        "fault": "",
-    }
-    assert (found["volume"]["id"], found["volume"]["attached_to"]) == ("volume-1", ["server-1"])
-    assert found["ports"]["eodata"]["id"] == "port-2"
+    whole = made()
+    assert not whole.fence.lacking + whole.fence.extra + tuple(whole.ips.reserves_missing)
+    assert found["server"] == {"id": "server-1", "status": "ACTIVE"}
+    assert found["volume"] == {"id": "volume-1", "size": 200}
+    assert whole.disk is not None
+    assert attached_to(whole.disk) == ["server-1"]
+    assert whole.sockets[1].port is not None
+    assert whole.sockets[1].port.id == "port-2"
     assert (found["address"], found["region"]) == ("203.0.113.5", "WAW3-2")
     assert found["table"][-1] == "The cloud matches the inventory."
 
@@ -218,7 +202,7 @@ def test_the_table_in_full() -> None:
         WISH,
         flavor="eo2.2xlage",
         contact={**CONTACT, "account": ""},
-        also=[{"check": "inventory", "found": "The parcels file is not there.", "remedy": ""}],
+        also=["The parcels file is not there."],
     )
     survey = replace(EMPTY, quotas={**EMPTY.quotas, "gigabytes": Quota(200, 100)})
     table = planned(wish, survey)["table"]
@@ -227,29 +211,29 @@ def test_the_table_in_full() -> None:
 
 
 def check(wish: Wish, survey: Survey, name: str) -> list[tuple[str, str]]:
-    findings = plan(wish, survey)[1]
-    return [(each.state, each.found) for each in findings.checks if each.check == name]
+    return [(each.state, each.found) for each in made(wish, survey).findings.checks if each.check == name]
 
 
 def test_problems_are_told_all_at_once() -> None:
     wish = replace(
         WISH, flavor="x", image="y", network="z", ssh_cidrs=[], contact={}, authorized_keys=[], tenant="DK!"
     )
-    assert [problem["check"] for problem in planned(wish, EMPTY)["problems"]] == [
-        *(f"contact: {line}" for line in CONTACT),
-        "tenant",
-        "image",
-        "flavor",
-        "network",
-        "rules",
-        "keys",
+    assert [(each["code"], each["option"]) for each in planned(wish, EMPTY)["problems"]] == [
+        *((f"contact.{line}.missing", "tenant_contact") for line in CONTACT),
+        ("tenant.invalid", "tenant_name"),
+        ("image.missing", "tenant_cloud_image"),
+        ("flavor.missing", "tenant_cloud_flavor"),
+        ("network.missing", "tenant_cloud_network"),
+        ("rules.missing", "tenant_cloud_ssh_cidrs"),
+        ("keys.missing", "tenant_cloud_authorized_keys"),
     ]
 
 
 def test_a_cloud_that_cannot_be_asked_leaves_the_rest_unchecked() -> None:
-    refused = Check("credentials", "wrong", "cdse-dk", "Keystone says no", "ask it again")
-    found, findings = plan(replace(WISH, ssh_cidrs=["192.0.2.1/24"]), None, refused)
-    assert [problem["text"] for problem in found["problems"]] == [
+    refused = problem("credentials", "refused", "cdse-dk", "Keystone says no", "ask it again")
+    stopped = plan(replace(WISH, ssh_cidrs=["192.0.2.1/24"]), refused, {})
+    found, findings = stopped.answer(), stopped.findings
+    assert [each["text"] for each in found["problems"]] == [
         "Keystone says no; ask it again.",
         "192.0.2.1/24 is not a valid network: its host part is not zero (tenant_cloud_ssh_cidrs);"
         " write 192.0.2.0/24 for the network, or 192.0.2.1/32 for the one machine.",
@@ -274,20 +258,23 @@ def test_an_address_that_a_lost_server_had_is_the_next_ones() -> None:
     )
     found = planned(survey=survey)
     assert found["problems"] == []
-    assert (found["floating_ip_wanted"], found["floating_ip"]) == (True, "203.0.113.5")
+    ips = made(survey=survey).ips
+    assert ips.take is not None
+    assert (ips.wanted, ips.take.floating_ip_address) == (True, "203.0.113.5")
 
 
 def test_addresses_in_reserve_have_descriptions_of_their_own() -> None:
     reserve = Address("fip-2", "203.0.113.6", f"{MARK}, address 2")
-    found = planned(replace(WISH, floating_ips=4), replace(WHOLE, addresses=[ADDRESS, reserve]))
-    assert found["reserves_missing"] == [f"{MARK}, address 3", f"{MARK}, address 4"]
+    found = made(replace(WISH, floating_ips=4), replace(WHOLE, addresses=[ADDRESS, reserve]))
+    assert found.ips.reserves_missing == [f"{MARK}, address 3", f"{MARK}, address 4"]
     # dk is not dk2
     assert not WISH.marked("cbm-onboarding: dk2")
 
 
 def test_without_floating_ips_the_server_is_reached_at_its_own_address() -> None:
     found = planned(replace(WISH, external_network=""), replace(WHOLE, addresses=[]))
-    assert (found["address"], found["external_network_id"], found["changes"]) == ("10.0.0.5", None, [])
+    assert (found["address"], found["changes"]) == ("10.0.0.5", [])
+    assert made(replace(WISH, external_network="")).choice.external_network is None
 
 
 def test_the_operators_volume_is_never_extended() -> None:
@@ -309,8 +296,8 @@ def test_the_difference_by_resource() -> None:
         WHOLE,
         groups=[replace(GROUP, rules=[*RULES[1:], rule(9, protocol="tcp", port_min=3389, port_max=3389)])],
     )
-    findings = plan(replace(WISH, volume_gb=250, flavor="hm.2xlarge"), survey)[1]
-    assert [(each["before_header"], each["before"], each["after"]) for each in diff(findings)] == [
+    findings = made(replace(WISH, volume_gb=250, flavor="hm.2xlarge"), survey).findings
+    assert [(each["before_header"], each["before"], each["after"]) for each in findings.diff()] == [
         (
             "security group cbm-dk",
             "in tcp 3389 from everyone (IPv4)\n",

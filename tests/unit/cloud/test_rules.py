@@ -1,13 +1,11 @@
 """Rules of a tenant's security group: what an inventory says, and what there is."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud.model import Group, Rule, Wish
 from ansible.module_utils.cloud.rules import (
     UnfitError,
-    arguments,
+    body,
     compare,
     key,
     network,
@@ -15,11 +13,13 @@ from ansible.module_utils.cloud.rules import (
     wanted,
     words,
 )
+from ansible.module_utils.cloud.wish import Wish
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ..examples import examples
-from .test_plan import GROUP, WISH, planned, rule
+from .test_plan import GROUP, RULES, WISH, planned, rule
+from .things import Group, Rule, replace
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_network(entry: str, cidrs: list[str]) -> None:
 def test_what_is_no_network(entry: str, sentence: str) -> None:
     with pytest.raises(UnfitError) as error:
         network(entry)
-    assert f"{error.value.found}; {error.value.remedy}" == sentence
+    assert f"{error.value.message}; {error.value.hint}" == sentence
 
 
 HTTPS = {"protocol": "tcp", "port": 443, "cidrs": ["192.0.2.0/24"]}
@@ -107,7 +107,7 @@ HTTPS = {"protocol": "tcp", "port": 443, "cidrs": ["192.0.2.0/24"]}
 )
 def test_what_is_no_rule(further: dict[str, Any], sentence: str) -> None:
     wish = replace(WISH, rules=[HTTPS, further])
-    assert [f"{line}: {each.found}; {each.remedy}" for line, each in unfit(wish)] == [
+    assert [f"{line}: {each.message}; {each.hint}" for line, each in unfit(wish)] == [
         f"tenant_cloud_rules: Rule 2 of tenant_cloud_rules {sentence}"
     ]
     (problem,) = planned(wish)["problems"]
@@ -129,10 +129,7 @@ def test_rules_as_the_module_takes_them() -> None:
         ssh_cidrs=["192.0.2.0/24", "192.0.2.0/24"],
         rules=[{"protocol": "icmp", "cidrs": ["world"]}, {**HTTPS, "description": "tiles"}],
     )
-    told = [
-        (each["ether_type"], each["protocol"], each["remote_ip_prefix"], each["text"])
-        for each in arguments(wanted(wish))
-    ]
+    told = [(each.ether_type, each.protocol, each.remote_ip_prefix, words(each)) for each in wanted(wish)]
     assert told == [
         ("IPv4", "tcp", "192.0.2.0/24", "in tcp 22 from 192.0.2.0/24"),
         ("IPv4", "icmp", "0.0.0.0/0", "in icmp from everyone (IPv4)"),
@@ -141,12 +138,14 @@ def test_rules_as_the_module_takes_them() -> None:
         ("IPv4", None, "0.0.0.0/0", "out any protocol to everyone (IPv4)"),
         ("IPv6", None, "::/0", "out any protocol to everyone (IPv6)"),
     ]
-    assert [each["description"] for each in arguments(wanted(wish))][:4] == [
+    assert [body(each)["description"] for each in wanted(wish)][:4] == [
         "SSH",
         "tenant_cloud_rules",
         "tenant_cloud_rules",
         "tiles",
     ]
+    # what has no ports and no protocol is asked for without
+    assert set(body(wanted(wish)[-1])) == {"direction", "ether_type", "remote_ip_prefix", "description"}
 
 
 @pytest.mark.parametrize(
@@ -200,19 +199,17 @@ def test_a_new_group_lets_everything_out_by_itself() -> None:
 
 def test_the_way_out_is_put_back_and_never_narrowed() -> None:
     by_hand = rule(9, direction="egress", protocol="tcp", port_min=443, port_max=443)
-    group = replace(GROUP, rules=[*GROUP.rules[:3], GROUP.rules[4], by_hand])
+    group = replace(GROUP, rules=[*RULES[:3], RULES[4], by_hand])
     lacking, extra = compare(WISH, group)
     assert [words(each) for each in lacking] == ["out any protocol to everyone (IPv4)"]
     # told apart from the one by hand by prefix and description
-    (put_back,) = arguments(lacking)
+    (put_back,) = map(body, lacking)
     assert (put_back["remote_ip_prefix"], put_back["description"]) == ("0.0.0.0/0", "everything out")
     assert extra == []
 
 
 def test_of_two_rules_that_open_the_same_one_goes() -> None:
-    twice = replace(
-        GROUP, rules=[*GROUP.rules, replace(GROUP.rules[0], id="rule-9", remote_ip="192.0.2.0/24")]
-    )
+    twice = replace(GROUP, rules=[*RULES, replace(RULES[0], id="rule-9", remote_ip="192.0.2.0/24")])
     assert [each.id for each in compare(WISH, twice)[1]] == ["rule-9"]
 
 
@@ -247,12 +244,12 @@ BY_HAND = st.builds(
 
 @examples(25)
 @given(WISHES, st.lists(BY_HAND, max_size=6))
-def test_doing_what_the_plan_says_leaves_nothing_to_do(wish: Wish, by_hand: list[Rule]) -> None:
+def test_doing_what_the_plan_says_leaves_nothing_to_do(wish: Wish, by_hand: list[Any]) -> None:
     rules = [*{each.id: each for each in by_hand}.values()]
     lacking, extra = compare(wish, Group("group-1", "cbm-dk", rules=rules))
     assert all(each.direction == "ingress" for each in extra)
     gone = {each.id for each in extra}
-    made = [replace(each, id=f"made-{number}") for number, each in enumerate(lacking)]
+    made = [Rule(**body(each), id=f"made-{number}") for number, each in enumerate(lacking)]
     after = [*(each for each in rules if each.id not in gone), *made]
     assert compare(wish, Group("group-1", "cbm-dk", rules=after)) == ([], [])
     # and what comes in is what was asked for, not more and not less

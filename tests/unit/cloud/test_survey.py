@@ -5,20 +5,9 @@ from types import SimpleNamespace as Answer
 from typing import Any
 
 import pytest
-from ansible.module_utils.cloud.answers import StoppedError
-from ansible.module_utils.cloud.model import (
-    Address,
-    Flavor,
-    Group,
-    Image,
-    Network,
-    Port,
-    Quota,
-    Rule,
-    Server,
-    Volume,
-)
-from ansible.module_utils.cloud.survey import survey
+from ansible.module_utils.cloud.answers import server_fault
+from ansible.module_utils.cloud.findings import StoppedError
+from ansible.module_utils.cloud.survey import Quota, attached_to, flavor_name, rules_of, survey
 from openstack import exceptions
 
 RULE = {
@@ -92,7 +81,7 @@ def cloud(**changes: Any) -> Answer:
     answers: dict[str, Any] = {
         "flavors": [Answer(id="f", name="eo2.2xlarge", vcpus=8, ram=32768)],
         "servers": [SERVER],
-        "server": Answer(fault=FAULT),
+        "server": Answer(**(vars(SERVER) | {"fault": FAULT})),
         "images": [Answer(id="i", name="Debian 13", status="active", created_at="2026-11-01T00:00:00Z")],
         "networks": [Answer(id="n", name="external", is_router_external=True)],
         "security_groups": [
@@ -150,27 +139,34 @@ def cloud(**changes: Any) -> Answer:
     )
 
 
-def test_everything_as_plain_data() -> None:
-    found = survey(cloud(), "cdse-dk", ["WAW3-2"])
-    assert found.flavors == [Flavor("eo2.2xlarge", 8, 32768, "f")]
-    assert found.images == [Image("i", "Debian 13", "active", "2026-11-01T00:00:00Z")]
-    assert found.networks == [Network("n", "external", external=True)]
+def test_everything_is_asked() -> None:
+    connection = cloud()
+    found = survey(connection, "cdse-dk")
+    asked = {
+        "flavors": connection.compute.flavors(),
+        "images": connection.image.images(),
+        "networks": connection.network.networks(),
+        "volumes": connection.block_storage.volumes(),
+        "groups": connection.network.security_groups(),
+        "ports": connection.network.ports(),
+        "addresses": connection.network.ips(),
+    }
+    assert {name: getattr(found, name) for name in asked} == asked
     assert found.volume_types == ["ssd"]
-    marked = {"cbm_tenant": "dk"}
-    fault = "No valid host was found."
-    assert found.servers == [
-        Server("s", "cbm-dk", "ERROR", "eo2.2xlarge", marked, ["10.0.0.5", "203.0.113.5"], fault)
-    ]
-    assert found.volumes == [Volume("v", "cbm-dk-data", 20, "in-use", "ssd", marked, ["s"])]
-    rule = Rule("ingress", "IPv4", "tcp", 22, 22, "192.0.2.0/24", None, "", "r")
-    assert found.groups == [Group("g", "cbm-dk", "cbm-onboarding: dk", [rule])]
-    assert found.ports == [Port("p", "cbm-dk", "n", "", "s", ["g"], ["10.0.0.5"])]
-    assert found.addresses == [Address("a", "203.0.113.5", "d", "", "n")]
-    assert (found.region, found.credential_expires) == ("WAW3-2", "2027-01-01T00:00:00.000000")
+    (server,) = found.servers
+    assert (server.id, server.name, server.metadata) == ("s", "cbm-dk", {"cbm_tenant": "dk"})
+    assert (flavor_name(server, ()), server_fault(server)) == ("eo2.2xlarge", "No valid host was found")
+    assert attached_to(found.volumes[0]) == ["s"]
+    (rule,) = rules_of(found.groups[0])
+    facts = (rule.direction, rule.ether_type, rule.protocol, rule.port_range_min, rule.port_range_max)
+    assert facts == ("ingress", "IPv4", "tcp", 22, 22)
+    assert (rule.id, rule.remote_ip_prefix, rule.remote_group_id) == ("r", "192.0.2.0/24", None)
+    assert (found.region, found.project_id) == ("WAW3-2", "project")
+    assert (found.credential_id, found.credential_expires) == ("c", "2027-01-01T00:00:00.000000")
 
 
 def test_quotas_of_all_services() -> None:
-    assert survey(cloud(), "cdse-dk", []).quotas == {
+    assert survey(cloud(), "cdse-dk").quotas == {
         "instances": Quota(5, 1),
         "cores": Quota(20, 4),
         "ram": Quota(-1, 0),
@@ -193,30 +189,31 @@ def test_quotas_of_all_services() -> None:
     ],
 )
 def test_a_cloud_may_keep_its_limits_to_itself(question: str, gone: set[str]) -> None:
-    whole = survey(cloud(), "cdse-dk", []).quotas
-    told = survey(cloud(**{question: exceptions.ForbiddenException("no")}), "cdse-dk", []).quotas
+    whole = survey(cloud(), "cdse-dk").quotas
+    told = survey(cloud(**{question: exceptions.ForbiddenException("no")}), "cdse-dk").quotas
     assert set(whole) - set(told) == gone
 
 
 def test_a_credential_may_not_be_allowed_to_look_at_itself() -> None:
-    found = survey(cloud(credential=exceptions.ForbiddenException("no")), "cdse-dk", [])
+    found = survey(cloud(credential=exceptions.ForbiddenException("no")), "cdse-dk")
     assert found.credential_expires == ""
 
 
 def test_a_fault_that_the_cloud_does_not_tell() -> None:
-    found = survey(cloud(server=exceptions.ForbiddenException("no")), "cdse-dk", [])
-    assert (found.servers[0].status, found.servers[0].fault) == ("ERROR", "")
+    found = survey(cloud(server=exceptions.ForbiddenException("no")), "cdse-dk")
+    assert (found.servers[0].status, server_fault(found.servers[0])) == ("ERROR", "")
 
 
 def test_a_cloud_that_names_flavors_by_id() -> None:
     old = Answer(**{**vars(SERVER), "flavor": {"id": "f"}, "status": "ACTIVE", "fault": None})
-    (server,) = survey(cloud(servers=[old]), "cdse-dk", []).servers
-    assert (server.flavor, server.fault) == ("eo2.2xlarge", "")
+    found = survey(cloud(servers=[old]), "cdse-dk")
+    assert flavor_name(found.servers[0], found.flavors) == "eo2.2xlarge"
+    assert server_fault(found.servers[0]) == ""
 
 
 def test_what_must_be_known_and_is_not_told_ends_the_look() -> None:
     with pytest.raises(StoppedError, match="cannot list volumes"):
-        survey(cloud(volumes=exceptions.HttpException("down")), "cdse-dk", [])
+        survey(cloud(volumes=exceptions.HttpException("down")), "cdse-dk")
 
 
 def test_for_the_end_of_a_tenant_only_what_may_be_ours_is_asked() -> None:
@@ -224,4 +221,4 @@ def test_for_the_end_of_a_tenant_only_what_may_be_ours_is_asked() -> None:
     asked = cloud(
         flavors=never, images=never, networks=never, types=never, nova=never, cinder=never, neutron=never
     )
-    assert survey(asked, "cdse-dk", [], whole=False).servers[0].id == "s"
+    assert survey(asked, "cdse-dk", whole=False).servers[0].id == "s"
