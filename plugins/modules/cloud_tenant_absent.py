@@ -17,7 +17,7 @@ options:
     type: dict
     required: true
   step:
-    description: Only this part (attachment, addresses, server, ports, group, volume). Empty, all of them.
+    description: Only this part (attachment, addresses, server, ports, volume). Empty, all of them.
     type: str
     default: ""
 author: The CbM onboarding authors

@@ -4,17 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from openstack.block_storage.v3.volume import Volume
-from openstack.compute.v2.server import Server
-from openstack.network.v2.floating_ip import FloatingIP
-from openstack.network.v2.port import Port
-from openstack.network.v2.security_group import SecurityGroup
-
 from .findings import Change, Check, Findings
 from .login import credentials
 from .place import place
 from .plan import FACTS, shown
-from .survey import Survey, attached_to, flavor_name
+from .survey import Address, Group, Port, Server, Survey, Volume, attached_to, flavor_name
 from .wish import Wish
 
 
@@ -27,10 +21,10 @@ class Ending:
     findings: Findings
     servers: Sequence[Server] = ()
     attachments: Sequence[tuple[Volume, Server]] = ()
-    guests: Sequence[FloatingIP] = ()
-    addresses: Sequence[FloatingIP] = ()
+    guests: Sequence[Address] = ()
+    addresses: Sequence[Address] = ()
     ports: Sequence[Port] = ()
-    groups: Sequence[SecurityGroup] = ()
+    groups: Sequence[Group] = ()
     volumes: Sequence[Volume] = field(default_factory=list)
 
     def answer(self) -> dict[str, Any]:
@@ -125,7 +119,7 @@ def _stop(cloud: Any, end: Ending) -> None:
 def addresses(cloud: Any, end: Ending) -> None:
     """Ours are released, others are only detached."""
     for guest in end.guests:
-        cloud.network.update_ip(guest, port_id=None)
+        cloud.network.update_ip(guest.id, port_id=None)
     for each in end.addresses:
         cloud.network.delete_ip(each, ignore_missing=True)
 
@@ -138,16 +132,12 @@ def server(cloud: Any, end: Ending) -> None:
         cloud.compute.wait_for_delete(each, wait=end.wish.timeout)
 
 
-def ports(cloud: Any, end: Ending) -> None:
-    """The ports are gone."""
-    for each in end.ports:
-        cloud.network.delete_port(each, ignore_missing=True)
-
-
-def group(cloud: Any, end: Ending) -> None:
-    """The group is gone: nothing uses it any more."""
-    for each in end.groups:
-        cloud.network.delete_security_group(each, ignore_missing=True)
+def network(cloud: Any, end: Ending) -> None:
+    """The ports are gone, then the group: nothing uses it any more."""
+    for port in end.ports:
+        cloud.network.delete_port(port, ignore_missing=True)
+    for group in end.groups:
+        cloud.network.delete_security_group(group, ignore_missing=True)
 
 
 def volume(cloud: Any, end: Ending) -> None:
@@ -161,7 +151,6 @@ STEPS: dict[str, Callable[[Any, Ending], None]] = {
     "attachment": attachment,
     "addresses": addresses,
     "server": server,
-    "ports": ports,
-    "group": group,
+    "ports": network,
     "volume": volume,
 }

@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from openstack.network.v2.floating_ip import FloatingIP
-from openstack.network.v2.port import Port
-
-from .findings import Change, Difference, Findings, counted, listed
+from .findings import Change, Findings, counted, listed
 from .server import InTheWayError
-from .survey import Survey
+from .survey import Address, Port, Survey
 from .wish import Wish
 
 CHECK = "floating IPs"
@@ -18,8 +15,8 @@ CHECK = "floating IPs"
 class Addresses:
     """What is there and what is to be done. `take`: one that the project has and the server is to get."""
 
-    server: FloatingIP | None = None
-    take: FloatingIP | None = None
+    server: Address | None = None
+    take: Address | None = None
     wanted: bool = False
     reserves_missing: Sequence[str] = ()
 
@@ -52,8 +49,8 @@ def addresses(findings: Findings, wish: Wish, survey: Survey, port: Port | None)
             f"inventory wants {in_reserve}; they are left, because a released address is lost: "
             "openstack floating ip delete releases them."
         )
-        wants, has = f"in reserve: {in_reserve}", f"in reserve: {len(others)}"
-        findings.differ(CHECK, Difference("floating_ip", wish.name, wants, has, text))
+        states = ([f"in reserve: {number}"] for number in (len(others), in_reserve))
+        findings.differ(CHECK, Change("left", "floating_ip", wish.name, text, *states))
     if len(findings.checks) == noted:
         reserve = f"; in reserve: {listed(each.floating_ip_address for each in others)}" if others else ""
         number = wish.floating_ips if wish.external_network or wish.floating_ip else 0
@@ -62,8 +59,8 @@ def addresses(findings: Findings, wish: Wish, survey: Survey, port: Port | None)
 
 
 def _of_server(
-    findings: Findings, wish: Wish, survey: Survey, port: Port | None, mine: FloatingIP | None
-) -> tuple[FloatingIP | None, bool]:
+    findings: Findings, wish: Wish, survey: Survey, port: Port | None, mine: Address | None
+) -> tuple[Address | None, bool]:
     """The known address that the server is to get, and whether it is to get one at all."""
     if wish.floating_ip:
         named = _named(findings, wish, survey, port)
@@ -75,7 +72,7 @@ def _of_server(
     return min(free, key=lambda each: (each.description, each.floating_ip_address), default=None), True
 
 
-def _named(findings: Findings, wish: Wish, survey: Survey, port: Port | None) -> FloatingIP:
+def _named(findings: Findings, wish: Wish, survey: Survey, port: Port | None) -> Address:
     """The address that the inventory names, if it is free for the server."""
     wanted, line = wish.floating_ip, "tenant_cloud_floating_ip"
     named = next((each for each in survey.addresses if wanted in (each.floating_ip_address, each.id)), None)
@@ -93,7 +90,7 @@ def _named(findings: Findings, wish: Wish, survey: Survey, port: Port | None) ->
     return named
 
 
-def _change(wish: Wish, take: FloatingIP | None, mine: FloatingIP | None) -> Change:
+def _change(wish: Wish, take: Address | None, mine: Address | None) -> Change:
     before = [f"address: {mine.floating_ip_address if mine else 'none'}"]
     if take:
         address = take.floating_ip_address

@@ -4,12 +4,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from openstack.compute.v2.flavor import Flavor
-from openstack.image.v2.image import Image
-from openstack.network.v2.network import Network
-
 from .findings import Findings, listed
-from .survey import Survey
+from .survey import Flavor, Image, Network, Survey
 from .wish import Wish
 
 

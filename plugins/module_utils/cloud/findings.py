@@ -23,8 +23,8 @@ VARIABLES = {
 }
 # the part of a run that does a change
 STEPS = {
-    **dict.fromkeys(("security_group", "security group", "rule"), "group"),
-    "port": "ports",
+    **dict.fromkeys(("security_group", "rule"), "group"),
+    **dict.fromkeys(("port", "security group"), "ports"),
     **dict.fromkeys(("volume", "data volume"), "volume"),
     "server": "server",
     "attachment": "attachment",
@@ -74,7 +74,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """What a run will do. `action`: create, attach, extend, add, remove or update."""
+    """What a run will do: create, attach, extend, add, remove or update; or what it only reports: left."""
 
     action: str
     resource: str
@@ -89,24 +89,13 @@ class Change:
         return "attachment" if (self.action, self.resource) == ("attach", "volume") else STEPS[self.resource]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What is reported and never done: it would interrupt or destroy."""
-
-    resource: str
-    name: str
-    wanted: str
-    found: str
-    text: str
-
-
 @dataclass
 class Findings:
     """Collects in the order of the table."""
 
     checks: list[Check] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    drift: list[Difference] = field(default_factory=list)
+    drift: list[Change] = field(default_factory=list)
 
     def ok(self, check: str, wanted: str = "", found: str = "", *, state: str = "ok") -> None:
         """Note what is as it should be; with another state, what is not checked."""
@@ -124,10 +113,10 @@ class Findings:
         self.checks.append(Check(check, state, wanted, change.text.rstrip(".")))
         self.changes.append(change)
 
-    def differ(self, check: str, difference: Difference) -> None:
-        """Note what is left as it is."""
-        self.checks.append(Check(check, "differs", difference.wanted, difference.text.rstrip(".")))
-        self.drift.append(difference)
+    def differ(self, check: str, change: Change) -> None:
+        """Note what is left as it is: it would interrupt or destroy."""
+        self.checks.append(Check(check, "differs", change.after[0], change.text.rstrip(".")))
+        self.drift.append(change)
 
     @property
     def problems(self) -> list[Check]:
@@ -161,15 +150,14 @@ class Findings:
     def diff(self) -> list[dict[str, str]]:
         """One difference for each resource that is made, changed or removed; then what is left as it is."""
         resources: dict[str, tuple[list[str], list[str]]] = {}
-        for each in self.changes:
+        for each in [*self.changes, *self.drift]:
             # a group's rules are shown as one list
             kind = "security_group" if each.resource == "rule" else each.resource
-            before, after = resources.setdefault(f"{kind} {each.name}", ([], []))
+            left = each.action == "left"
+            header = f"{kind} {each.name}" + (": reported only, never done" if left else "")
+            before, after = resources.setdefault(header, ([], []))
             before += each.before
-            after += each.after
-        for left in self.drift:
-            header = f"{left.resource} {left.name}: reported only, never done"
-            resources[header] = [left.found], [f"{left.wanted}  # reported only"]
+            after += [f"{line}  # reported only" for line in each.after] if left else each.after
         return [
             {
                 **dict.fromkeys(("before_header", "after_header"), header.replace("_", " ")),

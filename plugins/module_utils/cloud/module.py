@@ -106,9 +106,8 @@ def _run(
             except StoppedError as reason:
                 fail(module, [reason.check])
             except ERRORS as error:
-                message = (
-                    f"The cloud {entry} did not do this: {changes[0].text.rstrip('.')} ({one_line(error)})"
-                )
+                what = changes[0].text.rstrip(".")
+                message = f"The cloud {entry} did not do this: {what} ({one_line(error)})"
                 hint = "run again in a few minutes; if it fails again, ask the cloud's support"
                 fail(module, [problem("cloud", "failed", "", message, hint)])
             done.changes += changes
@@ -133,10 +132,8 @@ def main_host_key() -> None:
         elif kept and (Path(wish.state_dir).expanduser() / "known_hosts").exists():
             keys, source = [], "recorded"
         else:
-            keys, source = (
-                read_keys(connect(wish, known), server, wish.ssh_timeout, module.params["interval"]),
-                "console",
-            )
+            cloud, source = connect(wish, known), "console"
+            keys = read_keys(cloud, server, wish.ssh_timeout, module.params["interval"])
     except StoppedError as reason:
         fail(module, [reason.check], console=getattr(reason, "console", []))
     module.exit_json(changed=False, host_keys=keys, source=source)

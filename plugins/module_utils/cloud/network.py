@@ -2,16 +2,10 @@
 
 from dataclasses import dataclass
 
-from openstack.compute.v2.server import Server
-from openstack.network.v2.network import Network
-from openstack.network.v2.port import Port
-from openstack.network.v2.security_group import SecurityGroup
-from openstack.network.v2.security_group_rule import SecurityGroupRule
-
-from .findings import Change, Difference, Findings, listed
+from .findings import Change, Findings, listed
 from .rules import compare, words
 from .server import InTheWayError, ours
-from .survey import Survey, fixed_addresses, holder
+from .survey import Group, Network, Port, Rule, Server, Survey, fixed_addresses, holder
 from .wish import Wish
 
 KEPT = "offboard and run again, its data volume stays"
@@ -21,9 +15,9 @@ KEPT = "offboard and run again, its data volume stays"
 class Fence:
     """The group, the rules that it lacks, and those that it has too many."""
 
-    group: SecurityGroup | None = None
-    lacking: tuple[SecurityGroupRule, ...] = ()
-    extra: tuple[SecurityGroupRule, ...] = ()
+    group: Group | None = None
+    lacking: tuple[Rule, ...] = ()
+    extra: tuple[Rule, ...] = ()
 
 
 def fence(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence:
@@ -52,9 +46,8 @@ def fence(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence
             findings.change(check, rule.description, change)
     for rule in extra:
         text = f"The security group {name} loses a rule that the inventory does not have: {words(rule)}."
-        findings.change(
-            check, "the inventory's rules", Change("remove", "rule", name, text, before=[words(rule)])
-        )
+        change = Change("remove", "rule", name, text, before=[words(rule)])
+        findings.change(check, "the inventory's rules", change)
     return Fence(found, tuple(lacking), tuple(extra))
 
 
@@ -75,7 +68,7 @@ def port(
     socket: Socket,
     *,
     server: Server | None,
-    group: SecurityGroup | None,
+    group: Group | None,
 ) -> Port | None:
     """One of the server's interfaces."""
     name = socket.name
@@ -121,7 +114,7 @@ def _missing(findings: Findings, wish: Wish, socket: Socket, server: Server | No
             f"The server {wish.name} has no port on {on}; it is left as it is, because a new interface "
             f"changes the running server: {KEPT}."
         )
-        findings.differ("port", Difference("port", name, f"network: {on}", "network: none", text))
+        findings.differ("port", Change("left", "port", name, text, ["network: none"], [f"network: {on}"]))
 
 
 def _place(findings: Findings, wish: Wish, socket: Socket, found: Port, server: Server | None) -> None:
@@ -132,7 +125,9 @@ def _place(findings: Findings, wish: Wish, socket: Socket, found: Port, server: 
             "interface changes the running server: "
             f"openstack server add port {wish.name} {found.id}, or {KEPT}."
         )
-        findings.differ("port", Difference("port", name, f"server: {wish.name}", "server: none", text))
+        findings.differ(
+            "port", Change("left", "port", name, text, ["server: none"], [f"server: {wish.name}"])
+        )
     if network is None or found.network_id == network.id:
         return
     elsewhere = f"The port {name} is on another network than {network.name}"
@@ -143,5 +138,5 @@ def _place(findings: Findings, wish: Wish, socket: Socket, found: Port, server: 
         )
         return
     text = f"{elsewhere}; it is left as it is, because the server would get another address: {KEPT}."
-    had = f"network: {found.network_id or 'none'}"
-    findings.differ("port", Difference("port", name, f"network: {network.name}", had, text))
+    states = ([f"network: {each}"] for each in (found.network_id or "none", network.name))
+    findings.differ("port", Change("left", "port", name, text, *states))

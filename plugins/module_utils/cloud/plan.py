@@ -1,28 +1,26 @@
 """The plan: what prevents a run, what it is to do, what differs, and the resources that it does it with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
-
-from openstack.block_storage.v3.volume import Volume
-from openstack.compute.v2.server import Server
 
 from . import local_checks
 from .addresses import Addresses, addresses
 from .choice import Choice, choose, volume_type
-from .findings import Check, Findings
+from .findings import Change, Check, Findings
 from .login import credentials
 from .network import Fence, Socket, fence, port
 from .place import place
 from .quota import quotas
 from .server import server
-from .survey import Survey, fixed_addresses
+from .survey import Server, Survey, Volume, fixed_addresses
 from .volume import volume
 from .wish import Wish
 
 # the table's rows when the cloud could not be asked, before and after what can be checked without it
 UNSEEN = ("image", "flavor", "network", "eodata network", "external network", "volume type")
 UNSEEN_LATER = ("quotas", "what exists")
+CHANGE = ("step", "action", "resource", "name", "text", "before", "after")
 FACTS = ("region", "project_id", "credential_id", "credential_expires")
 
 
@@ -65,12 +63,13 @@ def shown(findings: Findings) -> dict[str, Any]:
     return {
         "problems": [check.data() for check in findings.problems],
         "table": findings.table(),
-        "changes": [
-            {name: getattr(change, name) for name in ("step", "action", "resource", "name", "text")}
-            for change in findings.changes
-        ],
-        "drift": [asdict(difference) for difference in findings.drift],
+        "changes": [_shown(change) for change in findings.changes],
+        "drift": [_shown(change) for change in findings.drift],
     }
+
+
+def _shown(change: Change) -> dict[str, Any]:
+    return {name: getattr(change, name) for name in CHANGE}
 
 
 def plan(wish: Wish, found: Survey | Check, known: Mapping[str, Any]) -> Plan:

@@ -37,7 +37,7 @@ def ports(cloud: Any, plan: Plan) -> None:
     for each in plan.sockets:
         if each.port is not None:
             if each.port.security_group_ids != groups:
-                cloud.network.update_port(each.port, security_group_ids=groups)
+                cloud.network.update_port(each.port.id, security_group_ids=groups)
         # a server that runs gets no further interface by surprise
         elif plan.machine is None and each.network is not None:
             facts = {"name": each.name, "description": plan.wish.mark, "network_id": each.network.id}
@@ -144,9 +144,9 @@ def addresses(cloud: Any, plan: Plan) -> None:
     try:
         if ips.wanted and port is not None:
             if ips.server is not None:
-                network.update_ip(ips.server, port_id=None)
+                network.update_ip(ips.server.id, port_id=None)
             if ips.take is not None:
-                network.update_ip(ips.take, port_id=port.id)
+                network.update_ip(ips.take.id, port_id=port.id)
             else:
                 network.create_ip(floating_network_id=pool, port_id=port.id, description=wish.mark)
         for description in ips.reserves_missing:

@@ -4,10 +4,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openstack.network.v2.security_group import SecurityGroup
-from openstack.network.v2.security_group_rule import SecurityGroupRule as Rule
-
-from .survey import rules_of
+from .survey import Group, Rule, rules_of
 from .wish import Wish
 
 WORLD = ("0.0.0.0/0", "::/0")
@@ -181,7 +178,7 @@ def key(rule: Rule) -> Key:
     return rule.direction, rule.ether_type, protocol, low, high, remote, group
 
 
-def compare(wish: Wish, group: SecurityGroup | None) -> tuple[list[Rule], list[Rule]]:
+def compare(wish: Wish, group: Group | None) -> tuple[list[Rule], list[Rule]]:
     """The rules that the group lacks, and those that it has too many: what somebody has opened by hand."""
     want = wanted(wish)
     if group is None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from openstack.compute.v2.server import Server
 from openstack.resource import Resource
 
 from .answers import server_fault
 from .choice import Choice
-from .findings import Change, Difference, Findings, listed
-from .survey import Survey, flavor_name
+from .findings import Change, Findings, listed
+from .survey import Server, Survey, flavor_name
 from .wish import Wish
 
 # the states that somebody has brought a server into, and can bring it out of
@@ -62,8 +61,8 @@ def server(findings: Findings, wish: Wish, survey: Survey, choice: Choice) -> Se
             f"The server {name} has the flavor {has}, the inventory says {wish.flavor}; it is left as it is, "
             f"because a resize interrupts: do it in the cloud (openstack server resize), or write {has}."
         )
-        left = Difference("server", name, f"flavor: {wish.flavor}", f"flavor: {has}", text)
-        findings.differ("server", left)
+        states = [f"flavor: {has}"], [f"flavor: {wish.flavor}"]
+        findings.differ("server", Change("left", "server", name, text, *states))
     return found
 
 

@@ -8,14 +8,28 @@ from openstack.block_storage.v3.volume import Volume
 from openstack.compute.v2.flavor import Flavor
 from openstack.compute.v2.server import Server
 from openstack.image.v2.image import Image
-from openstack.network.v2.floating_ip import FloatingIP
+from openstack.network.v2.floating_ip import FloatingIP as Address
 from openstack.network.v2.network import Network
 from openstack.network.v2.port import Port
-from openstack.network.v2.security_group import SecurityGroup
-from openstack.network.v2.security_group_rule import SecurityGroupRule
+from openstack.network.v2.security_group import SecurityGroup as Group
+from openstack.network.v2.security_group_rule import SecurityGroupRule as Rule
 
 from .answers import ask, told
 
+# the resources of openstacksdk, by the names that are used here
+__all__ = [
+    "Address",
+    "Flavor",
+    "Group",
+    "Image",
+    "Network",
+    "Port",
+    "Quota",
+    "Rule",
+    "Server",
+    "Survey",
+    "Volume",
+]
 # openstacksdk's names of limits
 NOVA_LIMITS = {
     "instances": ("instances", "instances_used"),
@@ -51,9 +65,9 @@ class Survey:
     volume_types: Sequence[str] = ()
     servers: Sequence[Server] = ()
     volumes: Sequence[Volume] = ()
-    groups: Sequence[SecurityGroup] = ()
+    groups: Sequence[Group] = ()
     ports: Sequence[Port] = ()
-    addresses: Sequence[FloatingIP] = ()
+    addresses: Sequence[Address] = ()
     quotas: Mapping[str, Quota] = field(default_factory=dict)
 
 
@@ -151,9 +165,9 @@ def fixed_addresses(port: Port) -> list[str]:
     return [each["ip_address"] for each in port.fixed_ips or []]
 
 
-def rules_of(group: SecurityGroup) -> list[SecurityGroupRule]:
+def rules_of(group: Group) -> list[Rule]:
     """The rules of a group, of which Neutron sends plain mappings."""
-    return [SecurityGroupRule(**each) for each in group.security_group_rules or []]
+    return [Rule(**each) for each in group.security_group_rules or []]
 
 
 def holder(found: Survey, server_id: str) -> str:

@@ -1,11 +1,8 @@
 """The data volume: the tenant's, which may grow, or the operator's, which is only attached."""
 
-from openstack.block_storage.v3.volume import Volume
-from openstack.compute.v2.server import Server
-
-from .findings import Change, Difference, Findings
+from .findings import Change, Findings
 from .server import InTheWayError, ours
-from .survey import Survey, attached_to, holder
+from .survey import Server, Survey, Volume, attached_to, holder
 from .wish import Wish
 
 CHECK = "data volume"
@@ -116,7 +113,7 @@ def _compare(findings: Findings, wish: Wish, found: Volume) -> None:
             f"The volume {name} has {found.size} GB, the inventory says {wish.volume_gb} GB; "
             f"it is left as it is, because no volume can shrink: write {SIZE}: {found.size}."
         )
-        findings.differ(CHECK, Difference("volume", name, after, before, text))
+        findings.differ(CHECK, Change("left", "volume", name, text, [before], [after]))
     has, wanted = found.volume_type or "", wish.volume_type
     if wanted and has != wanted:
         text = (
@@ -124,4 +121,4 @@ def _compare(findings: Findings, wish: Wish, found: Volume) -> None:
             "because all data would be copied: do it in the cloud (openstack volume set --type), "
             f"or write {has}."
         )
-        findings.differ(CHECK, Difference("volume", name, f"type: {wanted}", f"type: {has}", text))
+        findings.differ(CHECK, Change("left", "volume", name, text, [f"type: {has}"], [f"type: {wanted}"]))

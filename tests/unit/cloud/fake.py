@@ -136,8 +136,8 @@ class Cloud:
         facts["group_ids"] = facts.pop("security_group_ids")
         self.here["ports"].append(Port(self._id("port"), addresses=["10.0.0.5"], **facts))
 
-    def update_port(self, port: Any, *, security_group_ids: list[str]) -> None:
-        self._change("update_port", port.name)
+    def update_port(self, port: str, *, security_group_ids: list[str]) -> None:
+        self._change("update_port", self._one("ports", port).name)
         self._renew("ports", port, group_ids=security_group_ids)
 
     def delete_port(self, port: Any, *, ignore_missing: bool) -> None:
@@ -227,8 +227,8 @@ class Cloud:
             Address(self._id("fip"), address, description, port_id, floating_network_id)
         )
 
-    def update_ip(self, address: Any, *, port_id: str | None) -> None:
-        self._change("update_ip", f"{address.floating_ip_address} {port_id}")
+    def update_ip(self, address: str, *, port_id: str | None) -> None:
+        self._change("update_ip", f"{self._one('addresses', address).floating_ip_address} {port_id}")
         self._renew("addresses", address, port_id=port_id)
 
     def delete_ip(self, address: Any, *, ignore_missing: bool) -> None:

@@ -323,7 +323,7 @@ def test_what_is_not_the_tenants_stays(run: Run) -> None:
     run.connected(cloud)
     cloud.here["volumes"] = [Volume("volume-8", "precious", 50, "in-use", attached_to=["server-1"])]
     cloud.here["addresses"] = [Address("fip-9", "203.0.113.9", "for later", "port-1")]
-    for step in ("attachment", "addresses", "server", "ports", "group"):
+    for step in ("attachment", "addresses", "server", "ports"):
         assert run("cloud_tenant_absent", {"delete_data": True}, step=step)["changed"] is True
     assert names(cloud)["volumes"] == ["precious"]
     assert [each.id for each in cloud.here["addresses"]] == ["fip-9"]

@@ -152,7 +152,7 @@ def test_what_differs_is_told_and_left(
     (difference,) = found["drift"]
     assert difference["text"].startswith(beginning)
     assert difference["text"].endswith(end)
-    assert difference["wanted"] != difference["found"]
+    assert difference["before"] != difference["after"]
 
 
 def test_images_are_renewed_under_their_name_so_another_one_is_no_difference() -> None:

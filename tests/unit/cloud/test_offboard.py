@@ -40,7 +40,7 @@ def test_what_is_ours_goes_in_order_and_the_volume_stays() -> None:
         "server",
         "ports",
         "ports",
-        "group",
+        "ports",
     ]
     assert any("stays; -e delete_data=yes" in line or "delete_data=yes" in line for line in found["table"])
 
