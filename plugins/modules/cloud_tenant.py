@@ -19,8 +19,9 @@ options:
     type: dict
     required: true
   step:
-    description: Only this part (group, ports, volume, server, attachment, addresses). Empty, all of them.
+    description: Only this part of the changes, which needs those before it. Empty, all of them.
     type: str
+    choices: ["", group, ports, volume, server, attachment, addresses]
     default: ""
 author: The CbM onboarding authors
 """

@@ -17,8 +17,9 @@ options:
     type: dict
     required: true
   step:
-    description: Only this part (attachment, addresses, server, ports, volume). Empty, all of them.
+    description: Only this part of the changes, which needs those before it. Empty, all of them.
     type: str
+    choices: ["", attachment, addresses, server, ports, volume]
     default: ""
 author: The CbM onboarding authors
 """

@@ -64,15 +64,20 @@ def fail(module: AnsibleModule, found: list[Check], **answer: Any) -> NoReturn:
     raise AssertionError
 
 
+def _steps(work: str) -> dict[str, Any]:
+    known = () if NO_SDK else {"present": present.STEPS, "absent": absent.STEPS}[work]
+    return {"type": "str", "default": "", "choices": ["", *known]}
+
+
 def main_present() -> None:
     """The module cloud_tenant."""
-    module, wish = begin(step={"type": "str", "default": ""})
+    module, wish = begin(step=_steps("present"))
     _run(module, Project(wish), plan, present.STEPS, "still differs from the inventory after this run")
 
 
 def main_absent() -> None:
     """The module cloud_tenant_absent."""
-    module, wish = begin(step={"type": "str", "default": ""})
+    module, wish = begin(step=_steps("absent"))
     project = Project(wish, whole=False)
     _run(module, project, absent.ending, absent.STEPS, f"still has resources of {wish.tenant}")
 
@@ -98,6 +103,11 @@ def _run(
     if module.check_mode:
         changed = any(change.step in chosen for change in now.findings.changes)
         module.exit_json(changed=changed, diff=now.findings.diff(), **now.answer())
+    order = list(steps)
+    waiting = [each for each in now.findings.changes if only and order.index(each.step) < order.index(only)]
+    if waiting:
+        message = f"The step {only} needs this before: {waiting[0].text.rstrip('.')}"
+        fail(module, [problem("cloud", "order", "", message, f"do the step {waiting[0].step} first")])
     for name, action in chosen.items():
         changes = [change for change in now.findings.changes if change.step == name]
         if changes:

@@ -71,6 +71,18 @@ def test_step_by_step_it_is_the_same(run: Run) -> None:
     assert run("cloud_tenant", check=True)["changed"] is False
 
 
+def test_a_step_waits_for_those_before_it(run: Run) -> None:
+    cloud = Cloud()
+    run.connected(cloud)
+    answer = run("cloud_tenant", step="server")
+    assert answer["msg"] == (
+        "The step server needs this before: The security group cbm-dk is made; do the step group first."
+    )
+    assert [each["code"] for each in answer["problems"]] == ["cloud.order"]
+    assert "value of step must be one of" in run("cloud_tenant", step="servers")["msg"]
+    assert cloud.asked == []
+
+
 @pytest.mark.parametrize("calls", range(len(MADE)))
 def test_an_interrupted_run_is_completed_by_the_next(run: Run, calls: int) -> None:
     cloud, whole = Cloud(), Cloud()
