@@ -65,7 +65,7 @@ def fail(module: AnsibleModule, found: list[Check], **answer: Any) -> NoReturn:
 
 
 def _steps(work: str) -> dict[str, Any]:
-    known = () if NO_SDK else {"present": present.STEPS, "absent": absent.STEPS}[work]
+    known = [] if NO_SDK else list(present.STEPS if work == "present" else absent.STEPS)
     return {"type": "str", "default": "", "choices": ["", *known]}
 
 
