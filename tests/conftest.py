@@ -98,6 +98,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("CBM_THOROUGH") == "1",
         help="run the tests marked thorough as well, as ./run test-all does",
     )
+    parser.addoption(
+        "--renew", action="store_true", help="write the pages that tests generate and compare, docs/schema.md"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
