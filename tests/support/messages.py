@@ -32,7 +32,7 @@ SQL = re.compile(
 )
 # a part of a statement, or a pattern
 NOT_A_SENTENCE = re.compile(
-    r"\b(IS (NOT )?NULL|SELECT|WHERE|INTO|ORDER BY|PRIMARY KEY|AND [({]?\w*\.\w+)\b|\(\?[:P=!<]|\\[bdsSw.(]|= NULL"
+    r"\b(IS (NOT )?NULL|SELECT|WHERE|INTO|ORDER BY|PRIMARY KEY|AND \w+\.\w+)\b|\(\?[:P=!<]|\\[bdsSw.(]|= NULL"
 )
 WORD = re.compile(r"[A-Za-zÀ-ÿ]{2,}")
 JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
