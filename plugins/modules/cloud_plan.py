@@ -25,8 +25,9 @@ description:
   - Looks at a project of an OpenStack cloud and compares it with what a tenant is to have there.
   - It only reads. In check mode, changed is true if changes are needed, and the difference is shown.
   - Problems are listed, all at once where possible; the module itself only fails when it cannot work at all.
-  - Ours is what carries the mark, C(cbm_tenant) in the metadata of server and volume, or the description
-    C(cbm-onboarding) with the tenant's name on group, ports and addresses. Our name alone is a problem.
+  - A resource belongs to the tenant if it has the mark, which is C(cbm_tenant) in the metadata of server and
+    volume, or the description C(cbm-onboarding) with the tenant's name on group, ports and addresses. The
+    tenant's name without the mark is a problem.
 requirements:
   - openstacksdk
 options:
@@ -174,7 +175,7 @@ plan:
   description: >-
     problems (check, wanted, found, remedy, and text as one sentence), table (lines),
     changes (action, resource, name, text), drift (resource, name, wanted, found, text),
-    and the ids of what is there. With C(state=absent) ours and foreign.
+    and the ids of existing resources. With C(state=absent), resources with and without the mark.
   returned: always
   type: dict
 """

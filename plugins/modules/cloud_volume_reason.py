@@ -21,8 +21,8 @@ module: cloud_volume_reason
 short_description: Why Cinder could not make a volume
 description:
   - Cinder answers a request for a volume before it is made, and keeps what went wrong as a message.
-  - It only reads, also in check mode. A cloud that gives no reason, or cannot be asked, is no failure of this
-    module, because the volume's own is what is to be told.
+  - It only reads, also in check mode. If the cloud gives no reason or cannot be reached, the module
+    does not fail, because the caller reports the failure of the volume.
   - No module of C(openstack.cloud) reads them.
 requirements:
   - openstacksdk
@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reason:
-  description: Cinder's newest message about the volume, or why there is none. No full stop.
+  description: Cinder's newest message about the volume, or why no message is available. No full stop.
   returned: always
   type: str
 """

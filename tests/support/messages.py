@@ -205,8 +205,8 @@ def _docs(root: Path) -> Iterator[Message]:
                     yield Message(place, line, "docs", sentence)
 
 
-def paragraphs(page: str) -> Iterator[tuple[int, str]]:
-    """Yield paragraphs, list items, headings and cells of tables with their first line; no code."""
+def paragraphs(page: str, *, tables: bool = True) -> Iterator[tuple[int, str]]:
+    """Yield paragraphs, list items, headings and, with `tables`, cells, with their first line; no code."""
     blank = CODE_OF_DOCS.sub(lambda match: "\n" * match[0].count("\n"), page)
     start, lines = 0, list[str]()
     for number, line in enumerate([*blank.splitlines(), ""], 1):
@@ -216,7 +216,8 @@ def paragraphs(page: str) -> Iterator[tuple[int, str]]:
             yield start, " ".join(lines)
             lines = []
         if plain.startswith("|"):
-            yield from ((number, cell.strip()) for cell in re.split(r"(?<!\\)\|", plain) if cell.strip(" -"))
+            cells = re.split(r"(?<!\\)\|", plain) if tables else []
+            yield from ((number, cell.strip()) for cell in cells if cell.strip(" -"))
         elif plain.startswith("#"):
             yield number, plain.lstrip("# ")
         elif plain and not (line.startswith("    ") and not lines and not item):

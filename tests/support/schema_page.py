@@ -20,7 +20,7 @@ renew it after [a new migration](development.md#add-a-migration):
 
     {renew}
 
-[For the technician](technician.md#the-tables) explains the tables and has queries to copy. The
+[For the technician](technician.md#find-a-table) explains the tables and has queries to copy. The
 comments here are those of the database, which psql shows too: `\\d+ tasks`.
 
 The version of the schema is `{version}` (`version_num` in the table `cbm_schema`).
