@@ -19,6 +19,7 @@ GUIDES = {
     *("docs/operator.md", "docs/ordering.md", "docs/technician.md", "docs/tests.md"),
 }
 WORDS_IN_A_SENTENCE = 25
+SENTENCES_IN_A_PARAGRAPH = 4
 # Folders of the repository: what begins with one of them in a page is a path.
 PATH = re.compile(
     r"`((?:benchmarks|docs|extraction|inventory|lab|molecule|playbooks|plugins|roles|scripts|tests)/[\w./-]*)`"
@@ -40,16 +41,29 @@ def test_lines_of_docs_wrap(page: Path) -> None:
     ] == []
 
 
-def test_sentences_of_guides_are_short(page: Path) -> None:
-    if page.relative_to(REPOSITORY).as_posix() not in GUIDES:
-        pytest.skip("a page about decisions or reference")
+@pytest.fixture(params=sorted(GUIDES))
+def guide(request: pytest.FixtureRequest) -> list[tuple[int, str]]:
+    """The paragraphs of a page for people who do something now, with their first lines."""
+    return list(paragraphs((REPOSITORY / request.param).read_text(), tables=False))
+
+
+def test_sentences_of_guides_are_short(guide: list[tuple[int, str]]) -> None:
     found = []
-    for number, paragraph in paragraphs(page.read_text(), tables=False):
+    for line, paragraph in guide:
         for sentence in sentences(paragraph):
             words = re.findall(r"(?<!\S)\S*\w\S*", re.sub(r"`[^`]*`|\]\([^)]*\)", "code", sentence))
             if len(words) > WORDS_IN_A_SENTENCE:
-                found.append(f"{number}: {len(words)} words: {sentence}")
+                found.append(f"{line}: {len(words)} words: {sentence}")
     assert found == []
+
+
+def test_paragraphs_of_guides_are_short(guide: list[tuple[int, str]]) -> None:
+    ends = re.compile(r"(?<![.…])[.!?](?=[*\"')]*(\s|$))")
+    assert [
+        f"{line}: {paragraph}"
+        for line, paragraph in guide
+        if len(ends.findall(paragraph)) > SENTENCES_IN_A_PARAGRAPH
+    ] == []
 
 
 def slug(heading: str) -> str:
