@@ -228,7 +228,8 @@ def paragraphs(page: str, *, tables: bool = True) -> Iterator[tuple[int, str]]:
 def sentences(paragraph: str) -> Iterator[str]:
     """Yield the sentences of a paragraph that have three words or more."""
     for sentence in re.split(r"(?<=[.!?:])\**\s+(?=[\"'*`(\[A-Z])", paragraph):
-        if len(WORD.findall(sentence)) > 2:
+        # names and links alone are no sentence
+        if len(WORD.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", sentence))) > 2:
             yield sentence.strip()
 
 

@@ -52,6 +52,14 @@ VERBS = {
     *("Ask", "Check", "Compare", "Count", "Estimate", "Explain", "Find", "Gather", "Inspect", "List", "Look"),
     *("Measure", "Predict", "Print", "Read", "Report", "Show", "Sum", "Test", "Verify", "Wait", "Warn"),
 }
+# with which a heading begins that says what the reader wants to do
+TASKS = {
+    *("Accept", "Add", "Archive", "Begin", "Change", "Check", "Choose", "Commit", "Connect", "Continue"),
+    *("Create", "Delete", "Describe", "Enlarge", "Explain", "Extract", "Find", "Follow", "Get", "Give"),
+    *("Install", "Keep", "Know", "Load", "Look", "Maintain", "Make", "Mend", "Onboard", "Order", "Prepare"),
+    *("Provide", "Query", "Read", "Release", "Remove", "Renew", "Repair", "Replace", "Run", "Search", "See"),
+    *("Set", "Stop", "Try", "Update", "Use", "Write"),
+}
 RIDDLES = ("Whether", "What", "Which", "Who", "Where", "How", "It ", "They", "That", "There", "And", "Its")
 # all other keys of a task but these name its module
 TASK_KEYWORDS = {

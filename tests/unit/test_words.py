@@ -10,7 +10,7 @@ import yaml
 
 from tests.conftest import REPOSITORY
 from tests.support.messages import CODE_OF_DOCS, Message, messages, pages, paragraphs, sentences
-from tests.support.words import LOOKING, RIDDLES, VERBS, module_of, to_reword
+from tests.support.words import LOOKING, RIDDLES, TASKS, VERBS, module_of, to_reword
 
 LONGEST = 120
 # history, and a page that is generated
@@ -66,6 +66,12 @@ def test_paragraphs_of_guides_are_short(guide: str) -> None:
         for line, paragraph in paragraphs((REPOSITORY / guide).read_text(), tables=False)
         if len(ends.findall(paragraph)) > SENTENCES_IN_A_PARAGRAPH
     ] == []
+
+
+@pytest.mark.parametrize("guide", sorted(GUIDES))
+def test_headings_of_guides_are_tasks(guide: str) -> None:
+    headings = re.findall(r"^##+ (.*)$", CODE_OF_DOCS.sub("", (REPOSITORY / guide).read_text()), re.MULTILINE)
+    assert [heading for heading in headings if heading.split()[0] not in TASKS] == []
 
 
 def slug(heading: str) -> str:
