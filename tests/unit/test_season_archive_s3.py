@@ -211,8 +211,9 @@ def test_objects_of_another_season_are_not_overwritten(bucket: Bucket) -> None:
     assert {name: bucket.get(name) for name in data} == data
 
 
+@pytest.mark.parametrize("emptied", [False, True])
 def test_files_that_were_not_uploaded_are_made_again_if_rows_changed(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, emptied: bool
 ) -> None:
     season = bucket.season
 
@@ -223,6 +224,26 @@ def test_files_that_were_not_uploaded_are_made_again_if_rows_changed(
     assert "the service is away" in refused(season, "archive", URL)
     monkeypatch.undo()
     assert (bucket.folder / "archive.json").exists()
+    if emptied:
+        bucket.delete("SHA256SUMS")
+    for statement in ("", "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)"):
+        if statement:
+            change(season, statement)
+        there = bucket.names()
+        assert done(season, "archive", URL, "--check")["changed"]
+        assert "7 scenes with about" in spoken(season, "archive", URL, "--check")
+        assert bucket.names() == there
+    assert (bucket.folder / "archive.json").exists()
+    assert done(season, "archive", URL)["compared"] == 7
+    assert bucket.names() == FILES | {"SHA256SUMS"}
+
+
+def test_an_archive_is_made_again_after_its_prefix_was_emptied(bucket: Bucket) -> None:
+    season = bucket.season
+    done(season, "archive", URL)
+    done(season, "archive", URL, "--drop", "--check")  # leaves the working folder
+    for name in bucket.names():
+        bucket.delete(name)
     change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
     assert done(season, "archive", URL)["compared"] == 7
     assert bucket.names() == FILES | {"SHA256SUMS"}

@@ -53,7 +53,13 @@ class Archived:
 
 
 def make(
-    conn: psycopg.Connection, config: Config, folder: Path, *, check: bool = False, progress: Steps = hidden
+    conn: psycopg.Connection,
+    config: Config,
+    folder: Path,
+    *,
+    again: bool = False,
+    check: bool = False,
+    progress: Steps = hidden,
 ) -> Archived:
     """Write the extracted scenes of a closed season to a folder, and verify the files.
 
@@ -63,6 +69,7 @@ def make(
         conn: a connection in autocommit mode, of the tables' owner.
         config: says which tables and which season.
         folder: created if it does not exist.
+        again: make an archive that the folder holds again; files that equal the database are kept.
         check: only say what would be written, and whether there is space.
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
@@ -75,7 +82,7 @@ def make(
     require_closed(conn, config, "A season is archived")
     database_rows.require_columns(conn, config.tables)
     work = _Archive(conn, config, folder, progress)
-    if (folder / DESCRIPTION).exists():
+    if (folder / DESCRIPTION).exists() and not again:
         return work.existing()
     if not work.cards:
         raise UserError(
@@ -172,8 +179,8 @@ class _Archive:
         """Write what is missing, and compare all of it with the database."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for partial in self._folder.glob(f"*{PARTIAL}"):
-                partial.unlink()
+            for unfinished in (*self._folder.glob(f"*{PARTIAL}"), self._folder / DESCRIPTION):
+                unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"{self._folder} cannot be written ({error.strerror or error}). Use a folder in which cbmctl"

@@ -67,17 +67,18 @@ def archive_to(
     there = work.objects.sizes()
     whole = DESCRIPTION in there
     with work.named():
+        again = not whole and work.replaceable()
         if whole:
             work.fetch(again=True)
         elif not there and not check:
-            if not (work.folder / DESCRIPTION).exists():
-                make(conn, config, work.folder, check=True)  # refuses in seconds what it would refuse later
+            if again:
+                # refuses in seconds what it would refuse later
+                make(conn, config, work.folder, again=True, check=True)
             work.objects.require_writable()
-        elif not check:
-            work.make_again()
-        done = make(conn, config, work.folder, check=check, progress=progress)
-        if not whole and not check:
-            work.upload()
+        done = make(conn, config, work.folder, again=again, check=check, progress=progress)
+        if not whole:
+            if not check:
+                work.upload()
             done = replace(done, changed=True)
     work.delete(check=check)
     return done
@@ -145,11 +146,14 @@ class _Work:
                 raise
             raise UserError(f"{error} {self.folder} is the working folder of {self._url}.") from error
 
-    def make_again(self) -> None:
-        """Have files that were not uploaded compared with the database anew: it may have changed since."""
-        path = self.folder / DESCRIPTION
-        if path.exists() and not archived_in(self._conn, self._tables, read_description(self.folder).id):
-            path.unlink()
+    def replaceable(self) -> bool:
+        """Return whether no scene is archived in the files of the working folder only.
+
+        Files that were not uploaded are compared with the database again: it may have changed since.
+        """
+        if not (self.folder / DESCRIPTION).exists():
+            return True
+        return not archived_in(self._conn, self._tables, read_description(self.folder).id)
 
     def delete(self, *, check: bool) -> None:
         """Delete the working folder; after --check the next command uses it."""
