@@ -162,9 +162,9 @@ def test_a_damaged_object_is_refused(bucket: Bucket, name: str, damage: str) -> 
     if damage == "missing":
         bucket.delete(name)
     else:
-        bucket.put(
-            name, data[: len(data) // 2] + (b"\x00" + data[len(data) // 2 + 1 :]) * (damage == "spoiled")
-        )
+        half = len(data) // 2
+        other = b"\x00" if data[half] else b"\x01"
+        bucket.put(name, data[:half] + (other + data[half + 1 :]) * (damage == "spoiled"))
     before = state(season)
     if (name, damage) == ("SHA256SUMS", "missing"):
         assert done(season, "archive", URL, "--drop", "--check")["scenes"] == 7
@@ -199,16 +199,54 @@ def test_an_archive_of_other_rows_is_refused(bucket: Bucket) -> None:
     assert "is the archive of another database" in refused(season, "archive", URL, "--drop")
 
 
-def test_objects_of_another_season_are_not_overwritten(bucket: Bucket) -> None:
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_objects_of_another_season_are_not_overwritten(bucket: Bucket, options: list[str]) -> None:
     season = bucket.season
     done(season, "archive", URL)
     bucket.delete("archive.json")
     data = {name: bucket.get(name) for name in bucket.names() - {"SHA256SUMS"}}
     change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
     season.configured(tables={"parcel_table": "public.parcels_2022"})
-    message = refused(season, "archive", URL)
-    assert f"{URL}/hists_bs.parquet belongs to another archive (public.parcels_2021)" in message
+    message = refused(season, "archive", URL, *options)
+    assert f"{URL}/dias_catalogue.parquet belongs to another archive (public.parcels_2021)" in message
     assert {name: bucket.get(name) for name in data} == data
+    assert not bucket.folder.exists(), "it is refused before any file is written"
+    for name in data:
+        bucket.delete(name)
+    bucket.put("sigs_c6.parquet", data["sigs_bs.parquet"])
+    assert f"{URL}/sigs_c6.parquet belongs to another" in refused(season, "archive", URL, *options)
+
+
+def test_an_object_that_cannot_be_read_is_not_overwritten(bucket: Bucket, server: Moto) -> None:
+    season, asked = bucket.season, list[str]()
+    done(season, "archive", URL)
+    bucket.delete("archive.json")
+    data = bucket.get("hists_bs.parquet")
+    change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
+
+    def fault(_number: int, path: str) -> str | None:
+        asked.extend([path] * ("hists_bs.parquet" in path))
+        # the object is opened, but its footer is not read
+        return "403 AccessDenied" if "hists_bs.parquet" in path and len(asked) == 2 else None
+
+    with proxy(server.port) as known:
+        known.fault = fault
+        season.configured(tables={"parcel_table": "public.parcels_2022"}, archive_s3={"endpoint": known.url})
+        bucket.delete("dias_catalogue.parquet")  # it would be refused first
+        message = refused(season, "archive", URL)
+    assert f"have no permission to read {URL}/hists_bs.parquet (ACCESS_DENIED" in message
+    assert bucket.get("hists_bs.parquet") == data
+
+
+def test_an_object_with_a_damaged_footer_is_replaced(bucket: Bucket) -> None:
+    season = bucket.season
+    done(season, "archive", URL)
+    bucket.delete("archive.json")
+    data = bucket.get("sigs_bs.parquet")
+    length = int.from_bytes(data[-8:-4], "little")
+    bucket.put("sigs_bs.parquet", data[: -length - 8] + b"\xff" * length + data[-8:])
+    done(season, "archive", URL)
+    assert bucket.get("sigs_bs.parquet") == data
 
 
 @pytest.mark.parametrize("emptied", [False, True])
@@ -257,9 +295,11 @@ def test_the_only_copy_of_a_scene_is_not_overwritten(bucket: Bucket) -> None:
     data = {name: bucket.get(name) for name in bucket.names()}
     bucket.delete("archive.json")
     change(season, "UPDATE dias_catalogue SET status = 'extracted' WHERE id > 3")
-    message = refused(season, "archive", URL)
-    assert "may be the only copy of scenes that are archived" in message
-    assert f"{URL}/archive.json is missing" in message
+    for options in (["--check"], []):
+        message = refused(season, "archive", URL, *options)
+        assert "may be the only copy of scenes that are archived" in message
+        assert f"{URL}/archive.json is missing" in message
+        assert not list(bucket.folder.rglob("*.parquet")), "it is refused before any file is written"
     for name, whole in data.items():
         assert name == "archive.json" or bucket.get(name) == whole
     assert f"{URL}: archive.json is missing" in refused(season, "restore", URL)

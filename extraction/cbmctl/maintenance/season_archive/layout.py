@@ -44,6 +44,8 @@ class Description:
 
     Attributes:
         schema: revision of the database's schema.
+        system: identifier of the database server, which tells databases of one name apart; empty if the
+            archive is of an earlier version.
         database: its name.
         area: name of the area of interest.
         start: first day of the season, as YYYY-MM-DD.
@@ -57,6 +59,7 @@ class Description:
     """
 
     schema: str
+    system: str
     database: str
     area: str
     start: str
@@ -138,7 +141,8 @@ def read_description(folder: Path) -> Description:
 
 
 def _described(data: Mapping[str, Any]) -> Description:
-    texts = {name: str(data[name]) for name, kind in Description.__annotations__.items() if kind is str}
+    known = {"system": "", **data}
+    texts = {name: str(known[name]) for name, kind in Description.__annotations__.items() if kind is str}
     scenes = {
         int(obsid): Scene(str(one["reference"]), Numbers(*one["sigs"]), Numbers(*one["hists"]))
         for obsid, one in data["scenes"].items()

@@ -104,23 +104,29 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
             )
         )
     ]
-    for file in sorted(file for kind in SCHEMAS for file in folder.glob(f"{kind}_*.parquet")):
-        require_own_file(config, str(file), parquet.footer(file))
-        if archived and parquet.holds(file, archived):
+    for file in sorted(folder.glob("*.parquet")):
+        require_own_file(conn, config, str(file), parquet.footer(file))
+        if archived and compare.kind_of(file.name) and parquet.holds(file, archived):
             raise UserError(
                 f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
                 f" {DESCRIPTION} back into the folder, or use an empty folder."
             )
 
 
-def require_own_file(config: Config, name: str, footer: Mapping[str, str]) -> None:
+def require_own_file(conn: psycopg.Connection, config: Config, name: str, footer: Mapping[str, str]) -> None:
     """Raise UserError if a file that would be overwritten belongs to another season, area or database."""
     own = {
+        "cbm.system": _system(conn),
         "cbm.database": config.connection.dbname,
         "cbm.area": config.args.name,
         "cbm.parcels": str(config.tables.parcels),
     }
-    other = [footer[key] for key, value in own.items() if footer.get(key, value) != value]
+    # files of an earlier version do not name the server
+    other = [
+        f"database server {footer[key]}" if key == "cbm.system" else footer[key]
+        for key, value in own.items()
+        if footer.get(key, value) != value
+    ]
     if other:
         raise UserError(
             f"{name} belongs to another archive ({', '.join(other)}) whose {DESCRIPTION} is missing. Keep"
@@ -286,6 +292,7 @@ class _Archive:
         (revision,) = one(self._conn, version)
         return Description(
             schema=revision,
+            system=_system(self._conn),
             database=self._config.connection.dbname,
             area=args.name,
             start=str(args.start),
@@ -331,6 +338,10 @@ class _Archive:
 
     def _step(self, label: str, length: int) -> Callable[[int], None]:
         return self._progress(label, length)
+
+
+def _system(conn: psycopg.Connection) -> str:
+    return str(one(conn, query("SELECT system_identifier FROM pg_control_system()"))[0])
 
 
 def _of(kind: str, both: tuple[Numbers, Numbers]) -> Numbers:

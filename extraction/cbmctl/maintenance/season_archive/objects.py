@@ -118,9 +118,16 @@ class Objects:
         return {info.base_name: info.size for info in found if info.type == fs.FileType.File}
 
     def footer(self, name: str) -> dict[str, str]:
-        """Return the metadata of a Parquet object's footer; only that is read."""
-        with self._asking(f"read {self.name(name)}"):
-            return parquet.footer(self._files.open_input_file(f"{self.url.bucket}/{self.url.prefix}/{name}"))
+        """Return the metadata of a Parquet object's footer; only that is read.
+
+        Raises:
+            UserError: the object cannot be read.
+        """
+        with (
+            self._asking(f"read {self.name(name)}"),
+            self._files.open_input_file(f"{self.url.bucket}/{self.url.prefix}/{name}") as file,
+        ):
+            return parquet.footer(file)
 
     def require_writable(self) -> None:
         """Write an empty list of checksums: a permission that is missing is reported before hours of work.

@@ -70,7 +70,9 @@ def archive_to(
         again = not whole and work.replaceable()
         if whole:
             work.fetch(again=True)
-        elif not there and not check:
+        elif there:
+            work.require_replaceable_objects(there)
+        elif not check:
             if again:
                 # refuses in seconds what it would refuse later
                 make(conn, config, work.folder, again=True, check=True)
@@ -155,6 +157,24 @@ class _Work:
             return True
         return not archived_in(self._conn, self._tables, read_description(self.folder).id)
 
+    def require_replaceable_objects(self, there: Mapping[str, int]) -> None:
+        """Check the objects of a prefix without a description, which an upload would overwrite.
+
+        Raises:
+            UserError: an object belongs to another archive, may be the only copy of a scene, or cannot be
+                read.
+        """
+        self._require_own_files(there)
+        if not (archived := self._archived()):
+            return
+        for name in sorted(there):
+            if compare.kind_of(name) and _FILE.fullmatch(name) and self._holds(name, there[name], archived):
+                raise UserError(
+                    f"{self.objects.name(name)} may be the only copy of scenes that are archived, and"
+                    f" {self.objects.name(DESCRIPTION)} is missing. Upload {DESCRIPTION} again, or use"
+                    " another prefix."
+                )
+
     def delete(self, *, check: bool) -> None:
         """Delete the working folder; after --check the next command uses it."""
         if not check:
@@ -170,7 +190,7 @@ class _Work:
         description = read_description(self.folder)
         there = self.objects.sizes()
         self._require_alone([DESCRIPTION] if DESCRIPTION in there else [])
-        self._require_no_only_copy(description, there)
+        self._require_own_files(there)
         sizes = {name: (self.folder / name).stat().st_size for name in sorted(description.files)}
         if too_large := [name for name, size in sizes.items() if size > LARGEST]:
             raise UserError(
@@ -232,32 +252,33 @@ class _Work:
                 " and run the command again; or use another prefix."
             )
 
-    def _require_no_only_copy(self, description: Description, there: Mapping[str, int]) -> None:
-        """Raise UserError if an object that would be overwritten is another archive's, or an only copy."""
-        own = set(archived_in(self._conn, self._tables, description.id))
+    def _require_own_files(self, there: Mapping[str, int]) -> None:
+        """Raise UserError if an object belongs to another archive."""
+        for name in sorted(there):
+            if _FILE.fullmatch(name):
+                footer = self.objects.footer(name)
+                require_own_file(self._conn, self._config, self.objects.name(name), footer)
+
+    def _archived(self) -> list[int]:
+        """Return the scenes that are archived, but not in the archive that the working folder holds."""
+        own = set[int]()
+        if (self.folder / DESCRIPTION).exists():
+            own.update(archived_in(self._conn, self._tables, read_description(self.folder).id))
         statement = query(
             "SELECT id FROM {catalogue} WHERE status = 'archived'", catalogue=self._tables.catalogue.sql
         )
-        archived = [obsid for (obsid,) in self._conn.execute(statement) if obsid not in own]
-        for name in sorted(description.files):
-            if name in there and compare.kind_of(name):
-                require_own_file(self._config, self.objects.name(name), self.objects.footer(name))
-        if not archived:
-            return
-        incoming = self._incoming()
-        for name in sorted(description.files):
-            if name not in there or not compare.kind_of(name):
-                continue
-            found = self.objects.download(
-                name, incoming / name, self._progress(f"Reading {name}", there[name])
-            )
-            if found != sum_of_file(self.folder / name) and parquet.holds(incoming / name, archived):
-                raise UserError(
-                    f"{self.objects.name(name)} may be the only copy of scenes that are archived, and"
-                    f" {self.objects.name(DESCRIPTION)} is missing. Upload {DESCRIPTION} again, or use"
-                    " another prefix."
-                )
-            (incoming / name).unlink()
+        return [obsid for (obsid,) in self._conn.execute(statement) if obsid not in own]
+
+    def _holds(self, name: str, size: int, obsids: Sequence[int]) -> bool:
+        """Return whether an object has rows of scenes, and is not what the working folder has as well."""
+        self._require_space(size)
+        incoming = self._incoming() / name
+        try:
+            found = self.objects.download(name, incoming, self._progress(f"Reading {name}", size))
+            path = self.folder / name
+            return not (path.is_file() and found == sum_of_file(path)) and parquet.holds(incoming, obsids)
+        finally:
+            incoming.unlink(missing_ok=True)
 
     def _require_archive(self, there: Mapping[str, int]) -> None:
         if DESCRIPTION in there:
