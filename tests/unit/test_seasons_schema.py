@@ -152,8 +152,8 @@ def test_the_first_season_comes_first(database: Database) -> None:
         apply(config)
     assert str(error.value) == (
         f"The tables in the schema public are missing, but {SCHEMA} needs version {HEAD}, because seasons"
-        " share public.aois and public.orders. Run cbmctl schema apply with the configuration of the season"
-        " in public first"
+        " share public.aois and public.orders. Run schema apply without --season, with the configuration of"
+        " the season in public, first"
     )
     at(database, "0003", "public")
     with pytest.raises(UserError, match=f"have version 0003, but {SCHEMA} needs version {HEAD}"):

@@ -134,8 +134,8 @@ def _refuse_without_first_season(outer: sqlalchemy.Connection, tables: Tables, n
         state = f"have version {found}" if found else "are missing"
         raise UserError(
             f"The tables in the schema {PUBLIC} {state}, but {tables.schema} needs version {needed}, because"
-            f" seasons share {tables.aois} and {tables.orders}. Run cbmctl schema apply with the"
-            f" configuration of the season in {PUBLIC} first"
+            f" seasons share {tables.aois} and {tables.orders}. Run schema apply without --season, with the"
+            f" configuration of the season in {PUBLIC}, first"
         )
 
 
