@@ -193,7 +193,9 @@ def test_an_archive_of_other_rows_is_refused(bucket: Bucket) -> None:
     change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
     message = refused(season, "archive", URL)
     assert "differ from the database: sigs of s2_1 has 120 rows as expected, but at least one" in message
-    assert message.endswith(f"{bucket.folder} is the working folder of {URL}.")
+    assert (
+        f" {bucket.folder} is the working folder of {URL}. If Ansible manages this VM, it is /data" in message
+    )
     assert {name: bucket.get(name) for name in bucket.names()} == data
     change(season, "UPDATE dias_catalogue SET reference = 'x' || reference WHERE id = 2")
     assert "is the archive of another database" in refused(season, "archive", URL, "--drop")
@@ -511,12 +513,16 @@ def test_the_disk_of_the_working_folder_is_full(bucket: Bucket, monkeypatch: pyt
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         message = refused(season, "archive", URL)
         assert "GB free. Free space, or use a folder on another disk." in message
-        assert message.endswith(f"{bucket.folder} is the working folder of {URL}.")
+        assert (
+            f" {bucket.folder} is the working folder of {URL}. If Ansible manages this VM, it is /data"
+            in message
+        )
     done(season, "archive", URL)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=KEPT_FREE))
         message = refused(season, "archive", URL, "--drop")
         assert f"{bucket.folder}: the files of {URL} need 2.1 GB, but" in message
+        assert "If Ansible manages this VM, free space on its data volume or enlarge it" in message
 
     class Full:
         def __enter__(self) -> "Full":

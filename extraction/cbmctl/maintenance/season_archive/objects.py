@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from cbmctl.config import Config
 from cbmctl.eodata.settings import Service
+from cbmctl.eodata.space import managed_cache
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import object_errors, parquet
 from cbmctl.maintenance.season_archive.layout import PARTIAL, put_in_place
@@ -272,7 +273,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
         remedy = "Make the folder writable for this user"
     return UserError(
         f"{path} cannot be written ({error.strerror or error}). {remedy}, or set cache in"
-        " db_config.json to another folder."
+        f" db_config.json to another folder. {managed_cache(error)}"
     )
 
 

@@ -16,7 +16,7 @@ import psycopg
 
 from cbmctl.config import Config
 from cbmctl.database import query
-from cbmctl.eodata.space import KEPT_FREE
+from cbmctl.eodata.space import KEPT_FREE, managed_cache
 from cbmctl.errors import UserError
 from cbmctl.maintenance.free_space import free_space
 from cbmctl.maintenance.season_archive import compare, parquet
@@ -146,7 +146,10 @@ class _Work:
         except UserError as error:
             if str(self.folder) not in str(error):
                 raise
-            raise UserError(f"{error} {self.folder} is the working folder of {self._url}.") from error
+            raise UserError(
+                f"{error} {self.folder} is the working folder of {self._url}. If Ansible manages this VM, it"
+                f" is /data/cbm/cache/{_FOLDERS}/{self.folder.name} there."
+            ) from error
 
     def replaceable(self) -> bool:
         """Return whether no scene is archived in the files of the working folder only.
@@ -310,7 +313,7 @@ class _Work:
             raise UserError(
                 f"{self.folder}: the files of {self._url} need {(size + KEPT_FREE) / 1e9:.1f} GB, but {disk}"
                 f" has {free / 1e9:.1f} GB free. Free space, or set cache in db_config.json to a"
-                " folder on another disk."
+                f" folder on another disk. {managed_cache()}"
             )
 
     def _incoming(self) -> Path:
