@@ -11,8 +11,9 @@ from alembic.config import Config as AlembicConfig
 from psycopg import conninfo
 
 from cbmctl import schema
-from cbmctl.database import connect
-from cbmctl.errors import UserError
+from cbmctl.database import connect, explain
+from cbmctl.errors import NoTablesError, UserError
+from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.schema import apply
 
 from ..conftest import Database
@@ -148,7 +149,7 @@ def test_an_upgrade_of_a_season_changes_no_other(database: Database) -> None:
 @pytest.mark.postgis
 def test_the_first_season_comes_first(database: Database) -> None:
     config = later(database)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(NoTablesError) as error:
         apply(config)
     assert str(error.value) == (
         f"The tables in the schema public are missing, but {SCHEMA} needs version {HEAD}, because seasons"
@@ -207,12 +208,16 @@ def test_roles_of_a_season(database: Database) -> None:
     owner = database.configured(connection={"dbuser": "cbm_owner", "dbpasswd": "only-for-tests"})
     apply(owner)
     config = later(database)
-    with pytest.raises(UserError) as error:
-        apply(config)
+    with pytest.raises(NoTablesError) as error:
+        apply(config, check=True)
     assert str(error.value) == (
-        f"The schema {SCHEMA} does not exist, and cbm_owner may not create it. Run as superuser: CREATE"
-        f" SCHEMA {SCHEMA} AUTHORIZATION cbm_owner"
+        f"The schema {SCHEMA} does not exist, and cbm_owner may not create it. If Ansible manages the"
+        " database, run playbooks/database.yml without --check. Otherwise run as superuser:"
+        f" CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner"
     )
+    with connect(config) as conn, pytest.raises(psycopg.Error) as missing:
+        lock_parcel_sets(conn, config.tables)  # of a load
+    assert isinstance(explain(missing.value), NoTablesError)
     with database.connect() as conn:
         conn.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner")
     would = apply(config, check=True)
