@@ -265,3 +265,46 @@ def test_each_season_has_a_job_of_its_own(season: str, job: str, words: list[str
     assert rendered("extraction", "{{ extraction_job }}", **given) == job
     file = f"/data/cbm/extraction-stack{'-2022' if season else ''}.yml"
     assert rendered("extraction", "{{ extraction_job_file }}", **given) == file
+
+
+def test_no_worker_starts_and_no_file_is_written_while_another_season_is_extracted() -> None:
+    tasks = yaml.safe_load((REPOSITORY / "roles/extraction/tasks/job.yml").read_text())
+    assert [task["name"] for task in tasks[:2]] == [
+        "Look for workers of other seasons",
+        "No other season is being extracted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ({}, ""),
+        ({"cbm_season_name": 2022, "tenant_parcels_accept_removals": True}, ""),
+        (
+            {"parcels_drop_statistics": "true"},
+            "parcels_drop_statistics applies to one season. Add -e cbm_season_name= with one of 2021, 2022.",
+        ),
+        (
+            {"parcels_drop_statistics": True, "tenant_parcels_accept_removals": True},
+            "parcels_drop_statistics and tenant_parcels_accept_removals apply to one season. Add"
+            " -e cbm_season_name= with one of 2021, 2022.",
+        ),
+        (
+            {"cbm_season_name": "2023"},
+            "cbm_season_name: '2023' is not a season. It must be one of: 2021, 2022.",
+        ),
+    ],
+)
+def test_options_of_one_season(lines: dict[str, Any], problem: str) -> None:
+    every = yaml.safe_load((REPOSITORY / "playbooks/group_vars/all.yml").read_text())
+    given = {name: value for name, value in every.items() if name.startswith("cbm_season_")}
+    given |= {"tenant_parcels_accept_removals": False, "tenant_every_season": seasons(FIRST, [SECOND])}
+    assert rendered("parcels", "{{ cbm_season_problem }}", **given | lines) == problem
+    alone = {"tenant_every_season": seasons(FIRST, []), "cbm_season_name": ""}
+    assert rendered("parcels", "{{ cbm_season_problem }}", **given | lines | alone) == ""
+
+
+def test_precheck_asks_for_a_season_before_any_change(tmp_path: Path) -> None:
+    cases = [{"season_problem": sentence, "cards": ["s2"]} for sentence in ("", "Choose a season.")]
+    (without, found), _ = precheck(tmp_path, "control", "precheck_problems_control", cases)
+    assert [one for one in found if one not in without] == ["Choose a season."]
