@@ -275,10 +275,28 @@ def test_files_of_another_member_state_are_not_overwritten(
         with connect(season.config) as conn:
             make.require_own_file(conn, season.config, "of an earlier version", {"cbm.area": "parcels_2021"})
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")} == before
-    # an archive of an earlier version does not name the server
-    earlier = {key: value for key, value in json.loads(whole).items() if key != "system"}
+    # an archive of an earlier version does not name the server, and has no checksum
+    earlier = {key: value for key, value in json.loads(whole).items() if key not in {"system", "checksum"}}
     (tmp_path / "archive.json").write_text(json.dumps(earlier))
     assert done(season, "archive", tmp_path, "--drop")["scenes"] == 7
+    assert done(season, "restore", tmp_path)["scenes"] == 7
+
+
+@pytest.mark.parametrize("key", ["last_id", "parcels", "database", "files", "checksum", "lost"])
+def test_each_field_of_the_description_is_verified(season: Database, tmp_path: Path, key: str) -> None:
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    path = tmp_path / "archive.json"
+    whole = json.loads(path.read_text())
+    damaged = whole | {"last_id": 1, "parcels": "public.parcels_2020", "database": "x", "checksum": ""}
+    damaged |= {"files": whole["files"] | {"tasks.parquet": 1}}
+    lost = {name: value for name, value in whole.items() if name != "checksum"}
+    path.write_text(json.dumps(lost if key == "lost" else whole | {key: damaged[key]}))
+    before = state(season)
+    for command in (["restore", tmp_path], ["archive", tmp_path], ["archive", tmp_path, "--drop"]):
+        assert f"{path} is damaged (" in refused(season, *command)
+    assert state(season) == before
+    path.write_text(json.dumps(whole))
     assert done(season, "restore", tmp_path)["scenes"] == 7
 
 

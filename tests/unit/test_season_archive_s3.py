@@ -1,5 +1,6 @@
 """`maintain archive` and `restore` with an archive in S3, against a real server: verified as in a folder."""
 
+import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import make, object_errors, remote
+from cbmctl.maintenance.season_archive.layout import checksum
 from cbmctl.maintenance.season_archive.objects import Objects, Url
 from cbmctl.maintenance.season_archive.remote import working_folder
 
@@ -556,7 +558,8 @@ def test_a_file_that_is_too_large_for_an_object(bucket: Bucket, monkeypatch: pyt
 def test_a_name_in_the_description_does_not_leave_the_folder(bucket: Bucket) -> None:
     season = bucket.season
     done(season, "archive", URL)
-    bucket.put("archive.json", bucket.get("archive.json").replace(b"parcels.parquet", b"../../x.parquet"))
+    data = json.loads(bucket.get("archive.json").replace(b"parcels.parquet", b"../../x.parquet"))
+    bucket.put("archive.json", json.dumps(data | {"checksum": checksum(data)}).encode())
     bucket.delete("SHA256SUMS")
     message = refused(season, "archive", URL, "--drop")
     assert f"{URL}/archive.json is damaged: '../../x.parquet' is not a valid file name" in message
