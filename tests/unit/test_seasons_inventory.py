@@ -18,7 +18,7 @@ from ..conftest import REPOSITORY
 from .judging import SPECIFICATION, said
 from .parcel_files import write
 from .plugins import load as load_plugin
-from .role_plays import answers, match, precheck, rendered
+from .role_plays import answers, match, play, precheck, rendered
 
 FIRST: dict[str, Any] = {"year": 2021, "parcels_file": "/gsaa/2021.gpkg", "expected_parcels": 1000}
 SECOND: dict[str, Any] = {"year": 2022, "parcels_file": "/gsaa/2022.gpkg", "expected_parcels": 2000}
@@ -308,3 +308,21 @@ def test_precheck_asks_for_a_season_before_any_change(tmp_path: Path) -> None:
     cases = [{"season_problem": sentence, "cards": ["s2"]} for sentence in ("", "Choose a season.")]
     (without, found), _ = precheck(tmp_path, "control", "precheck_problems_control", cases)
     assert [one for one in found if one not in without] == ["Choose a season."]
+
+
+def test_the_configuration_of_a_removed_season_is_removed(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "pki").mkdir(parents=True)
+    (state / "pki/ca.crt").touch()
+    for name in ("db_config.json", "db_config.2020.json", "db_config.2022.json"):
+        (state / name).touch()
+    lines = {"state_dir": str(state), "tenant": "dk", "database_host": "192.0.2.1", "database_port": 1}
+    hosts = {"dk": {f"report_{name}": value for name, value in lines.items()}}
+    hosts["dk"]["report_seasons"] = seasons(FIRST, [SECOND])
+    said = play(
+        tmp_path, hosts, {"ansible.builtin.include_role": {"name": "report", "tasks_from": "connection"}}
+    )
+    assert "failed=0" in said, said
+    found = sorted(path.name for path in state.glob("db_config*"))
+    assert found == ["db_config.2022.json", "db_config.json"]
+    assert "192.0.2.1" in (state / "db_config.2022.json").read_text()
