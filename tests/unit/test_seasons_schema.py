@@ -16,9 +16,10 @@ from cbmctl.errors import NoTablesError, UserError
 from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.schema import apply
 
-from ..conftest import Database
+from ..conftest import REPOSITORY, Database
 from .seasons import SCHEMA, definitions, later, stored
 
+GUIDE = REPOSITORY / "docs/operator.md"
 SCRIPTS = Path(schema.__file__).parent
 HEAD = max(path.name[:4] for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
 SHARED = ("aois", "orders", "orders_id_seq", "order_items", "spatial_ref_sys", "cbm_schema")
@@ -237,3 +238,18 @@ def test_roles_of_a_season(database: Database) -> None:
         assert conn.execute(f"SELECT reference FROM {SCHEMA}.dias_catalogue").fetchall() == [("x",)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute(f"DELETE FROM {SCHEMA}.sigs")
+
+
+@pytest.mark.postgis
+def test_a_season_is_deleted_as_the_guide_says(database: Database) -> None:
+    apply(database.config)
+    apply(later(database))
+    found = re.search(r"^   ```sql\n(   DROP SCHEMA .*?)^   ```", GUIDE.read_text(), re.M | re.S)
+    assert found
+    with database.connect() as conn:
+        first = definitions(conn, "public")
+        conn.execute("INSERT INTO aois (name) VALUES ('parcels_2021'), ('parcels_2022')")
+        conn.execute(found[1].encode())
+        assert conn.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,)
+        assert definitions(conn, "public") == first
+        assert conn.execute("SELECT name FROM aois").fetchall() == [("parcels_2021",)]
