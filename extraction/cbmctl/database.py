@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cbmctl.certificates import fault
 from cbmctl.config import Config, Connection
-from cbmctl.errors import UserError
+from cbmctl.errors import NoTablesError, UserError
 from cbmctl.reasons import NOT_WRITTEN, UNREACHABLE
 
 # The manual's status words for a database that cannot be read from or written to.
@@ -83,8 +83,12 @@ def one(
 def explain(error: psycopg.Error) -> UserError | None:
     """What a person can do about an error of PostgreSQL's; None when it is a defect of ours."""
     message = " ".join((error.diag.message_primary or str(error)).split())
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return UserError(
+    missing = (
+        psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedColumn
+    )
+    if isinstance(error, missing):
+        there = isinstance(error, psycopg.errors.UndefinedColumn)
+        return (UserError if there else NoTablesError)(
             f"a table or column is missing ({message}): run cbmctl schema apply, then load the parcels"
         )
     refusal = psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction

@@ -4,8 +4,16 @@
 class UserError(Exception):
     """Bad input or surroundings: one clear sentence that names the thing, says why, and what to do.
 
-    The command line prints it without a traceback and ends with exit code 1.
+    The command line prints it without a traceback and ends with its exit code.
     """
+
+    exit_code = 1
+
+
+class NoTablesError(UserError):
+    """The season has no schema or no tables yet. Callers that predict changes know it by its exit code."""
+
+    exit_code = 4
 
 
 def counted(number: int, thing: str) -> str:

@@ -109,6 +109,8 @@ def test_a_disk_that_takes_nothing_is_told_with_what_helps(
     with pytest.raises(ArchiveError) as found:
         Stub(**DATA).opened(disk, monkeypatch).hold("p1", ".*")
     assert f"cannot be written to ({os.strerror(code)}): {remedy}, or correct cache" in str(found.value)
+    managed = "free space on its data volume" if "free" in remedy else "run playbooks/worker_image.yml"
+    assert f"If Ansible manages this VM, {managed}" in str(found.value)
 
 
 @pytest.mark.parametrize("keys", [["p/" + "a" * 256], ["p/" + "a" * 256 + "/b"], ["p/a", "p/a/b"], ["p/\0"]])

@@ -153,5 +153,8 @@ def test_what_cbmctl_asks_permission_for_is_said_with_the_operators_variable() -
         later = loaded | {"parcels_season": "2022"}
         said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **later)
         assert said == f"If the file is correct, load it with {line} -e cbm_season_name=2022."
+        first = loaded | {"parcels_season": "", "parcels_season_chosen": "2021"}
+        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **first)
+        assert said == f"If the file is correct, load it with {line} -e cbm_season_name=2021."
     for done in ({}, {"msg": "p.gpkg does not exist.", "failed": True}):
         assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded=done) is False

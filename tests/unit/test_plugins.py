@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cbmctl.errors import NoTablesError
+
 from .plugins import PLUGINS, load
 
 ANSWER = '{"changed": true, "parcels": 3}'
@@ -80,6 +82,20 @@ def test_check_mode_before_the_configuration_of_a_season_is_there(tmp_path: Path
     (tmp_path / "db_config.2022.json").touch()
     assert run_module(tmp_path, f"echo '{ANSWER}'", **given)["changed"] is True
     assert arguments(tmp_path) == "--season 2022 --json parcels load --check"
+
+
+def test_check_mode_before_the_tables_of_a_season_are_there(tmp_path: Path) -> None:
+    script = f"echo 'cbmctl: The schema season_2022 does not exist' >&2; exit {NoTablesError.exit_code}"
+    given: dict[str, Any] = {"season": "2022", "configurations": str(tmp_path)}
+    (tmp_path / "db_config.2022.json").touch()
+    result = run_module(tmp_path, script, check=True, **given)
+    assert (result["changed"], result["skipped"]) == (False, True)
+    assert "season 2022 has no tables on" in json.dumps(result["warnings"])
+    result = run_module(tmp_path, script, check=True)
+    assert "the first season has no tables on" in json.dumps(result["warnings"])
+    result = run_module(tmp_path, script, **given)
+    assert (result["failed"], result["msg"]) == (True, "The schema season_2022 does not exist")
+    assert run_module(tmp_path, "echo 'cbmctl: x' >&2; exit 1", check=True, **given)["failed"] is True
 
 
 def test_check_mode_before_the_command_is_there(tmp_path: Path) -> None:

@@ -278,17 +278,20 @@ def test_what_cbmctl_says_of_its_container_is_told_of_the_control_host() -> None
     endpoint = "there is no archive: correct endpoint of eodata in db_config.json"
     empty = "the archive /eodata is empty: mount it again, or correct eodata in db_config.json"
     clock = "https://s.example says that the clock of this machine is wrong: set it (timedatectl)"
+    cache = "/x cannot be written to (No space left): free space, or correct cache in db_config.json"
     role = "The role writes db_config.json from"
     assert [
         told(keys, BUCKET),
         told(endpoint, BUCKET),
         told(empty, {}),
         told(clock, BUCKET),
+        told(cache, BUCKET),
     ] == [
         [f"{keys}.", "The keys are those of /secret/keys on the control host."],
         [f"{endpoint}.", f"{role} tenant_eodata_s3 in the inventory."],
         [f"{empty}.", f"{role} tenant_eodata in the inventory."],
         [f"{clock}."],
+        [f"{cache}."],
     ]
 
 

@@ -1,5 +1,6 @@
 """`maintain archive` and `restore` leave alone what they must not touch, and say why."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cbmctl.config import Tables
 from cbmctl.database import connect
 from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive import drop, make
+from cbmctl.maintenance.season_archive import compare, drop, make
 from cbmctl.maintenance.season_archive.layout import Scene
 from cbmctl.parcels.load import Options, load
 from cbmctl.queue import locks
@@ -253,10 +254,55 @@ def test_files_of_another_season_are_not_overwritten(season: Database, tmp_path:
     change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
     season.configured(tables={"parcel_table": "public.parcels_2022"})
     message = refused(season, "archive", tmp_path)
-    assert (
-        "hists_bs.parquet belongs to another archive (public.parcels_2021) whose archive.json is" in message
-    )
+    assert "dias_catalogue.parquet belongs to another archive (public.parcels_2021) whose archive" in message
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")} == before
+
+
+def test_files_of_another_member_state_are_not_overwritten(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Database, area and table have the same default names in both."""
+    done(season, "archive", tmp_path)
+    whole = (tmp_path / "archive.json").read_text()
+    (tmp_path / "archive.json").unlink()
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")}
+    server = json.loads(whole)["system"]
+    with monkeypatch.context() as patched:
+        patched.setattr(make, "_system", lambda _: "1")
+        for more in ([], ["--check"]):
+            message = refused(season, "archive", tmp_path, *more)
+            assert f"belongs to another archive (database server {server}) whose archive.json" in message
+        with connect(season.config) as conn:
+            make.require_own_file(conn, season.config, "of an earlier version", {"cbm.area": "parcels_2021"})
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")} == before
+    # an archive of an earlier version does not name the server, and has no checksum
+    earlier = {key: value for key, value in json.loads(whole).items() if key not in {"system", "checksum"}}
+    (tmp_path / "archive.json").write_text(json.dumps(earlier))
+    assert done(season, "archive", tmp_path, "--drop")["scenes"] == 7
+    assert done(season, "restore", tmp_path)["scenes"] == 7
+
+
+@pytest.mark.parametrize("key", ["last_id", "parcels", "database", "files", "checksum", "lost"])
+def test_each_field_of_the_description_is_verified(season: Database, tmp_path: Path, key: str) -> None:
+    done(season, "archive", tmp_path)
+    done(season, "archive", tmp_path, "--drop")
+    path = tmp_path / "archive.json"
+    whole = json.loads(path.read_text())
+    damaged = whole | {"last_id": 1, "parcels": "public.parcels_2020", "database": "x", "checksum": ""}
+    damaged |= {"files": whole["files"] | {"tasks.parquet": 1}}
+    lost = {name: value for name, value in whole.items() if name != "checksum"}
+    path.write_text(json.dumps(lost if key == "lost" else whole | {key: damaged[key]}))
+    before = state(season)
+    for command in (["restore", tmp_path], ["archive", tmp_path], ["archive", tmp_path, "--drop"]):
+        assert f"{path} is damaged (" in refused(season, *command)
+    assert state(season) == before
+    path.write_text(json.dumps(whole))
+    assert done(season, "restore", tmp_path)["scenes"] == 7
+
+
+def test_a_file_that_cannot_be_read_is_not_overwritten(season: Database, tmp_path: Path) -> None:
+    (tmp_path / "sigs_s2.parquet").mkdir()
+    assert f"{tmp_path}/sigs_s2.parquet cannot be read (" in refused(season, "archive", tmp_path)
 
 
 def test_an_archive_without_the_table_of_parcels(season: Database, tmp_path: Path) -> None:
@@ -288,13 +334,16 @@ def test_parcels_that_were_replaced_refuse_a_restore(season: Database, tmp_path:
     assert f"restore them from {tmp_path}/parcels.parquet." in message
 
 
-def test_statistics_of_dropped_parcels_do_not_come_back(season: Database, tmp_path: Path) -> None:
-    folder, file = tmp_path / "2021", tmp_path / "parcels_2021.gpkg"
+def parcels_file(season: Database, folder: Path) -> Path:
+    """The parcels of the season, as a file."""
     with season.connect() as conn:
         wkb = conn.execute("SELECT ST_AsBinary(wkb_geometry) FROM parcels_2021 ORDER BY ogc_fid").fetchall()
-    write(
-        file, [shapely.from_wkb(bytes(shape)) for (shape,) in wkb], crs="EPSG:32632", id=list(range(PARCELS))
-    )
+    shapes = [shapely.from_wkb(bytes(shape)) for (shape,) in wkb]
+    return write(folder / "parcels_2021.gpkg", shapes, crs="EPSG:32632", id=list(range(PARCELS)))
+
+
+def test_statistics_of_dropped_parcels_do_not_come_back(season: Database, tmp_path: Path) -> None:
+    folder, file = tmp_path / "2021", parcels_file(season, tmp_path)
     done(season, "archive", folder)
     done(season, "archive", folder, "--drop")
     with connect(season.configured(), autocommit=True) as conn:
@@ -312,6 +361,34 @@ def test_statistics_of_dropped_parcels_do_not_come_back(season: Database, tmp_pa
     assert message.startswith(f"{PARCELS} parcels of {folder} not found in public.parcels_2021")
     assert words(rows(season, "SELECT status FROM dias_catalogue")) == {"archived"}
     assert rows(season, "SELECT count(*) FROM sigs") == [(0,)]
+
+
+@pytest.mark.parametrize("command", ["restore", "archive"])
+def test_parcels_are_not_replaced_while_an_archive_is_read(
+    season: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    folder, file = tmp_path / "2021", parcels_file(season, tmp_path)
+    before, tables = state(season), season.configured().tables
+    done(season, "archive", folder)
+    if command == "restore":
+        done(season, "archive", folder, "--drop")
+    verify, refusals = compare.verify_files, list[str]()
+
+    def verifying(*arguments: object) -> None:
+        with connect(season.config, autocommit=True) as conn:
+            with pytest.raises(UserError) as error:
+                load(conn, tables, file, Options(), drop_statistics=True)
+            refusals.append(str(error.value))
+            assert load(conn, tables, file, Options(), drop_statistics=True, check_only=True).superseded
+        verify(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(compare, "verify_files", verifying)
+    done(season, command, folder)
+    assert refusals == [
+        "cbmctl maintain archive or restore is running. Nothing was changed. Wait until it ends, then load"
+        " again."
+    ]
+    assert state(season) == before
 
 
 @pytest.mark.parametrize("kind", ["Polygon", "MultiPolygonZ"])

@@ -1,5 +1,6 @@
 """`maintain archive` and `restore` with an archive in S3, against a real server: verified as in a folder."""
 
+import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import make, object_errors, remote
+from cbmctl.maintenance.season_archive.layout import checksum
 from cbmctl.maintenance.season_archive.objects import Objects, Url
 from cbmctl.maintenance.season_archive.remote import working_folder
 
@@ -162,9 +164,9 @@ def test_a_damaged_object_is_refused(bucket: Bucket, name: str, damage: str) -> 
     if damage == "missing":
         bucket.delete(name)
     else:
-        bucket.put(
-            name, data[: len(data) // 2] + (b"\x00" + data[len(data) // 2 + 1 :]) * (damage == "spoiled")
-        )
+        half = len(data) // 2
+        other = b"\x00" if data[half] else b"\x01"
+        bucket.put(name, data[:half] + (other + data[half + 1 :]) * (damage == "spoiled"))
     before = state(season)
     if (name, damage) == ("SHA256SUMS", "missing"):
         assert done(season, "archive", URL, "--drop", "--check")["scenes"] == 7
@@ -193,26 +195,67 @@ def test_an_archive_of_other_rows_is_refused(bucket: Bucket) -> None:
     change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
     message = refused(season, "archive", URL)
     assert "differ from the database: sigs of s2_1 has 120 rows as expected, but at least one" in message
-    assert message.endswith(f"{bucket.folder} is the working folder of {URL}.")
+    assert (
+        f" {bucket.folder} is the working folder of {URL}. If Ansible manages this VM, it is /data" in message
+    )
     assert {name: bucket.get(name) for name in bucket.names()} == data
     change(season, "UPDATE dias_catalogue SET reference = 'x' || reference WHERE id = 2")
     assert "is the archive of another database" in refused(season, "archive", URL, "--drop")
 
 
-def test_objects_of_another_season_are_not_overwritten(bucket: Bucket) -> None:
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_objects_of_another_season_are_not_overwritten(bucket: Bucket, options: list[str]) -> None:
     season = bucket.season
     done(season, "archive", URL)
     bucket.delete("archive.json")
     data = {name: bucket.get(name) for name in bucket.names() - {"SHA256SUMS"}}
     change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
     season.configured(tables={"parcel_table": "public.parcels_2022"})
-    message = refused(season, "archive", URL)
-    assert f"{URL}/hists_bs.parquet belongs to another archive (public.parcels_2021)" in message
+    message = refused(season, "archive", URL, *options)
+    assert f"{URL}/dias_catalogue.parquet belongs to another archive (public.parcels_2021)" in message
     assert {name: bucket.get(name) for name in data} == data
+    assert not bucket.folder.exists(), "it is refused before any file is written"
+    for name in data:
+        bucket.delete(name)
+    bucket.put("sigs_c6.parquet", data["sigs_bs.parquet"])
+    assert f"{URL}/sigs_c6.parquet belongs to another" in refused(season, "archive", URL, *options)
 
 
+def test_an_object_that_cannot_be_read_is_not_overwritten(bucket: Bucket, server: Moto) -> None:
+    season, asked = bucket.season, list[str]()
+    done(season, "archive", URL)
+    bucket.delete("archive.json")
+    data = bucket.get("hists_bs.parquet")
+    change(season, "ALTER TABLE parcels_2021 RENAME TO parcels_2022")
+
+    def fault(_number: int, path: str) -> str | None:
+        asked.extend([path] * ("hists_bs.parquet" in path))
+        # the object is opened, but its footer is not read
+        return "403 AccessDenied" if "hists_bs.parquet" in path and len(asked) == 2 else None
+
+    with proxy(server.port) as known:
+        known.fault = fault
+        season.configured(tables={"parcel_table": "public.parcels_2022"}, archive_s3={"endpoint": known.url})
+        bucket.delete("dias_catalogue.parquet")  # it would be refused first
+        message = refused(season, "archive", URL)
+    assert f"have no permission to read {URL}/hists_bs.parquet (ACCESS_DENIED" in message
+    assert bucket.get("hists_bs.parquet") == data
+
+
+def test_an_object_with_a_damaged_footer_is_replaced(bucket: Bucket) -> None:
+    season = bucket.season
+    done(season, "archive", URL)
+    bucket.delete("archive.json")
+    data = bucket.get("sigs_bs.parquet")
+    length = int.from_bytes(data[-8:-4], "little")
+    bucket.put("sigs_bs.parquet", data[: -length - 8] + b"\xff" * length + data[-8:])
+    done(season, "archive", URL)
+    assert bucket.get("sigs_bs.parquet") == data
+
+
+@pytest.mark.parametrize("emptied", [False, True])
 def test_files_that_were_not_uploaded_are_made_again_if_rows_changed(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, emptied: bool
 ) -> None:
     season = bucket.season
 
@@ -223,6 +266,26 @@ def test_files_that_were_not_uploaded_are_made_again_if_rows_changed(
     assert "the service is away" in refused(season, "archive", URL)
     monkeypatch.undo()
     assert (bucket.folder / "archive.json").exists()
+    if emptied:
+        bucket.delete("SHA256SUMS")
+    for statement in ("", "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)"):
+        if statement:
+            change(season, statement)
+        there = bucket.names()
+        assert done(season, "archive", URL, "--check")["changed"]
+        assert "7 scenes with about" in spoken(season, "archive", URL, "--check")
+        assert bucket.names() == there
+    assert (bucket.folder / "archive.json").exists()
+    assert done(season, "archive", URL)["compared"] == 7
+    assert bucket.names() == FILES | {"SHA256SUMS"}
+
+
+def test_an_archive_is_made_again_after_its_prefix_was_emptied(bucket: Bucket) -> None:
+    season = bucket.season
+    done(season, "archive", URL)
+    done(season, "archive", URL, "--drop", "--check")  # leaves the working folder
+    for name in bucket.names():
+        bucket.delete(name)
     change(season, "UPDATE sigs SET mean = 5 WHERE (pid, obsid) = (1, 1)")
     assert done(season, "archive", URL)["compared"] == 7
     assert bucket.names() == FILES | {"SHA256SUMS"}
@@ -236,9 +299,11 @@ def test_the_only_copy_of_a_scene_is_not_overwritten(bucket: Bucket) -> None:
     data = {name: bucket.get(name) for name in bucket.names()}
     bucket.delete("archive.json")
     change(season, "UPDATE dias_catalogue SET status = 'extracted' WHERE id > 3")
-    message = refused(season, "archive", URL)
-    assert "may be the only copy of scenes that are archived" in message
-    assert f"{URL}/archive.json is missing" in message
+    for options in (["--check"], []):
+        message = refused(season, "archive", URL, *options)
+        assert "may be the only copy of scenes that are archived" in message
+        assert f"{URL}/archive.json is missing" in message
+        assert not list(bucket.folder.rglob("*.parquet")), "it is refused before any file is written"
     for name, whole in data.items():
         assert name == "archive.json" or bucket.get(name) == whole
     assert f"{URL}: archive.json is missing" in refused(season, "restore", URL)
@@ -450,12 +515,16 @@ def test_the_disk_of_the_working_folder_is_full(bucket: Bucket, monkeypatch: pyt
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         message = refused(season, "archive", URL)
         assert "GB free. Free space, or use a folder on another disk." in message
-        assert message.endswith(f"{bucket.folder} is the working folder of {URL}.")
+        assert (
+            f" {bucket.folder} is the working folder of {URL}. If Ansible manages this VM, it is /data"
+            in message
+        )
     done(season, "archive", URL)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=KEPT_FREE))
         message = refused(season, "archive", URL, "--drop")
         assert f"{bucket.folder}: the files of {URL} need 2.1 GB, but" in message
+        assert "If Ansible manages this VM, free space on its data volume or enlarge it" in message
 
     class Full:
         def __enter__(self) -> "Full":
@@ -489,7 +558,8 @@ def test_a_file_that_is_too_large_for_an_object(bucket: Bucket, monkeypatch: pyt
 def test_a_name_in_the_description_does_not_leave_the_folder(bucket: Bucket) -> None:
     season = bucket.season
     done(season, "archive", URL)
-    bucket.put("archive.json", bucket.get("archive.json").replace(b"parcels.parquet", b"../../x.parquet"))
+    data = json.loads(bucket.get("archive.json").replace(b"parcels.parquet", b"../../x.parquet"))
+    bucket.put("archive.json", json.dumps(data | {"checksum": checksum(data)}).encode())
     bucket.delete("SHA256SUMS")
     message = refused(season, "archive", URL, "--drop")
     assert f"{URL}/archive.json is damaged: '../../x.parquet' is not a valid file name" in message

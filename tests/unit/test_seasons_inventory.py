@@ -18,7 +18,7 @@ from ..conftest import REPOSITORY
 from .judging import SPECIFICATION, said
 from .parcel_files import write
 from .plugins import load as load_plugin
-from .role_plays import answers, match, precheck, rendered
+from .role_plays import answers, match, play, precheck, rendered
 
 FIRST: dict[str, Any] = {"year": 2021, "parcels_file": "/gsaa/2021.gpkg", "expected_parcels": 1000}
 SECOND: dict[str, Any] = {"year": 2022, "parcels_file": "/gsaa/2022.gpkg", "expected_parcels": 2000}
@@ -265,3 +265,64 @@ def test_each_season_has_a_job_of_its_own(season: str, job: str, words: list[str
     assert rendered("extraction", "{{ extraction_job }}", **given) == job
     file = f"/data/cbm/extraction-stack{'-2022' if season else ''}.yml"
     assert rendered("extraction", "{{ extraction_job_file }}", **given) == file
+
+
+def test_no_worker_starts_and_no_file_is_written_while_another_season_is_extracted() -> None:
+    tasks = yaml.safe_load((REPOSITORY / "roles/extraction/tasks/job.yml").read_text())
+    assert [task["name"] for task in tasks[:2]] == [
+        "Look for workers of other seasons",
+        "No other season is being extracted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ({}, ""),
+        ({"cbm_season_name": 2022, "tenant_parcels_accept_removals": True}, ""),
+        (
+            {"parcels_drop_statistics": "true"},
+            "parcels_drop_statistics applies to one season. Add -e cbm_season_name= with one of 2021, 2022.",
+        ),
+        (
+            {"parcels_drop_statistics": True, "tenant_parcels_accept_removals": True},
+            "parcels_drop_statistics and tenant_parcels_accept_removals apply to one season. Add"
+            " -e cbm_season_name= with one of 2021, 2022.",
+        ),
+        (
+            {"cbm_season_name": "2023"},
+            "cbm_season_name: '2023' is not a season. It must be one of: 2021, 2022.",
+        ),
+    ],
+)
+def test_options_of_one_season(lines: dict[str, Any], problem: str) -> None:
+    every = yaml.safe_load((REPOSITORY / "playbooks/group_vars/all.yml").read_text())
+    given = {name: value for name, value in every.items() if name.startswith("cbm_season_")}
+    given |= {"tenant_parcels_accept_removals": False, "tenant_every_season": seasons(FIRST, [SECOND])}
+    assert rendered("parcels", "{{ cbm_season_problem }}", **given | lines) == problem
+    alone = {"tenant_every_season": seasons(FIRST, []), "cbm_season_name": ""}
+    assert rendered("parcels", "{{ cbm_season_problem }}", **given | lines | alone) == ""
+
+
+def test_precheck_asks_for_a_season_before_any_change(tmp_path: Path) -> None:
+    cases = [{"season_problem": sentence, "cards": ["s2"]} for sentence in ("", "Choose a season.")]
+    (without, found), _ = precheck(tmp_path, "control", "precheck_problems_control", cases)
+    assert [one for one in found if one not in without] == ["Choose a season."]
+
+
+def test_the_configuration_of_a_removed_season_is_removed(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "pki").mkdir(parents=True)
+    (state / "pki/ca.crt").touch()
+    for name in ("db_config.json", "db_config.2020.json", "db_config.2022.json"):
+        (state / name).touch()
+    lines = {"state_dir": str(state), "tenant": "dk", "database_host": "192.0.2.1", "database_port": 1}
+    hosts = {"dk": {f"report_{name}": value for name, value in lines.items()}}
+    hosts["dk"]["report_seasons"] = seasons(FIRST, [SECOND])
+    said = play(
+        tmp_path, hosts, {"ansible.builtin.include_role": {"name": "report", "tasks_from": "connection"}}
+    )
+    assert "failed=0" in said, said
+    found = sorted(path.name for path in state.glob("db_config*"))
+    assert found == ["db_config.2022.json", "db_config.json"]
+    assert "192.0.2.1" in (state / "db_config.2022.json").read_text()

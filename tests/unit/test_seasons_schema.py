@@ -11,13 +11,15 @@ from alembic.config import Config as AlembicConfig
 from psycopg import conninfo
 
 from cbmctl import schema
-from cbmctl.database import connect
-from cbmctl.errors import UserError
+from cbmctl.database import connect, explain
+from cbmctl.errors import NoTablesError, UserError
+from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.schema import apply
 
-from ..conftest import Database
+from ..conftest import REPOSITORY, Database
 from .seasons import SCHEMA, definitions, later, stored
 
+GUIDE = REPOSITORY / "docs/operator.md"
 SCRIPTS = Path(schema.__file__).parent
 HEAD = max(path.name[:4] for path in (SCRIPTS / "versions").glob("[0-9]*.py"))
 SHARED = ("aois", "orders", "orders_id_seq", "order_items", "spatial_ref_sys", "cbm_schema")
@@ -148,12 +150,12 @@ def test_an_upgrade_of_a_season_changes_no_other(database: Database) -> None:
 @pytest.mark.postgis
 def test_the_first_season_comes_first(database: Database) -> None:
     config = later(database)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(NoTablesError) as error:
         apply(config)
     assert str(error.value) == (
         f"The tables in the schema public are missing, but {SCHEMA} needs version {HEAD}, because seasons"
-        " share public.aois and public.orders. Run cbmctl schema apply with the configuration of the season"
-        " in public first"
+        " share public.aois and public.orders. Run schema apply without --season, with the configuration of"
+        " the season in public, first"
     )
     at(database, "0003", "public")
     with pytest.raises(UserError, match=f"have version 0003, but {SCHEMA} needs version {HEAD}"):
@@ -207,12 +209,16 @@ def test_roles_of_a_season(database: Database) -> None:
     owner = database.configured(connection={"dbuser": "cbm_owner", "dbpasswd": "only-for-tests"})
     apply(owner)
     config = later(database)
-    with pytest.raises(UserError) as error:
-        apply(config)
+    with pytest.raises(NoTablesError) as error:
+        apply(config, check=True)
     assert str(error.value) == (
-        f"The schema {SCHEMA} does not exist, and cbm_owner may not create it. Run as superuser: CREATE"
-        f" SCHEMA {SCHEMA} AUTHORIZATION cbm_owner"
+        f"The schema {SCHEMA} does not exist, and cbm_owner may not create it. If Ansible manages the"
+        " database, run playbooks/database.yml without --check. Otherwise run as superuser:"
+        f" CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner"
     )
+    with connect(config) as conn, pytest.raises(psycopg.Error) as missing:
+        lock_parcel_sets(conn, config.tables)  # of a load
+    assert isinstance(explain(missing.value), NoTablesError)
     with database.connect() as conn:
         conn.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner")
     would = apply(config, check=True)
@@ -232,3 +238,18 @@ def test_roles_of_a_season(database: Database) -> None:
         assert conn.execute(f"SELECT reference FROM {SCHEMA}.dias_catalogue").fetchall() == [("x",)]
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute(f"DELETE FROM {SCHEMA}.sigs")
+
+
+@pytest.mark.postgis
+def test_a_season_is_deleted_as_the_guide_says(database: Database) -> None:
+    apply(database.config)
+    apply(later(database))
+    found = re.search(r"^   ```sql\n(   DROP SCHEMA .*?)^   ```", GUIDE.read_text(), re.M | re.S)
+    assert found
+    with database.connect() as conn:
+        first = definitions(conn, "public")
+        conn.execute("INSERT INTO aois (name) VALUES ('parcels_2021'), ('parcels_2022')")
+        conn.execute(found[1].encode())
+        assert conn.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,)
+        assert definitions(conn, "public") == first
+        assert conn.execute("SELECT name FROM aois").fetchall() == [("parcels_2021",)]

@@ -26,7 +26,7 @@ from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.lists import ListError, Object, Page, below, read_page, tag_of, version_of
 from cbmctl.eodata.scratch import Scratch
 from cbmctl.eodata.settings import S3
-from cbmctl.eodata.space import reserve, unkept, unwritable
+from cbmctl.eodata.space import managed_cache, reserve, unkept, unwritable
 from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted
 from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE
@@ -83,7 +83,8 @@ class Bucket:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArchiveError(
-                f"{folder} cannot be created ({error.strerror}): correct cache in db_config.json",
+                f"{folder} cannot be created ({error.strerror}): correct cache in db_config.json."
+                f" {managed_cache(error)}",
                 lasting=True,
             ) from error
         self._settings, self._folder = settings, folder

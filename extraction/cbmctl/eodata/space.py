@@ -72,8 +72,22 @@ def unwritable(folder: Path, error: OSError) -> ArchiveError:
     else:
         remedy = "make it a folder of this user on a sound disk"
     return ArchiveError(
-        f"{folder} cannot be written to ({error.strerror}): {remedy}, or correct cache in db_config.json"
+        f"{folder} cannot be written to ({error.strerror}): {remedy}, or correct cache in db_config.json."
+        f" {managed_cache(error)}"
     )
+
+
+def managed_cache(error: OSError | None = None) -> str:
+    """Return what to do about `cache` where Ansible writes the configuration, and cbmctl runs in a container.
+
+    Args:
+        error: why a file cannot be written; None if the disk has too little space.
+    """
+    if error is None or error.errno in _FULL:
+        remedy = "free space on its data volume or enlarge it: cache is /data/cbm/cache"
+    else:
+        remedy = "run playbooks/worker_image.yml: it makes cache, /data/cbm/cache, writable"
+    return f"If Ansible manages this VM, {remedy}."
 
 
 def unkept(folder: Path, error: OSError, product: str) -> ArchiveError | SceneError:

@@ -11,7 +11,7 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import history, quality
 from cbmctl.parcels.changes import Changes
-from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results, try_archives
 from cbmctl.queue.scene_changes import start_over
 from cbmctl.queue.statements import names
 
@@ -130,9 +130,15 @@ def supersede(
     """Take away what refers to the former parcels, inside the caller's transaction.
 
     Raises:
-        UserError: statistics came in since the first look.
+        UserError: statistics came in since the first look, or an archive is written or restored.
     """
     if not check_only:
+        # a restore would write rows of the former parcels into scenes that are to be extracted again
+        if not try_archives(conn, tables):
+            raise UserError(
+                "cbmctl maintain archive or restore is running. Nothing was changed. Wait until it ends, then"
+                " load again."
+            )
         # no worker may add a row between this look and the commit
         lock_results(conn, tables)
         refuse_if_running(conn, tables)

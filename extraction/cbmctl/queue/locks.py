@@ -241,8 +241,16 @@ def lock_archives(conn: psycopg.Connection, tables: Tables) -> None:
             conn.execute("SELECT pg_advisory_lock(%s, 0)", [lock_space(tables) + _ARCHIVE])
     except psycopg.errors.LockNotAvailable as error:
         raise UserError(
-            "Another cbmctl maintain archive or restore is running. Wait until it ends."
+            "Another cbmctl maintain archive or restore is running, or cbmctl parcels load replaces the"
+            " parcels. Wait until it ends."
         ) from error
+
+
+def try_archives(conn: psycopg.Connection, tables: Tables) -> bool:
+    """Let nobody archive or restore the season until the transaction ends; return whether nobody does."""
+    return bool(
+        one(conn, query("SELECT pg_try_advisory_xact_lock(%s, 0)"), [lock_space(tables) + _ARCHIVE])[0]
+    )
 
 
 def try_task(conn: psycopg.Connection, tables: Tables, bandset: str, obsid: int) -> bool:

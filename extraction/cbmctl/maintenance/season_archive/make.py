@@ -53,7 +53,13 @@ class Archived:
 
 
 def make(
-    conn: psycopg.Connection, config: Config, folder: Path, *, check: bool = False, progress: Steps = hidden
+    conn: psycopg.Connection,
+    config: Config,
+    folder: Path,
+    *,
+    again: bool = False,
+    check: bool = False,
+    progress: Steps = hidden,
 ) -> Archived:
     """Write the extracted scenes of a closed season to a folder, and verify the files.
 
@@ -63,6 +69,7 @@ def make(
         conn: a connection in autocommit mode, of the tables' owner.
         config: says which tables and which season.
         folder: created if it does not exist.
+        again: make an archive that the folder holds again; files that equal the database are kept.
         check: only say what would be written, and whether there is space.
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
@@ -75,7 +82,7 @@ def make(
     require_closed(conn, config, "A season is archived")
     database_rows.require_columns(conn, config.tables)
     work = _Archive(conn, config, folder, progress)
-    if (folder / DESCRIPTION).exists():
+    if (folder / DESCRIPTION).exists() and not again:
         return work.existing()
     if not work.cards:
         raise UserError(
@@ -97,23 +104,29 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
             )
         )
     ]
-    for file in sorted(file for kind in SCHEMAS for file in folder.glob(f"{kind}_*.parquet")):
-        require_own_file(config, str(file), parquet.footer(file))
-        if archived and parquet.holds(file, archived):
+    for file in sorted(folder.glob("*.parquet")):
+        require_own_file(conn, config, str(file), parquet.footer(file))
+        if archived and compare.kind_of(file.name) and parquet.holds(file, archived):
             raise UserError(
                 f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
                 f" {DESCRIPTION} back into the folder, or use an empty folder."
             )
 
 
-def require_own_file(config: Config, name: str, footer: Mapping[str, str]) -> None:
+def require_own_file(conn: psycopg.Connection, config: Config, name: str, footer: Mapping[str, str]) -> None:
     """Raise UserError if a file that would be overwritten belongs to another season, area or database."""
     own = {
+        "cbm.system": _system(conn),
         "cbm.database": config.connection.dbname,
         "cbm.area": config.args.name,
         "cbm.parcels": str(config.tables.parcels),
     }
-    other = [footer[key] for key, value in own.items() if footer.get(key, value) != value]
+    # files of an earlier version do not name the server
+    other = [
+        f"database server {footer[key]}" if key == "cbm.system" else footer[key]
+        for key, value in own.items()
+        if footer.get(key, value) != value
+    ]
     if other:
         raise UserError(
             f"{name} belongs to another archive ({', '.join(other)}) whose {DESCRIPTION} is missing. Keep"
@@ -172,8 +185,8 @@ class _Archive:
         """Write what is missing, and compare all of it with the database."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for partial in self._folder.glob(f"*{PARTIAL}"):
-                partial.unlink()
+            for unfinished in (*self._folder.glob(f"*{PARTIAL}"), self._folder / DESCRIPTION):
+                unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"{self._folder} cannot be written ({error.strerror or error}). Use a folder in which cbmctl"
@@ -279,6 +292,7 @@ class _Archive:
         (revision,) = one(self._conn, version)
         return Description(
             schema=revision,
+            system=_system(self._conn),
             database=self._config.connection.dbname,
             area=args.name,
             start=str(args.start),
@@ -324,6 +338,10 @@ class _Archive:
 
     def _step(self, label: str, length: int) -> Callable[[int], None]:
         return self._progress(label, length)
+
+
+def _system(conn: psycopg.Connection) -> str:
+    return str(one(conn, query("SELECT system_identifier FROM pg_control_system()"))[0])
 
 
 def _of(kind: str, both: tuple[Numbers, Numbers]) -> Numbers:

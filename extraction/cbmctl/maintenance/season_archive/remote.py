@@ -16,7 +16,7 @@ import psycopg
 
 from cbmctl.config import Config
 from cbmctl.database import query
-from cbmctl.eodata.space import KEPT_FREE
+from cbmctl.eodata.space import KEPT_FREE, managed_cache
 from cbmctl.errors import UserError
 from cbmctl.maintenance.free_space import free_space
 from cbmctl.maintenance.season_archive import compare, parquet
@@ -67,17 +67,20 @@ def archive_to(
     there = work.objects.sizes()
     whole = DESCRIPTION in there
     with work.named():
+        again = not whole and work.replaceable()
         if whole:
             work.fetch(again=True)
-        elif not there and not check:
-            if not (work.folder / DESCRIPTION).exists():
-                make(conn, config, work.folder, check=True)  # refuses in seconds what it would refuse later
-            work.objects.require_writable()
+        elif there:
+            work.require_replaceable_objects(there)
         elif not check:
-            work.make_again()
-        done = make(conn, config, work.folder, check=check, progress=progress)
-        if not whole and not check:
-            work.upload()
+            if again:
+                # refuses in seconds what it would refuse later
+                make(conn, config, work.folder, again=True, check=True)
+            work.objects.require_writable()
+        done = make(conn, config, work.folder, again=again, check=check, progress=progress)
+        if not whole:
+            if not check:
+                work.upload()
             done = replace(done, changed=True)
     work.delete(check=check)
     return done
@@ -143,13 +146,37 @@ class _Work:
         except UserError as error:
             if str(self.folder) not in str(error):
                 raise
-            raise UserError(f"{error} {self.folder} is the working folder of {self._url}.") from error
+            raise UserError(
+                f"{error} {self.folder} is the working folder of {self._url}. If Ansible manages this VM, it"
+                f" is /data/cbm/cache/{_FOLDERS}/{self.folder.name} there."
+            ) from error
 
-    def make_again(self) -> None:
-        """Have files that were not uploaded compared with the database anew: it may have changed since."""
-        path = self.folder / DESCRIPTION
-        if path.exists() and not archived_in(self._conn, self._tables, read_description(self.folder).id):
-            path.unlink()
+    def replaceable(self) -> bool:
+        """Return whether no scene is archived in the files of the working folder only.
+
+        Files that were not uploaded are compared with the database again: it may have changed since.
+        """
+        if not (self.folder / DESCRIPTION).exists():
+            return True
+        return not archived_in(self._conn, self._tables, read_description(self.folder).id)
+
+    def require_replaceable_objects(self, there: Mapping[str, int]) -> None:
+        """Check the objects of a prefix without a description, which an upload would overwrite.
+
+        Raises:
+            UserError: an object belongs to another archive, may be the only copy of a scene, or cannot be
+                read.
+        """
+        self._require_own_files(there)
+        if not (archived := self._archived()):
+            return
+        for name in sorted(there):
+            if compare.kind_of(name) and _FILE.fullmatch(name) and self._holds(name, there[name], archived):
+                raise UserError(
+                    f"{self.objects.name(name)} may be the only copy of scenes that are archived, and"
+                    f" {self.objects.name(DESCRIPTION)} is missing. Upload {DESCRIPTION} again, or use"
+                    " another prefix."
+                )
 
     def delete(self, *, check: bool) -> None:
         """Delete the working folder; after --check the next command uses it."""
@@ -166,7 +193,7 @@ class _Work:
         description = read_description(self.folder)
         there = self.objects.sizes()
         self._require_alone([DESCRIPTION] if DESCRIPTION in there else [])
-        self._require_no_only_copy(description, there)
+        self._require_own_files(there)
         sizes = {name: (self.folder / name).stat().st_size for name in sorted(description.files)}
         if too_large := [name for name, size in sizes.items() if size > LARGEST]:
             raise UserError(
@@ -228,32 +255,33 @@ class _Work:
                 " and run the command again; or use another prefix."
             )
 
-    def _require_no_only_copy(self, description: Description, there: Mapping[str, int]) -> None:
-        """Raise UserError if an object that would be overwritten is another archive's, or an only copy."""
-        own = set(archived_in(self._conn, self._tables, description.id))
+    def _require_own_files(self, there: Mapping[str, int]) -> None:
+        """Raise UserError if an object belongs to another archive."""
+        for name in sorted(there):
+            if _FILE.fullmatch(name):
+                footer = self.objects.footer(name)
+                require_own_file(self._conn, self._config, self.objects.name(name), footer)
+
+    def _archived(self) -> list[int]:
+        """Return the scenes that are archived, but not in the archive that the working folder holds."""
+        own = set[int]()
+        if (self.folder / DESCRIPTION).exists():
+            own.update(archived_in(self._conn, self._tables, read_description(self.folder).id))
         statement = query(
             "SELECT id FROM {catalogue} WHERE status = 'archived'", catalogue=self._tables.catalogue.sql
         )
-        archived = [obsid for (obsid,) in self._conn.execute(statement) if obsid not in own]
-        for name in sorted(description.files):
-            if name in there and compare.kind_of(name):
-                require_own_file(self._config, self.objects.name(name), self.objects.footer(name))
-        if not archived:
-            return
-        incoming = self._incoming()
-        for name in sorted(description.files):
-            if name not in there or not compare.kind_of(name):
-                continue
-            found = self.objects.download(
-                name, incoming / name, self._progress(f"Reading {name}", there[name])
-            )
-            if found != sum_of_file(self.folder / name) and parquet.holds(incoming / name, archived):
-                raise UserError(
-                    f"{self.objects.name(name)} may be the only copy of scenes that are archived, and"
-                    f" {self.objects.name(DESCRIPTION)} is missing. Upload {DESCRIPTION} again, or use"
-                    " another prefix."
-                )
-            (incoming / name).unlink()
+        return [obsid for (obsid,) in self._conn.execute(statement) if obsid not in own]
+
+    def _holds(self, name: str, size: int, obsids: Sequence[int]) -> bool:
+        """Return whether an object has rows of scenes, and is not what the working folder has as well."""
+        self._require_space(size)
+        incoming = self._incoming() / name
+        try:
+            found = self.objects.download(name, incoming, self._progress(f"Reading {name}", size))
+            path = self.folder / name
+            return not (path.is_file() and found == sum_of_file(path)) and parquet.holds(incoming, obsids)
+        finally:
+            incoming.unlink(missing_ok=True)
 
     def _require_archive(self, there: Mapping[str, int]) -> None:
         if DESCRIPTION in there:
@@ -285,7 +313,7 @@ class _Work:
             raise UserError(
                 f"{self.folder}: the files of {self._url} need {(size + KEPT_FREE) / 1e9:.1f} GB, but {disk}"
                 f" has {free / 1e9:.1f} GB free. Free space, or set cache in db_config.json to a"
-                " folder on another disk."
+                f" folder on another disk. {managed_cache()}"
             )
 
     def _incoming(self) -> Path:
