@@ -45,11 +45,12 @@ def test_each_product_is_ordered_once(odp: Odp, database: Database, tmp_path: Pa
     assert odp.made() == dict.fromkeys([*names(THREE), slc(13)], 1)
     assert [order["WorkflowName"] for order in odp.orders] == ["card_bs"] * 3 + ["coh"]
     assert not odp.realm.sessions
-    assert rows(database, "input, earlier, card, sensor, state, service_id")[3] == (
+    assert rows(database, "input, earlier, card, sensor, relative_orbit, state, service_id")[3] == (
         slc(13),
         slc(7),
         "c6",
         "1B",
+        99,
         "queued",
         odp.orders[3]["Id"],
     )

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.ordering.service import ServiceOrder
@@ -161,11 +162,11 @@ class Ledger:
     ) -> None:
         self.conn.execute(
             query(
-                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, input, earlier,
-                       workflow, state, service_id, code, message)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, relative_orbit, input,
+                       earlier, workflow, state, service_id, code, message)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                    ON CONFLICT (id) DO UPDATE SET order_id = excluded.order_id, input = excluded.input,
-                       earlier = excluded.earlier, workflow = excluded.workflow, state = excluded.state,
+                       relative_orbit = excluded.relative_orbit, earlier = excluded.earlier, workflow = excluded.workflow, state = excluded.state,
                        service_id = NULL, code = NULL, message = NULL, cancel_asked_at = NULL,
                        sent_at = excluded.sent_at, changed_at = excluded.changed_at""",
                 items=self.tables.order_items.sql,
@@ -177,6 +178,7 @@ class Ledger:
                 wanted.card.name,
                 wanted.sensor,
                 wanted.sensed,
+                named_orbit(wanted.input),
                 wanted.input,
                 wanted.earlier,
                 workflow,
