@@ -194,9 +194,10 @@ def test_an_item_that_was_written_and_not_sent_is_the_last_order_of_its_product(
     answered(command(database, "place", file, "--yes", "--again", "failed"), INCOMPLETE)
     for _ in range(2):
         assert answered(command(database, "status"))["total"] == {"queued": 3, "failed": 1, "unsent": 1}
-        answered(command(database, "place", file, "--yes"), INCOMPLETE)
+        answered(command(database, "place", file, "--yes", "--retry-refused-account"), INCOMPLETE)
     placed.quota = None
-    assert answered(command(database, "place", file, "--yes"))["accepted"] == [grd(2)]
+    again = answered(command(database, "place", file, "--yes", "--retry-refused-account"))
+    assert again["accepted"] == [grd(2)]
     placed.step(grd(2), "failed", "No DEM either")
     problem = answered(command(database, "status"), INCOMPLETE)["problems"]
     assert [each["message"] for each in problem] == ["No DEM either"]

@@ -141,10 +141,20 @@ def test_a_refused_order_fails_the_run_with_its_reason(place: Place, odp: Odp) -
     said = place.run()
     assert "failed=1" in recap(said), said
     assert "quota" in said
-    # how far the orders are is shown all the same, and the next run goes on by itself
-    assert "Not ordered, the next cbmctl order place orders them" in said
+    # how far the orders are is shown all the same
+    assert "Not ordered: " in said
+    asked = (
+        len(odp.orders),
+        [path for _, path in odp.asked].count("/odata/v1/ProductionOrder/OData.CSC.Order"),
+    )
     odp.quota = None
-    assert "failed=0" in recap(place.run())
+    for check in (True, False):  # a daily run says it, does not fail, and sends nothing in this month
+        said = place.run(check=check)
+        assert "failed=0" in recap(said), said
+        assert "changed=0" in recap(said)
+        assert "not sent: 3, because the service refused the account on " in said
+    assert asked == (0, 1)
+    assert "failed=0" in recap(place.run(order_retry_refused_account=True))
     assert len(place.items()) == 3
 
 

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.ordering.service import ServiceOrder
+from cbmctl.ordering.service import STATES, ServiceOrder
 from cbmctl.ordering.wanted import Wanted
 
 Key = tuple[str, str, datetime]  # Wanted.key
@@ -56,6 +56,23 @@ class Item:
 
 
 _ADOPTED = "adopted"  # code of an item whose order was placed elsewhere, whatever becomes of it
+# code of an item at which the service refused the account for its quota or rights
+ACCOUNT_REFUSED = "account_refused"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The service refused the account, and has accepted no order since.
+
+    Attributes:
+        at: when, UTC without a zone.
+        until: first day of the next calendar month, UTC, in which orders are sent again.
+        message: status and body of the answer.
+    """
+
+    at: datetime
+    until: date
+    message: str
 
 
 _COLUMNS = (
@@ -92,6 +109,29 @@ class Ledger:
                 ),
                 [self.service, self.account],
             ).fetchall()
+
+    def refusal(self) -> Refusal | None:
+        """Return the last refusal of the account in this calendar month, UTC; None if an order was accepted
+        since."""
+        with self.conn.cursor(row_factory=class_row(Refusal)) as cursor:
+            return cursor.execute(
+                query(
+                    """WITH item AS (SELECT i.* FROM {items} i JOIN {orders} o ON o.id = i.order_id
+                                     WHERE o.service = %s AND o.account = %s),
+                           month AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS first)
+                       SELECT changed_at AT TIME ZONE 'UTC' AS at, (first + interval '1 month')::date AS until,
+                           coalesce(message, '') AS message
+                       FROM item, month
+                       WHERE code = %s AND changed_at AT TIME ZONE 'UTC' >= first
+                           AND NOT EXISTS (SELECT FROM item accepted
+                               WHERE accepted.state = ANY(%s) AND accepted.code IS DISTINCT FROM %s
+                                   AND accepted.sent_at > item.changed_at)
+                       ORDER BY changed_at DESC LIMIT 1""",
+                    items=self.tables.order_items.sql,
+                    orders=self.tables.orders.sql,
+                ),
+                [self.service, self.account, ACCOUNT_REFUSED, list(STATES), _ADOPTED],
+            ).fetchone()
 
     def open_order(self, label: str) -> int:
         """Begin an order; return its number."""

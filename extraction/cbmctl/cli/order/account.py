@@ -12,7 +12,7 @@ from cbmctl.cli.output import Output, few
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.credentials import read_credentials
-from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.ledger import Ledger, Refusal
 from cbmctl.ordering.made import Existing, odata
 from cbmctl.ordering.place import AGAIN, MADE, Chosen, Placed, send
 from cbmctl.ordering.reconcile import Duplicate, refresh
@@ -29,6 +29,13 @@ again_option = click.option(
     type=click.Choice(AGAIN),
     help="Order inputs again whose last order has this state; repeatable. 'unknown' may order a product"
     " twice: look at the service's web page first.",
+)
+
+retry_account_option = click.option(
+    "--retry-refused-account",
+    is_flag=True,
+    help="Send orders although the service refused the account in this calendar month, for its quota or its"
+    " rights. Use it after you raised the quota or corrected the rights.",
 )
 
 
@@ -66,7 +73,7 @@ def order(
             {"changed": bool(number or chosen.adopted), "check": check, **_chosen_data(chosen)},
             *_chosen_text(chosen),
         )
-        return 0
+        return INCOMPLETE if chosen.held and not check else 0
     confirm(
         f"Order {counted(number, 'product')} as '{service.account}'{_doubt(chosen)}?"
         " Each counts against the quota or costs money.",
@@ -144,11 +151,30 @@ def _chosen_data(chosen: Chosen) -> dict[str, Any]:
         "to_order": [asdict(each) for each in chosen.products],
         "adopted": [each.input for each in chosen.adopted],
         "left": chosen.left,
+        "held": chosen.held,
+        "refusal": refusal_data(chosen.refusal),
         "duplicates": duplicate_data(chosen.duplicates),
     }
 
 
+def refusal_data(refusal: Refusal | None) -> dict[str, Any] | None:
+    """Return for programs why nothing is sent in this month; None if orders are sent."""
+    return None if refusal is None else asdict(refusal)
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Return for people why nothing is sent in this month, and what to do."""
+    return (
+        f"The service refused the account on {refusal.at:%Y-%m-%d} ({refusal.message}). No order is sent before"
+        f" {refusal.until} (UTC) without --retry-refused-account."
+    )
+
+
 def _chosen_text(chosen: Chosen) -> list[str]:
+    if chosen.refusal:
+        return [
+            f"Not ordered: {counted(len(chosen.held), 'product')}. {refusal_text(chosen.refusal)}",
+        ]
     if not chosen.products:
         return ["Nothing to order: every input is on order, made, or needs the option --again."]
     lines = [f"{each.product_type}: {each.input}" for each in chosen.products]
@@ -174,6 +200,10 @@ def _placed_text(placed: Placed) -> list[str]:
         reason = "" if placed.refused or placed.unknown else f": {placed.reason}"
         lines.append(
             f"Not ordered: {counted(len(placed.unsent), 'product')}{reason}."
-            f" The next cbmctl order place orders {'it' if len(placed.unsent) == 1 else 'them'}."
+            + (
+                " No order is sent in the rest of this month (UTC) without --retry-refused-account."
+                if placed.account_refused
+                else f" The next cbmctl order place orders {'it' if len(placed.unsent) == 1 else 'them'}."
+            )
         )
     return lines

@@ -6,7 +6,7 @@ import click
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order import group
-from cbmctl.cli.order.account import account, again_option, order, yes_option
+from cbmctl.cli.order.account import account, again_option, order, retry_account_option, yes_option
 from cbmctl.errors import UserError
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.plan_file import read_plan
@@ -27,11 +27,19 @@ from cbmctl.ordering.plan_file import read_plan
     help="Order at most this number of products, in the order of the plan.",
 )
 @again_option
+@retry_account_option
 @check_option()
 @yes_option
 @pass_context
 def place_command(
-    context: Context, *, plan: TextIO, limit: int | None, again: tuple[str, ...], check: bool, yes: bool
+    context: Context,
+    *,
+    plan: TextIO,
+    limit: int | None,
+    again: tuple[str, ...],
+    retry_refused_account: bool,
+    check: bool,
+    yes: bool,
 ) -> int:
     """Order the products in PLAN, the output of cbmctl --json order plan; "-" reads it from stdin.
 
@@ -48,5 +56,14 @@ def place_command(
             f"{plan.name} lists nothing to order. Check area, period and card of cbmctl order plan."
         )
     with account(context, "place") as (ledger, service, exists), placing(ledger):
-        chosen = choose(ledger, service, wanted, exists, limit=limit, again=again, check=check)
+        chosen = choose(
+            ledger,
+            service,
+            wanted,
+            exists,
+            limit=limit,
+            again=again,
+            retry_refused_account=retry_refused_account,
+            check=check,
+        )
         return order(ledger, service, chosen, context.output, yes=yes, check=check)

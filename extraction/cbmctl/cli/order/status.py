@@ -16,12 +16,15 @@ from cbmctl.cli.order.account import (
     duplicate_data,
     duplicate_text,
     order,
+    refusal_data,
+    refusal_text,
+    retry_account_option,
     yes_option,
 )
 from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
-from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.ledger import Ledger, Refusal
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.progress import STATES, Line, Problem, lines, problems
 from cbmctl.ordering.reconcile import Duplicate, refresh
@@ -42,11 +45,18 @@ _HINTS = {
 )
 @click.option("--retry-failed", is_flag=True, help="Order failed products again; the same as --again failed.")
 @again_option
+@retry_account_option
 @check_option()
 @yes_option
 @pass_context
 def status_command(
-    context: Context, *, retry_failed: bool, again: tuple[str, ...], check: bool, yes: bool
+    context: Context,
+    *,
+    retry_failed: bool,
+    again: tuple[str, ...],
+    retry_refused_account: bool,
+    check: bool,
+    yes: bool,
 ) -> int:
     """Ask the service how far the orders are, and count the products by order and state.
 
@@ -73,9 +83,17 @@ def status_command(
                     " Run cbmctl order status to list the orders."
                 )
             with placing(ledger):
-                chosen = choose(ledger, service, wanted, exists, again=states, check=check)
+                chosen = choose(
+                    ledger,
+                    service,
+                    wanted,
+                    exists,
+                    again=states,
+                    retry_refused_account=retry_refused_account,
+                    check=check,
+                )
                 return order(ledger, service, chosen, output, yes=yes, check=check)
-        unsent = problems(ledger, ("unsent",))
+        unsent, refusal = problems(ledger, ("unsent",)), ledger.refusal()
         counted = lines(ledger)
     output.result(
         {
@@ -84,9 +102,10 @@ def status_command(
             "total": _total(counted),
             "problems": [asdict(problem) for problem in found],
             "unsent": [asdict(problem) for problem in unsent],
+            "refusal": refusal_data(refusal),
             "duplicates": duplicate_data(duplicates),
         },
-        *_text(counted, found, unsent, duplicates),
+        *_text(counted, found, unsent, refusal, duplicates),
     )
     return INCOMPLETE if found or duplicates else 0
 
@@ -112,6 +131,7 @@ def _text(
     counted: Sequence[Line],
     found: Sequence[Problem],
     unsent: Sequence[Problem],
+    refusal: Refusal | None,
     duplicates: Sequence[Duplicate],
 ) -> list[str]:
     if not counted:
@@ -137,13 +157,16 @@ def _text(
             f" {each.message or 'the service gives no reason'}{_HINTS.get(each.state, '')}"
             for each in found
         ),
-        *(
-            [
-                "Not ordered, the next cbmctl order place orders them:"
-                f" {few([each.input for each in unsent])}. Reason of the last one: {unsent[-1].message}"
-            ]
-            if unsent
-            else []
-        ),
+        *([_unsent(unsent, refusal)] if unsent else []),
         *duplicate_text(duplicates),
     ]
+
+
+def _unsent(unsent: Sequence[Problem], refusal: Refusal | None) -> str:
+    names = few([each.input for each in unsent])
+    if refusal:
+        return f"Not ordered: {names}. {refusal_text(refusal)}"
+    return (
+        f"Not ordered, the next cbmctl order place orders them: {names}."
+        f" Reason of the last one: {unsent[-1].message}"
+    )
