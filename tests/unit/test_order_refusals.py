@@ -52,17 +52,17 @@ def refuse(status: int, detail: str) -> odp_server.Fault:
 
 
 @pytest.mark.parametrize(
-    ("status", "detail", "held"),
+    ("status", "detail"),
     [
-        (403, "Forbidden", True),
-        (402, "Pay", True),
-        (400, "Monthly Quota exceeded", True),
-        (429, "Quota exceeded", True),
-        (429, "Too Many Requests", False),
+        (403, "Forbidden"),
+        (402, "Pay"),
+        (400, "Monthly Quota exceeded"),
+        (429, "Quota exceeded"),
+        (429, "Too Many Requests"),
     ],
 )
 def test_a_refusal_of_the_account_is_not_one_of_the_product(
-    odp: Odp, database: Database, tmp_path: Path, status: int, detail: str, held: bool
+    odp: Odp, database: Database, tmp_path: Path, status: int, detail: str
 ) -> None:
     odp.faults.append(refuse(status, detail))
     file = plan(tmp_path, *THREE)
@@ -71,6 +71,7 @@ def test_a_refusal_of_the_account_is_not_one_of_the_product(
     assert answer["reason"] == (
         f"the service refuses the account 'agency' now (HTTP {status}: {json.dumps({'detail': detail})})"
     )
+    held = detail != "Too Many Requests"
     code = "account_refused" if held else "too_many_requests"
     assert rows(database, "input, state, code") == [(grd(1), "unsent", code)]
     again = command(database, "place", file, "--yes")

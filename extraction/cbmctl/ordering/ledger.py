@@ -111,16 +111,15 @@ class Ledger:
             ).fetchall()
 
     def refusal(self) -> Refusal | None:
-        """Return the last refusal of the account in this calendar month, UTC; None if an order was accepted
-        since."""
+        """Return the account's last refusal of this month (UTC), None if an order was accepted since."""
         with self.conn.cursor(row_factory=class_row(Refusal)) as cursor:
             return cursor.execute(
                 query(
                     """WITH item AS (SELECT i.* FROM {items} i JOIN {orders} o ON o.id = i.order_id
                                      WHERE o.service = %s AND o.account = %s),
                            month AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS first)
-                       SELECT changed_at AT TIME ZONE 'UTC' AS at, (first + interval '1 month')::date AS until,
-                           coalesce(message, '') AS message
+                       SELECT changed_at AT TIME ZONE 'UTC' AS at,
+                           (first + interval '1 month')::date AS until, coalesce(message, '') AS message
                        FROM item, month
                        WHERE code = %s AND changed_at AT TIME ZONE 'UTC' >= first
                            AND NOT EXISTS (SELECT FROM item accepted
@@ -202,11 +201,12 @@ class Ledger:
     ) -> None:
         self.conn.execute(
             query(
-                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, relative_orbit, input,
-                       earlier, workflow, state, service_id, code, message)
+                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, relative_orbit,
+                       input, earlier, workflow, state, service_id, code, message)
                    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                    ON CONFLICT (id) DO UPDATE SET order_id = excluded.order_id, input = excluded.input,
-                       relative_orbit = excluded.relative_orbit, earlier = excluded.earlier, workflow = excluded.workflow, state = excluded.state,
+                       relative_orbit = excluded.relative_orbit, earlier = excluded.earlier,
+                       workflow = excluded.workflow, state = excluded.state,
                        service_id = NULL, code = NULL, message = NULL, cancel_asked_at = NULL,
                        sent_at = excluded.sent_at, changed_at = excluded.changed_at""",
                 items=self.tables.order_items.sql,

@@ -62,7 +62,7 @@ class RefusedError(Exception):
         body: of it, verbatim.
         of_account: whether the account is refused, so that any product would be refused now. Else a
             repetition of this order would be refused, too.
-        too_fast: whether the account is refused for a moment only (HTTP 429), and not for its quota or rights.
+        too_fast: whether the account is refused for a moment only (HTTP 429), not for its quota or rights.
     """
 
     def __init__(self, status: int, body: str) -> None:

@@ -165,8 +165,8 @@ def refusal_data(refusal: Refusal | None) -> dict[str, Any] | None:
 def refusal_text(refusal: Refusal) -> str:
     """Return for people why nothing is sent in this month, and what to do."""
     return (
-        f"The service refused the account on {refusal.at:%Y-%m-%d} ({refusal.message}). No order is sent before"
-        f" {refusal.until} (UTC) without --retry-refused-account."
+        f"The service refused the account on {refusal.at:%Y-%m-%d} ({refusal.message}). No order is sent"
+        f" before {refusal.until} (UTC) without --retry-refused-account."
     )
 
 
