@@ -45,6 +45,8 @@ options:
 
 # cbmctl's exit code for "not everything was done, or something needs a person"
 INCOMPLETE = 3
+# cbmctl's exit code for "the tables or the area of the season do not exist yet"
+NOT_SET_UP = 4
 TUNNEL_S = 60
 # beginnings of environment variables that hold the operator's own accounts and season
 OPERATOR_VARIABLES = ("CBM_ORDER_", "CBM_DBPASSWD", "CBM_SEASON")
@@ -56,7 +58,7 @@ TUNNEL_OPTIONS = [
 
 
 class ActionModule(ActionBase):
-    """Returns `result` or `lines`, `notes`, and `incomplete` if something needs a person."""
+    """Returns `result` or `lines`, `notes`, `incomplete` if something needs a person, and `not_set_up`."""
 
     _requires_connection = True
     _VALID_ARGS = frozenset(("arguments", "configuration", "input", "mutates", "text"))
@@ -86,6 +88,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "notes": said(done.stderr),
             "incomplete": done.returncode == INCOMPLETE,
+            "not_set_up": done.returncode == NOT_SET_UP,
         }
         if done.returncode not in (0, INCOMPLETE):
             return answer | {"failed": True, "msg": sentence(done.returncode, done.stderr)}

@@ -75,12 +75,12 @@ def cbmctl(ctx: click.Context, config_path: Path | None, season: str | None, as_
 
 
 def main() -> None:
-    """Run the command; a UserError becomes one sentence and exit code 1."""
+    """Run the command; a UserError becomes one sentence and its exit code."""
     try:
         code = cbmctl.main(standalone_mode=False)
     except UserError as error:
         click.echo(f"cbmctl: {error}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except psycopg.Error as error:
         explained = explain(error)
         if explained is None:

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import click
+import psycopg
+from psycopg import sql
 
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.settings import unusable
@@ -14,8 +16,9 @@ from cbmctl.cli import Context, pass_context
 from cbmctl.cli.order import group
 from cbmctl.cli.output import table
 from cbmctl.cli.period import read_period
-from cbmctl.database import connect
-from cbmctl.errors import UserError, counted
+from cbmctl.config import Config
+from cbmctl.database import connect, one, query
+from cbmctl.errors import NotSetUpError, UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
 from cbmctl.ordering.inputs import LEVEL_1, Search, level_1
 from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states, ordered_in_month
@@ -100,6 +103,8 @@ def plan_command(
     Level-1 products (GRD for bs, SLC for c6 and c12) are searched. A product that exists as CARD or is on
     order is left out; for coherence also an SLC without another SLC of the same orbit 6 or 12 days before.
     Nothing is ordered, and no account is needed. cbmctl order place reads the output of --json.
+
+    Exit code 4: the tables of the season, or AOI, do not exist yet.
     """
     config, output = context.config, context.output
     first, last = read_period(start, end)
@@ -112,6 +117,7 @@ def plan_command(
         raise UserError(f"--url '{url}' is not a valid URL: {mend}.")
     service = odata(config, output.note, url)
     with connect(config, purpose="cbmctl order plan", autocommit=True) as conn:
+        _refuse_if_not_set_up(conn, config, aoi)
         area = read_area(conn, config, aoi)
         begin = search_start(card, first)
         days = (last - begin).days + (last - first).days
@@ -155,6 +161,17 @@ def plan_command(
         *_orders(expected, quota, used, price),
         *_explained(plan, card, without),
     )
+
+
+def _refuse_if_not_set_up(conn: psycopg.Connection, config: Config, aoi: str) -> None:
+    """Raise NotSetUpError if a table or the area does not exist."""
+    tables = config.tables
+    for needed in (tables.aois, tables.order_items, tables.catalogue):
+        if one(conn, query("SELECT to_regclass(%s)"), [str(needed)])[0] is None:
+            raise NotSetUpError(f"the table {needed} does not exist. Run cbmctl schema apply first.")
+    names = {"aois": tables.aois.sql, "field": sql.Identifier(config.args.aoi_field)}
+    if not one(conn, query("SELECT EXISTS (SELECT FROM {aois} WHERE {field} = %s)", **names), [aoi])[0]:
+        raise NotSetUpError(f"{tables.aois} has no area '{aoi}'. Create it with cbmctl aoi set first.")
 
 
 def _nothing(plan: Plan, url: str, aoi: str, card: str, period: tuple[date, date]) -> str:
