@@ -124,8 +124,10 @@ def test_a_check_changes_nothing(odp: Odp, database: Database, tmp_path: Path) -
 
 def test_no_is_an_answer(odp: Odp, database: Database, tmp_path: Path) -> None:
     result = command(database, "place", plan(tmp_path, *THREE), answer="n\n")
-    assert type(result.exception).__name__ == "Abort"
+    refused(result, "nothing was ordered, because the answer was no")
     assert "Order 3 products as 'agency'?" in result.stderr
+    result = command(database, "place", plan(tmp_path, *THREE), answer="")
+    refused(result, "nothing was ordered, because nobody answered. --yes needs no answer.")
     assert odp.orders == []
     answered(command(database, "place", plan(tmp_path, *THREE), answer="y\n"))
     assert len(odp.orders) == 3

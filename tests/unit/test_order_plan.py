@@ -128,7 +128,10 @@ def test_backscatter_that_is_missing(area: Database, testdata: Path) -> None:
     assert answer["forecast"]["this_month"] == 1
     assert answer["forecast"]["cost"] == 1.5
     assert "IW_GRDH_1S in area and period" in text
-    assert "Quota: 25 a month, 2 at a time; 1 ordered this month, 1 more now; 1 month, the last is" in text
+    assert (
+        "Quota: 25 a month, 2 at a time. Ordered this month: 1. Can be ordered now: 1. Months needed: 1"
+        in text
+    )
     assert "Cost: 1.50 at 1.5 a product." in text
 
 

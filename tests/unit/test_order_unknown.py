@@ -190,6 +190,10 @@ def test_an_interruption_before_an_order_is_sent_leaves_it_unknown(
         patch.setattr(OrderService, "place", interrupted)
         result = command(database, "place", plan(tmp_path, *THREE), "--yes")
     assert type(result.exception).__name__ == "Abort"
+    assert (
+        "Interrupted after 0 of 3 products. The service may have accepted one more: run cbmctl order status."
+        in result.stderr
+    )
     assert rows(database) == [(grd(1), "sending")]
     assert answered(command(database, "status"), INCOMPLETE)["total"] == {"unknown": 1}
     answered(command(database, "place", plan(tmp_path, *THREE), "--yes"))

@@ -1,6 +1,6 @@
 """What the commands that talk to the order service share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -27,8 +27,8 @@ again_option = click.option(
     "again",
     multiple=True,
     type=click.Choice(AGAIN),
-    help="Order inputs again whose last order has this state; repeatable. 'unknown' may order a product"
-    " twice: look at the service's web page first.",
+    help="Order products again whose last order has this state; repeatable. With 'unknown' a product may be"
+    " ordered twice: look at the service's web page first.",
 )
 
 retry_account_option = click.option(
@@ -56,10 +56,26 @@ def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderServi
         )
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask on stderr, so that stdout stays one result. Raises click.Abort if the answer is no."""
-    if not yes:
-        click.confirm(question, abort=True, err=True)
+def confirm(question: str, done: str, *, yes: bool) -> None:
+    """Ask on stderr, so that stdout stays one result.
+
+    Args:
+        question: for a person.
+        done: what a yes leads to, such as "ordered".
+        yes: do not ask.
+
+    Raises:
+        UserError: the answer is no, or there is none.
+    """
+    if yes:
+        return
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise UserError(f"nothing was {done}, because nobody answered. --yes needs no answer.") from None
+    if not agreed:
+        raise UserError(f"nothing was {done}, because the answer was no.")
 
 
 def order(
@@ -77,10 +93,11 @@ def order(
     confirm(
         f"Order {counted(number, 'product')} as '{service.account}'{_doubt(chosen)}?"
         " Each counts against the quota or costs money.",
+        "ordered",
         yes=yes,
     )
     with output.progress("Ordering", number) as bar:
-        placed = send(ledger, service, chosen, bar)
+        placed = _send(ledger, service, chosen, output, bar)
     duplicates = _duplicates(ledger, service, output)
     output.result(
         {
@@ -94,6 +111,27 @@ def order(
         *duplicate_text(duplicates),
     )
     return INCOMPLETE if placed.reason or duplicates else 0
+
+
+def _send(
+    ledger: Ledger, service: OrderService, chosen: Chosen, output: Output, bar: Callable[[int], None]
+) -> Placed:
+    """Send the chosen products; if this is interrupted, say how far it is."""
+    accepted = 0
+
+    def progress(number: int) -> None:
+        nonlocal accepted
+        accepted += number
+        bar(number)
+
+    try:
+        return send(ledger, service, chosen, progress)
+    except KeyboardInterrupt:
+        output.note(
+            f"\nInterrupted after {accepted} of {counted(len(chosen.products), 'product')}. The service may"
+            " have accepted one more: run cbmctl order status."
+        )
+        raise
 
 
 def _doubt(chosen: Chosen) -> str:

@@ -43,10 +43,15 @@ def place_command(
 ) -> int:
     """Order the products in PLAN, the output of cbmctl --json order plan; "-" reads it from stdin.
 
-    A product that is on order or exists by now, or failed, was refused or cancelled before, is not ordered;
-    the tenant's catalogue and the catalogue service are asked for each product before it is sent. If an
-    answer is lost, the service's list decides. If the order is not in the list either, its state is
-    'unknown', and only --again unknown sends it a second time.
+    Each product is ordered once. These are left out: products that are on order, products that exist by now
+    in the catalogue of the season or of the service, and products whose last order failed, was refused or
+    was cancelled. --again orders the last three again.
+
+    If the service does not answer an order, its list of orders shows whether it was accepted. If the list
+    does not show the order either, its state is 'unknown', and only --again unknown sends it a second time.
+
+    If the service refuses the account, for its quota or its rights, nothing more is sent in this calendar
+    month (UTC) without --retry-refused-account.
 
     Exit code 3: not everything was ordered; the reason is printed.
     """

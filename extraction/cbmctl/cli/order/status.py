@@ -60,13 +60,21 @@ def status_command(
 ) -> int:
     """Ask the service how far the orders are, and count the products by order and state.
 
-    catalogued: the product is in the catalogue, where cbmctl catalogue sync enters it. completed: the service
-    has made it, and the catalogue does not list it yet.
+    \b
+      sending       being sent by a command that runs now, or that was interrupted
+      unknown       sent; whether the service accepted the order is not known
+      queued, in_progress, failed, cancelled
+                    as the service says
+      completed     made by the service, and not in the catalogue yet
+      catalogued    entered by cbmctl catalogue sync, whatever became of the last order
+      refused       the service refused this product
+      unsent        not sent, or the service refused the account
 
-    --again orders recorded products again. It needs no plan file.
+    --retry-failed and --again order products of this list again. They need no plan.
 
-    Exit code 3: a product failed, was refused, is unknown, or is ordered more than once.
-    """
+    Exit code 3: a product failed, was refused, is unknown, or is ordered more than once; or not everything
+    was ordered again.
+    """  # noqa: D301 - for click the control character keeps the lines apart
     output = context.output
     with (
         account(context, "status") as (ledger, service, exists),
