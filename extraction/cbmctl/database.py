@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cbmctl.certificates import fault
 from cbmctl.config import Config, Connection
-from cbmctl.errors import NoTablesError, UserError
+from cbmctl.errors import NotSetUpError, UserError
 from cbmctl.reasons import NOT_WRITTEN, UNREACHABLE
 
 # The manual's status words for a database that cannot be read from or written to.
@@ -88,7 +88,7 @@ def explain(error: psycopg.Error) -> UserError | None:
     )
     if isinstance(error, missing):
         there = isinstance(error, psycopg.errors.UndefinedColumn)
-        return (UserError if there else NoTablesError)(
+        return (UserError if there else NotSetUpError)(
             f"a table or column is missing ({message}): run cbmctl schema apply, then load the parcels"
         )
     refusal = psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction

@@ -2,9 +2,9 @@
 
 import re
 
-# exit codes of a sentence for people: of any, and of a season that has no tables yet
-NO_TABLES = 4
-SENTENCES = (1, NO_TABLES)
+# exit codes of a sentence for people: of any, and of a season whose tables or area do not exist yet
+NOT_SET_UP = 4
+SENTENCES = (1, NOT_SET_UP)
 PROGRESS = re.compile(r".*: \d+ of \d+$")
 
 

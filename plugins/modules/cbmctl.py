@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.cbmctl_output import NO_TABLES, said, sentence
+from ansible.module_utils.cbmctl_output import NOT_SET_UP, said, sentence
 
 DOCUMENTATION = r"""
 module: cbmctl
@@ -118,7 +118,7 @@ def main():
     # on the control host, an operator's own season must not count
     environment = {"LC_ALL": "C.UTF-8", "CBM_SEASON": ""}
     code, stdout, stderr = module.run_command(command, environ_update=environment)
-    if module.check_mode and code == NO_TABLES:
+    if module.check_mode and code == NOT_SET_UP:
         season = f"season {asked['season']}" if asked["season"] else "the first season"
         module.warn(NO_TABLES_YET.format(season=season, host=os.uname().nodename))
         module.exit_json(changed=False, skipped=True)

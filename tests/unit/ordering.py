@@ -115,10 +115,14 @@ def opened(
 
 
 def chosen_of(
-    ledger: Ledger, service: OrderService, wanted: Sequence[Wanted], again: Collection[str] = ()
+    ledger: Ledger,
+    service: OrderService,
+    wanted: Sequence[Wanted],
+    again: Collection[str] = (),
+    **options: bool,
 ) -> Chosen:
     """What is to be sent, if none of the products exists."""
-    return choose(ledger, service, wanted, lambda _wanted: False, again=again)
+    return choose(ledger, service, wanted, lambda _wanted: False, again=again, **options)
 
 
 def names(wanted: Sequence[Wanted]) -> list[str]:

@@ -92,21 +92,42 @@ def test_an_order_counts_until_its_product_is_catalogued(conn: psycopg.Connectio
     del tables
     conn.execute(
         """INSERT INTO orders (label, service, account) VALUES ('a', 'b', 'c');
-           INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow, state,
-               service_id)
+           INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, relative_orbit, input,
+               workflow, state, service_id)
            SELECT gen_random_uuid(), 1, 'CARD-BS', 'bs', '1A',
-               '2021-03-05 05:34:00'::timestamp + number * interval '1 s', state, 'w', state, 'x'
+               '2021-03-05 05:34:00'::timestamp + number * interval '1 s', CASE WHEN number > 2 THEN 36 END,
+               state, 'w', state, 'x'
            FROM unnest(string_to_array(
                'sending,unknown,queued,in_progress,completed,failed,cancelled,refused,unsent', ','))
                WITH ORDINALITY AS each (state, number)"""
     )
     ordered = "SELECT relative_orbit, published, missing, on_order FROM completeness ORDER BY 1"
-    assert conn.execute(ordered).fetchall() == [(None, 0, 0, 5)]
+    assert conn.execute(ordered).fetchall() == [(36, 0, 0, 3), (None, 0, 0, 2)]
     conn.execute(
         """INSERT INTO dias_catalogue (obstime, reference, sensor, card, relative_orbit)
            VALUES ('2021-03-05 05:34:05', 'x', '1A', 'bs', 36)"""
     )
-    assert conn.execute(ordered).fetchall() == [(36, 1, 1, 0), (None, 0, 0, 4)]
+    assert conn.execute(ordered).fetchall() == [(36, 1, 1, 2), (None, 0, 0, 2)]
+
+
+def test_orders_of_another_period_are_of_another_season(conn: psycopg.Connection, tables: Tables) -> None:
+    """As soon as the catalogue was searched, which shows the season's period."""
+    del tables
+    conn.execute(
+        """INSERT INTO orders (label, service, account) VALUES ('a', 'b', 'c');
+           INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow, state)
+           SELECT gen_random_uuid(), 1, 'CARD-BS', 'bs', '1A', sensed, sensed::text, 'w', 'sending'
+           FROM unnest('{2020-09-30 23:59:59, 2020-10-01, 2021-12-31 23:59:59, 2022-01-01}'::timestamp[])
+               sensed"""
+    )
+    days = "SELECT day::text FROM completeness WHERE on_order = 1 ORDER BY 1"
+    assert len(conn.execute(days).fetchall()) == 4
+    conn.execute(
+        """INSERT INTO catalogue_syncs (aoi, card, source, url, area, first_day, end_day, began_at) VALUES
+               ('there', 's2', 'stac', 'a', 'x', '2021-06-01', '2022-01-01', now()),
+               ('there', 'bs', 'odata', 'a', 'x', '2020-10-01', '2021-06-01', now())"""
+    )
+    assert conn.execute(days).fetchall() == [("2020-10-01",), ("2021-12-31",)]
 
 
 def test_what_a_search_could_not_enter_is_missing_until_it_can(

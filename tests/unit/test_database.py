@@ -8,7 +8,7 @@ import pytest
 
 from cbmctl.config import Config
 from cbmctl.database import DatabaseError, connect
-from cbmctl.errors import NoTablesError
+from cbmctl.errors import NotSetUpError
 from cbmctl.schema import apply
 
 from ..conftest import Database
@@ -62,7 +62,7 @@ def test_commands_end_with_one_sentence_too(database: Database) -> None:
         assert (done.returncode, done.stdout) == (code, "")
         return done.stderr
 
-    assert run("status", code=NoTablesError.exit_code) == (
+    assert run("status", code=NotSetUpError.exit_code) == (
         'cbmctl: a table or column is missing (relation "public.dias_catalogue" does not exist):'
         " run cbmctl schema apply, then load the parcels\n"
     )

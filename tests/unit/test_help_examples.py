@@ -4,26 +4,34 @@ import json
 import shlex
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 from shapely import MultiPolygon, box
+from shapely.geometry import mapping
 
 from cbmctl.cli import cbmctl
 
 from ..conftest import Database
+from . import odp_server
 from .conftest import PARCELS, Season
 from .level_1 import level_1
+from .listening import listening
 from .loading import write
-from .odata_server import Catalogue
+from .odata_server import Catalogue, reply
 from .odp_server import Odp
 from .ordering import served
+from .recorded import Product, backscatter, recorded
+from .stac_server import Item
 
 SCENE = "S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE"
 SENSED = datetime(2021, 3, 5, 5, 26, 37)
+NEWER = "S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203"
 AROUND = box(5, 40, 15, 55)  # of the parcels
 # In the order of a season. "> FILE" is the shell's.
 RUN = """
@@ -46,6 +54,8 @@ cbmctl --config writer/db_config.json worker --quiet
 cbmctl status
 cbmctl --json status
 cbmctl status --complete
+cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2
+cbmctl catalogue replace S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203.SAFE
 cbmctl repair --check
 cbmctl repair --scene S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE
 cbmctl eodata check
@@ -56,21 +66,20 @@ cbmctl maintain purge
 cbmctl maintain purge --check --classes 3,8,9,10
 cbmctl maintain vacuum
 cbmctl maintain vacuum --check
+cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 bs CARD-BS --since last
 cbmctl order plan parcels_2021 2020-10-01 2022-01-01 bs
 cbmctl order plan parcels_2021 2020-10-01 2022-01-01 c6 --per-month 500 --price 1.20
 cbmctl --json order plan parcels_2021 2020-10-01 2022-01-01 bs > plan.json
+cbmctl order place plan.json --check
+cbmctl order place plan.json --limit 25 --yes
+cbmctl order status
+cbmctl order status --retry-failed --yes
+cbmctl order cancel 3
+cbmctl order place plan.json --again refused
+cbmctl order cancel --all --yes
 """.strip().splitlines()
 # why others do not run here, with the test that runs such a command
 ELSEWHERE = {
-    "needs a newer version: test_catalogue_replace": """
-cbmctl catalogue replace S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203.SAFE
-""",
-    "needs a STAC service: test_catalogue_stac": """
-cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2
-""",
-    "needs an earlier sync: test_catalogue_history": """
-cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 bs CARD-BS --since last
-""",
     "makes a season: test_demo": """
 cbmctl demo make demo-data
 """,
@@ -92,15 +101,6 @@ cbmctl maintain archive s3://seasons/dk/2021
 cbmctl maintain archive s3://seasons/dk/2021 --drop
 cbmctl maintain restore s3://seasons/dk/2021
 """,
-    "needs orders: test_order_status": """
-cbmctl order place plan.json --check
-cbmctl order place plan.json --limit 25 --yes
-cbmctl order place plan.json --again refused
-cbmctl order status
-cbmctl order status --retry-failed --yes
-cbmctl order cancel 3
-cbmctl order cancel --all --yes
-""",
     "has several files or layers: test_parcels_together": """
 cbmctl parcels load Continente.gpkg --layer 'Culturas_*'
 cbmctl parcels load R11.shp R24.shp
@@ -109,6 +109,20 @@ cbmctl parcels load R11.shp R24.shp
 cbmctl report --output report --title Denmark
 """,
 }
+
+
+def before(line: str, odp: Odp) -> None:
+    """Do what an example needs to have happened before it."""
+    if line == "cbmctl order status --retry-failed --yes":
+        for order in odp.orders:
+            order["Status"] = "failed"
+    elif line == "cbmctl order place plan.json --again refused":
+        odp.faults.append(odp_server.refused)
+        words = [*shlex.split(line)[1:-1], "cancelled", "--yes"]
+        assert CliRunner().invoke(cbmctl, words).exception is None
+    elif line.endswith(" --since last"):
+        words = shlex.split(line.removesuffix(" --since last"))[1:]
+        assert CliRunner().invoke(cbmctl, words).exception is None
 
 
 def commands(group: click.Group, path: str = "cbmctl") -> Iterator[tuple[str, click.Command]]:
@@ -140,6 +154,51 @@ def test_a_reason_names_a_test() -> None:
         assert list(Path(__file__).parent.glob(f"{reason.rpartition(': ')[2]}*.py")), reason
 
 
+def card_bs(testdata: Path) -> Product:
+    """A product of the day after."""
+    text = json.dumps(backscatter(testdata, 0) | {"GeoFootprint": mapping(AROUND)})
+    for old, new in (("20240206T04", "20210306T05"), ("2024-02-06T04", "2021-03-06T05")):
+        text = text.replace(old, new)
+    product: Product = json.loads(text.replace("2024/02/06", "2021/03/06"))
+    return product
+
+
+def newer(testdata: Path) -> Item:
+    """The item of a newer version of the scene."""
+    item = recorded(testdata, "stac-item-s2-l2a.json")
+    named: Item = json.loads(json.dumps(item).replace(item["id"], NEWER))
+    named["geometry"], named["bbox"] = mapping(AROUND), list(AROUND.bounds)
+    named["properties"] |= {
+        "datetime": "2021-03-05T10:30:21.024000Z",
+        "start_datetime": "2021-03-05T10:30:21.024000Z",
+        "end_datetime": "2021-03-05T10:30:21.024000Z",
+        "published": "2023-03-01T02:00:00.000000Z",
+        "platform": "sentinel-2a",
+        "grid:code": "MGRS-32TMT",
+        "processing:version": "05.00",
+        "processing:datetime": "2023-03-01T01:02:03.000000Z",
+    }
+    return named
+
+
+@contextmanager
+def stac(item: Item) -> Iterator[str]:
+    """A STAC service of one item."""
+
+    class Search(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            first, end = asked["datetime"].split("/")
+            found = [item] if first <= item["properties"]["datetime"] < end else []
+            reply(self, 200, {"type": "FeatureCollection", "features": found, "links": []})
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with listening(Search) as port:
+        yield f"http://127.0.0.1:{port}/v1"
+
+
 @pytest.fixture
 def tenant(
     odp: Odp, database: Database, tmp_path: Path, testdata: Path, monkeypatch: pytest.MonkeyPatch
@@ -155,15 +214,24 @@ def tenant(
     season = Season(database, database.configured(extraction={"s2": {"10": ["B02", "B03"], "20": ["B05"]}}))
     season.scene(5)
     with database.connect() as conn:
-        conn.execute("UPDATE dias_catalogue SET reference = %s", [SCENE])
+        conn.execute(
+            """UPDATE dias_catalogue SET reference = %s, obstime = '2021-03-05 10:30:21', tile = '32TMT',
+                   baseline = '02.14'""",
+            [SCENE],
+        )
     odp.catalogue = Catalogue(
         [
             level_1(testdata, "grd", SENSED, place=AROUND),
             level_1(testdata, "slc", SENSED, place=AROUND, orbit=36000),
             level_1(testdata, "slc", SENSED - timedelta(days=6), place=AROUND, sensor="1B", orbit=25850),
+            card_bs(testdata),
         ]
     )
-    with served(database, odp):
+    with database.connect() as conn:  # the first order but one is 3
+        conn.execute("ALTER TABLE orders ALTER COLUMN id RESTART WITH 2")
+    with served(database, odp), stac(newer(testdata)) as url:
+        urls = json.loads(database.config_path.read_text())["catalogue"]["urls"]
+        database.configured(catalogue={"urls": urls | {"stac": url}})
         for name in ("owner", "writer"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "db_config.json").write_text(database.config_path.read_text())
@@ -171,18 +239,28 @@ def tenant(
 
 
 @pytest.mark.postgis
-def test_the_examples_run(tenant: Database) -> None:
+def test_the_examples_run(tenant: Database, odp: Odp) -> None:
     wrong = {}
     for line in RUN:
         words = shlex.split(line)[1:]
         target = words[words.index(">") + 1] if ">" in words else None
         given = words[: words.index(">")] if target else words
-        result = CliRunner().invoke(cbmctl, given, standalone_mode=False, catch_exceptions=True)
-        if result.exception is not None:
+        before(line, odp)
+        result = CliRunner().invoke(cbmctl, given, input="y\n", standalone_mode=False, catch_exceptions=True)
+        if result.exception is not None or (result.return_value and words[0] in ("order", "catalogue")):
             wrong[line] = f"{result.exception!r} {result.output}"
         if target:
             Path(target).write_text(result.stdout)
     assert wrong == {}
-    with tenant.connect() as conn:  # something was computed
+    with tenant.connect() as conn:  # something was computed, replaced and ordered
         assert conn.execute("SELECT count(*) > 0 FROM sigs").fetchone() == (True,)
+        assert conn.execute(
+            "SELECT status FROM dias_catalogue WHERE reference = %s", [f"{NEWER}.SAFE"]
+        ).fetchone() == ("ingested",)
+        assert conn.execute("SELECT order_id, state FROM order_items ORDER BY 1").fetchall() == [
+            (2, "failed"),
+            (3, "cancelled"),
+            (4, "refused"),
+            (5, "cancelled"),
+        ]
     assert len(json.loads(Path("plan.json").read_text())["wanted"]) == 1

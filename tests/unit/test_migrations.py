@@ -11,6 +11,7 @@ import sqlalchemy
 from alembic.config import Config as AlembicConfig
 
 from cbmctl import schema
+from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.schema import apply
@@ -204,6 +205,37 @@ def test_what_is_done_covers_the_parcels_that_were_loaded_before_sets_had_versio
             "SELECT bandset, parcels_asked, parcels_covered FROM tasks ORDER BY bandset"
         ).fetchall() == [("10", 1, None), ("20", 1, None), ("scl", 1, 1)]
         assert conn.execute("SELECT version, last_id FROM parcel_sets").fetchone() == (1, None)
+
+
+def test_orders_get_the_orbit_that_their_input_names(database: Database) -> None:
+    """Of each satellite, before and after Sentinel-1C was moved, and in its first cycle."""
+    at(database, "0024")
+    inputs = [
+        f"S{sensor}_IW_{kind}_1SDV_20210305T052630_20210305T052657_{orbit:06d}_03155B_9703.SAFE"
+        for sensor, kind, orbit in (
+            ("1A", "GRDH", 36864),
+            ("1A", "SLC_", 10),
+            ("1B", "SLC_", 25850),
+            ("1C", "GRDH", 8018),
+            ("1C", "GRDH", 8019),
+            ("1D", "GRDH", 3000),
+        )
+    ]
+    odd = "S1A_IW_GRDH_1SDV_20210305T052630_odd.SAFE"
+    with database.connect() as conn:
+        conn.execute("INSERT INTO orders (label, service, account) VALUES ('a', 'b', 'c')")
+        conn.execute(
+            """INSERT INTO order_items (id, order_id, product_type, card, sensor, sensed, input, workflow,
+                   state)
+               SELECT gen_random_uuid(), 1, 'CARD-BS', 'bs', '1A', '2021-03-05', input, 'w', 'refused'
+               FROM unnest(%s::text[]) input""",
+            [[*inputs, odd]],
+        )
+    apply(database.config)
+    with database.connect() as conn:
+        found = conn.execute("SELECT input, relative_orbit FROM order_items").fetchall()
+    assert dict(found) == {name: named_orbit(name) for name in [*inputs, odd]}
+    assert None not in [named_orbit(name) for name in inputs]
 
 
 def test_the_tables_of_workers_that_run_are_not_upgraded(database: Database, eventually: Eventually) -> None:

@@ -1,4 +1,4 @@
-"""`cbmctl order place` killed at random instants: nothing is ordered twice, nothing is forgotten."""
+"""`cbmctl order` killed at random instants: nothing is ordered twice, nothing is forgotten."""
 
 import os
 import random
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -47,28 +48,49 @@ class Killer:
                 threading.Timer(self.chance.uniform(0, 0.02), self.victim.kill).start()
 
 
-def test_place_killed_at_random_instants(odp: Odp, database: Database, tmp_path: Path) -> None:
+def test_commands_killed_at_random_instants(odp: Odp, database: Database, tmp_path: Path) -> None:
     wanted = backscatter(*range(4 * KILLS + 8))
     file = plan(tmp_path, *wanted)
-    arguments = ["--config", str(database.config_path), "order", "place", file, "--yes", "--limit", "12"]
+    place = ["place", file, "--yes", "--limit", "12"]
+    commands = [
+        place,
+        [*place, "--again", "cancelled"],
+        ["status", "--retry-failed", "--yes"],
+        ["cancel", "--all", "--yes"],
+    ]
     killer = Killer()
     odp.watch = killer.watch
-    killed = 0
+    killed = Counter[str]()
     for _ in range(KILLS):
         odp.realm.end_sessions()  # of killed processes; by themselves they end within an hour
-        process = killer.start(arguments)
+        drawn = killer.chance.choices(commands, weights=[4, 1, 2, 1])[0] if odp.orders else place
+        if "--retry-failed" in drawn:
+            for order in killer.chance.choices(odp.orders, k=4):
+                odp.step(order["InputProductReference"]["Reference"], "failed", "No DEM")
+        process = killer.start(["--config", str(database.config_path), "order", *drawn])
         _, errors = process.communicate(timeout=300)
-        assert process.returncode in (0, INCOMPLETE, -signal.SIGKILL), errors
-        killed += process.returncode == -signal.SIGKILL
+        nothing = "No product found whose last order is failed" in errors
+        assert process.returncode in (0, INCOMPLETE, -signal.SIGKILL) or nothing, errors
+        killed[drawn[0]] += process.returncode == -signal.SIGKILL
         assert max(odp.made().values(), default=0) <= 1
     killer.victim = None
-    assert killed > KILLS // 4
-    answered(command(database, "place", file, "--yes"))
+    assert killed.total() > KILLS // 8
+    if KILLS >= 100:
+        assert set(killed) == {"place", "status", "cancel"}
+        assert min(killed.values()) > 0
+    answered(command(database, "place", file, "--yes", "--again", "failed", "--again", "cancelled"))
     unknown = [given for given, state in rows(database) if state == "unknown"]
     assert odp.made() == {given: 1 for given in names(wanted) if given not in unknown}
     # the operator looked at the service's page: it has none of these
     answered(command(database, "place", file, "--yes", "--again", "unknown"))
     assert odp.made() == dict.fromkeys(names(wanted), 1)
-    assert {state for _, state in rows(database)} == {"queued"}
-    ids = {order["Id"] for order in odp.orders}
-    assert {number for (number,) in rows(database, "service_id")} == ids
+    with database.connect() as conn:
+        known = conn.execute("SELECT input, service_id FROM order_items WHERE state = 'queued'").fetchall()
+    made = {
+        (order["InputProductReference"]["Reference"], order["Id"])
+        for order in odp.orders
+        if order["Status"] == "queued"
+    }
+    assert sorted(known) == sorted(made)
+    assert {state for _, state in rows(database)} <= {"queued", "failed", "cancelled"}
+    assert {number for (number,) in rows(database, "service_id")} == {order["Id"] for order in odp.orders}

@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from .ordering import (
     slc,
 )
 from .recorded import backscatter as recorded_backscatter
+from .recorded import recorded
 
 pytestmark = pytest.mark.postgis
 
@@ -45,11 +47,12 @@ def test_each_product_is_ordered_once(odp: Odp, database: Database, tmp_path: Pa
     assert odp.made() == dict.fromkeys([*names(THREE), slc(13)], 1)
     assert [order["WorkflowName"] for order in odp.orders] == ["card_bs"] * 3 + ["coh"]
     assert not odp.realm.sessions
-    assert rows(database, "input, earlier, card, sensor, state, service_id")[3] == (
+    assert rows(database, "input, earlier, card, sensor, relative_orbit, state, service_id")[3] == (
         slc(13),
         slc(7),
         "c6",
         "1B",
+        99,
         "queued",
         odp.orders[3]["Id"],
     )
@@ -62,7 +65,7 @@ def test_each_product_is_ordered_once(odp: Odp, database: Database, tmp_path: Pa
 def test_what_is_sent_has_the_documented_form(
     odp: Odp, database: Database, tmp_path: Path, testdata: Path
 ) -> None:
-    documented = json.loads((testdata / "catalogue" / "odp-request-card_bs.json").read_text())
+    documented = recorded(testdata, "odp-request-card_bs.json")
     bodies = []
     odp.faults.append(lambda _server, handler, body: (bodies.append(body), odp_server.hang_up(handler))[0])
     command(database, "place", plan(tmp_path, THREE[0]), "--yes")
@@ -76,15 +79,37 @@ def test_what_is_sent_has_the_documented_form(
     assert bodies[0]["Name"].endswith(str(rows(database, "id")[0][0]))
 
 
-def test_the_recorded_answers_are_read(testdata: Path) -> None:
-    from cbmctl.ordering.service import _order, _value
-
-    folder = testdata / "catalogue"
-    created = _order(_value(json.loads((folder / "odp-productionorder-created.json").read_text())))
-    assert (created.id, created.state, created.workflow) == ("9999999", "queued", "card_bs")
-    assert created.input == created.name  # the name given was another: names are not always kept
-    listed = json.loads((folder / "odp-productionorders-list.json").read_text())["value"]
-    assert [_order(each).state for each in listed] == ["completed"]
+def test_the_recorded_answers_are_read(odp: Odp, database: Database, testdata: Path) -> None:
+    """As the service gives them; batch orders are not placed from here, but have the same fields."""
+    created, listed, workflow, batch, batch_done = (
+        recorded(testdata, f"odp-{name}.json")
+        for name in (
+            "productionorder-created",
+            "productionorders-list",
+            "workflow-card_coh12_public",
+            "batchorder-created",
+            "batchorder-completed",
+        )
+    )
+    answers = [created, batch, batch_done]
+    for answer in answers:
+        odp.faults.append(lambda _odp, handler, _body, answer=answer: odp_server.reply(handler, 201, answer))
+    odp.orders = [each | {"_hidden": 0} for each in listed["value"]]
+    odp.workflows = [workflow]
+    with opened(database) as (_, service):
+        assert service.workflow("CARD-COH12") == "card_coh12_public"
+        (done,) = service.orders()
+        order, wanted, made = (service.place("card_bs", grd(1), "a name") for _ in answers)
+    assert (done.id, done.state, done.message) == (
+        "2322968",
+        "completed",
+        "requested output product is available",
+    )
+    assert (order.id, order.state, order.workflow) == ("9999999", "queued", "card_bs")
+    assert order.input == order.name  # the name given was another: names are not always kept
+    assert (order.submitted, order.temporary) == (datetime(2023, 4, 5, 10, 3, 25, 474000), False)
+    assert (wanted.id, wanted.state, wanted.input, wanted.temporary) == ("1374977", "queued", None, True)
+    assert (made.id, made.state, made.workflow, made.temporary) == ("1357372", "completed", "sen2cor", False)
 
 
 def test_a_check_changes_nothing(odp: Odp, database: Database, tmp_path: Path) -> None:
@@ -99,8 +124,10 @@ def test_a_check_changes_nothing(odp: Odp, database: Database, tmp_path: Path) -
 
 def test_no_is_an_answer(odp: Odp, database: Database, tmp_path: Path) -> None:
     result = command(database, "place", plan(tmp_path, *THREE), answer="n\n")
-    assert type(result.exception).__name__ == "Abort"
+    refused(result, "nothing was ordered, because the answer was no")
     assert "Order 3 products as 'agency'?" in result.stderr
+    result = command(database, "place", plan(tmp_path, *THREE), answer="")
+    refused(result, "nothing was ordered, because nobody answered. --yes needs no answer.")
     assert odp.orders == []
     answered(command(database, "place", plan(tmp_path, *THREE), answer="y\n"))
     assert len(odp.orders) == 3

@@ -1,6 +1,7 @@
 """`cbmctl order plan` against an OData service: what is proposed, what it says, and what it refuses."""
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from shapely import box
 
-from cbmctl.cli import cbmctl
+from cbmctl.cli import cbmctl, main
 from cbmctl.errors import UserError
 from cbmctl.ordering.wanted import Wanted
 
@@ -20,6 +21,7 @@ from .level_1 import level_1
 from .odata_server import Catalogue, serve
 from .recorded import Product, backscatter
 from .searching import with_areas
+from .seasons import later
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
 
@@ -51,6 +53,30 @@ def grd(testdata: Path, minutes: int, **given: Any) -> Product:
 
 def slc(testdata: Path, days: int, sensor: str, **given: Any) -> Product:
     return level_1(testdata, "slc", START + timedelta(days=days), sensor=sensor, **given)
+
+
+def test_what_is_not_set_up_has_an_exit_code(
+    area: Database, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is for the daily run, which skips a season until it is set up."""
+
+    def ended(aoi: str) -> tuple[object, str]:
+        command = ["cbmctl", "--config", str(area.config_path), "order", "plan", aoi, *PERIOD, "bs"]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, capfd.readouterr().err
+
+    assert ended("elsewhere") == (
+        4,
+        "cbmctl: public.aois has no area 'elsewhere'. Create it with cbmctl aoi set first.\n",
+    )
+    later(area)
+    monkeypatch.setenv("CBM_SEASON", "2022")
+    assert ended("there") == (
+        4,
+        "cbmctl: the table season_2022.dias_catalogue does not exist. Run cbmctl schema apply first.\n",
+    )
 
 
 def order(conn: psycopg.Connection, name: str, state: str) -> None:
@@ -102,7 +128,10 @@ def test_backscatter_that_is_missing(area: Database, testdata: Path) -> None:
     assert answer["forecast"]["this_month"] == 1
     assert answer["forecast"]["cost"] == 1.5
     assert "IW_GRDH_1S in area and period" in text
-    assert "Quota: 25 a month, 2 at a time; 1 ordered this month, 1 more now; 1 month, the last is" in text
+    assert (
+        "Quota: 25 a month, 2 at a time. Ordered this month: 1. Can be ordered now: 1. Months needed: 1"
+        in text
+    )
     assert "Cost: 1.50 at 1.5 a product." in text
 
 

@@ -53,40 +53,99 @@ def refuse(status: int, detail: str) -> odp_server.Fault:
 
 @pytest.mark.parametrize(
     ("status", "detail"),
-    [(403, "Forbidden"), (429, "Too Many Requests"), (402, "Pay"), (400, "Monthly Quota exceeded")],
+    [
+        (403, "Forbidden"),
+        (402, "Pay"),
+        (400, "Monthly Quota exceeded"),
+        (429, "Quota exceeded"),
+        (429, "Too Many Requests"),
+    ],
 )
 def test_a_refusal_of_the_account_is_not_one_of_the_product(
     odp: Odp, database: Database, tmp_path: Path, status: int, detail: str
 ) -> None:
     odp.faults.append(refuse(status, detail))
-    answer = answered(command(database, "place", plan(tmp_path, *THREE), "--yes"), INCOMPLETE)
+    file = plan(tmp_path, *THREE)
+    answer = answered(command(database, "place", file, "--yes"), INCOMPLETE)
     assert (answer["refused"], answer["unsent"]) == ([], names(THREE))
     assert answer["reason"] == (
         f"the service refuses the account 'agency' now (HTTP {status}: {json.dumps({'detail': detail})})"
     )
-    assert rows(database, "input, state, code") == [(grd(1), "unsent", "account_refused")]
+    held = detail != "Too Many Requests"
+    code = "account_refused" if held else "too_many_requests"
+    assert rows(database, "input, state, code") == [(grd(1), "unsent", code)]
+    again = command(database, "place", file, "--yes")
+    if held:
+        assert answered(again, INCOMPLETE)["held"] == [grd(2), grd(3), grd(1)]
+    else:  # it passes by itself
+        assert answered(again)["accepted"] == [grd(2), grd(3), grd(1)]
 
 
-def test_a_daily_run_goes_on_by_itself_when_the_quota_is_there_again(
+def sent(odp: Odp) -> int:
+    """How many orders the service was sent."""
+    return [path for _, path in odp.asked].count("/odata/v1/ProductionOrder/OData.CSC.Order")
+
+
+def test_nothing_is_sent_until_the_next_month_after_a_refusal_for_quota(
     odp: Odp, database: Database, tmp_path: Path
 ) -> None:
     odp.quota = 1
     file = plan(tmp_path, *THREE)
-    for day in range(4):
+    reason = "Monthly quota of processed products exceeded"
+    first = command(database, "place", file, "--yes", as_json=False)
+    assert first.return_value == INCOMPLETE
+    assert first.stdout.count(reason) == 1
+    assert "No order is sent in the rest of this month (UTC) without --retry-refused-account." in first.stdout
+    assert sent(odp) == 2
+    for _day in range(2):
         result = command(database, "place", file, "--yes", as_json=False)
         assert result.return_value == INCOMPLETE
-        assert result.stdout.count("Monthly quota of processed products exceeded") == 1
-        # each other day another product, so that none holds the others back, and no new rows
-        assert len(rows(database)) == (2 if day == 0 else 3)
+        assert result.stdout.startswith("Not ordered: 2 products. The service refused the account on ")
+        assert result.stdout.count(reason) == 1
+        assert result.stdout.endswith("-01 (UTC) without --retry-refused-account.\n")
+    check = answered(command(database, "place", file, "--check"))
+    assert (check["to_order"], check["held"], check["changed"]) == ([], [grd(3), grd(2)], False)
     status = command(database, "status", as_json=False)
     assert (status.return_value or 0) == 0
-    assert f"Not ordered, the next cbmctl order place orders them: {grd(2)}, {grd(3)}." in status.stdout
-    assert "Monthly quota of processed products exceeded" in status.stdout
+    assert f"Not ordered: {grd(2)}. The service refused the account on " in status.stdout
+    assert (sent(odp), rows(database)) == (2, [(grd(1), "queued"), (grd(2), "unsent")])
+
     odp.quota = None
-    answer = answered(command(database, "place", file, "--yes"))
-    assert answer["accepted"] == [grd(2), grd(3)]
+    with database.connect() as conn:
+        conn.execute("UPDATE order_items SET changed_at = date_trunc('month', now(), 'UTC') - interval '1 s'")
+    assert "the next cbmctl order place orders them" in command(database, "status", as_json=False).stdout
+    assert answered(command(database, "place", file, "--yes"))["accepted"] == [grd(3), grd(2)]
     assert odp.made() == dict.fromkeys(names(THREE), 1)
     assert {state for _, state in rows(database)} == {"queued"}
+
+
+def test_orders_are_sent_to_a_refused_account_if_asked(odp: Odp, database: Database, tmp_path: Path) -> None:
+    """Once one is accepted, the account is not refused any more, whatever is left of the plan."""
+    odp.quota = 0
+    file = plan(tmp_path, *THREE)
+    answered(command(database, "place", file, "--yes"), INCOMPLETE)
+    again = ("place", file, "--yes", "--retry-refused-account")
+    answered(command(database, *again), INCOMPLETE)
+    # another product each time, so that none holds the others back
+    assert (sent(odp), sorted(rows(database))) == (2, [(grd(1), "unsent"), (grd(2), "unsent")])
+    odp.quota = None
+    assert answered(command(database, *again, "--limit", "1"))["accepted"] == [grd(3)]
+    assert answered(command(database, "place", file, "--yes"))["accepted"] == [grd(1), grd(2)]
+    assert odp.made() == dict.fromkeys(names(THREE), 1)
+
+
+def test_failed_products_are_not_sent_while_the_account_is_refused(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    answered(command(database, "place", plan(tmp_path, THREE[0]), "--yes"))
+    odp.step(grd(1), "failed", "No DEM")
+    odp.quota = 0
+    answered(command(database, "place", plan(tmp_path, THREE[1]), "--yes"), INCOMPLETE)
+    retry = ("status", "--retry-failed", "--yes")
+    assert answered(command(database, *retry), INCOMPLETE)["held"] == [grd(1)]
+    odp.quota = None
+    answer = answered(command(database, *retry, "--retry-refused-account"))
+    assert (answer["accepted"], answer["account_refused"]) == ([grd(1)], False)
 
 
 def test_a_token_that_ends_in_between_is_renewed(odp: Odp, database: Database, tmp_path: Path) -> None:

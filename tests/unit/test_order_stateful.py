@@ -1,7 +1,10 @@
 """Whatever happens in whatever order: plan, ledger and service agree, and nothing is ordered twice."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import date
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -13,10 +16,13 @@ from hypothesis.stateful import (
     rule,
 )
 
+from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.errors import UserError
 from cbmctl.ordering.cancel import cancel, cancellable
-from cbmctl.ordering.ledger import ON_ORDER, Ledger, last_states
+from cbmctl.ordering.inputs import Input, Inputs
+from cbmctl.ordering.ledger import ON_ORDER, STOPPED, Ledger, last_states
 from cbmctl.ordering.place import AGAIN, placing, send
+from cbmctl.ordering.plan import Plan, make_plan
 from cbmctl.ordering.reconcile import refresh
 from cbmctl.ordering.service import OrderService
 
@@ -25,6 +31,7 @@ from . import odp_server
 from .examples import THOROUGH, run_machine
 from .odp_server import ACTIVE, Odp
 from .ordering import backscatter, chosen_of, elsewhere, grd, opened
+from .recorded import AREA
 
 pytestmark = pytest.mark.postgis
 
@@ -37,7 +44,10 @@ FAULTS = [
     odp_server.unavailable,
     odp_server.page_after,
     odp_server.expired,
+    odp_server.refused,
+    odp_server.twice,
 ]
+MARCH = (date(2021, 3, 1), date(2021, 4, 1))
 
 
 class Killed(BaseException):
@@ -80,6 +90,7 @@ class Ordering(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.last = {0}
         self.risked: set[str] = set()  # what the operator had sent again, not knowing whether it was accepted
+        self.doubled = Counter[str]()  # what a gateway delivered twice
         with self.database.connect() as conn:
             conn.execute("TRUNCATE orders, order_items")
         self.odp.orders.clear()
@@ -112,6 +123,7 @@ class Ordering(RuleBasedStateMachine):
         numbers=st.sets(st.sampled_from(NUMBERS), min_size=1, max_size=3) | st.none(),
         faults=st.lists(st.sampled_from(FAULTS), max_size=2),
         again=st.just(set()) | st.sets(st.sampled_from(AGAIN)),
+        retry=st.booleans(),
         dies_after=st.none() | st.integers(0, 20),
     )
     def place(
@@ -119,21 +131,27 @@ class Ordering(RuleBasedStateMachine):
         numbers: set[int] | None,
         faults: list[odp_server.Fault],
         again: set[str],
+        retry: bool,
         dies_after: int | None,
     ) -> None:
         """Place a plan; None: the same once more, as an operator does after an interruption."""
         self.last = self.last if numbers is None else numbers
-        self.odp.faults.extend(faults)
+        self.odp.faults.extend(self._twice if fault is odp_server.twice else fault for fault in faults)
         if "unknown" in again:
             self.risked |= {
                 item.input for item in self.ledger.items() if item.state in ("unknown", "sending")
             }
         with self._process(dies_after), placing(self.ledger):
-            chosen = chosen_of(self.ledger, self.service, backscatter(*sorted(self.last)), again=again)
+            wanted = backscatter(*sorted(self.last))
+            chosen = chosen_of(self.ledger, self.service, wanted, again=again, retry_refused_account=retry)
             if chosen.again:
                 self.risked |= {each.input for _, each in chosen.again}
             send(self.ledger, self.service, chosen, lambda _number: None)
         self.odp.faults.clear()
+
+    def _twice(self, odp: Odp, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        self.doubled[body["InputProductReference"]["Reference"]] += 1
+        odp_server.twice(odp, handler, body)
 
     @rule(dies_after=st.none() | st.integers(0, 10))
     def status(self, dies_after: int | None) -> None:
@@ -183,7 +201,8 @@ class Ordering(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_ordered_twice(self) -> None:
-        twice = {given for given, number in self.odp.made().items() if number > 1}
+        made = self.odp.made()
+        twice = {given for given, number in made.items() if number > 1 + self.doubled[given]}
         assert twice <= self.risked
 
     @invariant()
@@ -214,19 +233,71 @@ class Ordering(RuleBasedStateMachine):
             for each in self.odp.orders
             if each["Id"] not in known and not each.get("_web") and each["Status"] in ACTIVE
         ]
-        assert {each["InputProductReference"]["Reference"] for each in forgotten} <= self.risked
-        # what is left of the plan, and nothing else, is what is to be ordered
-        wanted = backscatter(*NUMBERS)
+        assert _inputs(forgotten) <= self.risked | set(self.doubled)
+        # what the plan finds missing, and nothing else, is what is to be ordered
+        every = backscatter(*NUMBERS)
+        missing = {each.input for each in every if not self.odp.made(each.input)}
+        unknown = [
+            each
+            for each in every
+            if each.key in {item.key for item in self.ledger.items() if item.state == "unknown"}
+        ]
+        elsewhere_only = _inputs([each for each in self.odp.orders if each["Id"] not in known])
+        plan = self._plan()
+        planned = {each.input for each in plan.wanted}
+        assert missing - {each.input for each in unknown} <= planned
+        assert planned - missing <= elsewhere_only
+        assert (plan.level_1, plan.on_order) == (len(NUMBERS), len(NUMBERS) - len(planned))
         with placing(self.ledger):
-            chosen = chosen_of(self.ledger, self.service, wanted, again=AGAIN)
-            left = {each.input for each in chosen.new} | {each.input for _, each in chosen.again}
-            assert left == {each.input for each in wanted if not self.odp.made(each.input)}
-            send(self.ledger, self.service, chosen, lambda _number: None)
+            wanted = [*plan.wanted, *unknown]
+            chosen = chosen_of(self.ledger, self.service, wanted, again=AGAIN, retry_refused_account=True)
+            assert {each.input for each in chosen.products} == missing
+            placed = send(self.ledger, self.service, chosen, lambda _number: None)
+            assert placed.reason is None
+            duplicates = refresh(self.ledger, self.service)
         made = self.odp.made()
-        assert set(made) == {each.input for each in wanted}
-        assert {given for given, number in made.items() if number > 1} <= self.risked
-        states = last_states(self.ledger.conn, self.ledger.tables)
-        assert {key for key, state in states.items() if state in ON_ORDER} == {each.key for each in wanted}
+        assert set(made) == {each.input for each in every}
+        twice = {given for given, number in made.items() if number > 1}
+        assert twice <= self.risked | set(self.doubled)
+        if self.odp.keeps_names:
+            assert twice - self.risked <= {each.item.input for each in duplicates}
+        plan = self._plan()
+        assert (list(plan.wanted), plan.on_order) == ([], len(NUMBERS))
+
+    def _plan(self) -> Plan:
+        """What cbmctl order plan finds, if the catalogue lists no product."""
+        states = {
+            (sensor, sensed): state
+            for (_, sensor, sensed), state in last_states(self.ledger.conn, self.ledger.tables).items()
+        }
+        return make_plan(
+            "bs",
+            Inputs([_level_1(number) for number in NUMBERS]),
+            MARCH,
+            existing=set(),
+            on_order={key for key, state in states.items() if state in ON_ORDER},
+            stopped={key for key, state in states.items() if state in STOPPED},
+            proven={"1A"},
+            label="zurich 2021-03",
+        )
+
+
+def _inputs(orders: Sequence[dict[str, Any]]) -> set[str]:
+    return {each["InputProductReference"]["Reference"] for each in orders}
+
+
+def _level_1(number: int) -> Input:
+    (wanted,) = backscatter(number)
+    return Input(
+        name=wanted.input,
+        sensor=wanted.sensor,
+        sensed=wanted.sensed,
+        relative_orbit=named_orbit(wanted.input),
+        timeliness="NRT-3h",
+        published="",
+        online=True,
+        footprint=AREA,
+    )
 
 
 def test_nothing_is_ordered_twice_or_forgotten(

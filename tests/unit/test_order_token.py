@@ -1,5 +1,7 @@
 """The account of the order service: secrets kept, one session, no login too many."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from cbmctl.section import Section
 from .listening import listening
 from .odata_server import reply
 from .odp_server import PASSWORD, USER, Odp, Realm, serve
+from .recorded import recorded
 
 pytestmark = pytest.mark.usefixtures("hasty", "own_cache")
 
@@ -207,6 +210,27 @@ def test_secrets_do_not_follow_a_redirect(ordering: Ordering, realm: Realm) -> N
     assert realm.logins == []
 
 
+def test_the_recorded_answer_is_read(
+    ordering: Ordering, realm: Realm, testdata: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lasts 5 minutes, and is renewed within 30."""
+    answer = recorded(testdata, "keycloak-token-response.json")
+    asked: list[str] = []
+
+    def token(form: dict[str, str]) -> tuple[int, object]:
+        asked.append(form["grant_type"])
+        return 200, answer
+
+    monkeypatch.setattr(realm, "token", token)
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with tokens(ordering) as session:
+        for seconds in (0, 250, 20, 1750, 1800):
+            clock[0] += seconds
+            assert session.access() == "<redacted>"
+    assert asked == ["password", "refresh_token", "refresh_token", "password"]
+
+
 @pytest.mark.parametrize("key", ["url", "token_url"])
 def test_secrets_are_sent_by_https_only(key: str) -> None:
     with pytest.raises(UserError, match=rf"ordering\.{key} is 'http://there/x': write it with https"):
@@ -240,5 +264,53 @@ def test_logins_at_once_use_different_codes(ordering: Ordering, realm: Realm) ->
     for thread in threads:
         thread.join()
     assert realm.logins == [True, True]
+    assert len(waited) == 1
+    assert 0 < waited[0] <= totp.PERIOD_S
+
+
+# the argument: URL of the realm; a line of stdin, the Unix time: log in now
+LOGIN = f"""
+import sys
+from cbmctl.ordering import token
+from cbmctl.ordering.credentials import Credentials
+from cbmctl.ordering.settings import Ordering
+
+clock = []
+
+def sleep(seconds):
+    clock[0] += seconds
+    print(seconds)
+
+session = token.Tokens(
+    Ordering(token_url=sys.argv[1]),
+    Credentials({USER!r}, {PASSWORD!r}, {KEY!r}),
+    lambda _line: None,
+    now=lambda: clock[0],
+    sleep=sleep,
+)
+print("ready", flush=True)
+clock.append(float(sys.stdin.readline()))
+session.access()
+"""
+
+
+def test_logins_of_two_processes_use_different_codes(ordering: Ordering, realm: Realm) -> None:
+    """Both are ready before either logs in."""
+    realm.totp_key = KEY
+    command = [sys.executable, "-c", LOGIN, ordering.token_url]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    for process in started:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    now = time.time()
+    for process in started:
+        assert process.stdin
+        process.stdin.write(f"{now}\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0], ended
+    assert realm.logins == [True, True]
+    waited = [float(out) for out, _ in ended if out]
     assert len(waited) == 1
     assert 0 < waited[0] <= totp.PERIOD_S

@@ -164,8 +164,20 @@ def test_an_order_that_arrived_twice_is_reported(odp: Odp, database: Database, t
     first, second = odp.orders[:2]
     assert f"Ordered more than once: {grd(1)}" in result.stdout
     assert f"{first['Id']} and {second['Id']} at the service. Cancel one" in result.stdout
-    first["Status"] = "cancelled"
-    assert answered(command(database, "status"))["total"] == {"queued": 3}
+    # somebody cancels one of the two on the web page, whichever it is
+    for cancelled, other in ((first, second), (second, first)):
+        cancelled["Status"], other["Status"] = "cancelled", "queued"
+        assert answered(command(database, "status"))["total"] == {"queued": 3}
+
+
+def test_both_orders_of_one_that_arrived_twice_are_cancelled(
+    odp: Odp, database: Database, tmp_path: Path
+) -> None:
+    odp.faults.append(odp_server.twice)
+    answered(command(database, "place", plan(tmp_path, *THREE), "--yes"), INCOMPLETE)
+    assert answered(command(database, "cancel", "1", "--yes"))["removed"] == names(THREE)
+    assert odp.made().total() == 0
+    assert answered(command(database, "status"))["total"] == {"cancelled": 3}
 
 
 def test_an_interruption_before_an_order_is_sent_leaves_it_unknown(
@@ -178,6 +190,10 @@ def test_an_interruption_before_an_order_is_sent_leaves_it_unknown(
         patch.setattr(OrderService, "place", interrupted)
         result = command(database, "place", plan(tmp_path, *THREE), "--yes")
     assert type(result.exception).__name__ == "Abort"
+    assert (
+        "Interrupted after 0 of 3 products. The service may have accepted one more: run cbmctl order status."
+        in result.stderr
+    )
     assert rows(database) == [(grd(1), "sending")]
     assert answered(command(database, "status"), INCOMPLETE)["total"] == {"unknown": 1}
     answered(command(database, "place", plan(tmp_path, *THREE), "--yes"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cbmctl.errors import NoTablesError
+from cbmctl.errors import NotSetUpError
 
 from .plugins import PLUGINS, load
 
@@ -85,7 +85,7 @@ def test_check_mode_before_the_configuration_of_a_season_is_there(tmp_path: Path
 
 
 def test_check_mode_before_the_tables_of_a_season_are_there(tmp_path: Path) -> None:
-    script = f"echo 'cbmctl: The schema season_2022 does not exist' >&2; exit {NoTablesError.exit_code}"
+    script = f"echo 'cbmctl: The schema season_2022 does not exist' >&2; exit {NotSetUpError.exit_code}"
     given: dict[str, Any] = {"season": "2022", "configurations": str(tmp_path)}
     (tmp_path / "db_config.2022.json").touch()
     result = run_module(tmp_path, script, check=True, **given)

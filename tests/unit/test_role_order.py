@@ -22,6 +22,12 @@ from .role_plays import play
 
 pytestmark = pytest.mark.postgis
 
+TABLES = {
+    "parcel_table": "public.parcels_2024",
+    "catalog_table": "public.dias_catalogue",
+    "sigs_table": "public.sigs",
+    "hists_table": "public.hists",
+}
 START = datetime(2024, 2, 6, 4, 11, 37)
 
 
@@ -141,10 +147,20 @@ def test_a_refused_order_fails_the_run_with_its_reason(place: Place, odp: Odp) -
     said = place.run()
     assert "failed=1" in recap(said), said
     assert "quota" in said
-    # how far the orders are is shown all the same, and the next run goes on by itself
-    assert "Not ordered, the next cbmctl order place orders them" in said
+    # how far the orders are is shown all the same
+    assert "Not ordered: " in said
+    asked = (
+        len(odp.orders),
+        [path for _, path in odp.asked].count("/odata/v1/ProductionOrder/OData.CSC.Order"),
+    )
     odp.quota = None
-    assert "failed=0" in recap(place.run())
+    for check in (True, False):  # a daily run says it, does not fail, and sends nothing in this month
+        said = place.run(check=check)
+        assert "failed=0" in recap(said), said
+        assert "changed=0" in recap(said)
+        assert "not sent: 3, because the service refused the account on " in said
+    assert asked == (0, 1)
+    assert "failed=0" in recap(place.run(order_retry_refused_account=True))
     assert len(place.items()) == 3
 
 
@@ -153,6 +169,29 @@ def test_without_a_password_file_nothing_is_asked(place: Place) -> None:
     said = place.run()
     assert "does not exist on the control host. Write the password of the ordering account" in said
     assert place.items() == []
+
+
+def test_a_season_that_is_not_set_up_is_skipped(place: Place, odp: Odp) -> None:
+    """Between its line in the inventory and onboard.yml; the other seasons are ordered."""
+    password = place.directory / "writer.password"
+    connection = place.configuration["database"]["connection"] | {"dbpasswd_file": str(password)}
+    database = place.configuration["database"] | {"connection": connection}
+    said = place.run(order_configuration=place.configuration | {"database": database})
+    assert "failed=0" in recap(said), said
+    assert "because the tenant is not set up yet" in said
+    assert not place.arguments.exists(), "no connection was made"
+
+    tables = {name: table.replace("public.", "season_2025.") for name, table in TABLES.items()}
+    database = place.configuration["database"] | {"tables": tables | {"aoi_table": "public.aois"}}
+    for said in (
+        place.run(order_configuration=place.configuration | {"database": database}),
+        place.run(order_aoi="parcels_2025"),
+    ):
+        assert "failed=0" in recap(said), said
+        assert "bs: nothing is ordered, because the season is not set up yet" in said
+    assert odp.asked == []
+    assert "failed=0" in recap(place.run())
+    assert len(place.items()) == 3
 
 
 def test_an_inventory_without_orders_orders_nothing(place: Place) -> None:

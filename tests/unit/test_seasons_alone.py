@@ -16,8 +16,9 @@ from cbmctl.cli import cbmctl
 from ..conftest import Database
 from .conftest import PARCELS
 from .loading import write
+from .odp_server import Odp
 from .seasons import SCHEMA, later, stored
-from .test_help_examples import RUN, tenant
+from .test_help_examples import NEWER, RUN, before, tenant
 
 __all__ = ["tenant"]  # a fixture
 SHARED = {"aois", "orders", "order_items", "spatial_ref_sys", "cbm_schema"}
@@ -28,7 +29,7 @@ def run(line: str) -> Any:
     words = shlex.split(line)[1:]
     target = words[words.index(">") + 1] if ">" in words else None
     given = words[: words.index(">")] if target else words
-    result = CliRunner().invoke(cbmctl, given, standalone_mode=False)
+    result = CliRunner().invoke(cbmctl, given, input="y\n", standalone_mode=False)
     assert result.exception is None, f"{line}: {result.exception!r} {result.output}"
     if target:
         Path(target).write_text(result.stdout)
@@ -52,8 +53,10 @@ def alone(tenant: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     run("cbmctl schema apply")
     with tenant.connect() as conn:
         conn.execute(
-            f"INSERT INTO {SCHEMA}.dias_catalogue (obstime, reference, sensor, card, path, footprint)"
-            " SELECT obstime, reference, sensor, card, path, footprint FROM public.dias_catalogue"
+            f"INSERT INTO {SCHEMA}.dias_catalogue"
+            " (obstime, reference, sensor, card, path, footprint, tile, baseline)"
+            " SELECT obstime, reference, sensor, card, path, footprint, tile, baseline"
+            " FROM public.dias_catalogue"
         )
         for name in own(conn) - SHARED:
             conn.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier("public", name)))
@@ -61,13 +64,17 @@ def alone(tenant: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     return Database(dsn, config, config.source, has_schema=True)
 
 
-def test_the_examples_of_all_commands(alone: Database, tmp_path: Path) -> None:
+def test_the_examples_of_all_commands(alone: Database, odp: Odp, tmp_path: Path) -> None:
     for line in RUN:
+        before(line, odp)
         run(line)
     with alone.connect() as conn:
-        before = conn.execute("SELECT count(*) FROM sigs").fetchone()
-        assert before
-        assert before[0] > 0
+        assert conn.execute("SELECT count(*) > 0 FROM sigs").fetchone() == (True,)
+        # what the services listed is not in the archive
+        listed = conn.execute(
+            "DELETE FROM dias_catalogue WHERE reference = %s OR card = 'bs' RETURNING card", [f"{NEWER}.SAFE"]
+        ).fetchall()
+        assert sorted(listed) == [("bs",), ("s2",)]
     # parcels that change
     parcels = [MultiPolygon([each]) for each in PARCELS.values()]
     write(tmp_path / "changed.gpkg", [parcels[0], parcels[1].buffer(-1)])

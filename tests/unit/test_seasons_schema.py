@@ -12,7 +12,7 @@ from psycopg import conninfo
 
 from cbmctl import schema
 from cbmctl.database import connect, explain
-from cbmctl.errors import NoTablesError, UserError
+from cbmctl.errors import NotSetUpError, UserError
 from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.schema import apply
 
@@ -150,7 +150,7 @@ def test_an_upgrade_of_a_season_changes_no_other(database: Database) -> None:
 @pytest.mark.postgis
 def test_the_first_season_comes_first(database: Database) -> None:
     config = later(database)
-    with pytest.raises(NoTablesError) as error:
+    with pytest.raises(NotSetUpError) as error:
         apply(config)
     assert str(error.value) == (
         f"The tables in the schema public are missing, but {SCHEMA} needs version {HEAD}, because seasons"
@@ -209,7 +209,7 @@ def test_roles_of_a_season(database: Database) -> None:
     owner = database.configured(connection={"dbuser": "cbm_owner", "dbpasswd": "only-for-tests"})
     apply(owner)
     config = later(database)
-    with pytest.raises(NoTablesError) as error:
+    with pytest.raises(NotSetUpError) as error:
         apply(config, check=True)
     assert str(error.value) == (
         f"The schema {SCHEMA} does not exist, and cbm_owner may not create it. If Ansible manages the"
@@ -218,7 +218,7 @@ def test_roles_of_a_season(database: Database) -> None:
     )
     with connect(config) as conn, pytest.raises(psycopg.Error) as missing:
         lock_parcel_sets(conn, config.tables)  # of a load
-    assert isinstance(explain(missing.value), NoTablesError)
+    assert isinstance(explain(missing.value), NotSetUpError)
     with database.connect() as conn:
         conn.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner")
     would = apply(config, check=True)

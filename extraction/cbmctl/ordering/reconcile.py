@@ -110,15 +110,19 @@ def reconcile(ledger: Ledger, service: OrderService, listed: Listed) -> list[Dup
 
 def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | None:
     """Return the service's order of an item."""
+    named = listed.by_uuid.get(item.id, ())
     if item.service_id:
         order = listed.by_id.get(item.service_id)
         # the list may be a page behind; an item that has ended does not change any more
         if order is None and item.state in (*ACTIVE, "sending", "unknown"):
             order = service.order(item.service_id)
+        # of an item that the service carries out twice, the order that is on order or made counts
+        if order is None or order.state not in ON_ORDER:
+            order = _best([order, *named] if order else named)
         # an item that the service lost may have been sent again, with another number
         if order or item.state not in ("sending", "unknown"):
             return order
-    if named := listed.by_uuid.get(item.id):
+    if named:
         return _best(named)
     if item.state not in ("sending", "unknown"):
         return None

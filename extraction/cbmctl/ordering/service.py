@@ -60,15 +60,18 @@ class RefusedError(Exception):
     Attributes:
         status: of the HTTP answer.
         body: of it, verbatim.
-        of_account: whether the account is refused (quota, rights), so that any product would be refused now.
-            Else a repetition of this order would be refused, too.
+        of_account: whether the account is refused, so that any product would be refused now. Else a
+            repetition of this order would be refused, too.
+        too_fast: whether the account is refused for a moment only (HTTP 429), not for its quota or rights.
     """
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"HTTP {status}: {body}")
         self.status, self.body = status, body
         # the form of a refusal for quota is not documented: the body counts, too
-        self.of_account = status in _OF_ACCOUNT or "quota" in body.lower()
+        quota = "quota" in body.lower()
+        self.of_account = status in _OF_ACCOUNT or quota
+        self.too_fast = status == HTTPStatus.TOO_MANY_REQUESTS and not quota
 
 
 class LostError(Exception):

@@ -19,7 +19,7 @@ from alembic.util import CommandError
 
 from cbmctl.config import PUBLIC, VERSION_TABLE, Config, TableName, Tables
 from cbmctl.database import connect, explain, one, query
-from cbmctl.errors import NoTablesError, UserError, counted
+from cbmctl.errors import NotSetUpError, UserError, counted
 from cbmctl.schema.grants import grant_roles
 
 # Any number will do, as long as two runs at once ask for the same one.
@@ -132,7 +132,7 @@ def _refuse_without_first_season(outer: sqlalchemy.Connection, tables: Tables, n
     found = _version(outer, PUBLIC)
     if found != needed:
         state = f"have version {found}" if found else "are missing"
-        raise (UserError if found else NoTablesError)(
+        raise (UserError if found else NotSetUpError)(
             f"The tables in the schema {PUBLIC} {state}, but {tables.schema} needs version {needed}, because"
             f" seasons share {tables.aois} and {tables.orders}. Run schema apply without --season, with the"
             f" configuration of the season in {PUBLIC}, first"
@@ -145,7 +145,7 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
     try:
         conn.execute(query("CREATE SCHEMA {schema}", schema=psycopg.sql.Identifier(schema)))
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NoTablesError(
+        raise NotSetUpError(
             f"The schema {schema} does not exist, and {conn.info.user} may not create it. If Ansible manages"
             " the database, run playbooks/database.yml without --check. Otherwise run as superuser:"
             f" CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user}"
