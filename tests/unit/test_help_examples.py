@@ -15,12 +15,15 @@ from shapely import MultiPolygon, box
 from cbmctl.cli import cbmctl
 
 from ..conftest import Database
+from .archiving import fill
 from .conftest import PARCELS, Season
 from .level_1 import level_1
-from .loading import write
+from .loading import fields, write
 from .odata_server import Catalogue
 from .odp_server import Odp
 from .ordering import served
+from .repacking import repack_of_image
+from .s3_moto import moto
 
 SCENE = "S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE"
 SENSED = datetime(2021, 3, 5, 5, 26, 37)
@@ -29,6 +32,8 @@ AROUND = box(5, 40, 15, 55)  # of the parcels
 RUN = """
 cbmctl --config owner/db_config.json schema apply
 cbmctl parcels inspect gsaa_2021.gpkg --layer parcels
+cbmctl parcels load Continente.gpkg --layer 'Culturas_*'
+cbmctl parcels load R11.shp R24.shp
 cbmctl parcels load gsaa_2021.zip
 cbmctl parcels check gsaa_2021.zip
 cbmctl --json parcels check gsaa_2021.zip
@@ -56,9 +61,25 @@ cbmctl maintain purge
 cbmctl maintain purge --check --classes 3,8,9,10
 cbmctl maintain vacuum
 cbmctl maintain vacuum --check
+cbmctl maintain compact --check
+cbmctl maintain compact
+cbmctl maintain cluster --check
+cbmctl maintain cluster
+cbmctl report --output report --title Denmark
+cbmctl maintain archive /data/cbm/archive/2021 --check
+cbmctl maintain archive /data/cbm/archive/2021
+cbmctl maintain archive /data/cbm/archive/2021 --drop
+cbmctl maintain restore /data/cbm/archive/2021 --check
+cbmctl maintain restore /data/cbm/archive/2021
 cbmctl order plan parcels_2021 2020-10-01 2022-01-01 bs
 cbmctl order plan parcels_2021 2020-10-01 2022-01-01 c6 --per-month 500 --price 1.20
 cbmctl --json order plan parcels_2021 2020-10-01 2022-01-01 bs > plan.json
+""".strip().splitlines()
+# with a bucket, after a season of its own was extracted
+RUN_IN_S3 = """
+cbmctl maintain archive s3://seasons/dk/2021
+cbmctl maintain archive s3://seasons/dk/2021 --drop
+cbmctl maintain restore s3://seasons/dk/2021
 """.strip().splitlines()
 # why others do not run here, with the test that runs such a command
 ELSEWHERE = {
@@ -74,24 +95,6 @@ cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 bs CARD-BS --since last
     "makes a season: test_demo": """
 cbmctl demo make demo-data
 """,
-    "needs pg_repack: test_maintenance": """
-cbmctl maintain cluster --check
-cbmctl maintain cluster
-cbmctl maintain compact --check
-cbmctl maintain compact
-""",
-    "needs a closed season: test_season_archive": """
-cbmctl maintain archive /data/cbm/archive/2021 --check
-cbmctl maintain archive /data/cbm/archive/2021
-cbmctl maintain archive /data/cbm/archive/2021 --drop
-cbmctl maintain restore /data/cbm/archive/2021 --check
-cbmctl maintain restore /data/cbm/archive/2021
-""",
-    "needs a bucket: test_season_archive_s3": """
-cbmctl maintain archive s3://seasons/dk/2021
-cbmctl maintain archive s3://seasons/dk/2021 --drop
-cbmctl maintain restore s3://seasons/dk/2021
-""",
     "needs orders: test_order_status": """
 cbmctl order place plan.json --check
 cbmctl order place plan.json --limit 25 --yes
@@ -100,13 +103,6 @@ cbmctl order status
 cbmctl order status --retry-failed --yes
 cbmctl order cancel 3
 cbmctl order cancel --all --yes
-""",
-    "has several files or layers: test_parcels_together": """
-cbmctl parcels load Continente.gpkg --layer 'Culturas_*'
-cbmctl parcels load R11.shp R24.shp
-""",
-    "draws for some seconds: test_report": """
-cbmctl report --output report --title Denmark
 """,
 }
 
@@ -132,7 +128,7 @@ def test_each_command_has_examples_that_are_run() -> None:
     assert [path for path, lines in found.items() if not lines] == []
     listed = [line for lines in found.values() for line in lines]
     elsewhere = [line for lines in ELSEWHERE.values() for line in lines.strip().splitlines()]
-    assert sorted(listed) == sorted([*RUN, *elsewhere])
+    assert sorted(listed) == sorted([*RUN, *RUN_IN_S3, *elsewhere])
 
 
 def test_a_reason_names_a_test() -> None:
@@ -150,12 +146,17 @@ def tenant(
     file = write(tmp_path / "gsaa_2021.gpkg", [MultiPolygon([each]) for each in PARCELS.values()])
     with zipfile.ZipFile(tmp_path / "gsaa_2021.zip", "w") as packed:
         packed.write(file, file.name)
+    for name in ("R11.shp", "R24.shp"):
+        write(tmp_path / name, fields(2), driver="ESRI Shapefile", key=[1, 2])
+    for layer in ("Culturas_Norte", "Culturas_Sul"):
+        write(tmp_path / "Continente.gpkg", fields(2), layer=layer, key=[1, 2])
     outline = {"type": "Polygon", "coordinates": [[[8, 56], [13, 56], [13, 57], [8, 57], [8, 56]]]}
     (tmp_path / "denmark.geojson").write_text(json.dumps(outline))
     season = Season(database, database.configured(extraction={"s2": {"10": ["B02", "B03"], "20": ["B05"]}}))
     season.scene(5)
     with database.connect() as conn:
         conn.execute("UPDATE dias_catalogue SET reference = %s", [SCENE])
+        conn.execute("CREATE EXTENSION pg_repack")
     odp.catalogue = Catalogue(
         [
             level_1(testdata, "grd", SENSED, place=AROUND),
@@ -163,18 +164,30 @@ def tenant(
             level_1(testdata, "slc", SENSED - timedelta(days=6), place=AROUND, sensor="1B", orbit=25850),
         ]
     )
-    with served(database, odp):
+    with served(database, odp), repack_of_image(monkeypatch):
         for name in ("owner", "writer"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "db_config.json").write_text(database.config_path.read_text())
         yield database
 
 
-@pytest.mark.postgis
-def test_the_examples_run(tenant: Database) -> None:
+@pytest.fixture
+def bucket(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A closed season, and a bucket that its configuration names."""
+    monkeypatch.setenv("CBM_CONFIG", str(database.config_path))
+    fill(database)
+    with moto(tmp_path / "moto.log") as server:
+        server.client().create_bucket(Bucket="seasons")
+        keys = str(server.key_file(tmp_path))
+        database.configured(archive_s3={"endpoint": server.url, "key_file": keys})
+        yield database
+
+
+def run(lines: list[str], folder: Path) -> dict[str, str]:
+    """Run examples; return what is wrong with which. Folders in /data are made in `folder`."""
     wrong = {}
-    for line in RUN:
-        words = shlex.split(line)[1:]
+    for line in lines:
+        words = shlex.split(line.replace(" /data/", f" {folder}/"))[1:]
         target = words[words.index(">") + 1] if ">" in words else None
         given = words[: words.index(">")] if target else words
         result = CliRunner().invoke(cbmctl, given, standalone_mode=False, catch_exceptions=True)
@@ -182,7 +195,19 @@ def test_the_examples_run(tenant: Database) -> None:
             wrong[line] = f"{result.exception!r} {result.output}"
         if target:
             Path(target).write_text(result.stdout)
-    assert wrong == {}
+    return wrong
+
+
+@pytest.mark.postgis
+def test_the_examples_run(tenant: Database, tmp_path: Path) -> None:
+    assert run(RUN, tmp_path / "data") == {}
     with tenant.connect() as conn:  # something was computed
         assert conn.execute("SELECT count(*) > 0 FROM sigs").fetchone() == (True,)
     assert len(json.loads(Path("plan.json").read_text())["wanted"]) == 1
+
+
+@pytest.mark.postgis
+def test_the_examples_with_a_bucket_run(bucket: Database, tmp_path: Path) -> None:
+    assert run(RUN_IN_S3, tmp_path) == {}
+    with bucket.connect() as conn:
+        assert conn.execute("SELECT count(*) > 0 FROM sigs").fetchone() == (True,)
