@@ -210,6 +210,7 @@ def test_loads_and_workers_killed_while_parcels_change(
                 if victim.returncode == 0:
                     steps = int(said.rpartition("steps:")[2])
                 eventually(lambda: idle(season))
+                expect_nothing_or_all(season)
             went = figures_of_gone(season)
             assert all(went[key] == value for key, value in gone.items()), "as when they went"
             pids = {pid for (pid,) in season.rows("SELECT ogc_fid FROM parcels_2021_gone")}
@@ -237,6 +238,18 @@ def test_loads_and_workers_killed_while_parcels_change(
     ]
     assert season.rows("SELECT DISTINCT status FROM dias_catalogue") == [("extracted",)]
     expect_as_from_scratch(season, file, gone)
+
+
+def expect_nothing_or_all(season: Season) -> None:
+    """Everything is of one version: each scene is asked for it, and each parcel has its rasters and flags."""
+    assert season.rows("SELECT DISTINCT parcels_asked FROM tasks") == season.rows(
+        "SELECT version FROM parcel_sets"
+    )
+    declared = season.rows("SELECT ogc_fid FROM parcels_2021 ORDER BY 1")
+    for resolution in (10, 20):
+        rasters = season.rows(f"SELECT pid FROM parcels_2021_32632_{resolution}_rast ORDER BY 1")
+        assert rasters == declared
+    assert season.rows("SELECT DISTINCT ogc_fid FROM parcels_2021_quality ORDER BY 1") == declared
 
 
 def idle(season: Season) -> bool:
