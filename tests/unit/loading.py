@@ -21,15 +21,23 @@ PARCELS = TableName("public", "parcels_2021")
 Keyed = tuple[str, str | None, shapely.MultiPolygon]  # key, name, geometry
 
 
-def write(path: Path, geometries: list[Any], *, crs: str = "EPSG:25832", **attributes: Any) -> Path:
+def write(
+    path: Path,
+    geometries: list[Any],
+    *,
+    crs: str = "EPSG:25832",
+    driver: str = "GPKG",
+    layer: str = "parcels",
+    **attributes: Any,
+) -> Path:
     table = pa.table({**attributes, "geom": pa.array(shapely.to_wkb(geometries), pa.binary())})
     pyogrio.write_arrow(
         table,
         path,
-        layer="parcels",
-        driver="GPKG",
+        layer=layer if driver == "GPKG" else None,
+        driver=driver,
         geometry_name="geom",
-        geometry_type="Unknown",
+        geometry_type="Unknown" if driver == "GPKG" else "Polygon",
         crs=crs,
     )
     return path

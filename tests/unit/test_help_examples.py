@@ -19,14 +19,17 @@ from cbmctl.cli import cbmctl
 
 from ..conftest import Database
 from . import odp_server
+from .archiving import fill
 from .conftest import PARCELS, Season
 from .level_1 import level_1
 from .listening import listening
-from .loading import write
+from .loading import fields, write
 from .odata_server import Catalogue, reply
 from .odp_server import Odp
 from .ordering import served
 from .recorded import Product, backscatter, recorded
+from .repacking import repack_of_image
+from .s3_moto import moto
 from .stac_server import Item
 
 SCENE = "S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE"
@@ -37,6 +40,8 @@ AROUND = box(5, 40, 15, 55)  # of the parcels
 RUN = """
 cbmctl --config owner/db_config.json schema apply
 cbmctl parcels inspect gsaa_2021.gpkg --layer parcels
+cbmctl parcels load Continente.gpkg --layer 'Culturas_*'
+cbmctl parcels load R11.shp R24.shp
 cbmctl parcels load gsaa_2021.zip
 cbmctl parcels check gsaa_2021.zip
 cbmctl --json parcels check gsaa_2021.zip
@@ -54,8 +59,6 @@ cbmctl --config writer/db_config.json worker --quiet
 cbmctl status
 cbmctl --json status
 cbmctl status --complete
-cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2
-cbmctl catalogue replace S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203.SAFE
 cbmctl repair --check
 cbmctl repair --scene S2A_MSIL2A_20210305T103021_N0214_R108_T32TMT_20210305T134215.SAFE
 cbmctl eodata check
@@ -66,6 +69,18 @@ cbmctl maintain purge
 cbmctl maintain purge --check --classes 3,8,9,10
 cbmctl maintain vacuum
 cbmctl maintain vacuum --check
+cbmctl maintain compact --check
+cbmctl maintain compact
+cbmctl maintain cluster --check
+cbmctl maintain cluster
+cbmctl report --output report --title Denmark
+cbmctl maintain archive /data/cbm/archive/2021 --check
+cbmctl maintain archive /data/cbm/archive/2021
+cbmctl maintain archive /data/cbm/archive/2021 --drop
+cbmctl maintain restore /data/cbm/archive/2021 --check
+cbmctl maintain restore /data/cbm/archive/2021
+cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 s2
+cbmctl catalogue replace S2A_MSIL2A_20210305T103021_N0500_R108_T32TMT_20230301T010203.SAFE
 cbmctl catalogue sync parcels_2021 2021-01-01 2022-01-01 bs CARD-BS --since last
 cbmctl order plan parcels_2021 2020-10-01 2022-01-01 bs
 cbmctl order plan parcels_2021 2020-10-01 2022-01-01 c6 --per-month 500 --price 1.20
@@ -78,35 +93,16 @@ cbmctl order cancel 3
 cbmctl order place plan.json --again refused
 cbmctl order cancel --all --yes
 """.strip().splitlines()
+# with a bucket, after a season of its own was extracted
+RUN_IN_S3 = """
+cbmctl maintain archive s3://seasons/dk/2021
+cbmctl maintain archive s3://seasons/dk/2021 --drop
+cbmctl maintain restore s3://seasons/dk/2021
+""".strip().splitlines()
 # why others do not run here, with the test that runs such a command
 ELSEWHERE = {
     "makes a season: test_demo": """
 cbmctl demo make demo-data
-""",
-    "needs pg_repack: test_maintenance": """
-cbmctl maintain cluster --check
-cbmctl maintain cluster
-cbmctl maintain compact --check
-cbmctl maintain compact
-""",
-    "needs a closed season: test_season_archive": """
-cbmctl maintain archive /data/cbm/archive/2021 --check
-cbmctl maintain archive /data/cbm/archive/2021
-cbmctl maintain archive /data/cbm/archive/2021 --drop
-cbmctl maintain restore /data/cbm/archive/2021 --check
-cbmctl maintain restore /data/cbm/archive/2021
-""",
-    "needs a bucket: test_season_archive_s3": """
-cbmctl maintain archive s3://seasons/dk/2021
-cbmctl maintain archive s3://seasons/dk/2021 --drop
-cbmctl maintain restore s3://seasons/dk/2021
-""",
-    "has several files or layers: test_parcels_together": """
-cbmctl parcels load Continente.gpkg --layer 'Culturas_*'
-cbmctl parcels load R11.shp R24.shp
-""",
-    "draws for some seconds: test_report": """
-cbmctl report --output report --title Denmark
 """,
 }
 
@@ -146,7 +142,7 @@ def test_each_command_has_examples_that_are_run() -> None:
     assert [path for path, lines in found.items() if not lines] == []
     listed = [line for lines in found.values() for line in lines]
     elsewhere = [line for lines in ELSEWHERE.values() for line in lines.strip().splitlines()]
-    assert sorted(listed) == sorted([*RUN, *elsewhere])
+    assert sorted(listed) == sorted([*RUN, *RUN_IN_S3, *elsewhere])
 
 
 def test_a_reason_names_a_test() -> None:
@@ -209,6 +205,10 @@ def tenant(
     file = write(tmp_path / "gsaa_2021.gpkg", [MultiPolygon([each]) for each in PARCELS.values()])
     with zipfile.ZipFile(tmp_path / "gsaa_2021.zip", "w") as packed:
         packed.write(file, file.name)
+    for name in ("R11.shp", "R24.shp"):
+        write(tmp_path / name, fields(2), driver="ESRI Shapefile", key=[1, 2])
+    for layer in ("Culturas_Norte", "Culturas_Sul"):
+        write(tmp_path / "Continente.gpkg", fields(2), layer=layer, key=[1, 2])
     outline = {"type": "Polygon", "coordinates": [[[8, 56], [13, 56], [13, 57], [8, 57], [8, 56]]]}
     (tmp_path / "denmark.geojson").write_text(json.dumps(outline))
     season = Season(database, database.configured(extraction={"s2": {"10": ["B02", "B03"], "20": ["B05"]}}))
@@ -219,6 +219,7 @@ def tenant(
                    baseline = '02.14'""",
             [SCENE],
         )
+        conn.execute("CREATE EXTENSION pg_repack")
     odp.catalogue = Catalogue(
         [
             level_1(testdata, "grd", SENSED, place=AROUND),
@@ -229,7 +230,7 @@ def tenant(
     )
     with database.connect() as conn:  # the first order but one is 3
         conn.execute("ALTER TABLE orders ALTER COLUMN id RESTART WITH 2")
-    with served(database, odp), stac(newer(testdata)) as url:
+    with served(database, odp), stac(newer(testdata)) as url, repack_of_image(monkeypatch):
         urls = json.loads(database.config_path.read_text())["catalogue"]["urls"]
         database.configured(catalogue={"urls": urls | {"stac": url}})
         for name in ("owner", "writer"):
@@ -238,20 +239,38 @@ def tenant(
         yield database
 
 
-@pytest.mark.postgis
-def test_the_examples_run(tenant: Database, odp: Odp) -> None:
+@pytest.fixture
+def bucket(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A closed season, and a bucket that its configuration names."""
+    monkeypatch.setenv("CBM_CONFIG", str(database.config_path))
+    fill(database)
+    with moto(tmp_path / "moto.log") as server:
+        server.client().create_bucket(Bucket="seasons")
+        keys = str(server.key_file(tmp_path))
+        database.configured(archive_s3={"endpoint": server.url, "key_file": keys})
+        yield database
+
+
+def run(lines: list[str], folder: Path, odp: Odp | None = None) -> dict[str, str]:
+    """Run examples; return what is wrong with which. Folders in /data are made in `folder`."""
     wrong = {}
-    for line in RUN:
-        words = shlex.split(line)[1:]
+    for line in lines:
+        words = shlex.split(line.replace(" /data/", f" {folder}/"))[1:]
         target = words[words.index(">") + 1] if ">" in words else None
         given = words[: words.index(">")] if target else words
-        before(line, odp)
+        if odp:
+            before(line, odp)
         result = CliRunner().invoke(cbmctl, given, input="y\n", standalone_mode=False, catch_exceptions=True)
         if result.exception is not None or (result.return_value and words[0] in ("order", "catalogue")):
             wrong[line] = f"{result.exception!r} {result.output}"
         if target:
             Path(target).write_text(result.stdout)
-    assert wrong == {}
+    return wrong
+
+
+@pytest.mark.postgis
+def test_the_examples_run(tenant: Database, odp: Odp, tmp_path: Path) -> None:
+    assert run(RUN, tmp_path / "data", odp) == {}
     with tenant.connect() as conn:  # something was computed, replaced and ordered
         assert conn.execute("SELECT count(*) > 0 FROM sigs").fetchone() == (True,)
         assert conn.execute(
@@ -264,3 +283,10 @@ def test_the_examples_run(tenant: Database, odp: Odp) -> None:
             (5, "cancelled"),
         ]
     assert len(json.loads(Path("plan.json").read_text())["wanted"]) == 1
+
+
+@pytest.mark.postgis
+def test_the_examples_with_a_bucket_run(bucket: Database, tmp_path: Path) -> None:
+    assert run(RUN_IN_S3, tmp_path) == {}
+    with bucket.connect() as conn:
+        assert conn.execute("SELECT count(*) > 0 FROM sigs").fetchone() == (True,)

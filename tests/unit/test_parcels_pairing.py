@@ -7,7 +7,7 @@ import numpy as np
 import psycopg
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cbmctl.database import query
@@ -63,7 +63,20 @@ def paired(
     return [(file[feature], table[ogc_fid]) for feature, ogc_fid in found]
 
 
+def in_one_place(*named: str) -> list[Parcel]:
+    """Parcels of one geometry, each by its key and name."""
+    return [Parcel(0, 0, name or None, key) for key, _, name in (each.partition(" ") for each in named)]
+
+
+CROSSED = in_one_place("a oats", "b rye"), in_one_place("a rye", "b oats")
+ONE_KEY = in_one_place("a oats", "a rye"), in_one_place("a rye", "a oats")
+NEW_KEYS = in_one_place("a oats", "b rye"), in_one_place("c rye", "d oats")
+
+
 @examples(30)
+@example(file=CROSSED[0], table=CROSSED[1], seed=0, by_key=True, off=0.0)
+@example(file=ONE_KEY[0], table=ONE_KEY[1], seed=0, by_key=True, off=0.0)
+@example(file=NEW_KEYS[0], table=NEW_KEYS[1], seed=0, by_key=True, off=0.0)
 @given(
     file=SETS,
     table=SETS,
@@ -82,15 +95,24 @@ def test_as_many_pairs_as_geometries_allow(
 ) -> None:
     pairs = paired(bare, file, table, seed=seed, by_key=by_key, off=off)
 
-    def common(*what: str) -> int:
-        def of(parcels: list[Parcel]) -> Counter[tuple[object, ...]]:
-            return Counter(tuple(getattr(p, one) for one in ("place", "shape", *what)) for p in parcels)
+    def common(one: Counter[Parcel], other: Counter[Parcel], *what: str) -> int:
+        def of(parcels: Counter[Parcel]) -> Counter[tuple[object, ...]]:
+            return Counter(
+                tuple(getattr(p, w) for w in ("place", "shape", *what)) for p in parcels.elements()
+            )
 
-        return (of(file) & of(table)).total()
+        return (of(one) & of(other)).total()
 
+    every = Counter(file), Counter(table)
     assert all((a.place, a.shape) == (b.place, b.shape) for a, b in pairs)
-    assert len(pairs) == common()
-    if by_key and not off:
-        assert sum(a.key == b.key for a, b in pairs) >= common("key", "name")
-    elif not off:
-        assert sum(a.name == b.name for a, b in pairs) == common("name")
+    assert len(pairs) == common(*every)
+    if off:
+        return
+    if not by_key:
+        assert sum(a.name == b.name for a, b in pairs) == common(*every, "name")
+        return
+    same_key = [(a, b) for a, b in pairs if a.key == b.key]
+    assert len(same_key) == common(*every, "key")
+    assert sum(a.name == b.name for a, b in same_key) == common(*every, "key", "name")
+    rest = every[0] - Counter(a for a, _ in same_key), every[1] - Counter(b for _, b in same_key)
+    assert sum(a.name == b.name for a, b in pairs if a.key != b.key) == common(*rest, "name")

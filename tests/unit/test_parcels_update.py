@@ -172,10 +172,49 @@ def test_statistics_can_still_be_dropped_and_no_number_comes_back(
     assert rows(conn, "SELECT to_regclass('parcels_2021_gone')") == [(None,)]
     for table in ("parcel_history", "parcel_lineage", "sigs"):
         assert rows(conn, f"SELECT count(*) FROM {table}") == [(0,)]
-    # nobody has used the numbers
+    # nobody has used the numbers from 25 on; somebody may have kept those before
     assert load(conn, tables, second, Options()).changed
-    assert rows(conn, "SELECT min(ogc_fid), max(ogc_fid) FROM parcels_2021") == [(1, 20)]
+    assert rows(conn, "SELECT min(ogc_fid), max(ogc_fid) FROM parcels_2021") == [(25, 44)]
     assert rows(conn, "SELECT version, last_id FROM parcel_sets") == [(4, 44)]
+
+
+def test_numbers_begin_at_1_until_there_are_statistics(
+    conn: psycopg.Connection, tables: Tables, first: Path, second: Path
+) -> None:
+    for file in (first, second, first):
+        assert load(conn, tables, file, Options()).changed
+        assert rows(conn, NUMBERS) == [(1, 20)]
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize(
+    ("by_hand", "drop", "first_number"),
+    [
+        ("DELETE FROM sigs", False, 1),  # nothing shows that there were any
+        ("DELETE FROM sigs", True, 21),
+        ("DELETE FROM sigs; UPDATE tasks SET rows = 1", False, 21),
+        ("DELETE FROM sigs; UPDATE dias_catalogue SET status = 'extracted'", False, 21),
+        ("DROP TABLE parcels_2021", True, 21),
+        ("DELETE FROM parcels_2021", True, 21),
+    ],
+)
+def test_numbers_of_parcels_that_had_statistics_are_not_given_again(
+    conn: psycopg.Connection, tables: Tables, second: Path, by_hand: str, *, drop: bool, first_number: int
+) -> None:
+    conn.execute("INSERT INTO tasks (obsid, bandset, bands, method) VALUES (1, '10', '{B02}', '{}')")
+    conn.execute(by_hand.encode())
+    load(conn, tables, second, Options(), drop_statistics=drop)
+    assert rows(conn, NUMBERS) == [(first_number, first_number + 19)]
+
+
+@pytest.mark.usefixtures("used")
+def test_numbers_of_an_update_are_not_given_again(
+    conn: psycopg.Connection, tables: Tables, first: Path, second: Path
+) -> None:
+    load(conn, tables, second, Options(), accept_removals=True)
+    conn.execute("DELETE FROM sigs")
+    load(conn, tables, first, Options())
+    assert rows(conn, NUMBERS) == [(25, 44)]
 
 
 def test_a_value_that_does_not_fit_changes_nothing(
@@ -388,3 +427,4 @@ def test_the_queries_in_the_technicians_guide(conn: psycopg.Connection, tables: 
 
 
 GONE = "SELECT ogc_fid FROM parcels_2021_gone"
+NUMBERS = "SELECT min(ogc_fid), max(ogc_fid) FROM parcels_2021"

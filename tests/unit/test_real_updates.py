@@ -16,6 +16,7 @@ from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from ..conftest import Database
+from .clients import expect_public_ids, look, markers, series
 from .loading import write
 from .test_real_season import ZURICH, onboard
 
@@ -71,23 +72,7 @@ def add(file: Declared, seen: list[str], original: Declared) -> Declared:
 STEPS: tuple[Callable[[Declared, list[str], Declared], Declared], ...] = (edit, split, merge, remove, add)
 SEEN = "SELECT DISTINCT public_id FROM parcels_2022 JOIN sigs ON pid = ogc_fid ORDER BY 1"
 STATUS = "SELECT DISTINCT status FROM dias_catalogue WHERE status <> 'superseded'"
-UNIQUE = "SELECT count(*), count(DISTINCT public_id) FROM parcels_2022"
-# a parcel's time series with its scene classification [REST API]
-SERIES = """
-    SELECT s.obsid, s.band, s.mean, h.hist::text
-    FROM parcels_2022 p, sigs s, dias_catalogue d, hists h
-    WHERE p.ogc_fid = s.pid AND s.obsid = d.id AND h.pid = s.pid AND h.obsid = s.obsid
-        AND p.public_id = '{}' AND band IN ('B04', 'B8A') ORDER BY obstime, band
-"""
-# one row for each parcel and instant [marker processing]
-MARKERS = """
-    SELECT DISTINCT ON (pid, obstime) pid, obstime, max(mean) FILTER (WHERE band = 'B8A') AS nir,
-        max(count)::integer, min(count)::integer, hist::text
-    FROM sigs JOIN dias_catalogue d ON d.id = obsid JOIN hists USING (pid, obsid)
-    WHERE pid IN (SELECT ogc_fid FROM parcels_2022) AND status = 'extracted' AND card = 's2'
-    GROUP BY pid, obstime, obsid, hist::text ORDER BY pid, obstime, obsid
-"""
-SAMPLE = "SELECT public_id::text FROM parcels_2022 TABLESAMPLE SYSTEM (100)"
+BANDS = ("B04", "B8A")
 BY_PLACE = """
     SELECT d.obstime, p.public_id, s.band, s.mean::text, s.count, h.hist::text
     FROM {parcels} p JOIN sigs s ON s.pid = p.ogc_fid JOIN dias_catalogue d ON d.id = s.obsid
@@ -102,7 +87,7 @@ def test_five_steps(database: Database, testdata: Path, tmp_path: Path) -> None:
         seen = [key for (key,) in look(conn, SEEN)]
         gone: list[Any] = []
         for number, step in enumerate(STEPS, 1):
-            file, before = step(file, seen, original), look(conn, BY_PLACE.format(parcels="parcels_2022"))
+            file, before = step(file, seen, original), look(conn, BY_PLACE, parcels="parcels_2022")
             path = written(tmp_path / f"{number}.gpkg", file)
             updated = run(database, "parcels", "load", str(path), "--key", "public_id")["updated"]
             assert (updated["scenes"] > 0) == (step in {split, merge, add})
@@ -110,27 +95,22 @@ def test_five_steps(database: Database, testdata: Path, tmp_path: Path) -> None:
             if step is not edit:
                 run(database, "extract", "run")
             expect_clients_work(conn, file)
-            now = look(conn, BY_PLACE.format(parcels="parcels_2022"))
+            now = look(conn, BY_PLACE, parcels="parcels_2022")
             assert len(set(before) - set(now)) <= len(before) / 10, "unchanged parcels keep their rows"
             if step is remove:
-                gone = look(conn, BY_PLACE.format(parcels="parcels_2022_gone"))
+                gone = look(conn, BY_PLACE, parcels="parcels_2022_gone")
                 assert gone
-        assert set(gone) <= set(look(conn, BY_PLACE.format(parcels="parcels_2022_gone"))), "kept as they were"
+        assert set(gone) <= set(look(conn, BY_PLACE, parcels="parcels_2022_gone")), "kept as they were"
         run(database, "parcels", "load", str(path), "--again", "--drop-statistics")
         run(database, "extract", "run")
-        assert now == look(conn, BY_PLACE.format(parcels="parcels_2022")), "an extraction from scratch"
+        assert now == look(conn, BY_PLACE, parcels="parcels_2022"), "an extraction from scratch"
 
 
 def expect_clients_work(conn: psycopg.Connection, file: Declared) -> None:
-    assert look(conn, UNIQUE) == [(len(file), len(file))]
-    assert {key for (key,) in look(conn, SAMPLE)} == file.keys()
-    markers = look(conn, MARKERS)
-    assert markers
-    assert len({row[:2] for row in markers}) == len(markers)
-    assert {pid for pid, *_ in markers} <= {pid for (pid,) in look(conn, "SELECT ogc_fid FROM parcels_2022")}
+    expect_public_ids(conn, "parcels_2022", file)
+    markers(conn, "parcels_2022", BANDS)
     for (key,) in look(conn, SEEN)[:3]:
-        series = look(conn, SERIES.format(key))
-        assert len({row[:2] for row in series}) == len(series) > 0
+        assert series(conn, "parcels_2022", key, BANDS)
 
 
 def written(path: Path, file: Declared) -> Path:
@@ -148,7 +128,3 @@ def run(database: Database, *arguments: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
-
-
-def look(conn: psycopg.Connection, statement: str) -> list[tuple[Any, ...]]:
-    return conn.execute(statement.encode()).fetchall()

@@ -45,6 +45,31 @@ def current_set(conn: psycopg.Connection, tables: Tables) -> ParcelSet:
     return ParcelSet(known.version, max(known.last_id, last, gone.last_of(conn, tables.parcels)))
 
 
+def first_number(conn: psycopg.Connection, tables: Tables) -> int:
+    """Return the lowest `ogc_fid` of the parcel table; of an empty one, the number after all that were."""
+    table = query("SELECT min(ogc_fid) FROM {table}", table=tables.parcels.sql)
+    first: int | None = one(conn, table)[0]
+    return current_set(conn, tables).last_id + 1 if first is None else max(first, 1)
+
+
+def had_statistics(conn: psycopg.Connection, tables: Tables) -> bool:
+    """Whether parcels of the set had statistics, as far as the queue, the catalogue and the history show."""
+    return bool(
+        one(
+            conn,
+            query(
+                "SELECT EXISTS (SELECT FROM {tasks} WHERE rows > 0)"
+                " OR EXISTS (SELECT FROM {catalogue} WHERE status = 'extracted')"
+                " OR EXISTS (SELECT FROM {history} WHERE table_name = %s)",
+                tasks=tables.tasks.sql,
+                catalogue=tables.catalogue.sql,
+                history=tables.parcel_history.sql,
+            ),
+            [str(tables.parcels)],
+        )[0]
+    )
+
+
 def last_archived(conn: psycopg.Connection, tables: Tables) -> int:
     """Return the highest `ogc_fid` of the archives that can be restored, or 0."""
     statement = query(

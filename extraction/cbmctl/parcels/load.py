@@ -141,8 +141,8 @@ def load(
             if used and not drop_statistics:
                 refuse_another_table(conn, tables)
                 refuse_if_in_use(conn, tables, replacement.why_needed(conn, tables.parcels, table.srid))
-            # without statistics nobody uses the numbers, so that they can follow space from 1
-            version, last = replacement.next_numbers(conn, tables, reuse=not used)
+            # if there are none to drop yet, a worker may write some before `supersede` locks them
+            version, last = replacement.next_numbers(conn, tables, in_use=used or drop_statistics)
             superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=check_only)
             if not check_only:
                 replacement.replace_parcels(conn, tables, columns, table.srid, after=last)

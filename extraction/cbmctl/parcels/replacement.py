@@ -28,18 +28,24 @@ def why_needed(conn: psycopg.Connection, parcels: TableName, srid: int) -> str:
     )
 
 
-def next_numbers(conn: psycopg.Connection, tables: Tables, *, reuse: bool) -> tuple[int, int]:
+def next_numbers(conn: psycopg.Connection, tables: Tables, *, in_use: bool) -> tuple[int, int]:
     """The version of the parcel set that replaces the present one, and the number before its first parcel.
+
+    Clients may have kept numbers, so a parcel that had statistics keeps its number for itself. Numbers of
+    parcels that never had any are assigned again: files that follow each other before the first extraction
+    begin with the same number.
 
     Args:
         conn: a connection.
         tables: the tables.
-        reuse: whether numbering restarts at 1. Only if there are no statistics.
+        in_use: whether there are statistics, here or in an archive.
     """
+    known = history.recorded_set(conn, tables)
     if not has_parcels(conn, tables.parcels):
-        return history.recorded_set(conn, tables).version + 1, history.last_archived(conn, tables)
-    current = history.current_set(conn, tables)
-    return current.version + 1, 0 if reuse else current.last_id
+        return known.version + 1, max(known.last_id, history.last_archived(conn, tables))
+    if in_use or history.had_statistics(conn, tables):
+        return known.version + 1, history.current_set(conn, tables).last_id
+    return known.version + 1, history.first_number(conn, tables) - 1
 
 
 def replace_parcels(
