@@ -268,8 +268,8 @@ _VERSIONS: LiteralString = """
         coalesce(d.processed, d.published) AS processed,
         substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip,
         substring(d.reference FROM '_(\\d{{8}}T\\d{{6}}_\\d{{8}}T\\d{{6}})_') AS span,
-        ST_AsBinary(d.footprint) AS footprint, d.status, {failed} AS failed, d.online, w.tasks, w.running, w.done,
-        d.superseded_by AS linked
+        ST_AsBinary(d.footprint) AS footprint, d.status, {failed} AS failed, d.online,
+        w.tasks, w.running, w.done, d.superseded_by AS linked
     FROM version d, LATERAL (
         SELECT count(*) AS tasks, coalesce(bool_or({at_work}), false) AS running,
             d.status IN ('extracted', 'archived') OR (d.status = 'inprogress'
