@@ -5,7 +5,8 @@ and TRUNCATE lock their table against readers, too: whoever uses them locks it h
 
 Rows of other scenes of a datatake change only under its lock, or under the lock of the whole queue. The task
 of a worker is locked by the worker's connection, not by a transaction, for as long as the worker works. Such
-locks are tried, never waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
+locks are tried, never waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP
+LOCKED.
 
 Each season has locks of its own: seasons have the same ids of scenes. Two seasons whose names have the same
 checksum share them; a worker then leaves a task until the other season's task of the same number is done.
