@@ -17,6 +17,7 @@ from cbmctl.database import connect
 from cbmctl.eodata import open_archive
 from cbmctl.errors import UserError
 from cbmctl.indexes import Indexes
+from cbmctl.maintenance.purge import Purged, purge
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue import vanished_workers
 from cbmctl.queue.find_scenes import find_scenes
@@ -123,6 +124,10 @@ class Events:
             lock_parcel_sets(self.conn, self.config.tables)
             new, gone = self.declared.change(self.conn, shapes)
             change_parcels(self.conn, self.config.tables, version=self.declared.version, new=new, gone=gone)
+
+    def purge(self) -> Purged:
+        """An operator deletes the rows of parcels that were seen through cloud of the configured classes."""
+        return purge(self.conn, self.config)
 
     # workers
 

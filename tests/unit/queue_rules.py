@@ -53,12 +53,18 @@ class State:
         return {pid for rows in self.rows[obsid].values() for pid, _ in rows} if obsid in self.rows else set()
 
 
-def check(state: State, truth: Truth, *, declared: Declared, by_hand: Collection[str]) -> None:
+# Parcels that a purge removed from the list of what a scene gave up, by scene and band set.
+Forgotten = dict[tuple[int, str], set[int]]
+
+
+def check(
+    state: State, truth: Truth, *, declared: Declared, by_hand: Collection[str], forgotten: Forgotten
+) -> None:
     """Everything that must be so after every event."""
     assert not set(state.rows) - set(state.scenes), "rows of scenes that are not in the catalogue"
     for obsid, scene in state.scenes.items():
         check_status(scene, state.tasks[obsid], by_hand)
-        check_rows(state, obsid, truth, declared)
+        check_rows(state, obsid, truth, declared, forgotten)
     check_once(state, declared)
     check_elsewhere(state)
 
@@ -103,7 +109,15 @@ def _is(task: Row, *states: str) -> bool:
     return task["state"] in states and (task["state"] == "done" or task["parcels_covered"] is None)
 
 
-def check_rows(state: State, obsid: int, truth: Truth, declared: Declared) -> None:
+def check_rows(
+    state: State,
+    obsid: int,
+    truth: Truth,
+    declared: Declared,
+    forgotten: Forgotten,
+    *,
+    unknown: Collection[tuple[int, str]] = (),
+) -> None:
     """Rows are what the product says, and a task says why rows are missing."""
     made, tasks, rows = state.made(obsid), state.tasks[obsid], state.rows.get(obsid, {})
     status = state.scenes[obsid]["status"]
@@ -112,6 +126,8 @@ def check_rows(state: State, obsid: int, truth: Truth, declared: Declared) -> No
     for bandset in rows:
         assert bandset in tasks, f"{made.name} is {status}, and has rows of {bandset} without a task"
     for bandset, task in tasks.items():
+        if (obsid, bandset) in unknown:
+            continue
         there = rows.get(bandset, {})
         assert len(there) == (task["rows"] or 0), (made.name, bandset, len(there), task)
         if task["method"] is not None and (task["state"] == "done" or task["parcels_covered"] is not None):
@@ -123,14 +139,14 @@ def check_rows(state: State, obsid: int, truth: Truth, declared: Declared) -> No
                 assert not said.rows
             else:
                 current = {key: row for key, row in there.items() if key[0] not in declared.gone}
-                _check_task(task, current, said, made.name)
+                _check_task(task, current, said, made.name, forgotten.get((obsid, bandset), set()))
 
 
-def _check_task(task: Row, there: Rows, said: Said, name: str) -> None:
+def _check_task(task: Row, there: Rows, said: Said, name: str, forgotten: set[int]) -> None:
     where = (name, task["bandset"])
     for key, row in there.items():
         assert said.rows.get(key) == row, (where, key, row, said.rows.get(key))
-    missing = {pid for pid, _ in said.rows.keys() - there.keys()}
+    missing = {pid for pid, _ in said.rows.keys() - there.keys()} - forgotten
     elsewhere = set(task["elsewhere"] or ())
     assert missing == elsewhere & {pid for pid, _ in said.rows}, (where, "missing", missing, elsewhere)
     assert not elsewhere or task["method"]["overlap"] == "first", where
@@ -164,6 +180,35 @@ def check_elsewhere(state: State) -> None:
         for bandset, task in state.tasks[obsid].items():
             for pid in task["elsewhere"] or ():
                 assert pid in held, (state.made(obsid).name, bandset, pid, "is nowhere")
+
+
+def forget_read(state: State, forgotten: Forgotten) -> None:
+    """What a purge has to do with a scene ends when its parcels are read again."""
+    for obsid, bandset in list(forgotten):
+        task = state.tasks.get(obsid, {}).get(bandset)
+        if task is None or (task["state"] != "done" and task["parcels_covered"] is None):
+            del forgotten[obsid, bandset]
+        else:
+            there = {pid for pid, _ in state.rows.get(obsid, {}).get(bandset, {})}
+            forgotten[obsid, bandset] -= there | set(task["elsewhere"] or ())
+
+
+def check_purged(before: State, after: State, classes: Collection[int]) -> Forgotten:
+    """Only rows of parcels went whose pixels are all cloud; return what neighbours have forgotten."""
+    keys = {str(scl) for scl in classes}
+    for obsid, bandsets in before.rows.items():
+        hists: Mapping[Any, Any] = bandsets.get("scl", {})
+        cloudy = {pid for (pid, _), hist in hists.items() if hist and set(hist) <= keys}
+        for bandset, rows in bandsets.items():
+            left = after.rows.get(obsid, {}).get(bandset, {})
+            assert left.items() <= rows.items(), (obsid, bandset)
+            lost = {pid for pid, _ in rows.keys() - left.keys()}
+            assert lost <= (set() if bandset == "scl" else cloudy), (obsid, bandset, lost)
+    return {
+        (obsid, bandset): set(task["elsewhere"] or ()) - set(after.tasks[obsid][bandset]["elsewhere"] or ())
+        for obsid, tasks in before.tasks.items()
+        for bandset, task in tasks.items()
+    }
 
 
 def check_gone(state: State, kept: dict[tuple[int, str], dict[Any, Any]]) -> None:

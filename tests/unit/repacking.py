@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import psycopg
@@ -20,6 +21,8 @@ from ..conftest import REPOSITORY, Database, docker, image_to_test
 
 REPACK = REPOSITORY / "roles" / "database" / "files" / "repack.sql"
 PARCELS, SCENES, PASSWORD = 2000, 8, "only-for-tests"
+# Scenes whose rows `Tenant.waste` leaves, and those that `replace_scenes` writes.
+KEPT, NEW = range(1, SCENES + 1, 2), range(100, 105)
 
 
 class Tenant:
@@ -98,6 +101,15 @@ class Tenant:
         assert row
         return row
 
+    def waits_for_transactions(self) -> bool:
+        """Whether pg_repack waits for transactions that began before it."""
+        with self.database.connect() as conn:
+            row = conn.execute(
+                """SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                       AND pid <> pg_backend_pid() AND query ~ 'virtualtransaction = ANY')"""
+            ).fetchone()
+        return row == (True,)
+
     def compact(self) -> list[Any]:
         return self.rewrite(by_parcel=False)
 
@@ -106,6 +118,35 @@ class Tenant:
             conninfo.make_conninfo(self.database.dsn, user="cbm_owner", password=PASSWORD), autocommit=True
         ) as conn:
             return rewrite(conn, self.config, by_parcel=by_parcel)
+
+
+def replace_scenes(tenant: Tenant, stop: Event, written: list[int]) -> None:
+    """Write and replace five scenes as a worker does, again and again."""
+    with tenant.connect("cbm_writer") as conn:
+        while not stop.is_set():
+            obsid = NEW[len(written) % len(NEW)]
+            conn.execute("DELETE FROM sigs WHERE obsid = %s", [obsid])
+            conn.execute("DELETE FROM hists WHERE obsid = %s", [obsid])
+            tenant.write(conn, obsid)
+            conn.commit()
+            written.append(obsid)
+
+
+def read_scenes(tenant: Tenant, stop: Event, read: list[int]) -> None:
+    """Read as a client does, again and again: each answer has all rows of the scenes that are there, once."""
+    with tenant.connect("cbm_reader") as conn:
+        conn.autocommit = True
+        conn.execute("SET lock_timeout = '60s'")
+        while not stop.is_set():
+            series = conn.execute(
+                "SELECT obsid, count(*) FROM sigs JOIN hists USING (pid, obsid) WHERE pid = 7 GROUP BY 1"
+            ).fetchall()
+            assert {*KEPT} <= dict(series).keys() <= {*KEPT, *NEW}
+            assert {rows for _, rows in series} == {2}
+            scenes = conn.execute("SELECT obsid, count(*) FROM hists GROUP BY 1").fetchall()
+            assert {*KEPT} <= dict(scenes).keys()
+            assert {rows for _, rows in scenes} == {PARCELS}
+            read.append(len(scenes))
 
 
 def containers(label: str) -> list[str]:

@@ -35,6 +35,7 @@ def version(
         span=None,
         footprint=place or PLACES[strip or "S3"],
         status=status,
+        failed=status.startswith("!"),
         online=online,
         tasks=0,
         running=False,

@@ -77,10 +77,15 @@ def test_what_was_known_to_be_offline_before_it_failed(evicted: Season, *, again
     assert left(season) == HALF_DONE
 
 
-@pytest.mark.parametrize(("status", "online"), [("!S3 B05.jp2", True), ("Parcel SQL", False)])
-def test_what_failed_for_another_reason_stays_so(evicted: Season, status: str, *, online: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "online"),
+    [("!S3 B05.jp2", "archive.file_missing", True), ("Parcel SQL", "parcels.unreadable", False)],
+)
+def test_what_failed_for_another_reason_stays_so(
+    evicted: Season, status: str, code: str, *, online: bool
+) -> None:
     with evicted.database.connect() as conn:
-        conn.execute("UPDATE dias_catalogue SET status = %s", [status])
+        conn.execute("UPDATE dias_catalogue SET status = %s, reason_code = %s", [status, code])
     enter(evicted, changed(here(evicted, ORIGINAL), online=online))
     assert statuses(evicted) == {ORIGINAL.reference: status}
 

@@ -34,6 +34,7 @@ STATES = {
     "Worker vanished": "failed",
     "offered": "offered",
     "superseded": "superseded",
+    "archived": "archived",
 }
 NAME = "S2A_MSIL2A_20210305T102921_N0400_R108_T32TMT_20210305T1358{:02d}.SAFE"
 PLACE = Place("there", "s2", "stac", "https://stac.example", AREA, date(2021, 3, 1), date(2021, 4, 1))

@@ -6,9 +6,14 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from cbmctl.config import Config
+from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.maintenance import watching
+from cbmctl.maintenance.rewrite import rewrite
+from cbmctl.maintenance.watching import watched
 
-from .repacking import PARCELS, REPACK, SCENES, Tenant
+from .repacking import KEPT, PARCELS, REPACK, SCENES, Tenant, read_scenes, replace_scenes
 
 pytestmark = pytest.mark.postgis
 
@@ -65,38 +70,85 @@ def test_a_season_that_goes_on_is_not_clustered(tenant: Tenant) -> None:
     assert refused().startswith("The season ends on 2999-01-01. Tables are clustered only after that")
 
 
-def test_workers_and_readers_go_on(tenant: Tenant, eventually: Eventually) -> None:
-    """A worker writes and replaces scenes from before the copy until after the exchange."""
-    stop, faults, written = threading.Event(), list[BaseException](), list[int]()
-
-    def work() -> None:
-        try:
-            with tenant.connect("cbm_writer") as conn:
-                while not stop.is_set():
-                    obsid = 100 + len(written) % 5
-                    conn.execute("DELETE FROM sigs WHERE obsid = %s", [obsid])
-                    conn.execute("DELETE FROM hists WHERE obsid = %s", [obsid])
-                    tenant.write(conn, obsid)
-                    conn.commit()
-                    written.append(obsid)
-        except psycopg.Error as error:
-            faults.append(error)
-
-    worker = threading.Thread(target=work)
-    worker.start()
+def catching(what: Callable[[], None], faults: list[BaseException]) -> None:
+    """Run in a thread; the test looks at the faults."""
     try:
-        eventually(lambda: len(written) > 2 or bool(faults))
-        tenant.compact()
-        after = len(written)
-        eventually(lambda: len(written) > after or bool(faults))
+        what()
+    except BaseException as error:  # noqa: BLE001
+        faults.append(error)
+
+
+def test_workers_and_readers_go_on(tenant: Tenant, eventually: Eventually) -> None:
+    """A worker replaces scenes, and a client reads, from before the copy until after the exchange.
+
+    While there is a copy, pg_repack waits here for another client, so both are seen to go on meanwhile.
+    """
+    stop, faults = threading.Event(), list[BaseException]()
+    written, read, points = list[int](), list[int](), list[int]()
+
+    def compact() -> None:
+        def progress(_label: str, _length: int) -> Callable[[int], None]:
+            return points.append
+
+        with tenant.connect("cbm_owner") as conn:
+            conn.autocommit = True
+            rewrite(conn, tenant.config, by_parcel=False, progress=progress)
+
+    def go_on() -> None:
+        begin = len(written), len(read)
+        eventually(lambda: (len(written) > begin[0] + 1 and len(read) > begin[1] + 1) or bool(faults))
+
+    def run(what: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=catching, args=(what, faults))
+        thread.start()
+        return thread
+
+    threads = [
+        run(lambda: replace_scenes(tenant, stop, written)),
+        run(lambda: read_scenes(tenant, stop, read)),
+    ]
+    try:
+        go_on()
+        with tenant.connect("cbm_reader") as client:
+            with tenant.connect("cbm_writer") as earlier:
+                earlier.execute("SELECT FROM tasks")
+                threads.append(run(compact))
+                eventually(lambda: tenant.waits_for_transactions() or bool(faults))
+                client.execute("SELECT FROM hists LIMIT 1")
+            # the copy is made, and cannot be exchanged
+            eventually(lambda: sum(points) > 50 or bool(faults))
+            go_on()
+            assert tenant.leftovers()[0] == 1
+        threads[2].join()
+        go_on()
     finally:
         stop.set()
-        worker.join()
+        for thread in threads:
+            thread.join()
     assert faults == []
+    assert all(point > 0 for point in points)
     with tenant.connect("cbm_reader") as conn:
         found = dict(conn.execute("SELECT obsid, count(*) FROM sigs GROUP BY obsid").fetchall())
-    assert found == dict.fromkeys([*range(1, SCENES + 1, 2), *sorted({*written})], 2 * PARCELS)
+    assert found == dict.fromkeys([*KEPT, *sorted({*written})], 2 * PARCELS)
     assert tenant.leftovers() == (0, 0, 0)
+
+
+def test_progress_is_reported_while_a_statement_runs(
+    conn: psycopg.Connection, config: Config, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_EVERY_S", 0.02)
+    conn.execute("CREATE TABLE done (share float8); INSERT INTO done VALUES (NULL)")
+    points = list[int]()
+    with watched(config, query("SELECT share FROM done WHERE share < %(most)s"), {"most": 9}, points.append):
+        # what is estimated may be less than before, or more than all
+        for share, reported in ((0.25, [25]), (0.1, [25]), (0.5, [25, 25]), (7, [25, 25, 50])):
+            conn.execute("UPDATE done SET share = %s", [share])
+            eventually(lambda reported=reported: points == reported)
+        conn.execute("DELETE FROM done")
+    assert sum(points) == 100
+    with watched(config, query("SELECT share FROM nowhere"), {}, points.append):
+        pass
+    assert sum(points) == 100
 
 
 def test_the_role_lets_the_owner_rewrite_tables_once(tenant: Tenant) -> None:

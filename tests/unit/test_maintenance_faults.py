@@ -14,8 +14,11 @@ import psycopg
 import pytest
 
 from cbmctl.config import Config
+from cbmctl.database import one
+from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance import rewrite as rewriting
+from cbmctl.maintenance.free_space import log_size
 from cbmctl.maintenance.rewrite import rewrite
 
 from ..conftest import docker
@@ -98,6 +101,29 @@ def test_too_little_space(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(UserError, match=r"public\.hists: rewriting needs .* GB, but .* has 1\.0 GB free\."):
         tenant.compact()
     assert tenant.size() == before
+
+
+def test_clustering_needs_space_for_the_table_twice(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tenant.connect("cbm_owner") as conn:
+        conn.execute("ANALYZE sigs")
+        heap, total, pages = one(conn, rewriting._SURVEY, {"table": "public.sigs"})
+        once = pages * rewriting._PAGE + total - heap + log_size(conn, total) + KEPT_FREE
+    usage = namedtuple("usage", "total used free")
+
+    def check(free: int, *, by_parcel: bool) -> list[bool]:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage(1, 0, free))
+        with tenant.connect("cbm_owner") as conn:
+            tables = rewrite(conn, tenant.config, by_parcel=by_parcel, check=True)
+        return [table.needed for table in tables]
+
+    refused = pytest.raises(UserError, match=r"public\.sigs: rewriting needs ")
+    between = once + pages * rewriting._PAGE // 2
+    with refused:
+        check(once - pages * rewriting._PAGE // 2, by_parcel=False)
+    assert check(between, by_parcel=False) == [True, True]
+    with refused:
+        check(between, by_parcel=True)
+    assert check(between + pages * rewriting._PAGE, by_parcel=True) == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from shapely import box
 from cbmctl.database import connect, query
 from cbmctl.queue import overlap
 from cbmctl.queue.parcel_changes import Delta, scenes_that_show
+from cbmctl.queue.parcel_sets import GONE, any_gone
 from cbmctl.queue.planning import plan
 from cbmctl.queue.statements import names
 from cbmctl.queue.tasks import skip, unlock
@@ -151,3 +152,21 @@ def test_deltas_stay_deltas_if_only_the_overlap_changes_and_are_tried_again_with
         ("20", None),
         ("scl", 3),
     ]
+
+
+@pytest.mark.parametrize("gone", [0, 10])
+def test_parcels_that_are_gone_are_found_by_an_index(
+    conn: psycopg.Connection, season: Season, gone: int
+) -> None:
+    """Each task that is closed asks for them, however many parcels are new."""
+    conn.execute(
+        """INSERT INTO parcel_history (table_name, ogc_fid, since, until)
+           SELECT 'public.parcels_2021', pid, 2, CASE WHEN pid <= %s THEN 3 END
+           FROM generate_series(1, 20000) pid""",
+        [gone],
+    )
+    conn.execute("ANALYZE parcel_history")
+    explain = query("EXPLAIN {gone}", gone=query(GONE, **names(season.config.tables)))
+    steps = "\n".join(line for (line,) in conn.execute(explain))
+    assert "parcel_history_gone_idx" in steps, steps
+    assert any_gone(conn, season.config.tables) is (gone > 0)

@@ -376,6 +376,30 @@ def test_a_reader_that_stays_does_not_stop_the_workers(
 
 
 @pytest.mark.usefixtures("used")
+@pytest.mark.parametrize("table", ["parcels_2021_32632_10_rast", "parcels_2021_gone"])
+def test_a_reader_of_what_is_dropped_is_named(
+    database: Database, drawn: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(locks, "TABLE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(locks, "TABLE_PAUSE_S", 0.0)
+    fewer = write(tmp_path / "fewer.gpkg", drawn[:-1], id=list(range(N - 1)))
+    assert run(database, "load", str(fewer)).exit_code == 0
+    with database.connect() as conn:
+        conn.execute("CREATE TABLE parcels_2021_32632_10_rast (pid integer)")
+    path = write(tmp_path / "other.gpkg", drawn[1:], id=list(range(1, N)))
+    with ThreadPoolExecutor(1) as pool, database.connect(application_name="psql") as reader:
+        reader.execute(f"SELECT count(*) FROM {table}".encode())
+        refused = pool.submit(run, database, "load", str(path), "--drop-statistics").result(60)
+        assert f"public.{table}" in str(refused.exception)
+        assert "cannot be changed, because other transactions are open (process" in str(refused.exception)
+    done = run(database, "load", str(path), "--drop-statistics")
+    assert done.exit_code == 0, done.output
+    with database.connect() as conn:
+        dropped = "SELECT to_regclass('parcels_2021_32632_10_rast'), to_regclass('parcels_2021_gone')"
+        assert rows(conn, dropped) == [(None, None)]
+
+
+@pytest.mark.usefixtures("used")
 def test_programs_get_the_numbers(database: Database, second: Path) -> None:
     command = ["--config", str(database.config_path), "--json", "parcels", "load", str(second), "--check"]
     done = CliRunner().invoke(cbmctl, [*command, "--accept-removals"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,6 +16,7 @@ from cbmctl.cli import cbmctl
 from cbmctl.database import connect
 from cbmctl.maintenance.purge import purge
 from cbmctl.queue.planning import plan
+from cbmctl.queue.purge import purge_scene
 
 from .conftest import Season
 from .datatake import HERE, S2, WEST, Datatake, without
@@ -245,6 +247,46 @@ def test_killed_at_any_instant_a_scene_is_purged_whole_or_not_at_all(
             eventually(lambda: not season.rows(f"SELECT {SESSIONS}"))
             assert {*counted()} <= {*whole, *purged}
     assert season.rows("SELECT count(*) FROM hists") == [(SCENES * PARCELS,)]
+
+
+def test_a_purge_and_readers_do_not_wait_for_each_other(season: Season) -> None:
+    """Each scene is a transaction, whose locks let everybody read, and which waits for no reader."""
+    season.database.configured(extraction={"s2": {"cloud_classes": [9]}})
+    with season.database.connect() as conn:
+        conn.execute(FILL.encode())
+    whole, cloudy = 2 * PARCELS, 2 * PARCELS // 3
+
+    def seen(conn: psycopg.Connection) -> dict[int, int]:
+        """The rows of each scene, for somebody who reads everything that a purge writes."""
+        statement = """SELECT id, (SELECT count(*) FROM sigs WHERE obsid = id)
+            FROM dias_catalogue JOIN tasks ON obsid = id JOIN hists h USING (obsid)
+            WHERE bandset = '10' AND h.pid = 1"""
+        return dict(conn.execute(statement).fetchall())
+
+    with (
+        connect(season.database.config, autocommit=True) as conn,
+        season.database.connect() as before,
+        season.database.connect(autocommit=True) as reader,
+    ):
+        before.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        assert seen(before) == dict.fromkeys(range(1, SCENES + 1), whole)
+        for each in (conn, reader):
+            each.execute("SET lock_timeout = '5s'")
+        with conn.transaction():
+            assert purge_scene(conn, season.config.tables, 1, [9]) == cloudy
+            assert seen(reader) == seen(before)
+        done = [1]
+
+        def steps(_label: str, _length: int) -> Callable[[int], None]:
+            def step(_steps: int) -> None:
+                done.append(len(done) + 1)
+                assert seen(reader) == seen(before) | dict.fromkeys(done, whole - cloudy)
+
+            return step
+
+        assert purge(conn, season.database.config, progress=steps).scenes == SCENES - 1
+        assert len(done) == SCENES
+        assert seen(before) == dict.fromkeys(range(1, SCENES + 1), whole)
 
 
 @pytest.mark.parametrize(

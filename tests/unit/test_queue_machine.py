@@ -18,7 +18,7 @@ from .conftest import Season
 from .datatake import S2
 from .examples import run_machine
 from .queue_events import Events, never_together
-from .queue_rules import State, best, check, check_gone
+from .queue_rules import Forgotten, State, best, check, check_gone, check_purged, forget_read
 from .queue_scenes import ALL_SHAPES, FIRST, SCENES, SHAPES, Declared, Truth, insert
 
 pytestmark = pytest.mark.postgis
@@ -36,6 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 NAMES = st.sampled_from(sorted(SCENES))
 WHICH = st.integers(0, 8)
 DECLARED = st.sets(st.sampled_from(sorted(SHAPES)), min_size=2)
+CLOUDS = ([9], [3, 4, 9], [3, 4, 5, 6, 7, 8, 9])
 BY_HAND = ("extracted", "inprogress", "No parcels", "Rio error", "!S3 subdir", "Worker vanished")
 
 
@@ -68,8 +69,10 @@ class Queue(RuleBasedStateMachine):
         self.state = State({}, {}, {})
         # rows of parcels that are gone, by scene and band set
         self.kept: dict[tuple[int, str], dict[Any, Any]] = {}
+        self.forgotten: Forgotten = {}
+        self.settings = SETTINGS["default"]
         events.start_over()
-        events.configure(**SETTINGS["default"])
+        events.configure(**self.settings)
         events.hire(3)
 
     def named(self, *statuses: str) -> list[str]:
@@ -96,13 +99,15 @@ class Queue(RuleBasedStateMachine):
 
     @event(settings=st.sampled_from(sorted(SETTINGS)))
     def settings_change(self, settings: str) -> None:
-        self.events.configure(**SETTINGS[settings])
+        self.settings = SETTINGS[settings]
+        self.events.configure(**self.settings)
         self.events.plan()
 
     @event()
     def plan(self) -> None:
         self.events.plan()
 
+    @precondition(lambda self: self.named())
     @event(which=WHICH)
     def ask(self, which: int) -> None:
         self.events.ask(which_of(self.named(), which))
@@ -124,6 +129,7 @@ class Queue(RuleBasedStateMachine):
     def replace(self, which: int | None) -> None:
         self.events.replace(*([] if which is None else [which_of(self.named(), which)]))
 
+    @precondition(lambda self: self.named())
     @event(which=st.none() | WHICH)
     def repair(self, which: int | None) -> None:
         self.events.repair(*([] if which is None else [which_of(self.named(), which)]))
@@ -144,6 +150,27 @@ class Queue(RuleBasedStateMachine):
                     {key: row for key, row in rows.items() if key[0] in gone}
                 )
 
+    @event(classes=st.sampled_from(CLOUDS), extracted=st.booleans())
+    def purge(self, classes: list[int], extracted: bool) -> None:
+        if extracted:  # without regard to clouds
+            self.settings = self.settings | {"cloud_classes": []}
+            self.events.configure(**self.settings)
+            self.events.plan()
+            self.events.work_off()
+        before = State.read(self.events)
+        self.settings = self.settings | {"cloud_classes": classes}
+        self.events.configure(**self.settings)
+        self.events.purge()
+        after = State.read(self.events)
+        for key, pids in check_purged(before, after, classes).items():
+            self.forgotten.setdefault(key, set()).update(pids)
+        # what is purged of parcels that are gone cannot come back
+        for (obsid, bandset), rows in self.kept.items():
+            there = after.rows.get(obsid, {}).get(bandset, {})
+            for key in rows.keys() & before.rows[obsid][bandset].keys() - there.keys():
+                del rows[key]
+
+    @precondition(lambda self: self.named())
     @event(which=WHICH, band=st.sampled_from(("B05_20m", "SCL_20m", None)))
     def damage(self, which: int, band: str | None) -> None:
         self.events.damage(which_of(self.named(), which), band)
@@ -188,7 +215,14 @@ class Queue(RuleBasedStateMachine):
         self.state = State.read(self.events)
         # so is what was offline: it is extracted as a whole, whatever there is of it
         self.by_hand = set(self.named("ingested")) & self.by_hand | set(self.named("offline"))
-        check(self.state, self.truth, declared=self.events.declared, by_hand=self.by_hand)
+        forget_read(self.state, self.forgotten)
+        check(
+            self.state,
+            self.truth,
+            declared=self.events.declared,
+            by_hand=self.by_hand,
+            forgotten=self.forgotten,
+        )
         check_gone(self.state, self.kept)
         self.sound = True
 
@@ -203,6 +237,9 @@ class Queue(RuleBasedStateMachine):
         events.catalogue(*self.named())
         events.replace()
         events.repair()
+        # whether another tile saw a parcel that a purge found cloudy, its image says
+        for obsid in sorted({obsid for (obsid, _), pids in self.forgotten.items() if pids}):
+            events.ask(self.state.made(obsid).name)
         self.comes_to_rest()
         for scene in self.state.scenes.values():
             assert scene["status"] in ("extracted", "No parcels", "superseded"), scene
@@ -260,3 +297,37 @@ def queue(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def test_whatever_happens(season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with queue(season, tmp_path, monkeypatch) as (events, truth):
         run_machine(lambda: Queue(events, truth), 6, thorough=150, steps=30)
+
+
+def test_a_purge_among_everything_else(
+    season: Season, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk that certainly purges something, which few of the drawn ones do."""
+    with queue(season, tmp_path, monkeypatch) as (events, truth):
+        machine = Queue(events, truth)
+
+        def then(step: Callable[..., None], **drawn: Any) -> None:
+            step(**drawn)
+            machine.is_right()
+
+        then(machine.begins, names={"west", "here", "zone"})
+        then(machine.purge, classes=[9], extracted=True)
+        assert any(machine.forgotten.values()), "no neighbour gave up a parcel that is cloudy"
+        # a worker reads new parcels while rows are purged
+        then(machine.change_parcels, shapes={*FIRST, 17, 22} - {2})
+        then(machine.begin, which=0)
+        then(machine.purge, classes=[3, 4, 9], extracted=False)
+        then(machine.carry_out, which=0)
+        then(machine.work_off)
+        then(machine.purge, classes=[3, 4, 9], extracted=False)
+        then(machine.damage, which=1, band="B05_20m")
+        then(machine.ask, which=1)
+        then(machine.work_off)
+        then(machine.purge, classes=[3, 4, 5, 6, 7, 8, 9], extracted=False)
+        then(machine.repair, which=None)
+        then(machine.catalogue, names={"here newer"}, online=True)
+        if machine.named("offered"):
+            then(machine.replace, which=None)
+        then(machine.work, which=0, tasks=2)
+        then(machine.purge, classes=[3, 4, 5, 6, 7, 8, 9], extracted=False)
+        machine.teardown()

@@ -235,8 +235,15 @@ def test_failures_are_named_and_no_statistics_no_picture(filled: Database, tmp_p
     (tmp_path / "report.png").write_bytes(b"of yesterday")
     with filled.connect() as conn:
         fill_scene(conn, datetime(2021, 5, 1, 10), {}, cloudy=None)
+        fill_scene(conn, datetime(2021, 5, 2, 10), {}, cloudy=None)
         conn.execute("UPDATE dias_catalogue SET status = 'Rio error', reason = 'B04.jp2 is truncated'")
+        conn.execute(
+            """UPDATE dias_catalogue SET (status, reason_code, reason) = (
+                   'inprogress', 'versions.waits_for_parts', 'done; waits for another part')
+               WHERE obstime >= '2021-05-02'"""
+        )
     made = report(filled.config, tmp_path)
+    assert "Failures      1\n" in made.text
     assert "Rio error: B04.jp2 is truncated" in made.text
     assert "holds no statistics yet" in made.text
     assert made.numbers["picture"] is None

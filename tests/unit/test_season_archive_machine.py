@@ -15,7 +15,15 @@ from cbmctl.maintenance.season_archive.restore import restore
 from .conftest import Season
 from .examples import run_machine
 from .queue_events import Events
-from .queue_rules import State, check_elsewhere, check_gone, check_once, check_rows, check_status
+from .queue_rules import (
+    State,
+    check_elsewhere,
+    check_gone,
+    check_once,
+    check_rows,
+    check_status,
+    forget_read,
+)
 from .queue_scenes import SCENES, Truth
 from .test_queue_machine import WHICH, Queue, event, queue, which_of
 
@@ -42,6 +50,8 @@ class Archives(Queue):
         self.folder = folder
         self.archives: list[Archive] = []
         self.archived: set[int] = set()
+        # tasks of archived scenes that are to be extracted again: they count rows that are in the archive
+        self.unread: set[tuple[int, str]] = set()
 
     @precondition(lambda self: not self.events.busy() and self.named("extracted"))
     @event(work=WHICH)
@@ -88,7 +98,13 @@ class Archives(Queue):
         """Set archived scenes to 'ingested' by hand: rows of parcels that are gone stay in the archive."""
         self.events.conn.execute("UPDATE dias_catalogue SET status = 'ingested' WHERE id = ANY(%s)", [obsids])
         self.by_hand |= set(SCENES)
+        self.unread |= {(obsid, bandset) for obsid in obsids for bandset in ("scl", "10", "20")}
         self.kept = {key: rows for key, rows in self.kept.items() if key[0] not in obsids}
+
+    def is_unread(self, obsid: int, bandset: str) -> bool:
+        task = self.state.tasks.get(obsid, {}).get(bandset)
+        there = self.state.rows.get(obsid, {}).get(bandset, {})
+        return task is not None and (task["state"] != "done" or len(there) != (task["rows"] or 0))
 
     def statuses(self, status: str) -> set[int]:
         rows = self.events.rows("SELECT id, status FROM dias_catalogue")
@@ -104,11 +120,15 @@ class Archives(Queue):
             del state.scenes[obsid], state.tasks[obsid]
         self.state = state
         self.by_hand = set(self.named("ingested")) & self.by_hand | set(self.named("offline"))
+        archived = {key: pids for key, pids in self.forgotten.items() if key[0] in self.archived}
+        forget_read(state, self.forgotten)
+        self.forgotten |= archived
+        self.unread = {key for key in self.unread if self.is_unread(*key)}
         for obsid, scene in state.scenes.items():
             check_status(scene, state.tasks[obsid], self.by_hand)
-            check_rows(state, obsid, self.truth, declared)
+            check_rows(state, obsid, self.truth, declared, self.forgotten, unknown=self.unread)
         check_once(state, declared)
-        if not self.archived:
+        if not self.archived and not self.unread:
             check_elsewhere(state)
         away = {key: self.kept.pop(key) for key in list(self.kept) if key[0] in self.archived}
         check_gone(state, self.kept)

@@ -56,16 +56,21 @@ def move_to_gone_table(conn: psycopg.Connection, parcels: TableName) -> list[int
 def is_behind(conn: psycopg.Connection, parcels: TableName) -> bool:
     """Whether the table lacks columns of the parcels, or has others, so that it must be altered."""
     gone = gone_table(parcels)
-    if comment_of(conn, gone) != COMMENT:
+    if not is_made(conn, parcels):
         return False
     stored = _types(conn, gone)
     return any(stored.get(name) != kind for name, kind in _types(conn, parcels).items() if name != _GEOMETRY)
 
 
+def is_made(conn: psycopg.Connection, parcels: TableName) -> bool:
+    """Whether there is such a table, and it is not somebody else's."""
+    return comment_of(conn, gone_table(parcels)) == COMMENT
+
+
 def last_of(conn: psycopg.Connection, parcels: TableName) -> int:
     """Return the highest `ogc_fid` in the table of gone parcels, or 0."""
     gone = gone_table(parcels)
-    if comment_of(conn, gone) != COMMENT:
+    if not is_made(conn, parcels):
         return 0
     return int(one(conn, query("SELECT coalesce(max(ogc_fid), 0) FROM {gone}", gone=gone.sql))[0])
 
@@ -77,7 +82,7 @@ def drop_gone_table(conn: psycopg.Connection, parcels: TableName) -> None:
         UserError: something depends on it.
     """
     gone = gone_table(parcels)
-    if comment_of(conn, gone) != COMMENT:
+    if not is_made(conn, parcels):
         return
     try:
         conn.execute(query("DROP TABLE {gone}", gone=gone.sql))

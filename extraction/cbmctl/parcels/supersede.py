@@ -11,7 +11,8 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import history, quality
 from cbmctl.parcels.changes import Changes
-from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results, try_archives
+from cbmctl.parcels.gone import gone_table, is_made
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_parcel_tables, lock_results, try_archives
 from cbmctl.queue.scene_changes import start_over
 from cbmctl.queue.statements import names
 
@@ -167,7 +168,10 @@ def supersede(
     start_over(conn, tables, [obsid for (obsid,) in begun], plan_anew=another)
     for table in (tables.sigs, tables.hists):
         conn.execute(query("DELETE FROM {table}", table=table.sql))
-    for raster in raster_tables(conn, tables.parcels):
+    rasters = raster_tables(conn, tables.parcels)
+    former = [gone_table(tables.parcels)] if is_made(conn, tables.parcels) else []
+    lock_parcel_tables(conn, tables, [*rasters, *former], queue=True)
+    for raster in rasters:
         conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
     quality.forget(conn, tables.parcels)
     history.forget(conn, tables)

@@ -155,7 +155,7 @@ def apply(
             refuse_if_running(conn, tables)
             _take_multipolygons(conn, parcels)
         if planned.gone and gone.is_behind(conn, parcels):
-            lock_parcel_tables(conn, tables, [gone.gone_table(parcels)], queue=False)
+            lock_parcel_tables(conn, tables, [gone.gone_table(parcels)], queue=True)
         removed = gone.move_to_gone_table(conn, parcels) if planned.gone else []
         write_values(conn, parcels, columns)
         if planned.new:
