@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config, load_config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import connect
 from cbmctl.indexes import Indexes
 from cbmctl.pixels.grid import Grid

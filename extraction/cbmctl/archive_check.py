@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.checksums import DIFFERS, NO_CHECKSUM, Checked, Checksums, known_checks, record, unchanged
 from cbmctl.config import Config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.eodata import Archive, Held
 from cbmctl.reasons import FILE_MISSING, NO_PATH, PRODUCT_MISSING, UNREADABLE

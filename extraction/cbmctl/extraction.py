@@ -11,9 +11,9 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.checksums import Checksums, known_checks
 from cbmctl.config import Config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.eodata import Archive, Held
 from cbmctl.indexes import Indexes, parcel_error

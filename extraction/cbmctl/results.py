@@ -10,8 +10,8 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.pixels.statistics import STATISTICS
 from cbmctl.queue.rows import of_current

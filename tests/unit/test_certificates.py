@@ -15,9 +15,9 @@ from botocore.exceptions import SSLError
 
 from cbmctl.catalogue.polite import ServiceError, polite_session
 from cbmctl.config import Config, Connection
+from cbmctl.config.archive import S3
 from cbmctl.database import DatabaseError, connect
 from cbmctl.eodata.client import explain
-from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
 
 from .certificates import YEAR, Made, make

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cbmctl.bandsets import BANDSETS, Method
-from cbmctl.catalogue.settings import PROTOCOLS, Catalogue
 from cbmctl.catalogue.sources import SERVICES
 from cbmctl.config import TableName, load_config, of_season
+from cbmctl.config.catalogue import PROTOCOLS, Catalogue
+from cbmctl.config.extraction import BANDSETS, Method
 from cbmctl.errors import UserError
 
 MANUAL: dict[str, Any] = {

@@ -22,10 +22,10 @@ from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from cbmctl.config.archive import S3
 from cbmctl.eodata import open_archive
 from cbmctl.eodata.limits import SHARE, CancelledError, Limits
 from cbmctl.eodata.scratch import Scratch
-from cbmctl.eodata.settings import S3
 
 from .s3_stub import SETTINGS
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from cbmctl.config.archive import S3
 from cbmctl.eodata import bucket
 from cbmctl.eodata.lists import below
-from cbmctl.eodata.settings import S3
 
 from . import products_s1 as s1
 from .conftest import BANDS_10, PARCELS, Season

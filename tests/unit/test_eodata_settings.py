@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cbmctl.config import Config, load_config
+from cbmctl.config.archive import S3
 from cbmctl.eodata import ArchiveError, bucket
-from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
 
 from ..conftest import Database

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ansible.module_utils.inventory.tenants import Tenant
 
-from cbmctl.bandsets import BANDSETS
+from cbmctl.config.extraction import BANDSETS
 
 from ..conftest import REPOSITORY
 from .judging import MAPPED, NAME, SPECIFICATION, problems, read, said

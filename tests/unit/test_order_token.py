@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from cbmctl.config.ordering import Ordering, read_ordering
+from cbmctl.config.section import Section
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
 from cbmctl.ordering.credentials import Credentials, read_credentials
-from cbmctl.ordering.settings import Ordering, read_ordering
 from cbmctl.ordering.token import Tokens
-from cbmctl.section import Section
 
 from .listening import listening
 from .odata_server import reply

@@ -14,13 +14,13 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from cbmctl.catalogue.odata import URL as ODATA
-from cbmctl.catalogue.settings import Catalogue, read_catalogue
 from cbmctl.catalogue.sources import source
 from cbmctl.catalogue.stac import URL as STAC
 from cbmctl.config import Config
-from cbmctl.eodata.settings import S3, read_eodata
+from cbmctl.config.archive import S3, read_eodata
+from cbmctl.config.catalogue import Catalogue, read_catalogue
+from cbmctl.config.section import Section
 from cbmctl.errors import UserError
-from cbmctl.section import Section
 
 from .role_plays import OWN, match, play, precheck, role_variables
 from .test_precheck_host import about_host

@@ -9,8 +9,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from cbmctl.eodata.settings import read_archive_s3
-from cbmctl.section import Section
+from cbmctl.config.archive import read_archive_s3
+from cbmctl.config.section import Section
 
 from ..conftest import REPOSITORY
 from .role_plays import play, precheck

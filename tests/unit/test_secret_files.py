@@ -7,9 +7,9 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
 from cbmctl.ordering.credentials import read_credentials
-from cbmctl.ordering.settings import Ordering
 
 from ..conftest import REPOSITORY
 from .plugins import load

@@ -16,7 +16,7 @@ from pystac_client.stac_api_io import StacApiIO
 from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.polite import ServiceError, no_address, refused
 from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
-from cbmctl.catalogue.settings import unusable
+from cbmctl.config.catalogue import unusable
 from cbmctl.errors import UserError
 
 URL = "https://stac.dataspace.copernicus.eu/v1"

@@ -12,11 +12,11 @@ from cbmctl.catalogue.outcome import Outcome
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.run import run
-from cbmctl.catalogue.settings import SOURCES
 from cbmctl.catalogue.sources import source
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.output import SHOWN, Output, few, table
 from cbmctl.cli.period import read_period
+from cbmctl.config.catalogue import SOURCES
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 

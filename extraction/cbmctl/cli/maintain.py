@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from cbmctl.bandsets import SCL_CLASSES
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.output import Output
+from cbmctl.config.extraction import SCL_CLASSES
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.purge import Purged, purge

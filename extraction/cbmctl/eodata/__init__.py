@@ -6,8 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
+from cbmctl.config.archive import S3
 from cbmctl.eodata.scratch import Scratch
-from cbmctl.eodata.settings import S3
 from cbmctl.errors import UserError
 
 # What is fetched lies there, below the cache.

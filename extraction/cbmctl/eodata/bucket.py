@@ -20,12 +20,12 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedErro
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from cbmctl.config.archive import S3
 from cbmctl.eodata import SCENES, ArchiveError, Held
 from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
 from cbmctl.eodata.limits import CancelledError, Limits
 from cbmctl.eodata.lists import ListError, Object, Page, below, read_page, tag_of, version_of
 from cbmctl.eodata.scratch import Scratch
-from cbmctl.eodata.settings import S3
 from cbmctl.eodata.space import reserve, unkept, unwritable
 from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted

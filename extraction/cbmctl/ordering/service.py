@@ -15,9 +15,9 @@ import requests
 
 from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json_object
 from cbmctl.catalogue.record import utc
+from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
 from cbmctl.ordering.paging import read_list
-from cbmctl.ordering.settings import Ordering
 from cbmctl.ordering.token import ADVICE, Tokens, sessions
 
 PAGE_SIZE = 50

@@ -10,11 +10,11 @@ import requests
 
 from cbmctl.catalogue import polite
 from cbmctl.catalogue.polite import ServiceError, excerpt, polite_session
+from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
 from cbmctl.ordering.account_lock import locked
 from cbmctl.ordering.credentials import Credentials
-from cbmctl.ordering.settings import Ordering
 
 _MARGIN_S = 40.0  # a token is renewed so long before it expires, or after three quarters of a short life
 _WORDS = 300  # of the service's answer, in a message

@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.queue import rows, states
 from cbmctl.queue.find_scenes import find_scenes

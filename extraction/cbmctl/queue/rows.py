@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.queue import parcel_sets
 

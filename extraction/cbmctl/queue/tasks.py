@@ -23,8 +23,8 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from cbmctl.bandsets import Method
 from cbmctl.config import Config, Tables
+from cbmctl.config.extraction import Method
 from cbmctl.database import query
 from cbmctl.queue import closing, parcel_sets, scene_status, states, vanished_workers
 from cbmctl.queue import rows as scene_rows

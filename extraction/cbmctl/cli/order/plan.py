@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.settings import unusable
 from cbmctl.catalogue.sync import read_area
 from cbmctl.cli import Context, pass_context
 from cbmctl.cli.order import group
 from cbmctl.cli.output import table
 from cbmctl.cli.period import read_period
+from cbmctl.config.catalogue import unusable
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast

@@ -14,7 +14,7 @@ from botocore.httpsession import get_cert_path
 from pyarrow import fs
 
 from cbmctl.config import Config
-from cbmctl.eodata.settings import Service
+from cbmctl.config.archive import Service
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import object_errors, parquet
 from cbmctl.maintenance.season_archive.layout import PARTIAL, put_in_place

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from cbmctl.section import Section
+from cbmctl.config.section import Section
 
 PROTOCOLS = ("stac", "odata", "opensearch")
 SOURCES = (*PROTOCOLS, "archive")

@@ -12,8 +12,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cbmctl.config.section import Section
 from cbmctl.errors import UserError
-from cbmctl.section import Section
 
 # Of a general account of the Copernicus Data Space.
 CONNECTIONS, REQUESTS_PER_MINUTE = 4, 2000

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cbmctl.catalogue.settings import unusable
-from cbmctl.section import Section
+from cbmctl.config.catalogue import unusable
+from cbmctl.config.section import Section
 
 URL = "https://odp.dataspace.copernicus.eu/odata/v1"
 TOKEN_URL = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"  # noqa: S105

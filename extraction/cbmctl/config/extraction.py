@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cbmctl.section import Section
+from cbmctl.config.section import Section
 
 REFLECTANCE = ("harmonised", "as-stored")
 EDGES = ("drop", "keep")
