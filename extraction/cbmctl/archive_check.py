@@ -19,9 +19,9 @@ from cbmctl.database import query
 from cbmctl.eodata import Archive, Held
 from cbmctl.reasons import FILE_MISSING, NO_PATH, PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
-from cbmctl.scenes.files import files_of
-from cbmctl.scenes.listing import is_folder
+from cbmctl.scenes.folders import is_folder
 from cbmctl.scenes.manifest import MANIFEST_FILE, Checksum
+from cbmctl.scenes.needed_files import files_of
 
 MISSING = {reason.code for reason in (PRODUCT_MISSING, FILE_MISSING, NO_PATH)}
 

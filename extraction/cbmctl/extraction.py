@@ -25,8 +25,8 @@ from cbmctl.queue.tasks import Task
 from cbmctl.reasons import DAMAGED, NO_FOOTPRINT, NO_PATH, PARCELS_UNREADABLE, UNREADABLE
 from cbmctl.results import replace_histograms, replace_signatures
 from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
-from cbmctl.scenes.files import CLASSES, files_of
 from cbmctl.scenes.manifest import MANIFEST_FILE
+from cbmctl.scenes.needed_files import CLASSES, files_of
 from cbmctl.scenes.reading import Reader, Reading, read_needed
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import connect
-from cbmctl.pixels.full import pixel_counts
+from cbmctl.pixels.full_pixels import pixel_counts
 from cbmctl.queue.planning import plan
 
 from .conftest import BANDS_10, BANDS_20, EPSG, PARCELS, Season

@@ -16,8 +16,8 @@ from cbmctl.pixels import PixelIndex
 from cbmctl.pixels.statistics import STATISTICS, band_statistics
 from cbmctl.scenes import Scene, SceneError
 from cbmctl.scenes.reading import read_needed
-from cbmctl.scenes.safe import read_safe_metadata
 from cbmctl.scenes.sentinel2 import open_product
+from cbmctl.scenes.sentinel2_metadata import read_safe_metadata
 
 from . import products
 from .products import image_file, make_product, metadata, read_band, reflectance, spectral_information

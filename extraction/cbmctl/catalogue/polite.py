@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import LocationParseError, NewConnectionError
 
 from cbmctl.errors import UserError, counted
-from cbmctl.network import in_words
+from cbmctl.network_errors import in_words
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = 200  # of what a service says, in a message

@@ -10,7 +10,7 @@ from urllib3 import HTTPResponse
 
 from cbmctl.config.archive import S3
 from cbmctl.eodata import ArchiveError
-from cbmctl.network import in_words
+from cbmctl.network_errors import in_words
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 30
 # What a new key is answered with for some seconds.

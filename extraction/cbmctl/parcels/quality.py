@@ -28,7 +28,7 @@ from cbmctl.parcels.gone import gone_table
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
 from cbmctl.parcels.overlaps import DIGITS, OVERLAPS, are_valid, find_overlaps
 from cbmctl.parcels.projecting import projected
-from cbmctl.pixels.full import pixel_counts
+from cbmctl.pixels.full_pixels import pixel_counts
 from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.steps import Steps, hidden
 

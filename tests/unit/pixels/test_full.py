@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.features import rasterize
 
-from cbmctl.pixels.full import pixel_counts
+from cbmctl.pixels.full_pixels import pixel_counts
 
 from ..examples import examples
 

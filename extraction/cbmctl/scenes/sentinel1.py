@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from cbmctl.pixels.grid import Grid
 from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
-from cbmctl.scenes.listing import glob, is_folder
+from cbmctl.scenes.folders import glob, is_folder
 
 _NAMED = re.compile(r"_1S(SV|DV|SH|DH|VV|VH|HH|HV)_")
 _POLARISATIONS = {"SV": ("VV",), "DV": ("VV", "VH"), "SH": ("HH",), "DH": ("HH", "HV")}

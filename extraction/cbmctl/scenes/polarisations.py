@@ -9,7 +9,7 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
-from cbmctl.scenes.radar import FlawError
+from cbmctl.scenes.sentinel1 import FlawError
 
 _POLARISATION = re.compile(r"(?<![A-Z0-9])(VV|VH|HH|HV)C?(?![A-Z0-9])", re.IGNORECASE)
 _SNAP_NAME = re.compile(r"\bcoh(?:_IW\d)?_(?:VV|VH|HH|HV)\w*", re.IGNORECASE)

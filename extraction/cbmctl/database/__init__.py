@@ -7,8 +7,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from cbmctl.certificates import fault
 from cbmctl.config import Config, Connection
+from cbmctl.database.server_certificate import fault
 from cbmctl.errors import UserError
 from cbmctl.reasons import NOT_WRITTEN, UNREACHABLE
 
