@@ -11,11 +11,11 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from cbmctl.checksums import Checksums, known_checks
+from cbmctl.archive.checksums import Checksums, known_checks
+from cbmctl.archive.interface import Archive, Held
 from cbmctl.config import Config
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
-from cbmctl.eodata import Archive, Held
 from cbmctl.indexes import Indexes, parcel_error
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from cbmctl.checksums import record
+from cbmctl.archive.checksums import record
+from cbmctl.archive.interface import Archive, ArchiveError
+from cbmctl.archive.open_archive import open_archive
 from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
-from cbmctl.eodata import Archive, ArchiveError, open_archive
 from cbmctl.extraction import Job, open_job
 from cbmctl.indexes import Indexes
 from cbmctl.queue import tasks

@@ -14,7 +14,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, box
 
-from cbmctl import checksums
+from cbmctl.archive import checksums
 from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect
@@ -218,7 +218,7 @@ def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
 @pytest.fixture
 def hasty_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets are asked again, and waited for, without the pauses that real ones get."""
-    monkeypatch.setattr("cbmctl.eodata.bucket.PAUSE_S", 0.01)
+    monkeypatch.setattr("cbmctl.archive.s3.bucket.PAUSE_S", 0.01)
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)

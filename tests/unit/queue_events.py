@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from cbmctl.archive.open_archive import open_archive
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.sync import store
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.eodata import open_archive
 from cbmctl.errors import UserError
 from cbmctl.indexes import Indexes
 from cbmctl.parcels.supersede import supersede

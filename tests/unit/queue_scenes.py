@@ -14,11 +14,11 @@ from psycopg import sql
 from pyproj import Transformer
 from shapely import MultiPolygon, Polygon, box, transform
 
+from cbmctl.archive.open_archive import open_archive
 from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.config import Config
 from cbmctl.config.extraction import Method
 from cbmctl.database import connect
-from cbmctl.eodata import open_archive
 from cbmctl.extraction import open_job
 from cbmctl.indexes import Indexes
 from cbmctl.queue.tasks import Task

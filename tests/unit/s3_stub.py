@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cbmctl.archive.s3 import bucket
 from cbmctl.config.archive import S3
-from cbmctl.eodata import bucket
 
 SETTINGS = S3("http://stub", "eodata", "default", True, 4, 10**6, None, lambda: ("a", "b"), "s3.keys")
 

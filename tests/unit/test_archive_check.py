@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cbmctl import checksums
+from cbmctl.archive import checksums
 from cbmctl.cli import cbmctl
 
 from .checked import IMAGES, folder_of, image, outcomes, scene_with_manifest

@@ -13,11 +13,11 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import SSLError
 
+from cbmctl.archive.s3.client import explain
 from cbmctl.catalogue.polite import ServiceError, polite_session
 from cbmctl.config import Config, Connection
 from cbmctl.config.archive import S3
 from cbmctl.database import DatabaseError, connect
-from cbmctl.eodata.client import explain
 from cbmctl.errors import UserError
 
 from .certificates import YEAR, Made, make

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cbmctl.checksums import HEALED
-from cbmctl.eodata import mount
+from cbmctl.archive import mount
+from cbmctl.archive.checksums import HEALED
 
 from .checked import IMAGES, image, outcomes, scene_with_manifest
 from .conftest import Season

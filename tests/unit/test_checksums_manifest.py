@@ -12,11 +12,11 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from cbmctl import checksums
-from cbmctl.checksums import DIFFERS, HEALED, NO_CHECKSUM, OK, Checksums, digest_of
-from cbmctl.eodata import Held
-from cbmctl.eodata.limits import CancelledError
-from cbmctl.eodata.mount import Mount
+from cbmctl.archive import checksums
+from cbmctl.archive.account_limits import CancelledError
+from cbmctl.archive.checksums import DIFFERS, HEALED, NO_CHECKSUM, OK, Checksums, digest_of
+from cbmctl.archive.interface import Held
+from cbmctl.archive.mount import Mount
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.manifest import Checksum, read_manifest
 

@@ -9,9 +9,9 @@ import rasterio
 from click.testing import CliRunner
 from shapely import box
 
+from cbmctl.archive.open_archive import open_archive
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
-from cbmctl.eodata import open_archive
 from cbmctl.indexes import Indexes
 from cbmctl.queue.archived import archive_scene, mark_restored
 from cbmctl.queue.parcel_changes import Delta

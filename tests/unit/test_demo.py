@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from defusedxml import ElementTree
 from pyproj import Transformer
 
-from cbmctl.checksums import OK, Checksums
+from cbmctl.archive.checksums import OK, Checksums
+from cbmctl.archive.mount import Mount
 from cbmctl.cli import cbmctl, commands  # noqa: F401
 from cbmctl.demo import is_synthetic
 from cbmctl.demo.make import STAMP, make_demo
 from cbmctl.demo.season import passes
-from cbmctl.eodata.mount import Mount
 from cbmctl.errors import UserError
 from cbmctl.scenes.manifest import MANIFEST_FILE
 

@@ -22,17 +22,17 @@ from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from cbmctl.archive.account_limits import SHARE, CancelledError, Limits
+from cbmctl.archive.open_archive import open_archive
+from cbmctl.archive.scratch import Scratch
 from cbmctl.config.archive import S3
-from cbmctl.eodata import open_archive
-from cbmctl.eodata.limits import SHARE, CancelledError, Limits
-from cbmctl.eodata.scratch import Scratch
 
 from .s3_stub import SETTINGS
 
 HOLD = """
 import sys, threading
 from pathlib import Path
-from cbmctl.eodata.limits import Limits
+from cbmctl.archive.account_limits import Limits
 with Limits(Path(sys.argv[1]), 2, 10**6).request(threading.Event()):
     print("holds", flush=True)
     sys.stdin.read()
@@ -40,7 +40,7 @@ with Limits(Path(sys.argv[1]), 2, 10**6).request(threading.Event()):
 SCRATCH = """
 import sys
 from pathlib import Path
-from cbmctl.eodata.scratch import Scratch
+from cbmctl.archive.scratch import Scratch
 place = Scratch(Path(sys.argv[1])).new()
 (place / "image").write_bytes(b"x")
 print(place, flush=True)

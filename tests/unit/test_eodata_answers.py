@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cbmctl.eodata import ArchiveError
-from cbmctl.eodata.lists import ListError, read_page
+from cbmctl.archive.interface import ArchiveError
+from cbmctl.archive.s3.listing import ListError, read_page
 
 from .conftest import Season, waiting
 from .s3_season import add_files, extract, pending

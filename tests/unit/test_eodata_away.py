@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cbmctl.eodata import ArchiveError, Held, bucket, space
+from cbmctl.archive import disk_space
+from cbmctl.archive.interface import ArchiveError, Held
+from cbmctl.archive.s3 import bucket
 
 from .clock import Clock
 from .conftest import Season, waiting
@@ -152,7 +154,7 @@ def test_a_full_disk_stops_the_worker_and_not_the_scenes(
 ) -> None:
     """The archive can be used all the while, and the task claimed; yet it comes to an end."""
     season.scene(5)
-    monkeypatch.setattr(space, "KEPT_FREE", 2**60)
+    monkeypatch.setattr(disk_space, "KEPT_FREE", 2**60)
     monkeypatch.setattr("cbmctl.worker.time", Clock())
     # a look takes real time, of which a busy machine needs more than the hasty seconds
     monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 300)

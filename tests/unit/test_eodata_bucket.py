@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from cbmctl.archive.s3 import bucket
+from cbmctl.archive.s3.listing import below
 from cbmctl.config.archive import S3
-from cbmctl.eodata import bucket
-from cbmctl.eodata.lists import below
 
 from . import products_s1 as s1
 from .conftest import BANDS_10, PARCELS, Season

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cbmctl.eodata import ArchiveError, looking
-from cbmctl.eodata.mount import Mount
+from cbmctl.archive import mount_probe
+from cbmctl.archive.interface import ArchiveError
+from cbmctl.archive.mount import Mount
 from cbmctl.scenes import SceneError, backscatter, sentinel2
 
 from .conftest import Season, waiting
@@ -110,7 +111,7 @@ def test_a_mount_is_checked_by_what_its_root_has(tmp_path: Path, made: list[str]
 
 def test_a_folder_below_that_is_closed_or_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "archive").mkdir()
-    scandir = looking.os.scandir
+    scandir = mount_probe.os.scandir
 
     def failing(error: OSError) -> Callable[..., Iterator[object]]:
         def scan(path: object) -> Iterator[object]:
@@ -120,17 +121,18 @@ def test_a_folder_below_that_is_closed_or_broken(tmp_path: Path, monkeypatch: py
 
         return scan
 
-    monkeypatch.setattr(looking.os, "scandir", failing(PermissionError(13, "Permission denied")))
-    assert looking.look(str(tmp_path)) == looking.USABLE
-    monkeypatch.setattr(looking.os, "scandir", failing(OSError(107, "not connected")))
-    assert looking.look(str(tmp_path)) == looking.FAILED + 107
+    monkeypatch.setattr(mount_probe.os, "scandir", failing(PermissionError(13, "Permission denied")))
+    assert mount_probe.look(str(tmp_path)) == mount_probe.USABLE
+    monkeypatch.setattr(mount_probe.os, "scandir", failing(OSError(107, "not connected")))
+    assert mount_probe.look(str(tmp_path)) == mount_probe.FAILED + 107
 
 
 SILENT = "import time; time.sleep(600)"
 WORKER = """
 import subprocess, sys
 from pathlib import Path
-from cbmctl.eodata import ArchiveError, mount
+from cbmctl.archive import mount
+from cbmctl.archive.interface import ArchiveError
 mount._PROGRAM = Path(sys.argv[1]) / "silent.py"
 subprocess.Popen.kill = lambda process: print(process.pid)
 try:
@@ -142,7 +144,7 @@ except ArchiveError as error:
 
 def test_a_mount_that_never_answers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "silent.py").write_text(SILENT)
-    monkeypatch.setattr("cbmctl.eodata.mount._PROGRAM", tmp_path / "silent.py")
+    monkeypatch.setattr("cbmctl.archive.mount._PROGRAM", tmp_path / "silent.py")
     started: list[subprocess.Popen[bytes]] = []
     kill = subprocess.Popen.kill
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from cbmctl.eodata import ArchiveError, Held, bucket
-from cbmctl.eodata.client import READ_TIMEOUT_S
-from cbmctl.eodata.mount import Mount
+from cbmctl.archive.interface import ArchiveError, Held
+from cbmctl.archive.mount import Mount
+from cbmctl.archive.s3 import bucket
+from cbmctl.archive.s3.client import READ_TIMEOUT_S
 from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cbmctl.archive.interface import ArchiveError
+from cbmctl.archive.s3 import bucket
 from cbmctl.config import Config, load_config
 from cbmctl.config.archive import S3
-from cbmctl.eodata import ArchiveError, bucket
 from cbmctl.errors import UserError
 
 from ..conftest import Database

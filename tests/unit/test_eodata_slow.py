@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import FlexibleChecksumError
 
-from cbmctl.eodata import bucket, timed
-from cbmctl.eodata.client import make_client
+from cbmctl.archive import time_limits
+from cbmctl.archive.s3 import bucket
+from cbmctl.archive.s3.client import make_client
 from cbmctl.scenes import SceneError
 
 from .clock import Clock
@@ -29,8 +30,8 @@ HOLD = """
 import signal, sys
 from dataclasses import replace
 from pathlib import Path
-from cbmctl.eodata import bucket, client
-from cbmctl.eodata.settings import S3
+from cbmctl.archive.s3 import bucket, client
+from cbmctl.config.archive import S3
 signal.signal(signal.SIGINT, signal.default_int_handler)
 client.READ_TIMEOUT_S = 3600
 settings = S3(sys.argv[1], "eodata", "default", True, 4, 10**6, None, lambda: ("a", "b"), "s3.keys")
@@ -107,25 +108,25 @@ class Trickle(Body):
 
 def test_an_object_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub, clock = Stub(**{"p/a.img": b"a" * 100}), Clock(1000.0)
-    monkeypatch.setattr(timed, "time", clock)
+    monkeypatch.setattr(time_limits, "time", clock)
     monkeypatch.setattr(bucket, "time", clock)
     monkeypatch.setattr(Trickle, "clock", clock, raising=False)
     monkeypatch.setattr("tests.unit.s3_stub.Body", Trickle)
     with pytest.raises(SceneError, match=r"only 15 bytes were received in 60 s, 6 attempts"):
         stub.opened(tmp_path, monkeypatch).hold("p", ".*")
-    assert clock.now == 1000 + bucket.ATTEMPTS * timed.SLOW_S
+    assert clock.now == 1000 + bucket.ATTEMPTS * time_limits.SLOW_S
 
 
 def test_a_pace_is_one_of_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(timed, "time", clock)
+    monkeypatch.setattr(time_limits, "time", clock)
 
     def pieces() -> Iterator[bytes]:
-        for size in [timed.SLOW_BYTES, timed.SLOW_BYTES, timed.SLOW_BYTES - 1]:
-            clock.sleep(timed.SLOW_S)
+        for size in [time_limits.SLOW_BYTES, time_limits.SLOW_BYTES, time_limits.SLOW_BYTES - 1]:
+            clock.sleep(time_limits.SLOW_S)
             yield bytes(size)
 
-    given = timed.in_pace(pieces())
+    given = time_limits.in_pace(pieces())
     assert [len(next(given)) for _ in range(3)] == [60_000, 60_000, 59_999]
     with pytest.raises(TimeoutError):
         next(given)
@@ -147,7 +148,7 @@ def test_a_process_that_ends_does_not_wait_for_a_silent_server(tmp_path: Path) -
 
 
 def test_hands_do_what_they_are_given_and_no_more() -> None:
-    hands, go = timed.Hands(1, "hand"), threading.Event()
+    hands, go = time_limits.Hands(1, "hand"), threading.Event()
     first, second, third = hands.submit(go.wait), hands.submit(lambda: 1 / 0), hands.submit(lambda: 3)
     assert second.cancel()
     go.set()
@@ -163,7 +164,7 @@ def test_hands_do_what_they_are_given_and_no_more() -> None:
 
 def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With none at all nobody would ever do the work; with some, they do."""
-    hands = timed.Hands(2, "hand")
+    hands = time_limits.Hands(2, "hand")
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

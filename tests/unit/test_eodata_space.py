@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cbmctl.eodata import ArchiveError, space
+from cbmctl.archive import disk_space
+from cbmctl.archive.interface import ArchiveError
 from cbmctl.scenes import SceneError
 
 from .s3_stub import Stub
@@ -26,10 +27,10 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def usage(folder: Path) -> Usage:
         used = allocated(folder)
-        total = space.KEPT_FREE + SIZE * 5 // 2
+        total = disk_space.KEPT_FREE + SIZE * 5 // 2
         return Usage(total, used, total - used)
 
-    monkeypatch.setattr(space.shutil, "disk_usage", usage)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", usage)
     return tmp_path / "cache"
 
 

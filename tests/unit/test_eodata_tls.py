@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cbmctl.eodata import ArchiveError
+from cbmctl.archive.interface import ArchiveError
 
 from .conftest import Season
 from .s3_season import extract, pending

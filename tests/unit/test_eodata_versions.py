@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from cbmctl.eodata import ArchiveError, bucket
+from cbmctl.archive.interface import ArchiveError
+from cbmctl.archive.s3 import bucket
 from cbmctl.scenes import SceneError
 
 from .s3_stub import SETTINGS, Stub

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Tables
 from cbmctl.database import connect
-from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import drop, make
 from cbmctl.maintenance.season_archive.layout import Scene

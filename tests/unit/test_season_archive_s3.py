@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cbmctl.eodata.space import KEPT_FREE
+from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import make, object_errors, remote
 from cbmctl.maintenance.season_archive.objects import Objects, Url

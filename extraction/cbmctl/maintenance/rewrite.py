@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
-from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.closed import require_closed
 from cbmctl.maintenance.free_space import free_space, log_size

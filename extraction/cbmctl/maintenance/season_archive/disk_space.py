@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psycopg
 
+from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.free_space import free_space, log_size
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psycopg
 
+from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Config
 from cbmctl.database import query
-from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
 from cbmctl.maintenance.free_space import free_space
 from cbmctl.maintenance.season_archive import compare, parquet

@@ -1,4 +1,4 @@
-"""The archive of products: a mounted folder or a bucket of S3. Readers see a folder either way."""
+"""What the archive is to its readers: a folder that holds a product for as long as it is read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,7 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from cbmctl.config.archive import S3
-from cbmctl.eodata.scratch import Scratch
 from cbmctl.errors import UserError
-
-# What is fetched lies there, below the cache.
-FETCHED, SCENES = "eodata", "scenes"
 
 
 class ArchiveError(UserError):
@@ -80,21 +75,3 @@ class Archive(Protocol):
     def close(self) -> None:
         """Let go of everything."""
         ...
-
-
-def open_archive(eodata: Path | S3, cache: Path) -> Archive:
-    """Return the archive that `eodata` in the configuration names; what is fetched is kept below `cache`.
-
-    What workers that were killed have left there goes, also where the archive is a mount by now.
-
-    Raises:
-        UserError: the keys of a bucket cannot be read.
-    """
-    if isinstance(eodata, S3):
-        from cbmctl.eodata.bucket import Bucket  # noqa: PLC0415 - botocore, only where it is needed
-
-        return Bucket(eodata, cache / FETCHED)
-    Scratch(cache / FETCHED / SCENES).sweep()
-    from cbmctl.eodata.mount import Mount  # noqa: PLC0415 - it needs ArchiveError
-
-    return Mount(eodata)

@@ -20,14 +20,14 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedErro
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from cbmctl.archive.account_limits import CancelledError, Limits
+from cbmctl.archive.disk_space import reserve, unkept, unwritable
+from cbmctl.archive.interface import ArchiveError, Held
+from cbmctl.archive.s3.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
+from cbmctl.archive.s3.listing import ListError, Object, Page, below, read_page, tag_of, version_of
+from cbmctl.archive.scratch import SCENES, Scratch
+from cbmctl.archive.time_limits import Hands, in_pace, in_time
 from cbmctl.config.archive import S3
-from cbmctl.eodata import SCENES, ArchiveError, Held
-from cbmctl.eodata.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Problem, explain, make_client
-from cbmctl.eodata.limits import CancelledError, Limits
-from cbmctl.eodata.lists import ListError, Object, Page, below, read_page, tag_of, version_of
-from cbmctl.eodata.scratch import Scratch
-from cbmctl.eodata.space import reserve, unkept, unwritable
-from cbmctl.eodata.timed import Hands, in_pace, in_time
 from cbmctl.errors import counted
 from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError

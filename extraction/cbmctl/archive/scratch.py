@@ -7,6 +7,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+# What is fetched lies there, below the cache.
+FETCHED, SCENES = "eodata", "scenes"
+
 
 class Scratch:
     """Makes and removes such folders; each is locked by its process, and one without a lock is removed."""

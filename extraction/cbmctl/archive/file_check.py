@@ -12,11 +12,11 @@ from typing import Any
 
 import psycopg
 
-from cbmctl.checksums import DIFFERS, NO_CHECKSUM, Checked, Checksums, known_checks, record, unchanged
+from cbmctl.archive.checksums import DIFFERS, NO_CHECKSUM, Checked, Checksums, known_checks, record, unchanged
+from cbmctl.archive.interface import Archive, Held
 from cbmctl.config import Config
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
-from cbmctl.eodata import Archive, Held
 from cbmctl.reasons import FILE_MISSING, NO_PATH, PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.folders import is_folder

@@ -8,8 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.session import Session
 from urllib3 import HTTPResponse
 
+from cbmctl.archive.interface import ArchiveError
 from cbmctl.config.archive import S3
-from cbmctl.eodata import ArchiveError
 from cbmctl.network_errors import in_words
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 30

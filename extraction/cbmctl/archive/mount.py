@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from threading import Event, Thread
 
-from cbmctl.eodata import ArchiveError, Held, looking
+from cbmctl.archive import mount_probe
+from cbmctl.archive.interface import ArchiveError, Held
 
 # Longer than s3fs takes for one request.
 ANSWER_S = 60.0
-_PROGRAM = Path(looking.__file__)
-_REASONS = {looking.EMPTY: "is empty", looking.VOID: "has only empty folders"}
+_PROGRAM = Path(mount_probe.__file__)
+_REASONS = {mount_probe.EMPTY: "is empty", mount_probe.VOID: "has only empty folders"}
 
 
 class Mount:
@@ -29,12 +30,12 @@ class Mount:
         """Raise ArchiveError when the root is missing, empty or silent: the mount is gone; see Archive."""
         seconds = ANSWER_S if within is None else min(ANSWER_S, within)
         code = _look(self._root, seconds)
-        if code == looking.USABLE:
+        if code == mount_probe.USABLE:
             return
         if code is None:
             reason = f"does not answer in {seconds:.0f} s"
-        elif code > looking.FAILED:
-            reason = f"cannot be listed ({os.strerror(code - looking.FAILED)})"
+        elif code > mount_probe.FAILED:
+            reason = f"cannot be listed ({os.strerror(code - mount_probe.FAILED)})"
         else:
             reason = _REASONS.get(code, f"cannot be looked at (the program for it ended with {code})")
         raise ArchiveError(

@@ -15,10 +15,10 @@ from typing import BinaryIO
 
 import psycopg
 
+from cbmctl.archive.account_limits import CancelledError
+from cbmctl.archive.interface import Held
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.eodata import Held
-from cbmctl.eodata.limits import CancelledError
 from cbmctl.reasons import DAMAGED, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.manifest import ALGORITHMS, MANIFEST_FILE, Checksum, read_manifest

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from cbmctl.eodata import ArchiveError
+from cbmctl.archive.interface import ArchiveError
 from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 

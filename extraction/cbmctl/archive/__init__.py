@@ -1,0 +1,11 @@
+"""The archive of products: a mounted folder or a bucket of S3. Readers see a folder either way.
+
+- `file_check`: the files of extracted scenes, compared with the archive as it is now.
+- `open_archive`: the archive that the configuration names.
+- `mount`, `mount_probe`: an archive that something else has mounted; whether a mount answers.
+- `s3`: an archive in a bucket of S3.
+- `checksums`: the files of a product, compared with its manifest before their pixels are used.
+- `account_limits`, `time_limits`: what an account may ask at once; work that is not waited for too long.
+- `disk_space`, `scratch`: space on a disk that workers share; folders that end with their process.
+- `interface`: what the archive is to everybody else.
+"""
