@@ -14,7 +14,7 @@ from cbmctl.config import Tables
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.pixels.statistics import STATISTICS
-from cbmctl.queue.rows import of_current
+from cbmctl.queue.extracted_rows import of_current
 
 # COPY's binary format, as PostgreSQL documents it: signature, flags, no header extension; rows of fields with
 # their lengths, in network order; -1 instead of a further row. Our fields never vary, so numpy can write it.

@@ -6,8 +6,7 @@ from typing import Any
 import psycopg
 
 from cbmctl.database import connect
-from cbmctl.queue import rows as scene_rows
-from cbmctl.queue import tasks
+from cbmctl.queue import extracted_rows, tasks
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import Repair, repair
 from cbmctl.reasons import UNREADABLE
@@ -48,7 +47,7 @@ def claim(season: Season, conn: psycopg.Connection, bandset: str) -> tasks.Task:
 def finish(season: Season, conn: psycopg.Connection, task: tasks.Task) -> None:
     """Write one row of each band instead of those that are there, and close the task."""
     with conn.transaction():
-        scene_rows.delete(conn, season.config.tables, [(task.obsid, task.bandset)])
+        extracted_rows.delete(conn, season.config.tables, [(task.obsid, task.bandset)])
         if task.bandset == "scl":
             conn.execute("INSERT INTO hists VALUES (1, %s, '{}')", [task.obsid])
         else:

@@ -13,7 +13,7 @@ from cbmctl.archive.open_archive import open_archive
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
 from cbmctl.indexes import Indexes
-from cbmctl.queue.archived import archive_scene, mark_restored
+from cbmctl.queue.archived_scenes import archive_scene, mark_restored
 from cbmctl.queue.parcel_changes import Delta
 from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.queue.repair import repair

@@ -9,7 +9,7 @@ import psycopg
 from cbmctl.config import Config, Tables
 from cbmctl.maintenance.season_archive import compare, database_rows
 from cbmctl.maintenance.season_archive.layout import Scene, read_description
-from cbmctl.queue.archived import archive_scene, forget_restore
+from cbmctl.queue.archived_scenes import archive_scene, forget_restore
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
 

@@ -34,7 +34,7 @@ from cbmctl.maintenance.season_archive.objects import (
     unwritable,
 )
 from cbmctl.maintenance.season_archive.restore import Restored, restore
-from cbmctl.queue.archived import archived_in
+from cbmctl.queue.archived_scenes import archived_in
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
 

@@ -17,7 +17,7 @@ from cbmctl.maintenance.season_archive import compare, database_rows, parquet, w
 from cbmctl.maintenance.season_archive.disk_space import require_space_to_restore
 from cbmctl.maintenance.season_archive.layout import SCHEMAS, Description, read_description
 from cbmctl.queue import parcel_sets
-from cbmctl.queue.archived import (
+from cbmctl.queue.archived_scenes import (
     archived_elsewhere,
     archived_in,
     begin_restore,

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.queue import rows, scene_status, states
+from cbmctl.queue import extracted_rows, scene_status, states
 from cbmctl.queue.locks import lock_datatake, lock_queue, lock_scenes
 from cbmctl.queue.overlap import settle_overlaps
 from cbmctl.queue.parcel_changes import plan_missed_parcels
@@ -195,7 +195,7 @@ def mark_restored(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int
 
 
 def _delete(conn: psycopg.Connection, tables: Tables, obsid: int) -> int:
-    return sum(rows.delete(conn, tables, [(obsid, None)])[obsid])
+    return sum(extracted_rows.delete(conn, tables, [(obsid, None)])[obsid])
 
 
 def _number(conn: psycopg.Connection, tables: Tables, obsid: int) -> int:
