@@ -19,8 +19,8 @@ from cbmctl.catalogue import polite
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from ..conftest import Database
 from . import odp_server, ordering
@@ -219,8 +219,8 @@ def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
 def hasty_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets are asked again, and waited for, without the pauses that real ones get."""
     monkeypatch.setattr("cbmctl.archive.s3.bucket.PAUSE_S", 0.01)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_EVERY_S", 0.05)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 0.3)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
 
 

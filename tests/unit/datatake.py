@@ -16,8 +16,8 @@ from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.database import connect
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import plan, plan_scenes
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season
 from .products import LEFT, TOP, make_product, metadata

@@ -16,7 +16,6 @@ from cbmctl.catalogue.sync import store
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.indexes import Indexes
 from cbmctl.parcels.supersede import supersede
 from cbmctl.queue import vanished_workers
 from cbmctl.queue.find_scenes import find_scenes
@@ -25,8 +24,9 @@ from cbmctl.queue.parcel_changes import change_parcels
 from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.queue.repair import repair
 from cbmctl.scenes.reading import Reader
-from cbmctl.stopping import Stop
-from cbmctl.worker import _Worker
+from cbmctl.worker.index_cache import Indexes
+from cbmctl.worker.pipeline import _Worker
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import Season
 from .queue_scenes import FIRST, FOLDER, SCENES, Declared, Made

@@ -19,10 +19,10 @@ from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.config import Config
 from cbmctl.config.extraction import Method
 from cbmctl.database import connect
-from cbmctl.extraction import open_job
-from cbmctl.indexes import Indexes
 from cbmctl.queue.tasks import Task
 from cbmctl.scenes.reading import Reader
+from cbmctl.worker.index_cache import Indexes
+from cbmctl.worker.job import open_job
 
 from .conftest import OFFSET, PARCELS
 from .datatake import HERE, MORE, TILES, WEST, ZONE, holes, images

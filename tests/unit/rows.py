@@ -13,8 +13,8 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season, pixels
 from .products import LEFT, TOP, image_file, write_image

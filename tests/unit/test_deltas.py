@@ -12,14 +12,14 @@ from shapely import box
 from cbmctl.archive.open_archive import open_archive
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
-from cbmctl.indexes import Indexes
 from cbmctl.queue.archived_scenes import archive_scene, mark_restored
 from cbmctl.queue.parcel_changes import Delta
 from cbmctl.queue.planning import plan, plan_scenes
 from cbmctl.queue.repair import repair
 from cbmctl.scenes import reading
-from cbmctl.stopping import Stop
-from cbmctl.worker import _Worker, work
+from cbmctl.worker.index_cache import Indexes
+from cbmctl.worker.pipeline import _Worker, work
+from cbmctl.worker.stop_signal import Stop
 
 from .changing import change
 from .conftest import PARCELS, Season

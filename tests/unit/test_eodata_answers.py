@@ -35,7 +35,7 @@ def test_an_archive_that_has_moved_is_told_at_the_first_request(
 def test_an_archive_that_sends_us_elsewhere_for_a_while_is_waited_for(
     season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 300)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 300)
     scene, lines = season.scene(5), list[str]()
     extract(season, lambda *_: None if waiting(lines) else fault, served, lines)
     assert season.status(scene) == "extracted"
@@ -49,7 +49,7 @@ def test_an_archive_that_sends_us_elsewhere_for_a_while_is_waited_for(
 def test_what_is_no_list_is_not_a_list_of_nothing(
     season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 300)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 300)
     scene, lines = season.scene(5), list[str]()
 
     def listing(_number: int, path: str) -> str | None:

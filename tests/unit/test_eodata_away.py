@@ -82,7 +82,7 @@ def test_an_archive_that_comes_back_is_waited_for(
     season: Season, served: Proxy, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     """However long that takes: the archive comes back when the worker has said that it waits."""
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 300)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 300)
     scene, lines = season.scene(5), list[str]()
     extract(season, lambda *request: None if waiting(lines) else fault(*request), served, lines)
     assert season.status(scene) == "extracted"
@@ -155,10 +155,10 @@ def test_a_full_disk_stops_the_worker_and_not_the_scenes(
     """The archive can be used all the while, and the task claimed; yet it comes to an end."""
     season.scene(5)
     monkeypatch.setattr(disk_space, "KEPT_FREE", 2**60)
-    monkeypatch.setattr("cbmctl.worker.time", Clock())
+    monkeypatch.setattr("cbmctl.worker.pipeline.time", Clock())
     # a look takes real time, of which a busy machine needs more than the hasty seconds
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 300)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 60)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 300)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_EVERY_S", 60)
     checks = checked(monkeypatch)
     lines: list[str] = []
     with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay free: free space"):
@@ -195,8 +195,8 @@ def test_a_task_that_ends_is_progress(season: Season, served: Proxy, monkeypatch
     Time is what the test makes of it, as a slow machine could make it longer than the worker's patience.
     """
     patience, clock = 300.0, Clock()
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", patience)
-    monkeypatch.setattr("cbmctl.worker.time", clock)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", patience)
+    monkeypatch.setattr("cbmctl.worker.pipeline.time", clock)
     for day in range(5, 10):
         season.scene(day)
     hold, tried, failures = bucket.Bucket.hold, Counter[str](), list[float]()

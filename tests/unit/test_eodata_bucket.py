@@ -65,7 +65,7 @@ def test_a_season_through_faults_is_the_season_from_the_disk(
     assert {status for _, status, _ in local[2]} == {"extracted"}
     assert len({band for _, _, band, *_ in season.rows("SELECT pid, obsid, band FROM sigs")}) == 7
     forget(season)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 30)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 30)
     options = {"error_rate": 0.2, "fault_seed": 7, "latency_ms": 3, "latency_jitter_ms": 5}
     with hadro(tmp_path, tmp_path / "hadro.log", **options) as port, proxy(port) as known:
         s3(season.database, known.url)

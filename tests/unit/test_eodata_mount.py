@@ -20,8 +20,8 @@ from .products import make_product, reflectance
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_EVERY_S", 0.05)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 0.3)
 
 
 def unmounted(season: Season) -> Path:
@@ -51,7 +51,7 @@ def test_a_mount_that_is_gone_fails_no_scene(season: Season, impatient: None) ->
 
 @pytest.mark.postgis
 def test_a_mount_that_comes_back_is_waited_for(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_EVERY_S", 0.05)
     root, lines, check = unmounted(season), list[str](), Mount.check
 
     def back_when_waited_for(self: Mount, within: float | None = None) -> None:

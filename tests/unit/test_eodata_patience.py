@@ -151,8 +151,8 @@ def test_the_wait_counts_from_the_first_silence_and_ends_on_time(
 
     monkeypatch.setattr(Mount, "hold", hold)
     monkeypatch.setattr(Mount, "check", check)
-    monkeypatch.setattr("cbmctl.worker.time", clock)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", PATIENCE_S)
+    monkeypatch.setattr("cbmctl.worker.pipeline.time", clock)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", PATIENCE_S)
     with pytest.raises(ArchiveError, match="look 2"):  # the third was cut short
         season.extract(lines=lines)
     assert clock.now == PATIENCE_S

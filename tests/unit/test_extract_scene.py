@@ -15,8 +15,8 @@ from cbmctl.queue import tasks
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.reasons import UNREADABLE
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import BANDS_10, BANDS_20, Season
 

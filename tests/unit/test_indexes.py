@@ -15,12 +15,12 @@ from affine import Affine
 from shapely import box
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl import indexes
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.indexes import KEPT_IN_MEMORY, Indexes
 from cbmctl.pixels import Grid
 from cbmctl.scenes import SceneError
+from cbmctl.worker import index_cache
+from cbmctl.worker.index_cache import KEPT_IN_MEMORY, Indexes
 
 from .burnt import burnt, pixels
 from .conftest import PARCELS, Season
@@ -288,7 +288,7 @@ def test_what_was_used_least_recently_goes(
     grids = [Grid(32632, GRID.transform, height, 40) for height in (40, 41, 42)]
     Indexes(conn, season.config).get(grids[0])
     (first,) = files(season.config)
-    monkeypatch.setattr(indexes, "BYTES_ON_DISK", 2.5 * first.stat().st_size)
+    monkeypatch.setattr(index_cache, "BYTES_ON_DISK", 2.5 * first.stat().st_size)
     Indexes(conn, season.config).get(grids[1])
     (second,) = set(files(season.config)) - {first}
     os.utime(first, (1000, 1000))

@@ -14,9 +14,9 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.indexes import Indexes
 from cbmctl.parcels.source import read
 from cbmctl.pixels import Grid
+from cbmctl.worker.index_cache import Indexes
 
 from ..conftest import Database
 from .burnt import burnt, pixels

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from shapely import box
 
-from cbmctl import extraction
 from cbmctl.catalogue.replace import replace
 from cbmctl.catalogue.sync import store
 from cbmctl.catalogue.versions import arrange
@@ -22,6 +21,7 @@ from cbmctl.queue.locks import lock_datatake, lock_queue
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair
 from cbmctl.reasons import UNREADABLE
+from cbmctl.worker import job
 
 from .changing import change
 from .conftest import Season
@@ -160,9 +160,9 @@ def test_a_late_neighbour_is_not_read_where_nothing_is_to_be_had(
     datatake.enter(HERE)
     datatake.plan()
     started: list[str] = []
-    start = extraction.Job.start
+    start = job.Job.start
     monkeypatch.setattr(
-        extraction.Job,
+        job.Job,
         "start",
         lambda job, reader, band: started.append(band.name) or start(job, reader, band),
     )

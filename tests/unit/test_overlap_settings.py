@@ -9,8 +9,8 @@ from shapely import box
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from ..conftest import Database
 from .conftest import Season

@@ -11,8 +11,8 @@ from cbmctl.database import connect
 from cbmctl.queue import tasks
 from cbmctl.queue.planning import Planned, plan
 from cbmctl.reasons import UNREADABLE, file_missing
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, Season
 

@@ -18,8 +18,8 @@ from cbmctl.queue.repair import repair
 from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.reasons import FAILURES
 from cbmctl.schema import apply
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from ..conftest import Database
 from .conftest import BANDS_10, Season

@@ -4,8 +4,8 @@ import pytest
 
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import Season
 from .products import image_file

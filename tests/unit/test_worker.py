@@ -22,8 +22,8 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.queue import tasks
 from cbmctl.queue.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from cbmctl.worker.pipeline import work
+from cbmctl.worker.stop_signal import Stop
 
 from .conftest import BANDS_10, BANDS_20, OFFSET, PARCELS, Season, pixels
 from .products import LEFT, TOP, image_file

@@ -13,7 +13,7 @@ from cbmctl.config import Config
 from cbmctl.database import DatabaseError, connect
 from cbmctl.errors import UserError
 from cbmctl.queue.progress import counts
-from cbmctl.stopping import Stop, StopRequested
+from cbmctl.worker.stop_signal import Stop, StopRequested
 
 LOOK_EVERY_S = 1.0
 # A task that kills its worker is parked after a few; workers that die and get nowhere have another cause.

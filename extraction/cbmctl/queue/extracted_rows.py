@@ -1,4 +1,4 @@
-"""Delete what was extracted from scenes; `cbmctl.results` writes it."""
+"""Delete what was extracted from scenes; `cbmctl.worker.rows` writes it."""
 
 from collections.abc import Sequence
 

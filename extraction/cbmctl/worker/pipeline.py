@@ -20,8 +20,6 @@ from cbmctl.archive.interface import Archive, ArchiveError
 from cbmctl.archive.open_archive import open_archive
 from cbmctl.config import Config
 from cbmctl.database import NO_OUT_DB, DatabaseError, connect, query
-from cbmctl.extraction import Job, open_job
-from cbmctl.indexes import Indexes
 from cbmctl.queue import tasks
 from cbmctl.queue.locks import lock_datatake
 from cbmctl.queue.progress import all_closed
@@ -29,7 +27,9 @@ from cbmctl.queue.tasks import Task
 from cbmctl.reasons import NOT_WRITTEN, WORKER_ERROR, Reason
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, Reading
-from cbmctl.stopping import Stop, StopRequested
+from cbmctl.worker.index_cache import Indexes
+from cbmctl.worker.job import Job, open_job
+from cbmctl.worker.stop_signal import Stop, StopRequested
 
 POLL_S = 2.0
 # What is reported of a task that was deleted meanwhile.

@@ -16,18 +16,18 @@ from cbmctl.archive.interface import Archive, Held
 from cbmctl.config import Config
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
-from cbmctl.indexes import Indexes, parcel_error
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics
 from cbmctl.queue.overlap import FOOTPRINT_MARGIN_DEGREES, held_by_better
 from cbmctl.queue.parcel_sets import CAME, gone_since, names
 from cbmctl.queue.tasks import Task
 from cbmctl.reasons import DAMAGED, NO_FOOTPRINT, NO_PATH, PARCELS_UNREADABLE, UNREADABLE
-from cbmctl.results import replace_histograms, replace_signatures
 from cbmctl.scenes import Band, Scene, SceneError, backscatter, coherence, sentinel2
 from cbmctl.scenes.manifest import MANIFEST_FILE
 from cbmctl.scenes.needed_files import CLASSES, files_of
 from cbmctl.scenes.reading import Reader, Reading, read_needed
+from cbmctl.worker.index_cache import Indexes, parcel_error
+from cbmctl.worker.rows import replace_histograms, replace_signatures
 
 
 @dataclass
