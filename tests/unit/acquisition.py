@@ -8,7 +8,7 @@ from pyproj import Transformer
 from shapely import box, transform, wkb
 
 from cbmctl.catalogue.record import Record, as_footprint
-from cbmctl.catalogue.sync import Synced, store
+from cbmctl.catalogue.table import Synced, store
 from cbmctl.catalogue.versions import Pair
 
 from .conftest import OFFSET, Season, pixels

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from cbmctl.archive.open_archive import open_archive
 from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.sync import store
+from cbmctl.catalogue.table import store
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError

@@ -11,7 +11,7 @@ import pytest
 from shapely import box
 
 from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.sync import store
+from cbmctl.catalogue.table import store
 from cbmctl.catalogue.versions import arrange
 from cbmctl.database import connect
 from cbmctl.errors import UserError

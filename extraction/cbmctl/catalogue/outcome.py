@@ -8,7 +8,7 @@ from operator import or_
 
 from cbmctl.catalogue.findings import Findings
 from cbmctl.catalogue.summary import Summary
-from cbmctl.catalogue.sync import Synced
+from cbmctl.catalogue.table import Synced
 from cbmctl.catalogue.versions import Arranged
 
 

@@ -14,7 +14,7 @@ from cbmctl.catalogue.outcome import Outcome, Step
 from cbmctl.catalogue.remote import Search
 from cbmctl.catalogue.sources import Source
 from cbmctl.catalogue.summary import summary
-from cbmctl.catalogue.sync import store
+from cbmctl.catalogue.table import store
 from cbmctl.config import Config
 from cbmctl.database import query
 

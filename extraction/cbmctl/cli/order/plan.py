@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.sync import read_area
+from cbmctl.catalogue.table import read_area
 from cbmctl.cli import Context, pass_context
 from cbmctl.cli.order import group
 from cbmctl.cli.output import table
