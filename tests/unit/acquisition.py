@@ -7,9 +7,9 @@ from pathlib import Path
 from pyproj import Transformer
 from shapely import box, transform, wkb
 
+from cbmctl.catalogue.product_versions import Pair
 from cbmctl.catalogue.record import Record, as_footprint
 from cbmctl.catalogue.table import Synced, store
-from cbmctl.catalogue.versions import Pair
 
 from .conftest import OFFSET, Season, pixels
 from .products import LEFT, TOP, make_product, metadata

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, box
 
 from cbmctl.archive import checksums
-from cbmctl.catalogue import polite
+from cbmctl.catalogue import http
 from cbmctl.config import Config, Tables
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
@@ -192,7 +192,7 @@ def roles(database: Database) -> Iterator[None]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Services are asked without the pauses that real ones get."""
-    monkeypatch.setattr(polite, "MANNERS", HASTY)
+    monkeypatch.setattr(http, "MANNERS", HASTY)
 
 
 @pytest.fixture

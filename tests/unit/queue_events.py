@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from cbmctl.archive.open_archive import open_archive
-from cbmctl.catalogue.replace import replace
+from cbmctl.catalogue.replace_versions import replace
 from cbmctl.catalogue.table import store
 from cbmctl.config import Config
 from cbmctl.database import connect

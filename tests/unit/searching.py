@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from shapely import to_wkb
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.polite import Manners
+from cbmctl.catalogue.http import Manners
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 

@@ -9,8 +9,8 @@ import shapely
 from pyproj import Transformer
 from shapely import MultiPolygon, Point, Polygon, box
 
-from cbmctl.catalogue.archive import Broken, walk
-from cbmctl.catalogue.products import may_meet
+from cbmctl.catalogue.archive_products import may_meet
+from cbmctl.catalogue.archive_walk import Broken, walk
 from cbmctl.catalogue.record import as_footprint
 from cbmctl.errors import UserError
 

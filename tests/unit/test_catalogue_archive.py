@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from shapely import box
 
-from cbmctl.catalogue.archive import walk
+from cbmctl.catalogue.archive_walk import walk
 from cbmctl.errors import UserError
 
 from .products import FOLDER, NAME, make_product, reflectance
@@ -81,15 +81,15 @@ def test_a_mount_that_dies_is_no_short_season(root: Path, fail: Fail) -> None:
 def test_a_mount_that_dies_between_a_day_and_its_products(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cbmctl.catalogue import archive
+    from cbmctl.catalogue import archive_walk
 
-    entries = archive._entries
+    entries = archive_walk._entries
 
     def unmounted(*arguments: object) -> list[Path]:
         found = entries(*arguments)  # type: ignore[arg-type]
         shutil.rmtree(root / "Sentinel-2")
         return found
 
-    monkeypatch.setattr(archive, "_entries", unmounted)
+    monkeypatch.setattr(archive_walk, "_entries", unmounted)
     with pytest.raises(UserError, match=r"became unavailable while it was read \(it is empty now\)"):
         walk(root, ZURICH, *YEAR, "s2")

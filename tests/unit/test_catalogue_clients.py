@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from shapely import box
 
-from cbmctl.catalogue import polite
+from cbmctl.catalogue import http
+from cbmctl.catalogue.http import Manners
 from cbmctl.catalogue.odata import OData
-from cbmctl.catalogue.polite import Manners
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.service import Question
+from cbmctl.catalogue.service_interface import Question
 from cbmctl.catalogue.slicing import complete
 
 from .. import peers
@@ -51,7 +51,7 @@ print(json.dumps([[len(found)], [p["Name"] for p in found]]))
 
 
 def ours(url: str, card: str) -> list[str]:
-    odata = OData(polite.polite_session(print, Manners(per_second=1e6)), url)
+    odata = OData(http.polite_session(print, Manners(per_second=1e6)), url)
     question = Question(CARDS[card], START, END, box(*AREA.bounds))
     return sorted(str(product["Name"]) for product in complete(odata, question))
 

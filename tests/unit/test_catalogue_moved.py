@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cbmctl.catalogue import polite
+from cbmctl.catalogue import http
+from cbmctl.catalogue.http import Manners, ServiceError
 from cbmctl.catalogue.odata import OData
-from cbmctl.catalogue.polite import Manners, ServiceError
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.service import Question, Service
+from cbmctl.catalogue.service_interface import Question, Service
 from cbmctl.catalogue.slicing import complete
 from cbmctl.catalogue.stac import Stac
 
@@ -44,8 +44,8 @@ def url(known: Catalogue) -> Iterator[str]:
         yield address
 
 
-def session() -> polite.requests.Session:
-    return polite.polite_session(print, Manners(per_second=1e6, attempts=3, pause_s=0.01))
+def session() -> http.requests.Session:
+    return http.polite_session(print, Manners(per_second=1e6, attempts=3, pause_s=0.01))
 
 
 def ask(service: Service, card: str) -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 import shapely
 from shapely import MultiPolygon, box
 
-from cbmctl.catalogue.normal import archive_path, reference
 from cbmctl.catalogue.record import CARDS
+from cbmctl.catalogue.service_products import archive_path, reference
 from cbmctl.scenes import SceneError
 
 from ..conftest import Database

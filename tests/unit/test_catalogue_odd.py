@@ -10,12 +10,12 @@ import pytest
 from shapely import box
 from shapely.geometry import mapping
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.normal import normal
+from cbmctl.catalogue import http
+from cbmctl.catalogue.archive_products import describe
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.opensearch import OpenSearch
-from cbmctl.catalogue.products import describe
 from cbmctl.catalogue.record import CARDS, as_footprint, utc
+from cbmctl.catalogue.service_products import normal
 from cbmctl.catalogue.stac import Stac
 from cbmctl.scenes import SceneError
 
@@ -148,7 +148,7 @@ def test_what_could_not_be_entered_and_has_no_name_is_asked_for_again(area: Data
 
 @pytest.mark.parametrize(("said", "online"), [(True, True), (None, True), (False, False)])
 def test_only_what_is_said_to_be_offline_is(testdata: Path, said: bool | None, online: bool) -> None:
-    session = polite.polite_session(print)
+    session = http.polite_session(print)
     product = backscatter(testdata, 0, Online=said)
     assert OData(session).tell(product).online is online
     feature = resto(testdata)
@@ -180,7 +180,7 @@ def test_a_name_that_is_too_long_is_told_and_the_rest_comes_in(area: Database, t
 def test_a_time_at_the_end_of_all_time(testdata: Path) -> None:
     with pytest.raises(ValueError, match="is not a valid time in UTC"):
         utc("0001-01-01T00:00:00+05:00")
-    service = OData(polite.polite_session(print))
+    service = OData(http.polite_session(print))
     record = normal(
         CARDS["bs"], service.tell(backscatter(testdata, 0, PublicationDate="2024-02-06T05:00:00+05:00"))
     )

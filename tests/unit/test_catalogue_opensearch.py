@@ -12,10 +12,10 @@ import pytest
 import shapely
 from shapely.geometry import shape
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.normal import normal
+from cbmctl.catalogue import http
 from cbmctl.catalogue.opensearch import OpenSearch
 from cbmctl.catalogue.record import CARDS, utc
+from cbmctl.catalogue.service_products import normal
 from cbmctl.errors import UserError
 
 from ..conftest import Database
@@ -139,7 +139,7 @@ def test_errors_are_one_sentence(area: Database) -> None:
     [("CARD-BS", "bs"), ("CARD-COH6", "c6"), ("CARD-COH12", "c12"), ("S2MSI2A", "s2")],
 )
 def test_recorded_answers_of_every_card(testdata: Path, name: str, card: str) -> None:
-    service = OpenSearch(polite.polite_session(print), "http://x/resto/api")
+    service = OpenSearch(http.polite_session(print), "http://x/resto/api")
     for product in recorded(testdata, f"resto-search-{name}.json")["features"]:
         record = normal(CARDS[card], service.tell(product))
         title = product["properties"]["title"]

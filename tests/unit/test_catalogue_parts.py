@@ -4,9 +4,9 @@ from shutil import rmtree
 
 import pytest
 
+from cbmctl.catalogue.product_versions import Pair
 from cbmctl.catalogue.record import Record
-from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.versions import Pair
+from cbmctl.catalogue.replace_versions import replace
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair

@@ -13,10 +13,10 @@ import pytest
 import requests
 from shapely import box
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import Manners, ServiceError
+from cbmctl.catalogue import http
+from cbmctl.catalogue.http import Manners, ServiceError
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.service import Question
+from cbmctl.catalogue.service_interface import Question
 from cbmctl.catalogue.slicing import complete
 from cbmctl.catalogue.stac import Stac
 from cbmctl.errors import UserError
@@ -71,19 +71,19 @@ def test_the_service_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> 
         lambda handler: reply(handler, 429, "", {"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"})
     )
     with serve(known) as url:
-        session = polite.polite_session(lambda _line: None)
-        monkeypatch.setattr(polite.time, "sleep", paused.append)
-        polite.ask(session, f"{url}/Products", {})
+        session = http.polite_session(lambda _line: None)
+        monkeypatch.setattr(http.time, "sleep", paused.append)
+        http.ask(session, f"{url}/Products", {})
     assert [round(pause) for pause in paused if pause > 0.5] == [7]
 
 
 def test_requests_keep_their_distance() -> None:
     with serve(Catalogue([])) as url:
-        session = polite.polite_session(lambda _line: None, Manners(per_second=20))
-        start = polite.time.monotonic()
+        session = http.polite_session(lambda _line: None, Manners(per_second=20))
+        start = http.time.monotonic()
         for _ in range(5):
-            polite.ask(session, f"{url}/Products", {})
-        assert polite.time.monotonic() - start >= 4 / 20
+            http.ask(session, f"{url}/Products", {})
+        assert http.time.monotonic() - start >= 4 / 20
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_an_address_that_is_none(area: Database, url: str, mend: str, protocol: 
 
 
 def test_what_the_session_does_not_take_is_one_sentence() -> None:
-    session = polite.polite_session(print)
+    session = http.polite_session(print)
     for url in ("https://:99999/", "https://*.example/", "https://x:99999/"):
         with pytest.raises(ServiceError, match="is not a valid URL of a service"):
-            polite.ask(session, url, {})
+            http.ask(session, url, {})
         question = Question(CARDS["s2"], datetime(2024, 2, 1), datetime(2024, 3, 1), box(30, 52, 31, 53))
         with pytest.raises(ServiceError, match="is not a valid URL of a service"):
             complete(Stac(session, url), question)
@@ -172,7 +172,7 @@ def test_the_next_page_of_stac_may_be_told_from_here(href: str) -> None:
     question = Question(CARDS["s2"], datetime(2024, 2, 1), datetime(2024, 3, 1), box(30, 52, 31, 53))
     known = Catalogue([])
     with serve(known) as url:
-        stac = Stac(polite.polite_session(print), url)
+        stac = Stac(http.polite_session(print), url)
         link = {"rel": "next", "href": href.format(url=url)}
         known.faults.extend([page(1, link), page(2)])
         # two pages of one item each are full ones, for all that is known
@@ -193,7 +193,7 @@ def test_the_next_page_of_stac_is_no_file_of_ours(tmp_path: Path) -> None:
         answer = {"features": [{"id": "1"}], "links": [{"rel": "next", "href": href}]}
         known.faults.extend([lambda handler, answer=answer: reply(handler, 200, answer)])
         with serve(known) as url, pytest.raises(ServiceError, match=sentence):
-            complete(Stac(polite.polite_session(print), url), question)
+            complete(Stac(http.polite_session(print), url), question)
 
 
 def test_a_server_without_tls_is_asked_once(area: Database, catalogue: tuple[Catalogue, str]) -> None:
@@ -212,8 +212,8 @@ def test_only_a_certificate_proves_that_nothing_was_sent(
         raise requests.exceptions.SSLError(f"[SSL: {fault}")
 
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", fails)
-    with pytest.raises(polite.UnansweredError) as caught:
-        polite.polite_session(print).post("https://127.0.0.1/")
+    with pytest.raises(http.UnansweredError) as caught:
+        http.polite_session(print).post("https://127.0.0.1/")
     assert caught.value.sent is sent
 
 
@@ -222,7 +222,7 @@ def test_silence_is_told_with_its_length() -> None:
     known.faults.append(lambda _handler: time.sleep(0.5))
     with serve(known) as url:
         manners = Manners(per_second=1e6, attempts=2, pause_s=0.01, timeout_s=(1, 0.2))
-        polite.polite_session(told.append, manners).get(f"{url}/Products")
+        http.polite_session(told.append, manners).get(f"{url}/Products")
     assert "Products: no answer in 0.2 s; attempt 2" in told[0]
 
 
@@ -240,7 +240,7 @@ def test_a_stac_answer_ends_where_the_service_says_so_and_nowhere_else() -> None
     start = datetime(2024, 2, 1)
     question = Question(CARDS["s2"], start, start + timedelta(days=29), box(30, 52, 31, 53))
     with serve(known) as url:
-        stac = Stac(polite.polite_session(print), url)
+        stac = Stac(http.polite_session(print), url)
         known.faults.extend([page(0, 0, 1), page(0, 7, 2), page(0, 0, 3), page(7, 9, None)])
         assert len(complete(stac, question)) == 9
         known.faults.extend([page(0, 99, 1), lambda handler: reply(handler, 200, {"message": "try later"})])

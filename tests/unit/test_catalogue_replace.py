@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from cbmctl.catalogue.replace import offers, replace
+from cbmctl.catalogue.replace_versions import offers, replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede

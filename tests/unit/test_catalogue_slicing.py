@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon, box
 
-from cbmctl.catalogue.area import CORNERS, PIECES, pieces
-from cbmctl.catalogue.normal import Told
-from cbmctl.catalogue.polite import ServiceError
+from cbmctl.catalogue.http import ServiceError
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.remote import months
-from cbmctl.catalogue.service import Page, Product, Question
+from cbmctl.catalogue.search import months
+from cbmctl.catalogue.search_area import CORNERS, PIECES, pieces
+from cbmctl.catalogue.service_interface import Page, Product, Question
+from cbmctl.catalogue.service_products import Told
 from cbmctl.catalogue.slicing import complete
 
 from .examples import examples

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from cbmctl.catalogue import polite
+from cbmctl.catalogue import http
 from cbmctl.catalogue.stac import Stac
 from cbmctl.errors import UserError
 
@@ -83,8 +83,8 @@ def test_thousands_of_items_each_once(
 ) -> None:
     """With the manners that the real service gets: the time below has the pauses in it."""
     asked: list[str] = []
-    send = polite._Adapter.send
-    monkeypatch.setattr(polite._Adapter, "send", lambda *a, **k: (asked.append(""), send(*a, **k))[1])
+    send = http._Adapter.send
+    monkeypatch.setattr(http._Adapter, "send", lambda *a, **k: (asked.append(""), send(*a, **k))[1])
     start = time.monotonic()
     answer = sync(area, server)
     spent = time.monotonic() - start
@@ -97,7 +97,7 @@ def test_thousands_of_items_each_once(
     assert [line["count"] for line in answer["summary"]] == [(DAYS + 1) // 2 * 30, DAYS // 2 * 30]
     assert answer["epsg"] == [32632]
     requests = len(asked)
-    monkeypatch.setattr(polite, "MANNERS", HASTY)
+    monkeypatch.setattr(http, "MANNERS", HASTY)
     start = time.monotonic()
     again = sync(area, server)
     repeated = time.monotonic() - start
@@ -177,10 +177,10 @@ def test_errors_are_one_sentence(server: str, area: Database) -> None:
 
 
 def test_the_recorded_item_and_the_recorded_search(testdata: Path) -> None:
-    from cbmctl.catalogue.normal import normal
     from cbmctl.catalogue.record import CARDS
+    from cbmctl.catalogue.service_products import normal
 
-    stac = Stac(polite.polite_session(print))
+    stac = Stac(http.polite_session(print))
     item = recorded(testdata, "stac-item-s2-l2a.json")
     record = normal(CARDS["s2"], stac.tell(item))
     assert record.path == f"Sentinel-2/MSI/L2A_N0500/2022/02/17/{item['id']}.SAFE"

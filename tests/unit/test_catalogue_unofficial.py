@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from shapely.geometry import shape
 
-from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.versions import arrange
+from cbmctl.catalogue.product_versions import arrange
+from cbmctl.catalogue.replace_versions import replace
 from cbmctl.database import connect
 from cbmctl.queue.locks import lock_queue
 

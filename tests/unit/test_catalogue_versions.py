@@ -9,7 +9,7 @@ from shapely import box
 from shapely.geometry import shape
 
 from cbmctl.catalogue.record import Record, as_footprint
-from cbmctl.catalogue.replace import replace
+from cbmctl.catalogue.replace_versions import replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.queue.find_scenes import find_scenes

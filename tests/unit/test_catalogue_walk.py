@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from shapely import box
 
-from cbmctl.catalogue import archive
+from cbmctl.catalogue import archive_walk
 from cbmctl.catalogue.record import Card, Record
 from cbmctl.errors import UserError
 
@@ -38,13 +38,13 @@ def root(zurich: Database) -> Path:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the products that are opened from now on."""
     names: list[str] = []
-    describe = archive.describe
+    describe = archive_walk.describe
 
     def telling(root: Path, path: str, card: Card, match: re.Match[str]) -> Record:
         names.append(match.string)
         return describe(root, path, card, match)
 
-    monkeypatch.setattr(archive, "describe", telling)
+    monkeypatch.setattr(archive_walk, "describe", telling)
     return names
 
 
@@ -146,7 +146,7 @@ def test_a_time_that_the_file_system_made_up(zurich: Database) -> None:
 def test_months_before_the_mount_died_stay(
     zurich: Database, root: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away, entries = root.with_name("away"), archive._entries
+    away, entries = root.with_name("away"), archive_walk._entries
 
     def unmounted(folder: Path, *arguments: Any) -> list[Path]:
         if "2022/04" in folder.as_posix():
@@ -154,7 +154,7 @@ def test_months_before_the_mount_died_stay(
             root.mkdir()
         return entries(folder, *arguments)
 
-    monkeypatch.setattr(archive, "_entries", unmounted)
+    monkeypatch.setattr(archive_walk, "_entries", unmounted)
     result = command(zurich, "sync", "zurich", *YEAR, "s2", "--source", "archive")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
@@ -162,7 +162,7 @@ def test_months_before_the_mount_died_stay(
         " scenes that were entered before stay"
     )
     assert rows(zurich, "reference") == [(NAME,)]
-    monkeypatch.setattr(archive, "_entries", entries)
+    monkeypatch.setattr(archive_walk, "_entries", entries)
     root.rmdir()
     away.rename(root)
     opened.clear()

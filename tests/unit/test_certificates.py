@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import SSLError
 
 from cbmctl.archive.s3.client import explain
-from cbmctl.catalogue.polite import ServiceError, polite_session
+from cbmctl.catalogue.http import ServiceError, polite_session
 from cbmctl.config import Config, Connection
 from cbmctl.config.archive import S3
 from cbmctl.database import DatabaseError, connect

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from psycopg import conninfo
 from psycopg.rows import dict_row
 
-from cbmctl.catalogue import rejected
-from cbmctl.catalogue.findings import Broken
-from cbmctl.catalogue.history import Place
+from cbmctl.catalogue import rejected_products
+from cbmctl.catalogue.found_products import Broken
+from cbmctl.catalogue.search_history import Place
 from cbmctl.cli import cbmctl
 from cbmctl.config import Tables
 
@@ -59,7 +59,7 @@ def test_each_product_is_in_one_state(conn: psycopg.Connection, tables: Tables) 
     for number, status in enumerate(STATES):
         enter(conn, number, status)
     refused = [Broken(NAME.format(n), "No extent", "it has no footprint") for n in (0, 30, 30, 31)]
-    rejected.record(
+    rejected_products.record(
         conn, tables.rejected, PLACE, [*refused, Broken("folder", "Rio error", "cannot be listed")]
     )
     with conn.cursor(row_factory=dict_row) as cursor:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from shapely import box
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.archive import walk
-from cbmctl.catalogue.normal import normal
+from cbmctl.catalogue import http
+from cbmctl.catalogue.archive_walk import walk
 from cbmctl.catalogue.record import CARDS
+from cbmctl.catalogue.service_products import normal
 from cbmctl.catalogue.stac import Stac
 
 from .products import make_product, reflectance
@@ -53,7 +53,7 @@ def test_items_are_in_the_services_form(item: dict[str, Any], testdata: Path) ->
 
 def test_an_item_is_the_record_that_a_walk_makes(item: dict[str, Any], root: Path) -> None:
     (walked,) = walk(root, box(-180, -90, 180, 90), date(2022, 1, 1), date(2023, 1, 1), "s2").records
-    told = normal(CARDS["s2"], Stac(polite.polite_session(print)).tell(item))
+    told = normal(CARDS["s2"], Stac(http.polite_session(print)).tell(item))
     assert told.published is not None
     # what only the product's own metadata say is read when it is extracted
     assert replace(told, published=None, boa_offset=walked.boa_offset) == walked

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from shapely import box
 
-from cbmctl.catalogue.replace import replace
+from cbmctl.catalogue.product_versions import arrange
+from cbmctl.catalogue.replace_versions import replace
 from cbmctl.catalogue.table import store
-from cbmctl.catalogue.versions import arrange
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.parcels.supersede import supersede

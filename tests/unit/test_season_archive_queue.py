@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from shapely.affinity import translate
 
-from cbmctl.catalogue.replace import replace
+from cbmctl.catalogue.replace_versions import replace
 from cbmctl.database import connect
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive.drop import drop

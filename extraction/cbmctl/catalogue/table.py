@@ -9,8 +9,8 @@ from psycopg import sql
 from shapely import wkb
 from shapely.geometry.base import BaseGeometry
 
+from cbmctl.catalogue.product_versions import Arranged, arrange
 from cbmctl.catalogue.record import Record
-from cbmctl.catalogue.versions import Arranged, arrange
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError

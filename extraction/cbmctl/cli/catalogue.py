@@ -5,14 +5,14 @@ from typing import Any
 import click
 
 from cbmctl.catalogue import summary
-from cbmctl.catalogue.findings import Findings
-from cbmctl.catalogue.history import Place
+from cbmctl.catalogue.found_products import Findings
 from cbmctl.catalogue.orbits import satellites
-from cbmctl.catalogue.outcome import Outcome
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.run import run
+from cbmctl.catalogue.replace_versions import replace
+from cbmctl.catalogue.search_history import Place
 from cbmctl.catalogue.sources import source
+from cbmctl.catalogue.sync import run
+from cbmctl.catalogue.sync_outcome import Outcome
 from cbmctl.catalogue.table import read_area
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.output import SHOWN, Output, few, table

@@ -8,12 +8,12 @@ from datetime import date, datetime
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.area import pieces
-from cbmctl.catalogue.normal import geometry
 from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.catalogue.record import Card, sensing_time
-from cbmctl.catalogue.remote import months
-from cbmctl.catalogue.service import Product, Question, Service
+from cbmctl.catalogue.search import months
+from cbmctl.catalogue.search_area import pieces
+from cbmctl.catalogue.service_interface import Product, Question, Service
+from cbmctl.catalogue.service_products import geometry
 from cbmctl.catalogue.slicing import complete
 from cbmctl.scenes import SceneError
 

@@ -6,12 +6,12 @@ from datetime import date, datetime, timedelta
 
 import psycopg
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.normal import reference
+from cbmctl.catalogue import http
+from cbmctl.catalogue.http import polite_session
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.orbits import named_pair, satellites
-from cbmctl.catalogue.polite import polite_session
 from cbmctl.catalogue.record import CARDS, Card, sensing_time
+from cbmctl.catalogue.service_products import reference
 from cbmctl.config import Config, Tables
 from cbmctl.database import one, query
 from cbmctl.ordering.inputs import Key, Search
@@ -24,7 +24,7 @@ _BEFORE, _AFTER = timedelta(days=13), timedelta(days=1)
 
 def odata(config: Config, note: Callable[[str], None], url: str | None = None) -> OData:
     """Return the catalogue service that is asked for products; `url` overrides the configuration."""
-    session = polite_session(note, replace(polite.MANNERS, advice=_ADVICE))
+    session = polite_session(note, replace(http.MANNERS, advice=_ADVICE))
     return OData(session, url or config.catalogue.urls.get("odata"))
 
 

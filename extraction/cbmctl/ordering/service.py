@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from cbmctl.catalogue.polite import ServiceError, UnansweredError, excerpt, json_object
+from cbmctl.catalogue.http import ServiceError, UnansweredError, excerpt, json_object
 from cbmctl.catalogue.record import utc
 from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError

@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from cbmctl.catalogue import polite
-from cbmctl.catalogue.polite import ServiceError, excerpt, polite_session
+from cbmctl.catalogue import http
+from cbmctl.catalogue.http import ServiceError, excerpt, polite_session
 from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
@@ -33,7 +33,7 @@ class _Grant:
 
 def sessions(note: Callable[[str], None]) -> tuple[requests.Session, requests.Session]:
     """Return a session that repeats requests without an answer, and one that sends each request once."""
-    patient = replace(polite.MANNERS, advice=ADVICE)
+    patient = replace(http.MANNERS, advice=ADVICE)
     return polite_session(note, patient), polite_session(note, replace(patient, attempts=1))
 
 

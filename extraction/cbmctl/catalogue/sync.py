@@ -7,13 +7,13 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from cbmctl.catalogue import history, rejected
-from cbmctl.catalogue.findings import Findings
-from cbmctl.catalogue.known import read_known
-from cbmctl.catalogue.outcome import Outcome, Step
-from cbmctl.catalogue.remote import Search
+from cbmctl.catalogue import rejected_products, search_history
+from cbmctl.catalogue.found_products import Findings
+from cbmctl.catalogue.known_products import read_known
+from cbmctl.catalogue.search import Search
 from cbmctl.catalogue.sources import Source
 from cbmctl.catalogue.summary import summary
+from cbmctl.catalogue.sync_outcome import Outcome, Step
 from cbmctl.catalogue.table import store
 from cbmctl.config import Config
 from cbmctl.database import query
@@ -28,7 +28,7 @@ class _Sync:
     conn: psycopg.Connection
     config: Config
     source: Source
-    place: history.Place
+    place: search_history.Place
     check: bool
 
 
@@ -36,7 +36,7 @@ def run(
     conn: psycopg.Connection,
     config: Config,
     source: Source,
-    place: history.Place,
+    place: search_history.Place,
     outcome: Outcome,
     *,
     since_last: bool = False,
@@ -61,17 +61,19 @@ def run(
     """
     sync = _Sync(conn, config, source, place, check)
     syncs = config.tables.syncs
-    begun = history.begin(conn, syncs, place, since_last=since_last and source.dated, check=check)
+    begun = search_history.begin(conn, syncs, place, since_last=since_last and source.dated, check=check)
     because = _UNDATED if since_last and not source.dated else begun.full_because
     if begun.published and because:
         if not check:  # first: a search of everything that fails at an early month may do so every day
             _search(sync, begun, outcome, lambda _days: None)
-        begun = history.begin(conn, syncs, place, since_last=False, check=check)
+        begun = search_history.begin(conn, syncs, place, since_last=False, check=check)
     outcome.full_because = because
     _search(sync, begun, outcome, progress)
 
 
-def _search(sync: _Sync, begun: history.Begun, outcome: Outcome, progress: Callable[[int], None]) -> None:
+def _search(
+    sync: _Sync, begun: search_history.Begun, outcome: Outcome, progress: Callable[[int], None]
+) -> None:
     """Ask once, and record that it was done."""
     conn, config, place, syncs = sync.conn, sync.config, sync.place, sync.config.tables.syncs
     step = Step()
@@ -94,10 +96,10 @@ def _search(sync: _Sync, begun: history.Begun, outcome: Outcome, progress: Calla
         if not sync.check:
             with conn.transaction():
                 done = store(conn, config, batch.findings.records)
-                rejected.record(conn, config.tables.rejected, place, batch.findings.broken)
+                rejected_products.record(conn, config.tables.rejected, place, batch.findings.broken)
                 # a search that is taken up again is to meet what could not be entered once more
                 if full and batch.until and not step.findings.broken:
-                    history.reach(conn, syncs, place, begun, batch.until)
+                    search_history.reach(conn, syncs, place, begun, batch.until)
             step.synced += done
     with conn.transaction(force_rollback=sync.check):
         if sync.check:
@@ -105,23 +107,23 @@ def _search(sync: _Sync, begun: history.Begun, outcome: Outcome, progress: Calla
         else:
             anything = bool(step.findings.records or begun.published or begun.reached)
             missing = _missing(step.findings, place)
-            history.end(conn, syncs, place, begun, complete=anything, missing=missing)
+            search_history.end(conn, syncs, place, begun, complete=anything, missing=missing)
             if begun.published is None:
-                rejected.forget(conn, config.tables.rejected, place, begun)
+                rejected_products.forget(conn, config.tables.rejected, place, begun)
         outcome.summary = summary(conn, config, place.aoi)
 
 
-def _missing(findings: Findings, place: history.Place) -> datetime | None:
+def _missing(findings: Findings, place: search_history.Place) -> datetime | None:
     """Return a time before which nothing of what could not be entered was published; None: all was entered.
 
     That is when the first of it was sensed, as its name says, or the first day where that says nothing.
     """
-    times = [rejected.sensed(place.card, broken) or datetime.min for broken in findings.broken]
+    times = [rejected_products.sensed(place.card, broken) or datetime.min for broken in findings.broken]
     first = datetime(place.start.year, place.start.month, place.start.day)
     return max(min(times), first) if times else None
 
 
-def _offline(conn: psycopg.Connection, config: Config, place: history.Place) -> list[datetime]:
+def _offline(conn: psycopg.Connection, config: Config, place: search_history.Place) -> list[datetime]:
     """Return the instants of scenes that were not online when they were last asked for."""
     rows = conn.execute(
         query(

@@ -8,11 +8,11 @@ import shapely
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.area import pieces
-from cbmctl.catalogue.findings import Broken, Findings
-from cbmctl.catalogue.normal import normal
+from cbmctl.catalogue.found_products import Broken, Findings
 from cbmctl.catalogue.record import CARDS, Card, Record
-from cbmctl.catalogue.service import Product, Question, Service
+from cbmctl.catalogue.search_area import pieces
+from cbmctl.catalogue.service_interface import Product, Question, Service
+from cbmctl.catalogue.service_products import normal
 from cbmctl.catalogue.slicing import SHORTEST, complete
 from cbmctl.reasons import RECORD_INVALID
 from cbmctl.scenes import SceneError

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cbmctl.catalogue.findings import Broken, Findings
-from cbmctl.catalogue.products import describe, may_meet
+from cbmctl.catalogue.archive_products import describe, may_meet
+from cbmctl.catalogue.found_products import Broken, Findings
 from cbmctl.catalogue.record import CARDS, Card, Record
 from cbmctl.errors import UserError
 from cbmctl.reasons import UNREADABLE

@@ -6,10 +6,10 @@ from datetime import datetime
 from functools import reduce
 from operator import or_
 
-from cbmctl.catalogue.findings import Findings
+from cbmctl.catalogue.found_products import Findings
+from cbmctl.catalogue.product_versions import Arranged
 from cbmctl.catalogue.summary import Summary
 from cbmctl.catalogue.table import Synced
-from cbmctl.catalogue.versions import Arranged
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from shapely import Polygon
 
-from cbmctl.catalogue.normal import Told
 from cbmctl.catalogue.record import Card, utc
+from cbmctl.catalogue.service_products import Told
 
 Product = dict[str, Any]  # as the service describes it
 

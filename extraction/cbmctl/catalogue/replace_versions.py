@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
-from cbmctl.catalogue.versions import Pair
+from cbmctl.catalogue.product_versions import Pair
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError, counted

@@ -5,11 +5,11 @@ from datetime import datetime
 
 import psycopg
 
-from cbmctl.catalogue.findings import Broken
-from cbmctl.catalogue.history import Begun, Place
-from cbmctl.catalogue.normal import reference
+from cbmctl.catalogue.found_products import Broken
 from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.catalogue.record import CARDS, sensing_time
+from cbmctl.catalogue.search_history import Begun, Place
+from cbmctl.catalogue.service_products import reference
 from cbmctl.config import TableName
 from cbmctl.database import query
 

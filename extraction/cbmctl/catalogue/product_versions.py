@@ -60,7 +60,7 @@ def arrange(conn: psycopg.Connection, tables: Tables, references: Sequence[str])
 
     Of what nobody has begun with, or has failed, an older version becomes 'superseded' at once. One that is
     extracted, or being extracted, stays until the newer one, or all parts of it, is extracted as well, which
-    is 'offered' until somebody asks for it [`cbmctl.catalogue.replace`].
+    is 'offered' until somebody asks for it [`cbmctl.catalogue.replace_versions`].
 
     Args:
         conn: a connection in a transaction that has locked the queue.
