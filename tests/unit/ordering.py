@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 from cbmctl.cli import cbmctl
 from cbmctl.database import connect
 from cbmctl.errors import UserError
+from cbmctl.ordering.access_token import Tokens
 from cbmctl.ordering.credentials import Credentials
 from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import Chosen, choose
-from cbmctl.ordering.service import OrderService
-from cbmctl.ordering.token import Tokens
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.wanted_product import Wanted
 
 from ..conftest import Database
 from .odata_server import serve as serve_catalogue

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cbmctl.ordering.service import OrderService
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.order_service import OrderService
+from cbmctl.ordering.wanted_product import Wanted
 
 from ..conftest import Database
 from . import odp_server
@@ -77,7 +77,7 @@ def test_what_is_sent_has_the_documented_form(
 
 
 def test_the_recorded_answers_are_read(testdata: Path) -> None:
-    from cbmctl.ordering.service import _order, _value
+    from cbmctl.ordering.order_service import _order, _value
 
     folder = testdata / "catalogue"
     created = _order(_value(json.loads((folder / "odp-productionorder-created.json").read_text())))

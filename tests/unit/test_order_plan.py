@@ -13,7 +13,7 @@ from shapely import box
 
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.wanted_product import Wanted
 
 from ..conftest import Database
 from .level_1 import level_1

@@ -7,9 +7,9 @@ import pytest
 from shapely import Polygon, box
 
 from cbmctl.errors import UserError
+from cbmctl.ordering.coherence_pairs import gaps, pairs
 from cbmctl.ordering.forecast import Forecast, Quota, forecast
-from cbmctl.ordering.inputs import Input, Inputs, manuals_timeliness
-from cbmctl.ordering.pairs import gaps, pairs
+from cbmctl.ordering.level_1_products import Input, Inputs, manuals_timeliness
 from cbmctl.ordering.plan import make_plan, search_start
 
 START = datetime(2021, 3, 14, 5, 32, 37)

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 from cbmctl.errors import UserError
 from cbmctl.ordering.cancel import cancel, cancellable
 from cbmctl.ordering.ledger import ON_ORDER, Ledger, last_states
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import AGAIN, placing, send
 from cbmctl.ordering.reconcile import refresh
-from cbmctl.ordering.service import OrderService
 
 from ..conftest import Database
 from . import odp_server

@@ -13,8 +13,8 @@ from cbmctl.config.ordering import Ordering, read_ordering
 from cbmctl.config.section import Section
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
+from cbmctl.ordering.access_token import Tokens
 from cbmctl.ordering.credentials import Credentials, read_credentials
-from cbmctl.ordering.token import Tokens
 
 from .listening import listening
 from .odata_server import reply

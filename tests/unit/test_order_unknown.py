@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import placing, send
-from cbmctl.ordering.service import OrderService
 
 from ..conftest import Database
 from . import odp_server

@@ -22,10 +22,10 @@ from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
 from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.order_progress import STATES, Line, Problem, lines, problems
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import choose, placing
-from cbmctl.ordering.progress import STATES, Line, Problem, lines, problems
 from cbmctl.ordering.reconcile import Duplicate, refresh
-from cbmctl.ordering.service import OrderService
 
 # what a person can do about a problem
 _HINTS = {

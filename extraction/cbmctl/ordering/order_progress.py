@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.ordering.ledger import ON_ORDER, STOPPED, Ledger
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.wanted_product import Wanted
 
 # Columns of the table, in this order. catalogued: the product is in dias_catalogue, whatever became of its
 # last order: a cancelled one may have been made, and a failed product may have been ordered elsewhere.

@@ -14,8 +14,8 @@ from cbmctl.catalogue.record import CARDS, Card, sensing_time
 from cbmctl.catalogue.service_products import reference
 from cbmctl.config import Config, Tables
 from cbmctl.database import one, query
-from cbmctl.ordering.inputs import Key, Search
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.level_1_products import Key, Search
+from cbmctl.ordering.wanted_product import Wanted
 
 _ADVICE = "check the network and the URL, which is catalogue.urls.odata in the configuration, then try again"
 # by which the stated sensing of a product may differ from its name; coherence has the earlier acquisition

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cbmctl.catalogue.record import CARDS, Card
 from cbmctl.errors import UserError
-from cbmctl.ordering.inputs import LEVEL_1
+from cbmctl.ordering.level_1_products import LEVEL_1
 
 # What can be ordered, as the service names it in a workflow's OutputProductType, by card.
 PRODUCT_TYPES: Mapping[str, str] = {name: CARDS[name].ptype for name in LEVEL_1}

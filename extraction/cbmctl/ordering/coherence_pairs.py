@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from cbmctl.ordering.inputs import Input
+from cbmctl.ordering.level_1_products import Input
 
 DAYS: Mapping[str, int] = {"c6": 6, "c12": 12}
 _MOST_LATER = timedelta(seconds=60)  # slices of two passes are not cut at the same place; one takes 27 s

@@ -17,8 +17,8 @@ from cbmctl.catalogue.http import ServiceError, UnansweredError, excerpt, json_o
 from cbmctl.catalogue.record import utc
 from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
+from cbmctl.ordering.access_token import ADVICE, Tokens, sessions
 from cbmctl.ordering.paging import read_list
-from cbmctl.ordering.token import ADVICE, Tokens, sessions
 
 PAGE_SIZE = 50
 _OF_ACCOUNT = (HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
