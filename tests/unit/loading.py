@@ -12,10 +12,10 @@ from psycopg import sql
 
 from cbmctl.config import TableName
 from cbmctl.database import query
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.parcel_table import ParcelTable
 from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED, stage
-from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.pairing import pair
-from cbmctl.parcels.table import ParcelTable
 
 PARCELS = TableName("public", "parcels_2021")
 Keyed = tuple[str, str | None, shapely.MultiPolygon]  # key, name, geometry

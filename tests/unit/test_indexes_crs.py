@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.pixels import Grid
 from cbmctl.worker.index_cache import Indexes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.read_delivery import read
 
 from .parcel_files import content, parts, write, zipped
 

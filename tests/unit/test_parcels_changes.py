@@ -17,7 +17,7 @@ from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels.changes import SUCCESSORS, Changes, changes
-from cbmctl.parcels.columns import Column
+from cbmctl.parcels.files.columns import Column
 from cbmctl.parcels.load import Options, load
 
 from ..conftest import Database

@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from cbmctl.parcels.check import Clean, Findings, check, cleaned
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.read_delivery import read
 
 from .test_parcels_source import write
 

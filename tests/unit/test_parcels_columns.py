@@ -16,8 +16,8 @@ from pyproj import CRS
 
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.load import Options, load
-from cbmctl.parcels.source import read
 
 from .loading import columns, fields, in_file_order, rows, write
 from .test_parcels_national import NATIONAL

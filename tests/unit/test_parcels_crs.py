@@ -7,8 +7,8 @@ import shapely
 from pyproj import CRS
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.crs import resolve
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.crs import resolve
+from cbmctl.parcels.files.read_delivery import read
 
 from .test_parcels_source import boxes, polygons, write
 

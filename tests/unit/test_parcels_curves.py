@@ -9,8 +9,8 @@ import pytest
 import shapely
 
 from cbmctl.parcels.check import check
-from cbmctl.parcels.curves import wkb_type
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.curves import wkb_type
+from cbmctl.parcels.files.read_delivery import read
 
 from .parcel_files import write
 

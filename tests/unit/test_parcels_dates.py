@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from cbmctl.parcels.check import check
-from cbmctl.parcels.raw.corrections import Corrections
-from cbmctl.parcels.raw.written import date_of, dates
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.raw.corrections import Corrections
+from cbmctl.parcels.files.raw.written import date_of, dates
+from cbmctl.parcels.files.read_delivery import read
 
 from .test_parcels_raw import column, geopackage, shapefile
 

@@ -9,7 +9,7 @@ import inflate64
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.read_delivery import read
 
 from .parcel_files import write
 

@@ -17,9 +17,9 @@ import shapely
 from pyproj import CRS
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.formats import belonging
+from cbmctl.parcels.files.formats import belonging
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.load import checksum
-from cbmctl.parcels.source import read
 
 from .parcel_files import content, parts, squares, write, zipped
 

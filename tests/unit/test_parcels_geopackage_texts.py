@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from cbmctl.parcels.check import cleaned
-from cbmctl.parcels.findings import Findings
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.read_delivery import read
 
 from .test_parcels_raw import geopackage
 

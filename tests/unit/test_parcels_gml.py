@@ -11,8 +11,8 @@ import pytest
 
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import cleaned
-from cbmctl.parcels.findings import Findings
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.read_delivery import read
 
 from .parcel_files import content, write
 

@@ -8,9 +8,9 @@ import pytest
 
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import check
-from cbmctl.parcels.mapinfo import CHARSETS
-from cbmctl.parcels.raw.mapinfo import _belongs
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.mapinfo import CHARSETS
+from cbmctl.parcels.files.raw.mapinfo import _belongs
+from cbmctl.parcels.files.read_delivery import read
 
 from .loading import fields
 from .test_parcels_source import write

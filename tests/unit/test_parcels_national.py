@@ -8,8 +8,8 @@ import shapely
 from pyproj import Transformer
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.source import read
-from cbmctl.parcels.table import ParcelTable
+from cbmctl.parcels.files.parcel_table import ParcelTable
+from cbmctl.parcels.files.read_delivery import read
 
 from .test_parcels_source import polygons
 

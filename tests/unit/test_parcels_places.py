@@ -18,10 +18,10 @@ from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register th
 from cbmctl.config import Config
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import check
+from cbmctl.parcels.files.parcel_table import parse
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.places import strays
-from cbmctl.parcels.source import read
-from cbmctl.parcels.table import parse
 from cbmctl.report.observations import Observations, read_map
 
 from ..conftest import Database

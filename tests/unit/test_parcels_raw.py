@@ -16,8 +16,8 @@ import pytest
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import check
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.load import Options, load
-from cbmctl.parcels.source import read
 
 from .loading import columns, fields, rows, write
 from .parcel_files import add_view

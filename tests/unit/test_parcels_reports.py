@@ -9,8 +9,8 @@ import pytest
 
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import check
-from cbmctl.parcels.delivery import candidates
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.delivery import candidates
+from cbmctl.parcels.files.read_delivery import read
 
 # below testdata/reports: features and columns
 READ = {

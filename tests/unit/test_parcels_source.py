@@ -15,11 +15,11 @@ from pyproj import CRS
 from cbmctl.cli import commands, main  # noqa: F401
 from cbmctl.errors import UserError
 from cbmctl.parcels.check import cleaned
-from cbmctl.parcels.delivery import opened
-from cbmctl.parcels.findings import Findings
-from cbmctl.parcels.layers import layers
-from cbmctl.parcels.source import read
-from cbmctl.parcels.table import ParcelTable
+from cbmctl.parcels.files.delivery import opened
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.layers import layers
+from cbmctl.parcels.files.parcel_table import ParcelTable
+from cbmctl.parcels.files.read_delivery import read
 
 
 def boxes(n: int = 2) -> list[Any]:

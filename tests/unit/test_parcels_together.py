@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.source import read
-from cbmctl.parcels.together import _wider, together
+from cbmctl.parcels.files.join_layers import _wider, together
+from cbmctl.parcels.files.read_delivery import read
 
 from .parcel_files import write
 

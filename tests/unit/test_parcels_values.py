@@ -20,11 +20,11 @@ from pyproj import CRS
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Tables
 from cbmctl.parcels.check import check, cleaned
-from cbmctl.parcels.columns import stored_as
-from cbmctl.parcels.findings import DISTINCT, Finding, Findings
+from cbmctl.parcels.files.columns import stored_as
+from cbmctl.parcels.files.findings import DISTINCT, Finding, Findings
+from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.files.values import values
 from cbmctl.parcels.load import Options, load
-from cbmctl.parcels.source import read
-from cbmctl.parcels.values import values
 
 from ..conftest import Database
 from .loading import fields, in_file_order, rows, write

@@ -11,9 +11,9 @@ import pytest
 import shapely
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.counting import count
-from cbmctl.parcels.delivery import opened
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.count_features import count
+from cbmctl.parcels.files.delivery import opened
+from cbmctl.parcels.files.read_delivery import read
 
 from .parcel_files import DRIVERS, parts, squares, write, zipped
 
@@ -186,7 +186,7 @@ def test_a_geopackage_is_counted_by_its_rows_not_by_a_number_that_another_progra
 def test_features_of_geojson_are_the_members_of_its_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, features: int | str | None, chunk: int
 ) -> None:
-    monkeypatch.setattr("cbmctl.parcels.counting.CHUNK", chunk)
+    monkeypatch.setattr("cbmctl.parcels.files.count_features.CHUNK", chunk)
     path = tmp_path / "parcels.geojson"
     path.write_text(text)
     with opened(path) as datasets:
@@ -201,14 +201,19 @@ def test_an_error_of_our_own_is_not_blamed_on_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "parcels.shp")
-    for step in ("source.straightened", "source.corrected", "source.expected_features", "layers.count"):
+    for step in (
+        "read_delivery.straightened",
+        "read_delivery.corrected",
+        "read_delivery.expected_features",
+        "layers.count",
+    ):
         for error in (ValueError("a fault of ours"), FileNotFoundError(2, "a fault of ours")):
             with monkeypatch.context() as patched:
-                patched.setattr(f"cbmctl.parcels.{step}", _failing(error))
+                patched.setattr(f"cbmctl.parcels.files.{step}", _failing(error))
                 with pytest.raises(type(error), match="a fault of ours"):
                     read(path)
         with monkeypatch.context() as patched:
-            patched.setattr(f"cbmctl.parcels.{step}", _failing(OSError(5, "Input/output error")))
+            patched.setattr(f"cbmctl.parcels.files.{step}", _failing(OSError(5, "Input/output error")))
             with pytest.raises(
                 UserError, match=r"shp cannot be read \(Input/output error\)\. Check the disk"
             ):

@@ -16,10 +16,10 @@ from cbmctl import aoi
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Config
 from cbmctl.errors import UserError
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.grids import zones
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.rasterise import rasterise
-from cbmctl.parcels.source import read
 
 from ..conftest import Database
 from .loading import in_file_order

@@ -14,7 +14,7 @@ import rasterio
 import shapely
 from shapely import box
 
-from cbmctl.parcels.source import read
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.pixels import Grid
 
 from ..conftest import Database

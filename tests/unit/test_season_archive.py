@@ -98,7 +98,7 @@ def test_files_are_sorted_by_parcel_and_say_what_they_are(
 
 def test_parcels_are_geoparquet_with_their_attributes(season: Database, tmp_path: Path) -> None:
     done(season, "archive", tmp_path)
-    from cbmctl.parcels.geoparquet import describe, read
+    from cbmctl.parcels.files.geoparquet import describe, read
 
     described = describe(tmp_path / "parcels.parquet", "parcels.parquet")
     assert (described.geometry, described.features) == ("wkb_geometry", PARCELS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cbmctl.cli import cbmctl
-from cbmctl.parcels.crs import AS_IS, SWAPPED
+from cbmctl.parcels.files.crs import AS_IS, SWAPPED
 
 SHOWN = 5
 

@@ -14,17 +14,17 @@ from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref
 from cbmctl.parcels.check import check
-from cbmctl.parcels.columns import plan
-from cbmctl.parcels.crs import swapped_place
-from cbmctl.parcels.delivery import Dataset, opened, shown
+from cbmctl.parcels.files.columns import plan
+from cbmctl.parcels.files.crs import swapped_place
+from cbmctl.parcels.files.delivery import Dataset, opened, shown
+from cbmctl.parcels.files.findings import KINDS, features, others
+from cbmctl.parcels.files.layers import choose, layers
+from cbmctl.parcels.files.parcel_table import sample_points
+from cbmctl.parcels.files.read_delivery import read_layers
 from cbmctl.parcels.filling import expect_parcels
-from cbmctl.parcels.findings import KINDS, features, others
 from cbmctl.parcels.keys import expect_key
-from cbmctl.parcels.layers import choose, layers
 from cbmctl.parcels.load import Loaded, Options, load, names
 from cbmctl.parcels.rasterise import RasterTable, rasterise
-from cbmctl.parcels.source import read_layers
-from cbmctl.parcels.table import sample_points
 
 Findings = dict[str, list[dict[str, Any]]]
 NO_PROBLEM = "No problems found in the geometries and values."

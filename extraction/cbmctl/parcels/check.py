@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from cbmctl.parcels.crs import Metres
-from cbmctl.parcels.curves import wkb_type
-from cbmctl.parcels.findings import Finding, Findings
+from cbmctl.parcels.files.crs import Metres
+from cbmctl.parcels.files.curves import wkb_type
+from cbmctl.parcels.files.findings import Finding, Findings
+from cbmctl.parcels.files.parcel_table import ParcelTable, parse, sample_points
+from cbmctl.parcels.files.values import values
 from cbmctl.parcels.places import bounds_in_degrees, strays
-from cbmctl.parcels.table import ParcelTable, parse, sample_points
-from cbmctl.parcels.values import values
 
 PIXEL_M = 10.0
 POLYGON, MULTIPOLYGON = 3, 6

@@ -16,10 +16,12 @@ from pyproj import Transformer
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels.columns import Column
-from cbmctl.parcels.delivery import Paths
+from cbmctl.parcels.files.columns import Column
+from cbmctl.parcels.files.delivery import Paths
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.parcel_table import ParcelTable
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.filling import expect_parcels, stage
-from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.pairing import (
     SHOWN,
     Features,
@@ -36,9 +38,7 @@ from cbmctl.parcels.pairing import (
     srid_of,
 )
 from cbmctl.parcels.places import stray_pids
-from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import in_use
-from cbmctl.parcels.table import ParcelTable
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from cbmctl.errors import UserError
 from cbmctl.parcels import derived, replacement, spatial_ref, update
 from cbmctl.parcels.changes import Changes, changes, has_parcels
 from cbmctl.parcels.check import check
-from cbmctl.parcels.columns import Column, plan
-from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
 from cbmctl.parcels.edits import expect_types
+from cbmctl.parcels.files.columns import Column, plan
+from cbmctl.parcels.files.delivery import Paths, as_paths, files_of, folder_above
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.filling import expect_parcels, stage
-from cbmctl.parcels.findings import Findings
 from cbmctl.parcels.grids import stamp_of
 from cbmctl.parcels.keys import expect_key
 from cbmctl.parcels.record import File, record, recorded
-from cbmctl.parcels.source import read
 from cbmctl.parcels.supersede import (
     Superseded,
     expect_same_parcels,

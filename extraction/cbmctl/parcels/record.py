@@ -8,7 +8,7 @@ import psycopg
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.parcels.findings import Findings
+from cbmctl.parcels.files.findings import Findings
 
 
 @dataclass(frozen=True)

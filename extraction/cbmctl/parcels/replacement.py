@@ -8,7 +8,7 @@ from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels import history
 from cbmctl.parcels.changes import has_parcels
-from cbmctl.parcels.columns import Column
+from cbmctl.parcels.files.columns import Column
 from cbmctl.parcels.filling import number_as_paired, number_by_place
 from cbmctl.parcels.pairing import srid_of
 from cbmctl.queue.locks import lock_parcel_tables

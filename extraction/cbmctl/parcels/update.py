@@ -17,8 +17,8 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import gone, history
 from cbmctl.parcels.changes import Changes
-from cbmctl.parcels.columns import Column
 from cbmctl.parcels.edits import add_columns, lacking, write_values
+from cbmctl.parcels.files.columns import Column
 from cbmctl.parcels.filling import FEATURE, STAGED
 from cbmctl.parcels.pairing import pairing_names
 from cbmctl.parcels.supersede import refuse_if_running

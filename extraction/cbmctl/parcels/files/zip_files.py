@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from cbmctl.errors import UserError
-from cbmctl.parcels import deflate64, formats
+from cbmctl.parcels.files import deflate64, formats
 
 ENCRYPTED = 0x1
 CATALOGUE = "a00000001.gdbtable"  # every FileGDB has it

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError
-from cbmctl.parcels import gdal
-from cbmctl.parcels.double import EXACT_BELOW
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import dates
+from cbmctl.parcels.files import gdal
+from cbmctl.parcels.files.exact_numbers import EXACT_BELOW
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.written import dates
 
 
 def correct(

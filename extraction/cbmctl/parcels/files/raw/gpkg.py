@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.double import EXACT_BELOW
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import date_of, decimals, instant_of, tell_times
-from cbmctl.parcels.sqlite_names import quoted
+from cbmctl.parcels.files.exact_numbers import EXACT_BELOW
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.written import date_of, decimals, instant_of, tell_times
+from cbmctl.parcels.files.sqlite_names import quoted
 
 INFINITE = (math.inf, -math.inf)
 Value = int | float | str | bytes | None

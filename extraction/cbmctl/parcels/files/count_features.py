@@ -17,12 +17,12 @@ from xml.parsers import expat
 import numpy as np
 
 from cbmctl.errors import UserError
-from cbmctl.parcels import formats
-from cbmctl.parcels.delivery import Dataset
-from cbmctl.parcels.flatgeobuf import count_features
-from cbmctl.parcels.geodatabase import count_rows, expect_all_tables
-from cbmctl.parcels.records import count_mapinfo, count_mapinfo_text, count_shapefile
-from cbmctl.parcels.sqlite_names import quoted
+from cbmctl.parcels.files import formats
+from cbmctl.parcels.files.count_records import count_mapinfo, count_mapinfo_text, count_shapefile
+from cbmctl.parcels.files.delivery import Dataset
+from cbmctl.parcels.files.flatgeobuf import count_features
+from cbmctl.parcels.files.geodatabase import count_rows, expect_all_tables
+from cbmctl.parcels.files.sqlite_names import quoted
 
 CHUNK = 1 << 22
 SQLITE_HEADER = 100

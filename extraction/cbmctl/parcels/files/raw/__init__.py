@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cbmctl.parcels import formats
-from cbmctl.parcels.encoding import CharacterSet
-from cbmctl.parcels.findings import Finding
-from cbmctl.parcels.layers import Layer
-from cbmctl.parcels.mapinfo import charset_of
-from cbmctl.parcels.raw import dbf, fgb, geojson, gml, gpkg, mapinfo, others
-from cbmctl.parcels.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files import formats
+from cbmctl.parcels.files.findings import Finding
+from cbmctl.parcels.files.layers import Layer
+from cbmctl.parcels.files.mapinfo import charset_of
+from cbmctl.parcels.files.raw import dbf, fgb, geojson, gml, gpkg, mapinfo, others
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.shapefile_encoding import CharacterSet
 
 
 def corrected(

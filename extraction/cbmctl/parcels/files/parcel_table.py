@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from cbmctl.parcels.curves import wkb_type
-from cbmctl.parcels.findings import Finding
-from cbmctl.parcels.layers import Layer
+from cbmctl.parcels.files.curves import wkb_type
+from cbmctl.parcels.files.findings import Finding
+from cbmctl.parcels.files.layers import Layer
 
 SAMPLE = 1000  # parcels to look at to see whether their coordinates can be right
 SOURCE_COLUMN = "source_layer"

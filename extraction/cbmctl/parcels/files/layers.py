@@ -13,13 +13,13 @@ from pathlib import PurePosixPath
 import pyogrio
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import formats, gdal, geoparquet
-from cbmctl.parcels.counting import count, expect_complete
-from cbmctl.parcels.curves import wkb_type
-from cbmctl.parcels.delivery import PREFIX, Dataset
-from cbmctl.parcels.encoding import UTF8, CharacterSet, named, of_shapefile
-from cbmctl.parcels.gml import without_stale_schema
-from cbmctl.parcels.mapinfo import charset_of, with_charset
+from cbmctl.parcels.files import formats, gdal, geoparquet
+from cbmctl.parcels.files.count_features import count, expect_complete
+from cbmctl.parcels.files.curves import wkb_type
+from cbmctl.parcels.files.delivery import PREFIX, Dataset
+from cbmctl.parcels.files.gml import without_stale_schema
+from cbmctl.parcels.files.mapinfo import charset_of, with_charset
+from cbmctl.parcels.files.shapefile_encoding import UTF8, CharacterSet, named, of_shapefile
 
 MAPINFO = (formats.MAPINFO, formats.MAPINFO_TEXT)
 POLYGONAL = {"Polygon", "MultiPolygon", "CurvePolygon", "MultiSurface", "Surface"}

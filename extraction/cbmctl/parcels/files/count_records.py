@@ -3,8 +3,8 @@
 import numpy as np
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels.dbf_header import SIZE, dbf_header
-from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.files.dbf_header import SIZE, dbf_header
+from cbmctl.parcels.files.delivery import Dataset
 
 SHP_HEADER, SHX_RECORD = 100, 8
 SHP_MAGIC = 9994

@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import IO
 
-from cbmctl.parcels.alphabets import guess
-from cbmctl.parcels.dbf_header import SIZE, dbf_header
+from cbmctl.parcels.files.dbf_header import SIZE, dbf_header
+from cbmctl.parcels.files.guess_encoding import guess
 
 LDID_UNDECIDED = {0, 87}
 CHUNK = 1 << 22

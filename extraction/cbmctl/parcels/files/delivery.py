@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbmctl.errors import UserError
-from cbmctl.parcels import formats
-from cbmctl.parcels.archives import unpack
-from cbmctl.parcels.formats import ARCHIVES, Format
+from cbmctl.parcels.files import formats
+from cbmctl.parcels.files.formats import ARCHIVES, Format
+from cbmctl.parcels.files.zip_files import unpack
 
 Paths = Path | Sequence[Path]
 PREFIX = "cbmctl-parcels-"

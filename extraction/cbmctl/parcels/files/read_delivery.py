@@ -13,20 +13,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import crs as crs_codes
-from cbmctl.parcels import formats, gdal, geoparquet
-from cbmctl.parcels.condition import chosen, matching
-from cbmctl.parcels.curves import straightened
-from cbmctl.parcels.delivery import Paths, opened, shown
-from cbmctl.parcels.doubled import distinct
-from cbmctl.parcels.encoding import UTF8, CharacterSet
-from cbmctl.parcels.findings import Finding
-from cbmctl.parcels.layers import Layer, choose, explained, layers
-from cbmctl.parcels.raw import corrected
-from cbmctl.parcels.records import deleted_records
-from cbmctl.parcels.table import ParcelTable, sample_boxes, sample_points, with_axes_swapped
-from cbmctl.parcels.together import together
-from cbmctl.parcels.whole import expect_whole, expected_features
+from cbmctl.parcels.files import crs as crs_codes
+from cbmctl.parcels.files import formats, gdal, geoparquet
+from cbmctl.parcels.files.count_records import deleted_records
+from cbmctl.parcels.files.curves import straightened
+from cbmctl.parcels.files.delivery import Paths, opened, shown
+from cbmctl.parcels.files.duplicate_columns import distinct
+from cbmctl.parcels.files.findings import Finding
+from cbmctl.parcels.files.join_layers import together
+from cbmctl.parcels.files.layers import Layer, choose, explained, layers
+from cbmctl.parcels.files.parcel_table import ParcelTable, sample_boxes, sample_points, with_axes_swapped
+from cbmctl.parcels.files.raw import corrected
+from cbmctl.parcels.files.read_completely import expect_whole, expected_features
+from cbmctl.parcels.files.shapefile_encoding import UTF8, CharacterSet
+from cbmctl.parcels.files.sql_condition import chosen, matching
 
 NO_COLUMN = "OGC_FID"  # GDAL's name for the column of feature numbers if the file has none
 SLASHES = re.compile(r"'([0-9]{4})/([0-9]{2})/([0-9]{2})(?=')")  # GDAL's dates, which SQLite takes for texts

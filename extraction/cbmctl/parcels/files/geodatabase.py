@@ -9,8 +9,8 @@ import struct
 from pathlib import Path
 
 from cbmctl.errors import UserError
-from cbmctl.parcels import gdal
-from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.files import gdal
+from cbmctl.parcels.files.delivery import Dataset
 
 TABLE_HEADER = struct.Struct("<iiIiiiQQ")  # version, rows, …, size of the file, …
 INDEX_HEADER = struct.Struct("<iiii")  # version, blocks of 1024 rows, rows, bytes for each row

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyogrio
 
-from cbmctl.parcels import gdal
+from cbmctl.parcels.files import gdal
 
 MEMORY = "/vsimem/cbm_curves.gpkg"
 # WKB codes of OGC 06-103r4 and ISO SQL/MM, without Z and M

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.files.delivery import Dataset
 
 MAGIC = 8
 # numbers of fields in the schema's table Header

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from cbmctl.parcels import formats
-from cbmctl.parcels.delivery import Dataset
-from cbmctl.parcels.mapinfo import HEADER
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.dbf import Dbf
-from cbmctl.parcels.raw.others import refuse_rounded, rounded
-from cbmctl.parcels.raw.written import NUMBER, numbers
+from cbmctl.parcels.files import formats
+from cbmctl.parcels.files.delivery import Dataset
+from cbmctl.parcels.files.mapinfo import HEADER
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.dbf import Dbf
+from cbmctl.parcels.files.raw.others import refuse_rounded, rounded
+from cbmctl.parcels.files.raw.written import NUMBER, numbers
 
 DELIMITER = re.compile(rb'(?im)^[ \t]*delimiter[ \t]+"(.)"')
 EXACT = re.compile(NUMBER)

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cbmctl.parcels.columns import stored_as
-from cbmctl.parcels.findings import Finding, Findings
+from cbmctl.parcels.files.columns import stored_as
+from cbmctl.parcels.files.findings import Finding, Findings
 
 FIRST, END = "0001-01-01", "10000-01-01"  # what Python's clients of the table can read, of PostgreSQL's years
 DAY_US = 86_400_000_000

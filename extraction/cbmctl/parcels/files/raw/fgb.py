@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cbmctl.parcels.flatgeobuf import Table, features, header_of
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import instants
+from cbmctl.parcels.files.flatgeobuf import Table, features, header_of
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.written import instants
 
 # numbers of fields in the schema's tables Header, Column and Feature
 COLUMNS = 7

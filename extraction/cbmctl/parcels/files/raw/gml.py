@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 
-from cbmctl.parcels import gdal
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.others import correct as correct_others
-from cbmctl.parcels.raw.written import NUMBER, dates, instants, numbers
+from cbmctl.parcels.files import gdal
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.others import correct as correct_others
+from cbmctl.parcels.files.raw.written import NUMBER, dates, instants, numbers
 
 FOLDER = "as_written"  # beside the file in its view, so that no schema or list of types is found
 TRUTH = "^(true|false|0|1)$"

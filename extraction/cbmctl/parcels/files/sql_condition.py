@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 
-from cbmctl.parcels import gdal
-from cbmctl.parcels.double import EXACT_BELOW
-from cbmctl.parcels.sqlite_names import quoted
-from cbmctl.parcels.values import simple
+from cbmctl.parcels.files import gdal
+from cbmctl.parcels.files.exact_numbers import EXACT_BELOW
+from cbmctl.parcels.files.sqlite_names import quoted
+from cbmctl.parcels.files.values import simple
 
 INT64 = 2**63  # whole numbers below this are exact
 LITERAL = re.compile(r"(?<![\w.'\"])[0-9]{19,}(?![\w.'\"])")

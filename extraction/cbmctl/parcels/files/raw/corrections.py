@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cbmctl.parcels.findings import Finding
+from cbmctl.parcels.files.findings import Finding
 
 Rows = npt.NDArray[np.int64]
 

@@ -1,9 +1,9 @@
 """What is read of a layer must be what its file holds."""
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import formats
-from cbmctl.parcels.counting import count
-from cbmctl.parcels.layers import Layer
+from cbmctl.parcels.files import formats
+from cbmctl.parcels.files.count_features import count
+from cbmctl.parcels.files.layers import Layer
 
 
 def expected_features(layer: Layer) -> int:

@@ -7,7 +7,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.table import SOURCE_COLUMN, ParcelTable
+from cbmctl.parcels.files.parcel_table import SOURCE_COLUMN, ParcelTable
 
 
 def together(path: str, pieces: Sequence[ParcelTable]) -> ParcelTable:

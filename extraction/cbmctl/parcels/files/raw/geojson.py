@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cbmctl.parcels import gdal
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.others import refuse_rounded, rounded
-from cbmctl.parcels.raw.written import dates, decimals, instants
+from cbmctl.parcels.files import gdal
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.others import refuse_rounded, rounded
+from cbmctl.parcels.files.raw.written import dates, decimals, instants
 
 ID = "id"  # RFC 7946: the identifier of a feature
 LONG_IN_TEXT = r"[0-9][eE]\+?[0-9]|9223372036854775807"

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from cbmctl.parcels import gdal
-from cbmctl.parcels.delivery import Dataset
+from cbmctl.parcels.files import gdal
+from cbmctl.parcels.files.delivery import Dataset
 
 
 def without_stale_schema(dataset: Dataset) -> Dataset:

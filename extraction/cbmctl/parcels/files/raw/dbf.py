@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.dbf_header import SIZE, DbfHeader, dbf_header
-from cbmctl.parcels.encoding import UTF8, CharacterSet
-from cbmctl.parcels.raw.corrections import Corrections, Rows
-from cbmctl.parcels.raw.written import compact_date_of, dates, numbers
+from cbmctl.parcels.files.dbf_header import SIZE, DbfHeader, dbf_header
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.raw.written import compact_date_of, dates, numbers
+from cbmctl.parcels.files.shapefile_encoding import UTF8, CharacterSet
 
 DESCRIPTOR, END_OF_FIELDS = 32, 0x0D
 BLANK, NUL, ASCII_END, QUESTION = 0x20, 0x00, 0x80, 0x3F

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.doubled import distinct
+from cbmctl.parcels.files.duplicate_columns import distinct
 
 POLYGONS = {"Polygon", "MultiPolygon", "Polygon Z", "MultiPolygon Z", "GeometryCollection"}
 

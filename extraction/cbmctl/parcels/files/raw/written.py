@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cbmctl.parcels.double import EXACT_BELOW
-from cbmctl.parcels.raw.corrections import Corrections, Rows
+from cbmctl.parcels.files.exact_numbers import EXACT_BELOW
+from cbmctl.parcels.files.raw.corrections import Corrections, Rows
 
 WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
 PLAIN = r"[+-]?[0-9]+(\.[0-9]*)?"

@@ -8,8 +8,8 @@ import shutil
 from dataclasses import replace
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.delivery import Dataset
-from cbmctl.parcels.encoding import UTF8, CharacterSet
+from cbmctl.parcels.files.delivery import Dataset
+from cbmctl.parcels.files.shapefile_encoding import UTF8, CharacterSet
 
 # MapInfo's name of each character set that GDAL knows
 CHARSETS = {
