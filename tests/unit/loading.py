@@ -14,7 +14,7 @@ from cbmctl.config import TableName
 from cbmctl.database import query
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.parcel_table import ParcelTable
-from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED, stage
+from cbmctl.parcels.fill_table import FEATURE, PAIRS, STAGED, stage
 from cbmctl.parcels.pairing import pair
 
 PARCELS = TableName("public", "parcels_2021")

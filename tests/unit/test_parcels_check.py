@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import shapely
 
-from cbmctl.parcels.check import Clean, Findings, check, cleaned
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import Clean, Findings, check, cleaned
 
 from .test_parcels_source import write
 

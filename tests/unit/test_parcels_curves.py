@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import shapely
 
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.curves import wkb_type
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 
 from .parcel_files import write
 

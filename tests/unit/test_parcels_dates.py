@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.raw.corrections import Corrections
 from cbmctl.parcels.files.raw.written import date_of, dates
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 
 from .test_parcels_raw import column, geopackage, shapefile
 

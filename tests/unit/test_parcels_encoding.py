@@ -10,10 +10,10 @@ import pytest
 
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.guess_encoding import LANGUAGES, guess
 from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.files.shapefile_encoding import LDID, WORD, CharacterSet, named, of_shapefile
+from cbmctl.parcels.geometry_check import check
 from cbmctl.parcels.load import Options, load
 
 from .test_parcels_source import shapefile_with_words

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from cbmctl.parcels.check import cleaned
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import cleaned
 
 from .test_parcels_raw import geopackage
 

@@ -10,9 +10,9 @@ import pyogrio
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import cleaned
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import cleaned
 
 from .parcel_files import content, write
 

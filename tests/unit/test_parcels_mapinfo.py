@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.mapinfo import CHARSETS
 from cbmctl.parcels.files.raw.mapinfo import _belongs
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 
 from .loading import fields
 from .test_parcels_source import write

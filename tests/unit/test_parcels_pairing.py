@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cbmctl.database import query
-from cbmctl.parcels.filling import PAIRS
+from cbmctl.parcels.fill_table import PAIRS
 from cbmctl.parcels.pairing import pair
 
 from .examples import examples

@@ -17,9 +17,9 @@ from cbmctl import aoi
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Config
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.parcel_table import parse
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 from cbmctl.parcels.load import Options, load
 from cbmctl.parcels.places import strays
 from cbmctl.report.observations import Observations, read_map

@@ -15,8 +15,8 @@ import pytest
 
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 from cbmctl.parcels.load import Options, load
 
 from .loading import columns, fields, rows, write

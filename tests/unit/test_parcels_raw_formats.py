@@ -15,13 +15,13 @@ import pytest
 import shapely
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files import formats
 from cbmctl.parcels.files.flatgeobuf import header_of
 from cbmctl.parcels.files.raw.corrections import Corrections
 from cbmctl.parcels.files.raw.fgb import COLUMNS, TYPE
 from cbmctl.parcels.files.raw.gml import correct
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 
 from .loading import fields
 from .test_parcels_source import write

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.delivery import candidates
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 
 # below testdata/reports: features and columns
 READ = {

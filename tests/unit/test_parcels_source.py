@@ -14,12 +14,12 @@ from pyproj import CRS
 
 from cbmctl.cli import commands, main  # noqa: F401
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import cleaned
 from cbmctl.parcels.files.delivery import opened
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.layers import layers
 from cbmctl.parcels.files.parcel_table import ParcelTable
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import cleaned
 
 
 def boxes(n: int = 2) -> list[Any]:

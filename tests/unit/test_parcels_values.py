@@ -19,11 +19,11 @@ from pyproj import CRS
 
 from cbmctl.cli import cbmctl, commands  # noqa: F401  (the commands register themselves)
 from cbmctl.config import Tables
-from cbmctl.parcels.check import check, cleaned
 from cbmctl.parcels.files.columns import stored_as
 from cbmctl.parcels.files.findings import DISTINCT, Finding, Findings
 from cbmctl.parcels.files.read_delivery import read
 from cbmctl.parcels.files.values import values
+from cbmctl.parcels.geometry_check import check, cleaned
 from cbmctl.parcels.load import Options, load
 
 from ..conftest import Database

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.geometry_check import check
 
 from .parcel_files import add_view
 from .test_parcels_raw import geopackage, shapefile

@@ -13,7 +13,6 @@ from cbmctl.cli.parcel_options import SHOWN, group, key_option, numbers, reads_f
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref
-from cbmctl.parcels.check import check
 from cbmctl.parcels.files.columns import plan
 from cbmctl.parcels.files.crs import swapped_place
 from cbmctl.parcels.files.delivery import Dataset, opened, shown
@@ -21,7 +20,8 @@ from cbmctl.parcels.files.findings import KINDS, features, others
 from cbmctl.parcels.files.layers import choose, layers
 from cbmctl.parcels.files.parcel_table import sample_points
 from cbmctl.parcels.files.read_delivery import read_layers
-from cbmctl.parcels.filling import expect_parcels
+from cbmctl.parcels.fill_table import expect_parcels
+from cbmctl.parcels.geometry_check import check
 from cbmctl.parcels.keys import expect_key
 from cbmctl.parcels.load import Loaded, Options, load, names
 from cbmctl.parcels.rasterise import RasterTable, rasterise

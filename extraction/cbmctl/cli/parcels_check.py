@@ -12,7 +12,7 @@ from cbmctl.cli import Context, pass_context
 from cbmctl.cli.parcel_options import group, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import counted
-from cbmctl.parcels.compare import Comparison, Different, compare, options_of_load, read_again
+from cbmctl.parcels.compare_with_file import Comparison, Different, compare, options_of_load, read_again
 from cbmctl.parcels.load import Options, names
 from cbmctl.parcels.pairing import Features, Rows
 

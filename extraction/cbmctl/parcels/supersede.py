@@ -9,7 +9,7 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import history, quality
+from cbmctl.parcels import parcel_history, quality
 from cbmctl.parcels.changes import Changes
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
 from cbmctl.queue.scene_changes import start_over
@@ -164,7 +164,7 @@ def supersede(
     for raster in raster_tables(conn, tables.parcels):
         conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
     quality.forget(conn, tables.parcels)
-    history.forget(conn, tables)
+    parcel_history.forget(conn, tables)
     return gone
 
 

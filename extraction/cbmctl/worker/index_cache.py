@@ -17,7 +17,7 @@ import shapely
 
 from cbmctl.config import Config
 from cbmctl.database import one, query
-from cbmctl.parcels.projecting import projected
+from cbmctl.parcels.projection import projected
 from cbmctl.pixels.grid import Grid
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.queue import parcel_sets

@@ -25,7 +25,7 @@ from cbmctl.maintenance.season_archive.layout import (
     write_description,
 )
 from cbmctl.maintenance.season_archive.sums import NOTHING, Numbers
-from cbmctl.parcels import history
+from cbmctl.parcels import parcel_history
 from cbmctl.parcels.changes import has_parcels
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
@@ -293,7 +293,11 @@ class _Archive:
 
     def _last_id(self) -> int:
         tables = self._tables
-        numbered = history.current_set if has_parcels(self._conn, tables.parcels) else history.recorded_set
+        numbered = (
+            parcel_history.current_set
+            if has_parcels(self._conn, tables.parcels)
+            else parcel_history.recorded_set
+        )
         statement = query(
             "SELECT greatest((SELECT max(pid) FROM {sigs}), (SELECT max(pid) FROM {hists}), 0)",
             sigs=tables.sigs.sql,

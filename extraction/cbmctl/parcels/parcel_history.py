@@ -8,9 +8,9 @@ from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.parcels import gone
+from cbmctl.parcels import gone_parcels
 from cbmctl.parcels.changes import SUCCESSORS
-from cbmctl.parcels.filling import FEATURE
+from cbmctl.parcels.fill_table import FEATURE
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def current_set(conn: psycopg.Connection, tables: Tables) -> ParcelSet:
     """What is known of the parcel set, whose table exists."""
     known = recorded_set(conn, tables)
     last = one(conn, query("SELECT coalesce(max(ogc_fid), 0) FROM {table}", table=tables.parcels.sql))[0]
-    return ParcelSet(known.version, max(known.last_id, last, gone.last_of(conn, tables.parcels)))
+    return ParcelSet(known.version, max(known.last_id, last, gone_parcels.last_of(conn, tables.parcels)))
 
 
 def last_archived(conn: psycopg.Connection, tables: Tables) -> int:
@@ -120,4 +120,4 @@ def forget(conn: psycopg.Connection, tables: Tables) -> None:
         conn.execute(
             query("DELETE FROM {table} WHERE table_name = %s", table=table.sql), [str(tables.parcels)]
         )
-    gone.drop_gone_table(conn, tables.parcels)
+    gone_parcels.drop_gone_table(conn, tables.parcels)

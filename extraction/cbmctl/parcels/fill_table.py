@@ -9,10 +9,10 @@ from psycopg import sql
 from cbmctl.config import TableName
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.parcels.check import cleaned
 from cbmctl.parcels.files.columns import Column, plan
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.parcel_table import ParcelTable
+from cbmctl.parcels.geometry_check import cleaned
 
 # Temporary tables of one transaction. No column of a file is called like FEATURE, which has a space.
 STAGED = sql.Identifier("pg_temp", "cbm_staged_parcels")

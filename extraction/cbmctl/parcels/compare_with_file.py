@@ -21,7 +21,7 @@ from cbmctl.parcels.files.delivery import Paths
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.parcel_table import ParcelTable
 from cbmctl.parcels.files.read_delivery import read
-from cbmctl.parcels.filling import expect_parcels, stage
+from cbmctl.parcels.fill_table import expect_parcels, stage
 from cbmctl.parcels.pairing import (
     SHOWN,
     Features,

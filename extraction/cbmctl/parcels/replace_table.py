@@ -6,10 +6,10 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
-from cbmctl.parcels import history
+from cbmctl.parcels import parcel_history
 from cbmctl.parcels.changes import has_parcels
 from cbmctl.parcels.files.columns import Column
-from cbmctl.parcels.filling import number_as_paired, number_by_place
+from cbmctl.parcels.fill_table import number_as_paired, number_by_place
 from cbmctl.parcels.pairing import srid_of
 from cbmctl.queue.locks import lock_parcel_tables
 
@@ -37,8 +37,9 @@ def next_numbers(conn: psycopg.Connection, tables: Tables, *, reuse: bool) -> tu
         reuse: whether numbering restarts at 1. Only if there are no statistics.
     """
     if not has_parcels(conn, tables.parcels):
-        return history.recorded_set(conn, tables).version + 1, history.last_archived(conn, tables)
-    current = history.current_set(conn, tables)
+        version = parcel_history.recorded_set(conn, tables).version + 1
+        return version, parcel_history.last_archived(conn, tables)
+    current = parcel_history.current_set(conn, tables)
     return current.version + 1, 0 if reuse else current.last_id
 
 
@@ -62,7 +63,7 @@ def replace_columns(conn: psycopg.Connection, tables: Tables, columns: list[Colu
     """
     number_as_paired(conn, _building(tables), columns, srid, tables.parcels)
     _swap(conn, tables)
-    return max(history.current_set(conn, tables).version, 1)
+    return max(parcel_history.current_set(conn, tables).version, 1)
 
 
 def _building(tables: Tables) -> sql.Identifier:
