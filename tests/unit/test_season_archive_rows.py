@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cbmctl.config import Config
 from cbmctl.maintenance.season_archive import database_rows, restore
 from cbmctl.maintenance.season_archive.layout import FIGURES, SIGS
-from cbmctl.maintenance.season_archive.sums import hashes, numbers
+from cbmctl.maintenance.season_archive.row_sums import hashes, numbers
 
 from .examples import examples
 

@@ -11,9 +11,9 @@ import pytest
 
 from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive import make, object_errors, remote
+from cbmctl.maintenance.season_archive import in_s3, make, object_errors
+from cbmctl.maintenance.season_archive.in_s3 import working_folder
 from cbmctl.maintenance.season_archive.objects import Objects, Url
-from cbmctl.maintenance.season_archive.remote import working_folder
 
 from ..conftest import Database
 from . import certificates
@@ -480,7 +480,7 @@ def test_the_disk_of_the_working_folder_is_full(bucket: Bucket, monkeypatch: pyt
 
 
 def test_a_file_that_is_too_large_for_an_object(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LARGEST", 5000)
+    monkeypatch.setattr(in_s3, "LARGEST", 5000)
     message = refused(bucket.season, "archive", URL)
     assert message.startswith(f"{URL}/dias_catalogue.parquet would have 0.0 GB, but an object has at most")
     assert bucket.names() == {"SHA256SUMS"}

@@ -13,9 +13,9 @@ from cbmctl.cli.output import few
 from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.maintenance.season_archive.drop import Dropped, drop
+from cbmctl.maintenance.season_archive.in_s3 import archive_to, drop_archived, restore_from
 from cbmctl.maintenance.season_archive.make import Archived, make
 from cbmctl.maintenance.season_archive.objects import Url, read_url
-from cbmctl.maintenance.season_archive.remote import archive_to, drop_archived, restore_from
 from cbmctl.maintenance.season_archive.restore import Restored, restore
 
 

@@ -11,7 +11,7 @@ from cbmctl.database import query
 from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.season_archive import database_rows, parquet
 from cbmctl.maintenance.season_archive.layout import SCHEMAS, Description, Scene
-from cbmctl.maintenance.season_archive.sums import NOTHING, Numbers, numbers
+from cbmctl.maintenance.season_archive.row_sums import NOTHING, Numbers, numbers
 
 Progress = Callable[[int], None]
 _SHOWN = 3

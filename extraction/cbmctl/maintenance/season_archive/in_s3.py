@@ -19,7 +19,7 @@ from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.maintenance.free_space import free_space
-from cbmctl.maintenance.season_archive import compare, parquet
+from cbmctl.maintenance.season_archive import comparison, parquet
 from cbmctl.maintenance.season_archive.drop import Dropped, drop
 from cbmctl.maintenance.season_archive.layout import DESCRIPTION, Description, read_description
 from cbmctl.maintenance.season_archive.make import Archived, make, require_own_file
@@ -203,7 +203,7 @@ class _Work:
         incoming = self._incoming()
         self._copy(DESCRIPTION, incoming / DESCRIPTION, there, sums)
         description = read_description(incoming)
-        compare.require_own(self._conn, self._tables, self.folder, description)
+        comparison.require_own(self._conn, self._tables, self.folder, description)
         needed = self._files(description, there)
         if restoring and not archived_in(self._conn, self._tables, description.id):
             needed = []
@@ -236,13 +236,13 @@ class _Work:
         )
         archived = [obsid for (obsid,) in self._conn.execute(statement) if obsid not in own]
         for name in sorted(description.files):
-            if name in there and compare.kind_of(name):
+            if name in there and comparison.kind_of(name):
                 require_own_file(self._config, self.objects.name(name), self.objects.footer(name))
         if not archived:
             return
         incoming = self._incoming()
         for name in sorted(description.files):
-            if name not in there or not compare.kind_of(name):
+            if name not in there or not comparison.kind_of(name):
                 continue
             found = self.objects.download(
                 name, incoming / name, self._progress(f"Reading {name}", there[name])
