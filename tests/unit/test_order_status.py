@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbmctl.cli.order import group as cbmctl_order
+from cbmctl.cli.order.group import group as cbmctl_order
 
 from ..conftest import Database
 from . import odp_server

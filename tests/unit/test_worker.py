@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
-from cbmctl.cli import Context, crew
+from cbmctl.cli import Context, worker_processes
 from cbmctl.cli.output import Output
 from cbmctl.database import connect
 from cbmctl.errors import UserError
@@ -205,11 +205,11 @@ def test_workers_that_are_killed_in_vain_end_the_run(season: Season, monkeypatch
     season.scene(5)
     with connect(season.config, autocommit=True) as conn:
         plan(conn, season.config)
-    monkeypatch.setattr(crew, "_command", lambda *_: ["sh", "-c", "kill -9 $$"])
+    monkeypatch.setattr(worker_processes, "_command", lambda *_: ["sh", "-c", "kill -9 $$"])
     monkeypatch.setattr(Stop, "install", lambda stop: stop)  # signals stay pytest's
     context = Context(season.database.config_path, Output(as_json=True))
     with pytest.raises(UserError, match="workers were killed before a task was completed"):
-        crew.run_crew(context, season.config, 2, 3, None)
+        worker_processes.run_crew(context, season.config, 2, 3, None)
 
 
 def test_a_failed_claim_leaves_no_lock(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:

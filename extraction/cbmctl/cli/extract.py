@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import click
 
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
-from cbmctl.cli.crew import run_crew, still_open
 from cbmctl.cli.status import told
+from cbmctl.cli.worker_processes import run_crew, still_open
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.queue.find_scenes import find_scenes

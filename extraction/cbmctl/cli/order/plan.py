@@ -10,7 +10,7 @@ import click
 from cbmctl.catalogue.record import CARDS
 from cbmctl.catalogue.table import read_area
 from cbmctl.cli import Context, pass_context
-from cbmctl.cli.order import group
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import table
 from cbmctl.cli.period import read_period
 from cbmctl.config.catalogue import unusable

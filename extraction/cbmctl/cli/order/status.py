@@ -8,7 +8,6 @@ from dataclasses import asdict
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
 from cbmctl.cli.order.account import (
     INCOMPLETE,
     account,
@@ -18,6 +17,7 @@ from cbmctl.cli.order.account import (
     order,
     yes_option,
 )
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError

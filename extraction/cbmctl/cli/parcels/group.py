@@ -1,4 +1,4 @@
-"""What the commands of `cbmctl parcels` share: how a file is read, and how numbers are shown."""
+"""The group `cbmctl parcels`, and what its commands share: how a file is read, how numbers are shown."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,11 +1,12 @@
-"""`cbmctl maintain`: care of a filled database."""
+"""`cbmctl maintain purge`, `vacuum`, `compact` and `cluster`: care of the tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from cbmctl.cli import Context, cbmctl, check_option, pass_context
+from cbmctl.cli import Context, check_option, pass_context
+from cbmctl.cli.maintain.group import DISK, group
 from cbmctl.cli.output import Output
 from cbmctl.config.extraction import SCL_CLASSES
 from cbmctl.database import connect
@@ -13,11 +14,6 @@ from cbmctl.errors import UserError, counted
 from cbmctl.maintenance.purge import Purged, purge
 from cbmctl.maintenance.rewrite import Rewritten, rewrite
 from cbmctl.maintenance.vacuum import Vacuumed, vacuum
-
-
-@cbmctl.group("maintain")
-def group() -> None:
-    """Maintain the tables; archive and restore a season."""
 
 
 @group.command(
@@ -71,13 +67,6 @@ def vacuum_command(context: Context, check: bool) -> None:
     with connect(config, purpose="cbmctl maintain vacuum", autocommit=True) as conn, output.steps() as steps:
         done = vacuum(conn, config, check=check, progress=steps)
     _show_tables(output, done, [_vacuumed(table, check=check) for table in done], check=check)
-
-
-DISK = click.option(
-    "--disk",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder on the database's disk, whose free space counts.  [default: cache in db_config.json]",
-)
 
 
 @group.command(
@@ -180,6 +169,3 @@ def _left(done: Purged) -> list[str]:
             " replaces."
         )
     return lines
-
-
-from cbmctl.cli import season_archive  # noqa: E402, F401 - its commands register themselves in the group

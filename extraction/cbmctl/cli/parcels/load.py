@@ -1,4 +1,4 @@
-"""`cbmctl parcels`: declared parcels from the agency's file to tables and rasters."""
+"""`cbmctl parcels inspect`, `load` and `rasterise`: from the agency's file to tables and rasters."""
 
 from dataclasses import asdict
 from functools import partial
@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cbmctl.cli import Context, check_option, parcels_check, parcels_quality, pass_context  # noqa: F401  (they register)
+from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.output import table
-from cbmctl.cli.parcel_options import SHOWN, group, key_option, numbers, reads_files
+from cbmctl.cli.parcels.group import SHOWN, group, key_option, numbers, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 from cbmctl.parcels import spatial_ref

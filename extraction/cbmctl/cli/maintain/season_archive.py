@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.maintain import DISK, group
+from cbmctl.cli.maintain.group import DISK, group
 from cbmctl.cli.output import few
 from cbmctl.database import connect
 from cbmctl.errors import counted

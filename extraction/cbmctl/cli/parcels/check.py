@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cbmctl.cli import Context, pass_context
-from cbmctl.cli.parcel_options import group, reads_files
+from cbmctl.cli.parcels.group import group, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.parcels.compare_with_file import Comparison, Different, compare, options_of_load, read_again

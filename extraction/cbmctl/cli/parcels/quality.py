@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.output import table
-from cbmctl.cli.parcel_options import group
+from cbmctl.cli.parcels.group import group
 from cbmctl.database import connect
 from cbmctl.errors import counted
 from cbmctl.parcels.quality import assess
