@@ -13,7 +13,7 @@ from cbmctl.database import connect
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.queue.progress import failed_tasks
-from cbmctl.worker.memory import offer_to_be_killed_first
+from cbmctl.worker.oom_score import offer_to_be_killed_first
 from cbmctl.worker.stop_signal import Stop
 
 

@@ -3,12 +3,13 @@
 The manual's form is kept (sections `database.connection`, `tables`, `args`); added are TLS, a password from
 a file or the environment, the archive and its catalogue, where products are ordered, a folder for what may
 be computed again, what to extract, and where archives of seasons are kept.
-Its `docker` section is not used. Each section has a module, which imports nothing but `section`:
+Its `docker` section is not used. Each section has a module, and imports point one way,
+from top to bottom:
 
 - `connection`, `tables`: the sections `database.connection` and `database.tables`.
 - `archive`: `eodata`, the archive of products, and `archive_s3`, where archives of seasons are kept.
-- `catalogue`: where scenes are looked up.
 - `ordering`: where products are ordered.
+- `catalogue`: where scenes are looked up.
 - `extraction`: what to extract, and how; the band sets.
 - `section`: a JSON object that knows its place in the file.
 """

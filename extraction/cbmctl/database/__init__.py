@@ -1,4 +1,7 @@
-"""The way into the database: one connection, made so that a broken line is noticed on both sides."""
+"""The way into the database: one connection, made so that a broken line is noticed on both sides.
+
+- `server_certificate`: why a server's certificate is refused.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,6 +1,13 @@
 """What the file itself says, where GDAL would lose a digit or read an invalid date or number as a valid one.
 
 Each format has a module that goes to the file by another way, and puts right the attributes that GDAL read.
+
+Imports point one way, from top to bottom:
+
+- `geojson`, `gml`, `mapinfo`, `dbf`, `fgb`, `gpkg`: one format each.
+- `others`: formats that only GDAL can read.
+- `written`: numbers and dates as text.
+- `corrections`: attributes as GDAL read them, put right.
 """
 
 from collections.abc import Sequence
