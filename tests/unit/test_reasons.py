@@ -9,8 +9,7 @@ import cbmctl
 from cbmctl import reasons
 from cbmctl.queue.acquisitions import Version
 from cbmctl.reasons import REASONS, Reason, file_missing
-
-from ..conftest import REPOSITORY
+from tests.conftest import REPOSITORY
 
 CODE = Path(cbmctl.__file__).parent
 
