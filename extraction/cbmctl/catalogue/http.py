@@ -1,6 +1,5 @@
 """HTTP as a catalogue service likes it: not too often, patient while it is busy, and JSON or nothing."""
 
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from urllib3.exceptions import LocationParseError, NewConnectionError
 
 from cbmctl.errors import UserError, counted
 from cbmctl.network_errors import in_words
+from cbmctl.retry import backoff
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 _WORDS = 200  # of what a service says, in a message
@@ -49,8 +49,7 @@ class Manners:
     Attributes:
         per_second: requests at most.
         attempts: for each request, in all.
-        pause_s: after the first failure; doubled after each further one, and shortened by chance, so that
-            many clients do not come back at the same instant.
+        pause_s: after the first failure; later ones are longer (`retry.backoff`).
         longest_s: the longest pause, also where the service asks for a longer one.
         timeout_s: for connecting, and for each piece of an answer.
         advice: end of the error message if the service does not answer.
@@ -190,8 +189,7 @@ class _Adapter(HTTPAdapter):
         self._next = max(now, self._next) + 1 / self._manners.per_second
 
     def _pause(self, place: str, problem: str, attempt: int, asked_for: float) -> None:
-        chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
-        own = self._manners.pause_s * 2 ** (attempt - 1) * chance
+        own = backoff(self._manners.pause_s, attempt)
         seconds = max(asked_for, min(own, self._manners.longest_s))
         self._note(f"{place}: {problem}; attempt {attempt + 1} in {seconds:.0f} s")
         time.sleep(seconds)

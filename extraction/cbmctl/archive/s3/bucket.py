@@ -30,13 +30,14 @@ from cbmctl.archive.time_limits import Hands, in_pace, in_time
 from cbmctl.config.archive import S3
 from cbmctl.errors import counted
 from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE
+from cbmctl.retry import backoff
 from cbmctl.scenes import SceneError
 
 CHUNK = 2**20
 ATTEMPTS = 6
 # Connections that were kept may have been closed by the server meanwhile, which tells nothing of it.
 CLOSED = 3
-# After the first failure; doubled after each, and shortened by chance. Keys are known after some 10 s.
+# After the first failure; later ones are longer. Keys are known after some 10 s.
 PAUSE_S = 1.0
 # A silent server takes all of an attempt's time, and workers each other's: then fewer attempts do.
 TRIED_S = 120.0
@@ -347,6 +348,5 @@ class Bucket:
                     raise _RequestError(problem, attempt, since) from error
             except OSError as error:
                 raise unwritable(self._folder, error) from error
-            chance = random.uniform(0.5, 1)  # noqa: S311 - nobody guesses it
-            if cancelled.wait(PAUSE_S * 2 ** (attempt - 1) * chance):
+            if cancelled.wait(backoff(PAUSE_S, attempt)):
                 raise CancelledError
