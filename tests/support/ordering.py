@@ -19,8 +19,9 @@ from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import Chosen, choose
 from cbmctl.ordering.wanted_product import Wanted
 from tests.conftest import Database
+from tests.support.keycloak_realm import PASSWORD, USER
 from tests.support.odata_server import serve as serve_catalogue
-from tests.support.odp_server import PASSWORD, USER, Odp, serve
+from tests.support.odp_server import Odp, serve
 
 INCOMPLETE = 3
 

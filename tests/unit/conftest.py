@@ -14,7 +14,7 @@ from cbmctl.archive import checksums
 from cbmctl.catalogue import http
 from cbmctl.config import Config, Tables
 from tests.conftest import Database
-from tests.support import odp_server, ordering
+from tests.support import keycloak_realm, ordering
 from tests.support.catalogue_search import HASTY, with_areas
 from tests.support.effort import THOROUGH
 from tests.support.odata_server import Catalogue, serve
@@ -170,8 +170,8 @@ def odp(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Odp]:
     """A database with the schema, an order service that its configuration names, and the account."""
-    monkeypatch.setenv("CBM_ORDER_USER", odp_server.USER)
-    monkeypatch.setenv("CBM_ORDER_PASSWORD", odp_server.PASSWORD)
+    monkeypatch.setenv("CBM_ORDER_USER", keycloak_realm.USER)
+    monkeypatch.setenv("CBM_ORDER_PASSWORD", keycloak_realm.PASSWORD)
     for name in ("USER_FILE", "PASSWORD_FILE", "TOTP_SECRET", "TOTP_SECRET_FILE"):
         monkeypatch.delenv(f"CBM_ORDER_{name}", raising=False)
     found = Odp()

@@ -12,11 +12,11 @@ import pytest
 from cbmctl.archive import mount
 from cbmctl.archive.checksums import HEALED
 from tests.support.checked_scenes import IMAGES, image, outcomes, scene_with_manifest
+from tests.support.expected_rows import expected_sigs, found_sigs
 from tests.support.manifests import overwrite, write_manifest
 from tests.support.s3_season import extract, scratch
 from tests.support.s3_server import Proxy
 from tests.support.season import Season
-from tests.unit.worker.test_pipeline import expected_sigs, found_sigs
 
 pytestmark = pytest.mark.postgis
 

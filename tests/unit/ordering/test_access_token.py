@@ -16,8 +16,9 @@ from cbmctl.ordering import totp
 from cbmctl.ordering.access_token import Tokens
 from cbmctl.ordering.credentials import Credentials, read_credentials
 from tests.support.free_ports import listening
+from tests.support.keycloak_realm import PASSWORD, USER, Realm
 from tests.support.odata_server import reply
-from tests.support.odp_server import PASSWORD, USER, Odp, Realm, serve
+from tests.support.odp_server import Odp, serve
 
 pytestmark = pytest.mark.usefixtures("hasty", "own_cache")
 

@@ -10,7 +10,8 @@ from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import placing, send
 from tests.conftest import Database
 from tests.support import odp_server
-from tests.support.odp_server import PASSWORD, Odp
+from tests.support.keycloak_realm import PASSWORD
+from tests.support.odp_server import Odp
 from tests.support.ordering import (
     INCOMPLETE,
     THREE,

@@ -12,10 +12,11 @@ import yaml
 
 from cbmctl.config import load_config
 from tests.conftest import REPOSITORY, Database
+from tests.support.keycloak_realm import PASSWORD, USER
 from tests.support.level_1_products import level_1
 from tests.support.odata_server import Catalogue
 from tests.support.odata_server import serve as serve_catalogue
-from tests.support.odp_server import PASSWORD, USER, Odp
+from tests.support.odp_server import Odp
 from tests.support.odp_server import serve as serve_orders
 from tests.support.role_plays import play
 
