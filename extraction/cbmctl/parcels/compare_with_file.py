@@ -152,7 +152,7 @@ def compare(
 
 
 def options_of_load(conn: psycopg.Connection, config: Config) -> dict[str, Any]:
-    """How the file of the parcel table was read, as arguments of `source.read`; nothing if it is not known.
+    """How the file of the parcel table was read, as arguments of `read_delivery.read`; nothing if not known.
 
     Raises:
         UserError: there is no parcel table.

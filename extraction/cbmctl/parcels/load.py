@@ -37,7 +37,7 @@ from cbmctl.queue.parcel_changes import change_parcels
 
 @dataclass(frozen=True)
 class Options:
-    """How to read the file; the fields are those of `source.read`."""
+    """How to read the file; the fields are those of `read_delivery.read`."""
 
     layer: str | None = None
     encoding: str | None = None
