@@ -104,7 +104,7 @@ cbmctl order cancel --all --yes
 cbmctl parcels load Continente.gpkg --layer 'Culturas_*'
 cbmctl parcels load R11.shp R24.shp
 """,
-    "draws for some seconds: test_report": """
+    "draws for some seconds: report/test_report": """
 cbmctl report --output report --title Denmark
 """,
 }
