@@ -17,13 +17,13 @@ from benchmarks.scenes import BANDS, BLOCK, TILE, Archive
 from benchmarks.server import Server
 from cbmctl.config import load_config
 from cbmctl.database import connect
-from cbmctl.indexes import Indexes
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import needed_blocks
 from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.queue.parcel_changes import change_parcels
 from cbmctl.scenes.reading import Reader
 from cbmctl.scenes.sentinel2 import open_product
+from cbmctl.worker.index_cache import Indexes
 
 NUMBER, SHARE, REPEATS = 100_000, 100, 10  # one parcel of a hundred is new
 # m from the tile's corner, within one JPEG 2000 tile at 10 m and at 20 m, and within the swath

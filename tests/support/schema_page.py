@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-RENEW = ".venv/bin/pytest tests/unit/test_schema_page.py --renew"
+RENEW = ".venv/bin/pytest tests/unit/docs/test_schema_page.py --renew"
 MANUAL = ("aois", "dias_catalogue", "sigs", "hists")
 ROLES = ("cbm_owner", "cbm_writer", "cbm_reader")
 

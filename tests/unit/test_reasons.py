@@ -13,8 +13,7 @@ from cbmctl.database import query
 from cbmctl.queue.acquisitions import acquisitions
 from cbmctl.queue.statements import failed as condition
 from cbmctl.reasons import REASONS, Reason, file_missing
-
-from ..conftest import REPOSITORY
+from tests.conftest import REPOSITORY
 
 CODE = Path(cbmctl.__file__).parent
 

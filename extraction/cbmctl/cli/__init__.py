@@ -1,4 +1,13 @@
-"""`cbmctl`, the command: the only part of the package that prints."""
+"""`cbmctl`, the command: the only part of the package that prints.
+
+Imports point one way, from top to bottom:
+
+- `aoi`, `catalogue`, `demo`, `eodata`, `maintain`, `order`, `parcels`, `report`, `schema`: a command each.
+- `extract`, `repair`, `status`: so too; the first two show failures as `status` does.
+- `worker_processes`: worker processes on this machine, started, watched and replaced.
+- `period`, `output`: the arguments of a period; results on stdout, progress on stderr.
+- `commands`: which module holds which command; each is imported when it is called.
+"""
 
 import sys
 from collections.abc import Callable

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from cbmctl.errors import UserError
 from cbmctl.ordering.ledger import Item, Ledger
+from cbmctl.ordering.order_service import ACTIVE, OrderService
 from cbmctl.ordering.reconcile import refresh
-from cbmctl.ordering.service import ACTIVE, OrderService
 
 
 @dataclass

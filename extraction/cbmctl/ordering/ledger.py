@@ -12,8 +12,8 @@ from psycopg.rows import class_row
 from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.ordering.service import STATES, ServiceOrder
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.order_service import STATES, ServiceOrder
+from cbmctl.ordering.wanted_product import Wanted
 
 Key = tuple[str, str, datetime]  # Wanted.key
 # An item in one of these states is on order, or its product is made: order_items_once_idx holds it once.

@@ -15,9 +15,9 @@ from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError, locked
 from cbmctl.ordering.ledger import ACCOUNT_REFUSED, STOPPED, Item, Key, Ledger, Refusal, last_states
+from cbmctl.ordering.order_service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
 from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile, refresh
-from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.wanted_product import Wanted
 
 # If the last order of a product is in one of these states, only the operator's word orders it again.
 AGAIN = (*STOPPED, "unknown")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 
 from cbmctl.ordering.ledger import ON_ORDER, Item, Ledger
-from cbmctl.ordering.service import ACTIVE, OrderService, ServiceOrder
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.order_service import ACTIVE, OrderService, ServiceOrder
+from cbmctl.ordering.wanted_product import Wanted
 
 NAME = "cbm {}"  # of an order at the service; names need not be unique there, so it carries the item's UUID
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")

@@ -9,9 +9,9 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import history, quality
+from cbmctl.parcels import parcel_history, quality
 from cbmctl.parcels.changes import Changes
-from cbmctl.parcels.gone import gone_table, is_made
+from cbmctl.parcels.gone_parcels import gone_table, is_made
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_parcel_tables, lock_results, try_archives
 from cbmctl.queue.scene_changes import start_over
 from cbmctl.queue.statements import names
@@ -174,7 +174,7 @@ def supersede(
     for raster in rasters:
         conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
     quality.forget(conn, tables.parcels)
-    history.forget(conn, tables)
+    parcel_history.forget(conn, tables)
     return gone
 
 

@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import PUBLIC, TableName, Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 

@@ -10,7 +10,7 @@ import psycopg
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.report import observations, picture, scene, text
+from cbmctl.report import observations, picture, picture_data, text
 from cbmctl.report.queries import Facts, read_facts
 
 
@@ -77,7 +77,7 @@ def _draw(conn: psycopg.Connection, config: Config, facts: Facts, title: str) ->
         return None
     day = observations.choose_day(seen)
     parcel = observations.choose_parcel(seen)
-    shown = scene.Scene(
+    shown = picture_data.Scene(
         title=title,
         facts=facts,
         measure=measure,

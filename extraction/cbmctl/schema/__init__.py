@@ -3,6 +3,11 @@
 Today's tenant becomes tomorrow's by running the same command again; a database that someone made by hand
 from the manual is taken over as it is, rows included. Each season has a schema of its own, with its own
 version; that of the first one is `public`.
+
+Imports point one way, from top to bottom:
+
+- `env`: the entry of alembic.
+- `grants`: who may do what.
 """
 
 from dataclasses import dataclass

@@ -11,13 +11,13 @@ from cbmctl.cli import Context
 from cbmctl.cli.output import Output, few
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
+from cbmctl.ordering.access_token import Tokens
 from cbmctl.ordering.credentials import read_credentials
+from cbmctl.ordering.existing_products import Existing, odata
 from cbmctl.ordering.ledger import Ledger, Refusal
-from cbmctl.ordering.made import Existing, odata
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import AGAIN, MADE, Chosen, Placed, send
 from cbmctl.ordering.reconcile import Duplicate, refresh
-from cbmctl.ordering.service import OrderService
-from cbmctl.ordering.token import Tokens
 
 INCOMPLETE = 3  # exit code: not everything was ordered, or something needs a person
 

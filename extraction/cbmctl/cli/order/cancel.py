@@ -6,8 +6,8 @@ from dataclasses import asdict
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
 from cbmctl.cli.order.account import INCOMPLETE, account, confirm, yes_option
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import few
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.cancel import Cancellable, cancel, cancellable

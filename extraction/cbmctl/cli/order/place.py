@@ -5,8 +5,8 @@ from typing import TextIO
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
 from cbmctl.cli.order.account import account, again_option, order, retry_account_option, yes_option
+from cbmctl.cli.order.group import group
 from cbmctl.errors import UserError
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.plan_file import read_plan

@@ -10,23 +10,23 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.settings import unusable
-from cbmctl.catalogue.sync import read_area
+from cbmctl.catalogue.table import read_area
 from cbmctl.cli import Context, pass_context
-from cbmctl.cli.order import group
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import table
 from cbmctl.cli.period import read_period
 from cbmctl.config import Config
+from cbmctl.config.catalogue import unusable
 from cbmctl.database import connect, one, query
 from cbmctl.errors import NotSetUpError, UserError, counted
+from cbmctl.ordering.coherence_pairs import DAYS, gaps
+from cbmctl.ordering.existing_products import catalogued, listed, odata, proven
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
-from cbmctl.ordering.inputs import LEVEL_1, Search, level_1
 from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states, ordered_in_month
-from cbmctl.ordering.made import catalogued, listed, odata, proven
-from cbmctl.ordering.pairs import DAYS, gaps
+from cbmctl.ordering.level_1_products import LEVEL_1, Search, level_1
 from cbmctl.ordering.plan import Plan, make_plan, search_start
 from cbmctl.ordering.plan_file import WANTED
-from cbmctl.ordering.wanted import PRODUCT_TYPES
+from cbmctl.ordering.wanted_product import PRODUCT_TYPES
 
 
 @group.command(

@@ -8,7 +8,6 @@ from dataclasses import asdict
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
 from cbmctl.cli.order.account import (
     INCOMPLETE,
     account,
@@ -21,14 +20,15 @@ from cbmctl.cli.order.account import (
     retry_account_option,
     yes_option,
 )
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
 from cbmctl.ordering.ledger import Ledger, Refusal
+from cbmctl.ordering.order_progress import STATES, Line, Problem, lines, problems
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import choose, placing
-from cbmctl.ordering.progress import STATES, Line, Problem, lines, problems
 from cbmctl.ordering.reconcile import Duplicate, refresh
-from cbmctl.ordering.service import OrderService
 
 # what a person can do about a problem
 _HINTS = {

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive.sums import Numbers
+from cbmctl.maintenance.season_archive.row_sums import Numbers
 
 DESCRIPTION = "archive.json"
 PARTIAL = ".partial"  # the ending of files that are being written

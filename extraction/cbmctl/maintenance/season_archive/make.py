@@ -11,9 +11,8 @@ import pyarrow as pa
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.maintenance.closed import require_closed
-from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
-from cbmctl.maintenance.season_archive.disk_space import estimate, require_space
+from cbmctl.maintenance.closed_season import require_closed
+from cbmctl.maintenance.season_archive import comparison, database_rows, parquet, whole_tables
 from cbmctl.maintenance.season_archive.layout import (
     DESCRIPTION,
     PARTIAL,
@@ -24,8 +23,9 @@ from cbmctl.maintenance.season_archive.layout import (
     statistics_file,
     write_description,
 )
-from cbmctl.maintenance.season_archive.sums import NOTHING, Numbers
-from cbmctl.parcels import history
+from cbmctl.maintenance.season_archive.row_sums import NOTHING, Numbers
+from cbmctl.maintenance.season_archive.space_needed import estimate, require_space
+from cbmctl.parcels import parcel_history
 from cbmctl.parcels.changes import has_parcels
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
@@ -106,7 +106,7 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
     ]
     for file in sorted(folder.glob("*.parquet")):
         require_own_file(conn, config, str(file), parquet.footer(file))
-        if archived and compare.kind_of(file.name) and parquet.holds(file, archived):
+        if archived and comparison.kind_of(file.name) and parquet.holds(file, archived):
             raise UserError(
                 f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
                 f" {DESCRIPTION} back into the folder, or use an empty folder."
@@ -156,7 +156,7 @@ class _Archive:
             UserError: it does not hold what is extracted.
         """
         description = read_description(self._folder)
-        compare.require_own(self._conn, self._tables, self._folder, description)
+        comparison.require_own(self._conn, self._tables, self._folder, description)
         if missing := self._references.keys() - description.scenes.keys():
             example = self._references[min(missing)]
             raise UserError(
@@ -164,14 +164,14 @@ class _Archive:
                 f" as {example}. Keep that archive, and use an empty folder (in S3: another prefix) for a new"
                 " one."
             )
-        compare.verify_files(
+        comparison.verify_files(
             self._folder, description, self._step("Reading", sum(description.files.values()))
         )
         found = self._database(description.scenes.keys() & self._references.keys())
-        if differ := compare.differing(description.scenes, found):
+        if differ := comparison.differing(description.scenes, found):
             raise UserError(
                 f"The rows in {self._folder} differ from the database:"
-                f" {compare.first_sentences(differ.values())}. Keep that archive, and use an empty folder"
+                f" {comparison.first_sentences(differ.values())}. Keep that archive, and use an empty folder"
                 " (in S3: another prefix) for a new one."
             )
         return self._archived(description, changed=False, compared=len(found))
@@ -205,7 +205,7 @@ class _Archive:
         damaged = []
         for name in kept:
             with suppress(UserError):  # an interrupted run may have been followed by a change
-                there = compare.of_file(self._folder / name, self._step(f"Reading {name}", 0))
+                there = comparison.of_file(self._folder / name, self._step(f"Reading {name}", 0))
                 kind, obsids = wanted[name]
                 if there == _with_rows({obsid: _of(kind, database[obsid]) for obsid in obsids}):
                     found[name] = there
@@ -220,14 +220,14 @@ class _Archive:
             for card, obsids in self.cards.items()
             for obsid in obsids
         }
-        if differ := compare.differing(scenes, database):
+        if differ := comparison.differing(scenes, database):
             for obsid in differ:
                 card = next(card for card, obsids in self.cards.items() if obsid in obsids)
                 for kind in SCHEMAS:
                     (self._folder / statistics_file(kind, card)).unlink(missing_ok=True)
             raise UserError(
-                f"Rows changed while they were archived: {compare.first_sentences(differ.values())}. Stop all"
-                " programs that write to the database, then run the command again."
+                f"Rows changed while they were archived: {comparison.first_sentences(differ.values())}. Stop"
+                " all programs that write to the database, then run the command again."
             )
         files = {name: sum(one.rows for one in there.values()) for name, there in found.items()}
         files |= self._write_tables(empty)
@@ -244,7 +244,7 @@ class _Archive:
             step = self._step(f"Writing {name}", estimate(self._conn, self._tables, kind)[0])
             rows = _counted(database_rows.by_parcel(self._conn, self._tables, kind, obsids), step)
             written = parquet.write(self._folder / name, SCHEMAS[kind], rows, empty.footer())
-            found[name] = compare.of_file(self._folder / name, self._step(f"Reading {name}", written))
+            found[name] = comparison.of_file(self._folder / name, self._step(f"Reading {name}", written))
         return found
 
     def _write_tables(self, empty: Description) -> dict[str, int]:
@@ -275,7 +275,7 @@ class _Archive:
         step = self._step("Reading the database", len(ids))
         found = {}
         for obsid in ids:
-            found[obsid] = compare.of_scene(self._conn, self._tables, obsid)
+            found[obsid] = comparison.of_scene(self._conn, self._tables, obsid)
             step(1)
         return found
 
@@ -307,7 +307,11 @@ class _Archive:
 
     def _last_id(self) -> int:
         tables = self._tables
-        numbered = history.current_set if has_parcels(self._conn, tables.parcels) else history.recorded_set
+        numbered = (
+            parcel_history.current_set
+            if has_parcels(self._conn, tables.parcels)
+            else parcel_history.recorded_set
+        )
         statement = query(
             "SELECT greatest((SELECT max(pid) FROM {sigs}), (SELECT max(pid) FROM {hists}), 0)",
             sigs=tables.sigs.sql,

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from botocore.httpsession import get_cert_path
 from pyarrow import fs
 
+from cbmctl.archive.disk_space import managed_cache
 from cbmctl.config import Config
-from cbmctl.eodata.settings import Service
-from cbmctl.eodata.space import managed_cache
+from cbmctl.config.archive import Service
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import object_errors, parquet
 from cbmctl.maintenance.season_archive.layout import PARTIAL, put_in_place
