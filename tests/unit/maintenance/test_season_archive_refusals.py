@@ -14,7 +14,7 @@ from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Tables
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive import compare, drop, make
+from cbmctl.maintenance.season_archive import comparison, drop, make
 from cbmctl.maintenance.season_archive.layout import Scene
 from cbmctl.parcels.load import Options, load
 from cbmctl.queue import locks
@@ -371,7 +371,7 @@ def test_parcels_are_not_replaced_while_an_archive_is_read(
     done(season, "archive", folder)
     if command == "restore":
         done(season, "archive", folder, "--drop")
-    verify, refusals = compare.verify_files, list[str]()
+    verify, refusals = comparison.verify_files, list[str]()
 
     def verifying(*arguments: object) -> None:
         with connect(season.config, autocommit=True) as conn:
@@ -381,7 +381,7 @@ def test_parcels_are_not_replaced_while_an_archive_is_read(
             assert load(conn, tables, file, Options(), drop_statistics=True, check_only=True).superseded
         verify(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compare, "verify_files", verifying)
+    monkeypatch.setattr(comparison, "verify_files", verifying)
     done(season, command, folder)
     assert refusals == [
         "cbmctl maintain archive or restore is running. Nothing was changed. Wait until it ends, then load"
