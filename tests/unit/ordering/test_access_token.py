@@ -271,7 +271,7 @@ def test_logins_at_once_use_different_codes(ordering: Ordering, realm: Realm) ->
 # the argument: URL of the realm; a line of stdin, the Unix time: log in now
 LOGIN = f"""
 import sys
-from cbmctl.ordering import token
+from cbmctl.ordering import access_token
 from cbmctl.ordering.credentials import Credentials
 from cbmctl.config.ordering import Ordering
 
@@ -281,7 +281,7 @@ def sleep(seconds):
     clock[0] += seconds
     print(seconds)
 
-session = token.Tokens(
+session = access_token.Tokens(
     Ordering(token_url=sys.argv[1]),
     Credentials({USER!r}, {PASSWORD!r}, {KEY!r}),
     lambda _line: None,
