@@ -74,7 +74,8 @@ def test_what_is_not_set_up_has_an_exit_code(
     monkeypatch.setenv("CBM_SEASON", "2022")
     assert ended("there") == (
         4,
-        "cbmctl: the table season_2022.dias_catalogue does not exist. Run cbmctl --season 2022 schema apply first.\n",
+        "cbmctl: the table season_2022.dias_catalogue does not exist."
+        " Run cbmctl --season 2022 schema apply first.\n",
     )
 
 
