@@ -95,7 +95,7 @@ class Indexes:
                        sum(hashint8extended(xmin::text::bigint << 31 # ogc_fid, 0)),
                        sum(hashfloat8extended(ST_XMin(wkb_geometry), ogc_fid)),
                        sum(hashfloat8extended(ST_YMax(wkb_geometry), ogc_fid))
-                   FROM {parcels} WHERE wkb_geometry && {box} AND {which}""",
+                   FROM {asked} WHERE wkb_geometry && {box}""",
                 **self._names(after),
             ),
             self._place(grid) | {"covered": after},
@@ -121,7 +121,7 @@ class Indexes:
         rows = self._conn.execute(
             query(
                 """SELECT ogc_fid, ST_AsBinary({projected})
-                   FROM {parcels} WHERE wkb_geometry && {box} AND {which}""",
+                   FROM {asked} WHERE wkb_geometry && {box}""",
                 projected=projected(self._config.tables.parcels, grid.epsg),
                 **self._names(after),
             ),
@@ -132,7 +132,12 @@ class Indexes:
 
     def _names(self, after: int | None) -> dict[str, psycopg.sql.Composable]:
         known = parcel_sets.names(self._config.tables)
-        came = query("ogc_fid IN ({came})", came=query(parcel_sets.CAME, **known))
+        # OFFSET 0: the planner takes the box for small, and would look up each parcel in it
+        came = query(
+            """(SELECT xmin, ogc_fid, wkb_geometry FROM {parcels} WHERE ogc_fid IN ({came}) OFFSET 0) came""",
+            came=query(parcel_sets.CAME, **known),
+            **known,
+        )
         box = query(
             """ST_Transform(
                 ST_Segmentize(ST_MakeEnvelope(%(left)s, %(bottom)s, %(right)s, %(top)s, %(epsg)s), %(step)s),
@@ -141,7 +146,7 @@ class Indexes:
         return known | {
             "box": box,
             "version": query(parcel_sets.VERSION, **known),
-            "which": query("true") if after is None else came,
+            "asked": known["parcels"] if after is None else came,
         }
 
     def _place(self, grid: Grid) -> dict[str, Any]:
