@@ -26,7 +26,7 @@ OTHERS = frozenset(
 SEVERAL = frozenset(
     {
         "maintenance/season_archive/restore.py",
-        "parcels/history.py",
+        "parcels/parcel_history.py",
         "parcels/quality.py",
         "parcels/supersede.py",
     }

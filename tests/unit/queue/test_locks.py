@@ -196,11 +196,16 @@ def test_who_alters_tables_is_known() -> None:
     alters = re.compile(r"\b(ALTER TABLE|DROP TABLE|DROP TRIGGER|DROP INDEX|TRUNCATE|CLUSTER|VACUUM FULL) ")
     files = [path for path in CODE.rglob("*.py") if path.parts[-3:-1] != ("schema", "versions")]
     found = {path.relative_to(CODE).as_posix() for path in files if alters.search(path.read_text())}
-    locked = {"queue/locks.py", "parcels/supersede.py", "parcels/replacement.py", "parcels/update.py"}
+    locked = {"queue/locks.py", "parcels/supersede.py", "parcels/replace_table.py", "parcels/update.py"}
     # called by `update.apply`, which has locked the table, or says which statement to run by hand
-    of_update = {"parcels/gone.py", "parcels/edits.py"}
+    of_update = {"parcels/gone_parcels.py", "parcels/edits.py"}
     # tables that nobody else knows yet, and those of pg_repack
-    own = {"parcels/filling.py", "queue/delta_cost.py", "queue/parcel_changes.py", "maintenance/rewrite.py"}
+    own = {
+        "parcels/fill_table.py",
+        "queue/delta_cost.py",
+        "queue/parcel_changes.py",
+        "maintenance/rewrite.py",
+    }
     # the only lock of a transaction that holds PARCELS
     rasters = {"parcels/rasterise.py"}
     assert found == locked | of_update | own | rasters
