@@ -4,6 +4,7 @@ Every day the same examples, so that a failure comes from the change; `./run tes
 """
 
 import os
+import random
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 THOROUGH = os.environ.get("CBM_THOROUGH") == "1"
 SEED = int(os.environ.get("CBM_SEED") or (secrets.randbits(32) if THOROUGH else 2021))
+
+
+def drawing() -> random.Random:
+    """Return what draws instants and choices; the output of a failed test names the seed."""
+    print(f"CBM_SEED={SEED} in the environment draws the same")  # noqa: T201
+    return random.Random(SEED)  # noqa: S311 - no secret
 
 
 def examples(number: int) -> Callable[[Test], Test]:

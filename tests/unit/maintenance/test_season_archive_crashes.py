@@ -1,7 +1,6 @@
 """`maintain archive`, `--drop` and `restore` killed at any step: no row is lost, and none is doubled."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database, Eventually
-from tests.support.effort import THOROUGH
+from tests.support.effort import THOROUGH, drawing
 from tests.support.season_archives import done, fill, idle, rows, state
 
 pytestmark = pytest.mark.postgis
@@ -68,7 +67,7 @@ def test_killed_at_random_steps(database: Database, tmp_path: Path, eventually: 
     fill(database, scenes=5, parcels=20)
     folder = tmp_path / "2021"
     before = state(database)
-    chance = random.Random()  # noqa: S311 - no secret
+    chance = drawing()
     steps: dict[str, int] = dict.fromkeys(COMMANDS, 250)  # at first a guess
     phase, killed = "archive", 0
     while killed < KILLS:

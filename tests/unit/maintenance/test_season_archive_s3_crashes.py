@@ -1,7 +1,6 @@
 """An archive in S3 with commands killed at any step: no row is lost, and the next run continues."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Database, Eventually
-from tests.support.effort import THOROUGH
+from tests.support.effort import THOROUGH, drawing
 from tests.support.s3_moto import moto
 from tests.support.season_archives import done, fill, idle, state
 
@@ -87,7 +86,7 @@ def start(database: Database, phase: str, steps: int) -> subprocess.CompletedPro
 def test_killed_at_random_requests(client: Any, database: Database, eventually: Eventually) -> None:
     fill(database, scenes=5, parcels=20)
     before = state(database)
-    chance = random.Random()  # noqa: S311 - no secret
+    chance = drawing()
     steps: dict[str, int] = dict.fromkeys(COMMANDS, 100)  # at first a guess
     phase, killed = "archive", 0
     while killed < KILLS:

@@ -1,7 +1,6 @@
 """`cbmctl order` killed at random instants: nothing is ordered twice, nothing is forgotten."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database
-from tests.support.effort import THOROUGH
+from tests.support.effort import THOROUGH, drawing
 from tests.support.odp_server import Odp
 from tests.support.ordering import INCOMPLETE, answered, backscatter, command, names, plan, rows
 
@@ -27,7 +26,7 @@ class Killer:
     def __init__(self) -> None:
         self.victim: subprocess.Popen[str] | None = None
         self.left = 0
-        self.chance = random.Random()  # noqa: S311 - no secret
+        self.chance = drawing()
 
     def start(self, arguments: list[str]) -> subprocess.Popen[str]:
         self.victim = subprocess.Popen(

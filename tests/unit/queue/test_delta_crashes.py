@@ -18,7 +18,7 @@ from cbmctl.parcels.quality import assess
 from cbmctl.parcels.rasterise import rasterise
 from cbmctl.queue.repair import repair
 from tests.conftest import Eventually
-from tests.support.effort import THOROUGH
+from tests.support.effort import THOROUGH, drawing
 from tests.support.parcel_loading import write
 from tests.support.products_s2 import LEFT, TOP
 from tests.support.season import PARCELS, Season
@@ -197,7 +197,7 @@ def test_loads_and_workers_killed_while_parcels_change(
 ) -> None:
     for day in DAYS:
         season.scene(day)
-    chance = random.Random()  # noqa: S311 - no secret
+    chance = drawing()
     declared = Declared(tmp_path, chance)
     begin(season, declared.file())
     make_writes_slow(season, 0.1, f"NEW.pid > {len(declared.current)}")

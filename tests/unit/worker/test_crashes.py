@@ -1,7 +1,6 @@
 """Whatever dies, in whatever instant: the tables end as those of an undisturbed run, byte for byte."""
 
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import rasterio
 from cbmctl.database import connect
 from cbmctl.queue.planning import plan
 from cbmctl.queue.repair import repair
-from tests.support.effort import THOROUGH
+from tests.support.effort import THOROUGH, drawing
 from tests.support.products_s2 import image_file, write_image
 from tests.support.season import Season, pixels
 
@@ -93,7 +92,7 @@ def test_workers_killed_at_random_instants(
     for day in DAYS:
         season.scene(day)
     expected = undisturbed(season)
-    chance = random.Random()  # noqa: S311 - no secret
+    chance = drawing()
     with connect(season.config, autocommit=True) as conn:
         plan(conn, season.config)
     killed = 0
