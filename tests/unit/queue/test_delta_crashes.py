@@ -221,9 +221,8 @@ def test_loads_and_workers_killed_while_parcels_change(
             pids = {pid for (pid,) in season.rows("SELECT ogc_fid FROM parcels_2021_gone")}
             assert all(went[key] == value for key, value in before.items() if key[0] in pids), "as before"
             gone = went
-            crew = [member if member.poll() is None else start_worker(season) for member in crew]
             # not while Python starts: when there is something to lose
-            eventually(lambda: len(at_work(season)) > 0 or not open_tasks(season))
+            eventually(lambda: busy(season, crew))
             time.sleep(chance.uniform(0, 0.3))
             if working := [member for member in crew if member.pid in at_work(season)]:
                 worker = chance.choice(working)
@@ -255,6 +254,12 @@ def expect_nothing_or_all(season: Season) -> None:
         rasters = season.rows(f"SELECT pid FROM parcels_2021_32632_{resolution}_rast ORDER BY 1")
         assert rasters == declared
     assert season.rows("SELECT DISTINCT ogc_fid FROM parcels_2021_quality ORDER BY 1") == declared
+
+
+def busy(season: Season, crew: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether a worker is at work, or nothing is left to do; a worker that has ended is replaced."""
+    crew[:] = [member if member.poll() is None else start_worker(season) for member in crew]
+    return len(at_work(season)) > 0 or not open_tasks(season)
 
 
 def idle(season: Season) -> bool:
