@@ -50,9 +50,9 @@ def run(
         config: says which tables.
         source: asked.
         place: what for.
-        outcome: tells what was found and done; where the source fails, what was until then.
+        outcome: tells what was found and done; if the source fails, what was done until then.
         since_last: ask only for what was published since the last complete sync, and for products that were
-            not online; for everything where there was none, and once a week after that.
+            not online. Everything is asked for if no sync was complete, and once a week.
         check: find out and change nothing.
         progress: told how many days of the period are done.
 
@@ -87,7 +87,7 @@ def _search(
         published=begun.published,
         reached=begun.reached,
         again=_offline(conn, config, place) if begun.published else (),
-        # only the archive must open what it tells of
+        # only the archive opens each product to read it
         known={} if sync.source.dated else read_known(conn, config, place.card, place.start, place.end),
     )
     full = begun.recorded and begun.published is None

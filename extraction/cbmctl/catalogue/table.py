@@ -59,7 +59,7 @@ def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeomet
     """Return an area of interest, EPSG:4326.
 
     Raises:
-        UserError: there is none of this name, and the sentence lists those there are; or it has no outline.
+        UserError: no area has this name, and the sentence lists the names; or the area has no outline.
     """
     names = {"aois": config.tables.aois.sql, "field": sql.Identifier(config.args.aoi_field)}
     row = conn.execute(

@@ -17,30 +17,10 @@ from cbmctl.queue import locks
 from cbmctl.queue.locks import try_task
 from tests.conftest import Database
 from tests.support.parcel_loading import fields, rows, write
-from tests.support.parcel_updates import N, first_file, halves, load_and_use, run, second_file
+from tests.support.parcel_updates import N, halves, run
 from tests.unit.parcels.test_changes import use
 
 pytestmark = pytest.mark.postgis
-
-
-@pytest.fixture
-def drawn() -> list[Any]:
-    return fields(N)
-
-
-@pytest.fixture
-def first(tmp_path: Path) -> Path:
-    return first_file(tmp_path)
-
-
-@pytest.fixture
-def second(tmp_path: Path) -> Path:
-    return second_file(tmp_path)
-
-
-@pytest.fixture
-def used(conn: psycopg.Connection, tables: Tables, first: Path) -> dict[int, int]:
-    return load_and_use(conn, tables, first)
 
 
 OGR2OGR = """

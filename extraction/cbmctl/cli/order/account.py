@@ -65,7 +65,7 @@ def confirm(question: str, done: str, *, yes: bool) -> None:
         yes: do not ask.
 
     Raises:
-        UserError: the answer is no, or there is none.
+        UserError: the answer is no, or nobody can answer.
     """
     if yes:
         return
