@@ -64,11 +64,13 @@ def test_what_a_killed_run_has_left_is_removed(tenant: Tenant, eventually: Event
 
 
 def test_an_interrupted_run_cleans_up(tenant: Tenant, eventually: Eventually) -> None:
-    before = tenant.rows()
+    before, command = tenant.rows(), threading.get_ident()
 
     def interrupt() -> None:
-        eventually(lambda: tenant.leftovers() != (0, 0, 0))
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            eventually(lambda: tenant.leftovers() != (0, 0, 0))
+        finally:  # whatever happens: pg_repack would wait forever for what is held here
+            signal.pthread_kill(command, signal.SIGINT)
 
     with held(tenant):
         interrupter = threading.Thread(target=interrupt)
