@@ -13,8 +13,8 @@ from threading import Event
 from benchmarks.figures import Figure
 from benchmarks.measure import decoding, spend
 from benchmarks.scenes import BANDS, SCL, Archive
-from cbmctl.checksums import Checksums, digest_of
-from cbmctl.eodata.mount import Mount
+from cbmctl.archive.checksums import Checksums, digest_of
+from cbmctl.archive.mount import Mount
 
 LIMIT = 0.03
 

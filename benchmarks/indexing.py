@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config, load_config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import connect
-from cbmctl.indexes import Indexes
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes.backscatter import open_backscatter
 from cbmctl.scenes.coherence import open_coherence
 from cbmctl.scenes.sentinel2 import open_product
+from cbmctl.worker.index_cache import Indexes
 
 
 class Timed(Indexes):

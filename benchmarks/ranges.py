@@ -8,8 +8,8 @@ from typing import Any
 
 import rasterio
 
+from cbmctl.archive.s3 import bucket
 from cbmctl.cli import main
-from cbmctl.eodata import bucket
 
 _SCRATCH = re.compile(r".*/eodata/scenes/[^/]+/(.+\.jp2)")
 _fetch_all, _open = bucket.Bucket._fetch_all, rasterio.open

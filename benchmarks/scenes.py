@@ -25,7 +25,7 @@ from pyproj import Transformer
 from rasterio.windows import Window
 from shapely import Polygon
 
-from cbmctl.checksums import digest_of
+from cbmctl.archive.checksums import digest_of
 from cbmctl.demo.safe_metadata import manifest_xml
 from cbmctl.demo.safe_writer import Product, Tile
 from cbmctl.scenes.manifest import MANIFEST_FILE

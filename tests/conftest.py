@@ -98,6 +98,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("CBM_THOROUGH") == "1",
         help="run the tests marked thorough as well, as ./run test-all does",
     )
+    parser.addoption(
+        "--renew", action="store_true", help="write the pages that tests generate and compare, docs/schema.md"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--thorough") and config.getoption("--timeout") is None:
+        config.option.timeout = 7200  # hundreds of kills are one test
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

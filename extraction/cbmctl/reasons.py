@@ -71,9 +71,9 @@ REASONS = (
     PRODUCT_MISSING, FILE_MISSING, UNREADABLE, DAMAGED, NO_PATH, NO_FOOTPRINT, RECORD_INVALID,
     PARCELS_UNREADABLE, NOT_WRITTEN, UNREACHABLE, WORKER_VANISHED, WORKER_ERROR, WAITS_FOR_PARTS,
 )  # fmt: skip
-# The words for what failed, the manual's and two of our own; a missing file is named behind its word.
-FAILURES = frozenset(reason.status for reason in REASONS if reason.failure and reason is not FILE_MISSING)
-FROM_ARCHIVE = FAILURES & {reason.status for reason in REASONS if reason.archive}
+FAILURES = tuple(reason for reason in REASONS if reason.failure)
+# What may be gone once the archive has the product at once. Without that, a product may have no folder.
+FROM_ARCHIVE = (*(reason for reason in FAILURES if reason.archive), NO_PATH)
 
 
 def file_missing(name: str) -> Reason:

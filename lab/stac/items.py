@@ -9,7 +9,7 @@ from typing import Any
 import shapely
 from shapely.geometry import mapping
 
-from cbmctl.catalogue.archive import walk
+from cbmctl.catalogue.archive_walk import walk
 from cbmctl.catalogue.record import Record
 
 COLLECTION = "sentinel-2-l2a"

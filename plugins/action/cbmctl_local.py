@@ -22,7 +22,7 @@ from ansible.plugins.action import ActionBase
 
 runpy.run_path(str(Path(__file__).parents[2] / "plugins" / "module_utils_path.py"))
 
-from ansible.module_utils.cbmctl_output import said, sentence  # noqa: E402
+from ansible.module_utils.cbmctl_output import NOT_SET_UP, said, sentence  # noqa: E402
 
 DOCUMENTATION = r"""
 name: cbmctl_local
@@ -56,7 +56,7 @@ TUNNEL_OPTIONS = [
 
 
 class ActionModule(ActionBase):
-    """Returns `result` or `lines`, `notes`, and `incomplete` if something needs a person."""
+    """Returns `result` or `lines`, `notes`, `incomplete` if something needs a person, and `not_set_up`."""
 
     _requires_connection = True
     _VALID_ARGS = frozenset(("arguments", "configuration", "input", "mutates", "text"))
@@ -86,6 +86,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "notes": said(done.stderr),
             "incomplete": done.returncode == INCOMPLETE,
+            "not_set_up": done.returncode == NOT_SET_UP,
         }
         if done.returncode not in (0, INCOMPLETE):
             return answer | {"failed": True, "msg": sentence(done.returncode, done.stderr)}

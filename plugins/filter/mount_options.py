@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 name: mount_options
 short_description: Add options to those that fstab has already
 description:
-  - An option of the site wins over one of ours about the same thing (C(relatime) against C(noatime)).
+  - An option of the site replaces a contrary option of the role (C(relatime) replaces C(noatime)).
   - C(nofail) is added always, because a missing disk must not keep the host from booting.
 options:
   _input:

@@ -39,7 +39,7 @@ def files(named: str | Sequence[str]) -> list[dict[str, str]]:
     """
     try:
         from cbmctl.errors import UserError  # noqa: PLC0415
-        from cbmctl.parcels.delivery import files_of  # noqa: PLC0415
+        from cbmctl.parcels.files.delivery import files_of  # noqa: PLC0415
     except ImportError as error:
         raise AnsibleFilterError(
             f"cbmctl is not installed beside Ansible ({error}). Run scripts/setup-python."
@@ -70,7 +70,7 @@ def foreign(found: Sequence[str], wanted: Sequence[str], named: Sequence[str]) -
         AnsibleFilterError: two files could be one companion.
     """
     from cbmctl.errors import UserError  # noqa: PLC0415
-    from cbmctl.parcels.delivery import files_of  # noqa: PLC0415
+    from cbmctl.parcels.files.delivery import files_of  # noqa: PLC0415
 
     # which files are parts depends on their names alone
     with TemporaryDirectory() as folder:

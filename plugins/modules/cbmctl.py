@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.cbmctl_output import said, sentence
+from ansible.module_utils.cbmctl_output import NOT_SET_UP, said, sentence
 
 DOCUMENTATION = r"""
 module: cbmctl
@@ -14,6 +14,7 @@ short_description: Run the tenant's cbmctl command
 description:
   - Runs C(cbmctl --json) with the given arguments. Changed is what the command itself says.
   - In check mode a command that changes something is given C(--check), and says what it would do.
+  - In check mode, a command for a season that has no tables yet is skipped. Only a real run creates them.
   - A failure is the one sentence that cbmctl writes for people.
 options:
   arguments:
@@ -76,6 +77,7 @@ NOT_YET = "cbmctl is not on {host} yet: what the next steps would change there c
 NO_SEASON_YET = (
     "season {season} has no configuration on {host} yet: changes of the next steps cannot be predicted"
 )
+NO_TABLES_YET = "{season} has no tables on {host} yet: changes of the next steps cannot be predicted"
 MISSING = "{path} is not installed on {host}. Run playbooks/worker_image.yml first."
 
 
@@ -116,6 +118,10 @@ def main():
     # on the control host, an operator's own season must not count
     environment = {"LC_ALL": "C.UTF-8", "CBM_SEASON": ""}
     code, stdout, stderr = module.run_command(command, environ_update=environment)
+    if module.check_mode and code == NOT_SET_UP:
+        season = f"season {asked['season']}" if asked["season"] else "the first season"
+        module.warn(NO_TABLES_YET.format(season=season, host=os.uname().nodename))
+        module.exit_json(changed=False, skipped=True)
     if code != 0:
         module.fail_json(msg=sentence(code, stderr), rc=code, notes=said(stderr))
     if asked["text"]:

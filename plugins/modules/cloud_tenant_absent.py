@@ -34,7 +34,7 @@ RETURN = r"""
 problems: {description: "Each with code, option, message, hint, text.", returned: always, type: list}
 table: {description: "Lines of a table for people.", returned: when compared, type: list}
 changes: {description: "What is still to be removed, with step.", returned: when compared, type: list}
-ours: {description: "Names of what is still to be removed.", returned: when compared, type: list}
+left: {description: "Names of what is still to be removed.", returned: when compared, type: list}
 kept: {description: "What is only detached.", returned: when compared, type: list}
 """
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 from testinfra.host import Host
 
-from .conftest import Tenant
+from tests.provisioned.conftest import Tenant
 
 CONTAINER_UID = 999
 EVERYWHERE = {"all", "0.0.0.0", "::"}  # noqa: S104

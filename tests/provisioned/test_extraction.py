@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection, sql
 from testinfra.host import Host
 
-from .conftest import Tenant
+from tests.provisioned.conftest import Tenant
 
 CONTAINER_GID = 10001
 BANDS = {"10": {"B02", "B03", "B04", "B08"}, "20": {"B05", "B06", "B07", "B8A", "B11", "B12"}}

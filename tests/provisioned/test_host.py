@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from .conftest import Tenant
+from tests.provisioned.conftest import Tenant
 
 
 @pytest.fixture(scope="module")

@@ -1,124 +1,33 @@
-"""What several tests share: a small season for queue and worker, parcel files for loading."""
+"""What tests of several areas share: fixtures; what they are made of is in tests/support."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
-from typing import Any
 
-import numpy as np
 import psycopg
 import pytest
 from hypothesis import settings
-from numpy.typing import NDArray
-from shapely import MultiPolygon, Polygon, box
+from shapely import MultiPolygon, box
 
-from cbmctl import checksums
-from cbmctl.catalogue import polite
+from cbmctl.archive import checksums
+from cbmctl.catalogue import http
 from cbmctl.config import Config, Tables
-from cbmctl.database import connect
-from cbmctl.queue.planning import plan
-from cbmctl.stopping import Stop
-from cbmctl.worker import work
+from tests.conftest import Database
+from tests.support import keycloak_realm, ordering
+from tests.support.catalogue_search import HASTY, with_areas
+from tests.support.effort import THOROUGH
+from tests.support.odata_server import Catalogue, serve
+from tests.support.odp_server import Odp
+from tests.support.parcel_loading import fields, write
+from tests.support.recorded_answers import AREA, many
+from tests.support.repacking import Tenant, repack_of_image
+from tests.support.s3_server import Proxy, hadro, proxy, s3
+from tests.support.season import BANDS_10, BANDS_20, PARCELS, Season
 
-from ..conftest import Database
-from . import odp_server, ordering
-from .examples import THOROUGH
-from .loading import fields, write
-from .odata_server import Catalogue, serve
-from .odp_server import Odp
-from .products import LEFT, TOP, make_product, metadata
-from .recorded import AREA, many
-from .repacking import Tenant, repack_of_image
-from .s3_server import Proxy, hadro, proxy, s3
-from .searching import HASTY, with_areas
-
-# of property tests without a seed of their own [examples.py]
+# of property tests without a seed of their own [effort.py]
 settings.register_profile("cbm", derandomize=not THOROUGH)
 settings.load_profile("cbm")
-
-EPSG = 32632
-# On an image of 400 x 400 m: a rectangle off the pixels' borders, a triangle, and one far away.
-PARCELS: Mapping[int, Polygon] = {
-    1: box(LEFT + 23, TOP - 177, LEFT + 161, TOP - 42),
-    7: Polygon([(LEFT + 210, TOP - 390), (LEFT + 380, TOP - 215), (LEFT + 395, TOP - 380)]),
-    9: box(LEFT + 50_000, TOP, LEFT + 50_100, TOP + 100),
-}
-BANDS_10, BANDS_20 = ("B02", "B03"), ("B05",)
-OFFSET = -1000
-
-
-@dataclass(frozen=True)
-class Season:
-    """Parcels, an area and scenes in a database; products on disk."""
-
-    database: Database
-    config: Config
-
-    def scene(self, day: int, *, month: int = 3, product: bool = True, shift: float = 0.0) -> int:
-        """Enter a scene of 2021, and write its product; return its id. `shift`: degrees east."""
-        date = f"2021{month:02d}{day:02d}"
-        name = f"S2A_MSIL2A_{date}T102921_N0400_R108_T32TMT_{date}T135811.SAFE"
-        folder = f"Sentinel-2/MSI/L2A/2021/{month:02d}/{day:02d}"
-        if product:
-            xml = metadata(dict.fromkeys(range(13), OFFSET))
-            make_product(self.config.eodata, pixels(day), xml, name=name, folder=folder)
-        with self.database.connect() as conn:
-            row = conn.execute(
-                """INSERT INTO dias_catalogue (obstime, reference, sensor, card, path, footprint)
-                   VALUES (%s, %s, '2A', 's2', %s, ST_Translate(ST_Transform(
-                       ST_MakeEnvelope(%s, %s, %s, %s, 32632), 4326), %s, 0))
-                   RETURNING id""",
-                [
-                    f"2021-{month:02d}-{day:02d} 10:29:21",
-                    name,
-                    f"{folder}/{name}",
-                    LEFT,
-                    TOP - 400,
-                    LEFT + 400,
-                    TOP,
-                    shift,
-                ],
-            ).fetchone()
-        assert row
-        return int(row[0])
-
-    def extract(self, config: Config | None = None, lines: list[str] | None = None) -> list[str]:
-        """Plan and do what is to be done; return what was told, which also goes to `lines`."""
-        config, lines = config or self.config, [] if lines is None else lines
-        with connect(config, autocommit=True) as conn:
-            plan(conn, config)
-        work(config, stop=Stop(), note=lines.append)
-        return lines
-
-    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with self.database.connect() as conn:
-            return conn.execute(query, parameters).fetchall()  # type: ignore[call-overload, no-any-return]
-
-    def tasks(self) -> dict[tuple[int, str], str]:
-        return {
-            (obsid, bandset): state
-            for obsid, bandset, state in self.rows("SELECT obsid, bandset, state FROM tasks")
-        }
-
-    def status(self, obsid: int) -> str:
-        return str(self.rows("SELECT status FROM dias_catalogue WHERE id = %s", obsid)[0][0])
-
-
-def waiting(lines: list[str]) -> int:
-    """How often a worker has said that it waits for the archive."""
-    return len([line for line in lines if "waiting for it" in line])
-
-
-def pixels(seed: int) -> dict[str, NDArray[Any]]:
-    """Digital numbers of a scene without nodata, 40 x 40 pixels at 10 m, and classes."""
-    random = np.random.default_rng(seed)
-    images: dict[str, NDArray[Any]] = {
-        f"{band}_10m": random.integers(1001, 9000, (40, 40), dtype=np.uint16) for band in BANDS_10
-    }
-    images |= {f"{band}_20m": random.integers(1001, 9000, (20, 20), dtype=np.uint16) for band in BANDS_20}
-    return images | {"SCL_20m": random.integers(3, 9, (20, 20), dtype=np.uint8)}
 
 
 @pytest.fixture
@@ -192,7 +101,7 @@ def roles(database: Database) -> Iterator[None]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Services are asked without the pauses that real ones get."""
-    monkeypatch.setattr(polite, "MANNERS", HASTY)
+    monkeypatch.setattr(http, "MANNERS", HASTY)
 
 
 @pytest.fixture
@@ -218,9 +127,9 @@ def catalogue(testdata: Path) -> Iterator[tuple[Catalogue, str]]:
 @pytest.fixture
 def hasty_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets are asked again, and waited for, without the pauses that real ones get."""
-    monkeypatch.setattr("cbmctl.eodata.bucket.PAUSE_S", 0.01)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_EVERY_S", 0.05)
-    monkeypatch.setattr("cbmctl.worker.ARCHIVE_S", 0.3)
+    monkeypatch.setattr("cbmctl.archive.s3.bucket.PAUSE_S", 0.01)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_EVERY_S", 0.05)
+    monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_S", 0.3)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
 
 
@@ -261,8 +170,8 @@ def odp(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Odp]:
     """A database with the schema, an order service that its configuration names, and the account."""
-    monkeypatch.setenv("CBM_ORDER_USER", odp_server.USER)
-    monkeypatch.setenv("CBM_ORDER_PASSWORD", odp_server.PASSWORD)
+    monkeypatch.setenv("CBM_ORDER_USER", keycloak_realm.USER)
+    monkeypatch.setenv("CBM_ORDER_PASSWORD", keycloak_realm.PASSWORD)
     for name in ("USER_FILE", "PASSWORD_FILE", "TOTP_SECRET", "TOTP_SECRET_FILE"):
         monkeypatch.delenv(f"CBM_ORDER_{name}", raising=False)
     found = Odp()

@@ -7,10 +7,10 @@ from typing import Any
 import requests
 import shapely
 
-from cbmctl.catalogue.normal import Told
-from cbmctl.catalogue.polite import ServiceError, ask
+from cbmctl.catalogue.http import ServiceError, ask
 from cbmctl.catalogue.record import Card
-from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
+from cbmctl.catalogue.service_interface import Page, Product, Question, begun, counted, keyed, zulu
+from cbmctl.catalogue.service_products import Told
 
 URL = "https://catalogue.dataspace.copernicus.eu/odata/v1"
 

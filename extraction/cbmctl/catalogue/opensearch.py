@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import requests
 import shapely
 
-from cbmctl.catalogue.normal import Told
-from cbmctl.catalogue.polite import ServiceError, ask
-from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
+from cbmctl.catalogue.http import ServiceError, ask
+from cbmctl.catalogue.service_interface import Page, Product, Question, begun, counted, keyed, zulu
+from cbmctl.catalogue.service_products import Told
 from cbmctl.errors import UserError
 
 _COLLECTIONS = {"s2": "Sentinel2", "bs": "Sentinel1", "c6": "Sentinel1", "c12": "Sentinel1"}

@@ -15,8 +15,8 @@ from math import floor
 import shapely
 from shapely import Polygon
 
-from cbmctl.catalogue.polite import ServiceError
-from cbmctl.catalogue.service import Page, Product, Question, Service
+from cbmctl.catalogue.http import ServiceError
+from cbmctl.catalogue.service_interface import Page, Product, Question, Service
 
 SHORTEST = timedelta(seconds=1)
 NARROWEST = 0.1  # degrees: what is smaller lies in the same few tiles

@@ -5,17 +5,17 @@ from datetime import date
 from pathlib import Path
 from typing import Protocol
 
-from cbmctl.catalogue.archive import walk
+from cbmctl.catalogue.archive_walk import walk
+from cbmctl.catalogue.http import polite_session
 from cbmctl.catalogue.odata import OData
 from cbmctl.catalogue.opensearch import OpenSearch
-from cbmctl.catalogue.polite import polite_session
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.remote import Batch, Search, months, search
-from cbmctl.catalogue.service import Service
-from cbmctl.catalogue.settings import unusable
+from cbmctl.catalogue.search import Batch, Search, months, search
+from cbmctl.catalogue.service_interface import Service
 from cbmctl.catalogue.stac import Stac
 from cbmctl.config import Config
-from cbmctl.eodata.settings import S3
+from cbmctl.config.archive import S3
+from cbmctl.config.catalogue import unusable
 from cbmctl.errors import UserError
 
 SERVICES: dict[str, type[Stac | OData | OpenSearch]] = {

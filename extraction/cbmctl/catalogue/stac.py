@@ -13,10 +13,10 @@ from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
-from cbmctl.catalogue.normal import Told
-from cbmctl.catalogue.polite import ServiceError, no_address, refused
-from cbmctl.catalogue.service import Page, Product, Question, begun, counted, keyed, zulu
-from cbmctl.catalogue.settings import unusable
+from cbmctl.catalogue.http import ServiceError, no_address, refused
+from cbmctl.catalogue.service_interface import Page, Product, Question, begun, counted, keyed, zulu
+from cbmctl.catalogue.service_products import Told
+from cbmctl.config.catalogue import unusable
 from cbmctl.errors import UserError
 
 URL = "https://stac.dataspace.copernicus.eu/v1"

@@ -6,9 +6,9 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
-from cbmctl.catalogue.sync import read_area
+from cbmctl.catalogue.table import read_area
 from cbmctl.config import Config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 
 

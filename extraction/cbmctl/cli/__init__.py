@@ -1,4 +1,13 @@
-"""`cbmctl`, the command: the only part of the package that prints."""
+"""`cbmctl`, the command: the only part of the package that prints.
+
+Imports point one way, from top to bottom:
+
+- `aoi`, `catalogue`, `demo`, `eodata`, `maintain`, `order`, `parcels`, `report`, `schema`: a command each.
+- `extract`, `repair`, `status`: so too; the first two show failures as `status` does.
+- `worker_processes`: worker processes on this machine, started, watched and replaced.
+- `period`, `output`: the arguments of a period; results on stdout, progress on stderr.
+- `commands`: which module holds which command; each is imported when it is called.
+"""
 
 import sys
 from collections.abc import Callable
@@ -6,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import psycopg
 
 from cbmctl.cli.commands import Commands
 from cbmctl.cli.output import Output
 from cbmctl.config import Config, load_config
-from cbmctl.database import explain
 from cbmctl.errors import UserError
 
 
@@ -71,22 +78,16 @@ def cbmctl(ctx: click.Context, config_path: Path | None, season: str | None, as_
     Example: the status of a later season in the same database
       cbmctl --season 2022 status
     """  # noqa: D301 - for click the control character keeps the lines apart
-    ctx.obj = Context(config_path, Output(as_json), season)
+    ctx.obj = Context(config_path, Output(as_json, season), season)
 
 
 def main() -> None:
-    """Run the command; a UserError becomes one sentence and exit code 1."""
+    """Run the command; a UserError becomes one sentence and its exit code."""
     try:
         code = cbmctl.main(standalone_mode=False)
     except UserError as error:
         click.echo(f"cbmctl: {error}", err=True)
-        sys.exit(1)
-    except psycopg.Error as error:
-        explained = explain(error)
-        if explained is None:
-            raise
-        click.echo(f"cbmctl: {explained}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

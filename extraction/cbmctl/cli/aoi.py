@@ -14,7 +14,7 @@ SHOWN = 5
 
 @cbmctl.group("aoi")
 def group() -> None:
-    """Say over which area scenes count."""
+    """Define the area of interest in which scenes are searched."""
 
 
 @group.command(

@@ -4,19 +4,20 @@ from typing import Any
 
 import click
 
-from cbmctl.catalogue import summary, sync
-from cbmctl.catalogue.findings import Findings
-from cbmctl.catalogue.history import Place
+from cbmctl.catalogue import summary
+from cbmctl.catalogue.found_products import Findings
 from cbmctl.catalogue.orbits import satellites
-from cbmctl.catalogue.outcome import Outcome
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.replace import replace
-from cbmctl.catalogue.run import run
-from cbmctl.catalogue.settings import SOURCES
+from cbmctl.catalogue.replace_versions import replace
+from cbmctl.catalogue.search_history import Place
 from cbmctl.catalogue.sources import source
+from cbmctl.catalogue.sync import run
+from cbmctl.catalogue.sync_outcome import Outcome
+from cbmctl.catalogue.table import read_area
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.output import SHOWN, Output, few, table
 from cbmctl.cli.period import read_period
+from cbmctl.config.catalogue import SOURCES
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
 
@@ -88,7 +89,7 @@ def sync_command(
         )
     place = source(name, card, url, config, output.note)
     with connect(config, purpose="cbmctl catalogue sync", autocommit=True) as conn:
-        asked = Place(aoi, card, place.name, place.place, sync.read_area(conn, config, aoi), first, last)
+        asked = Place(aoi, card, place.name, place.place, read_area(conn, config, aoi), first, last)
         outcome, last_only = Outcome(), since is not None
         try:
             with output.progress(f"Asking {place.place}", (last - first).days) as bar:

@@ -5,9 +5,10 @@ from contextlib import closing
 
 import click
 
+from cbmctl.archive.interface import Archive
+from cbmctl.archive.open_archive import open_archive
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.database import connect
-from cbmctl.eodata import Archive, open_archive
 from cbmctl.errors import counted
 
 # The check did its work, and found something.
@@ -63,7 +64,7 @@ def check_command(context: Context, scenes: bool, max_age_days: int | None) -> N
 
 
 def _check_scenes(context: Context, archive: Archive, max_age_days: int | None) -> None:
-    from cbmctl.archive_check import check_scenes, extracted_scenes  # noqa: PLC0415 - GDAL, only for this
+    from cbmctl.archive.file_check import check_scenes, extracted_scenes  # noqa: PLC0415 - GDAL, only for this
 
     config = context.config
     with connect(config, purpose="cbmctl eodata check", autocommit=True) as conn:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 import click
 
 from cbmctl.cli import Context, cbmctl, check_option, pass_context
-from cbmctl.cli.crew import run_crew, still_open
 from cbmctl.cli.status import told
+from cbmctl.cli.worker_processes import run_crew, still_open
 from cbmctl.config import Config
 from cbmctl.database import connect
-from cbmctl.memory import offer_to_be_killed_first
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.queue.progress import failed_tasks
-from cbmctl.stopping import Stop
+from cbmctl.worker.oom_score import offer_to_be_killed_first
+from cbmctl.worker.stop_signal import Stop
 
 
 class RunByDefault(click.Group):
@@ -104,7 +104,7 @@ def worker_command(context: Context, quiet: bool, threads: int | None, reference
 
     Any number may run at once, on any machine. SIGTERM and SIGINT give the task back before the end.
     """
-    from cbmctl.worker import work  # noqa: PLC0415 - the kernels and GDAL, only for this command
+    from cbmctl.worker.pipeline import work  # noqa: PLC0415 - the kernels and GDAL, only for this command
 
     offer_to_be_killed_first()
     stop, done = Stop().install(), 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cbmctl import completeness
+from cbmctl.catalogue import completeness
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import table
 from cbmctl.database import connect

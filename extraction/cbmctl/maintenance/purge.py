@@ -11,7 +11,7 @@ import psycopg
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
-from cbmctl.queue.purge import count_cloudy, find_purgeable, purge_scene
+from cbmctl.queue.cloudy_rows import count_cloudy, find_purgeable, purge_scene
 from cbmctl.steps import Steps, hidden
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
-from cbmctl.eodata.space import KEPT_FREE
 from cbmctl.errors import UserError
-from cbmctl.maintenance.closed import require_closed
+from cbmctl.maintenance.closed_season import require_closed
 from cbmctl.maintenance.free_space import free_space, log_size
+from cbmctl.maintenance.statement_progress import watched
 from cbmctl.maintenance.vacuum import vacuum_table
-from cbmctl.maintenance.watching import watched
 from cbmctl.steps import Steps, hidden
 
 PROGRAM: Sequence[str] = ("pg_repack",)

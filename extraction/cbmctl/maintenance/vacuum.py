@@ -7,7 +7,7 @@ import psycopg
 
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
-from cbmctl.maintenance.watching import watched
+from cbmctl.maintenance.statement_progress import watched
 from cbmctl.steps import Steps, hidden
 
 # A few pages are never marked as visible to all; they are no reason for a vacuum.

@@ -1,12 +1,13 @@
 """Cancel orders, as far as the service allows it."""
 
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from cbmctl.errors import UserError
 from cbmctl.ordering.ledger import Item, Ledger
+from cbmctl.ordering.order_service import ACTIVE, OrderService
 from cbmctl.ordering.reconcile import refresh
-from cbmctl.ordering.service import ACTIVE, OrderService
 
 
 @dataclass
@@ -74,18 +75,26 @@ def cancel(
     Raises:
         UserError: the service does not answer; requests that were sent before stay in effect.
     """
-    outcome, asked = Cancelled(), []
-    for item in items:
-        if item.service_id is None:
-            continue
-        ledger.cancel_asked(item.id)
-        if refusal := service.cancel(item.service_id):
-            outcome.refused.append((item.input, refusal))
-        else:
-            asked.append(item.id)
-        progress(1)
-    refresh(ledger, service)
-    states = {item.id: item for item in ledger.items()}
+    outcome, asked = Cancelled(), dict[uuid.UUID, set[str]]()
+    to_cancel = [item for item in items if item.service_id]
+    while to_cancel:
+        for item in to_cancel:
+            number = str(item.service_id)
+            ledger.cancel_asked(item.id)
+            if refusal := service.cancel(number):
+                outcome.refused.append((item.input, refusal))
+                asked.pop(item.id, None)
+            else:
+                asked.setdefault(item.id, set()).add(number)
+            progress(1)
+        refresh(ledger, service)
+        states = {item.id: item for item in ledger.items()}
+        # of an item that the service carries out twice, the ledger has the other order now
+        to_cancel = [
+            states[each]
+            for each, numbers in asked.items()
+            if states[each].state in ACTIVE and states[each].service_id not in numbers
+        ]
     for each in asked:
         item = states[each]
         (outcome.removed if item.state == "cancelled" else outcome.running).append(item.input)

@@ -5,9 +5,9 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
 from cbmctl.ordering import totp
-from cbmctl.ordering.settings import Ordering
 
 # with _FILE appended: the name of a file that holds the value
 USER, PASSWORD, TOTP_SECRET = "CBM_ORDER_USER", "CBM_ORDER_PASSWORD", "CBM_ORDER_TOTP_SECRET"

@@ -9,10 +9,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from cbmctl.catalogue.orbits import named_orbit
 from cbmctl.config import Tables
 from cbmctl.database import one, query
-from cbmctl.ordering.service import ServiceOrder
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.order_service import STATES, ServiceOrder
+from cbmctl.ordering.wanted_product import Wanted
 
 Key = tuple[str, str, datetime]  # Wanted.key
 # An item in one of these states is on order, or its product is made: order_items_once_idx holds it once.
@@ -55,6 +56,23 @@ class Item:
 
 
 _ADOPTED = "adopted"  # code of an item whose order was placed elsewhere, whatever becomes of it
+# code of an item at which the service refused the account for its quota or rights
+ACCOUNT_REFUSED = "account_refused"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The service refused the account, and has accepted no order since.
+
+    Attributes:
+        at: when, UTC without a zone.
+        until: first day of the next calendar month, UTC, in which orders are sent again.
+        message: status and body of the answer.
+    """
+
+    at: datetime
+    until: date
+    message: str
 
 
 _COLUMNS = (
@@ -91,6 +109,28 @@ class Ledger:
                 ),
                 [self.service, self.account],
             ).fetchall()
+
+    def refusal(self) -> Refusal | None:
+        """Return the account's last refusal of this month (UTC), None if an order was accepted since."""
+        with self.conn.cursor(row_factory=class_row(Refusal)) as cursor:
+            return cursor.execute(
+                query(
+                    """WITH item AS (SELECT i.* FROM {items} i JOIN {orders} o ON o.id = i.order_id
+                                     WHERE o.service = %s AND o.account = %s),
+                           month AS (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AS first)
+                       SELECT changed_at AT TIME ZONE 'UTC' AS at,
+                           (first + interval '1 month')::date AS until, coalesce(message, '') AS message
+                       FROM item, month
+                       WHERE code = %s AND changed_at AT TIME ZONE 'UTC' >= first
+                           AND NOT EXISTS (SELECT FROM item accepted
+                               WHERE accepted.state = ANY(%s) AND accepted.code IS DISTINCT FROM %s
+                                   AND accepted.sent_at > item.changed_at)
+                       ORDER BY changed_at DESC LIMIT 1""",
+                    items=self.tables.order_items.sql,
+                    orders=self.tables.orders.sql,
+                ),
+                [self.service, self.account, ACCOUNT_REFUSED, list(STATES), _ADOPTED],
+            ).fetchone()
 
     def open_order(self, label: str) -> int:
         """Begin an order; return its number."""
@@ -161,11 +201,12 @@ class Ledger:
     ) -> None:
         self.conn.execute(
             query(
-                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, input, earlier,
-                       workflow, state, service_id, code, message)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                """INSERT INTO {items} (id, order_id, product_type, card, sensor, sensed, relative_orbit,
+                       input, earlier, workflow, state, service_id, code, message)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                    ON CONFLICT (id) DO UPDATE SET order_id = excluded.order_id, input = excluded.input,
-                       earlier = excluded.earlier, workflow = excluded.workflow, state = excluded.state,
+                       relative_orbit = excluded.relative_orbit, earlier = excluded.earlier,
+                       workflow = excluded.workflow, state = excluded.state,
                        service_id = NULL, code = NULL, message = NULL, cancel_asked_at = NULL,
                        sent_at = excluded.sent_at, changed_at = excluded.changed_at""",
                 items=self.tables.order_items.sql,
@@ -177,6 +218,7 @@ class Ledger:
                 wanted.card.name,
                 wanted.sensor,
                 wanted.sensed,
+                named_orbit(wanted.input),
                 wanted.input,
                 wanted.earlier,
                 workflow,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from cbmctl.catalogue.polite import ServiceError
+from cbmctl.catalogue.http import ServiceError
 
 Entity = dict[str, Any]
 _READINGS = 4

@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError, locked
-from cbmctl.ordering.ledger import STOPPED, Item, Key, Ledger, last_states
+from cbmctl.ordering.ledger import ACCOUNT_REFUSED, STOPPED, Item, Key, Ledger, Refusal, last_states
+from cbmctl.ordering.order_service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
 from cbmctl.ordering.reconcile import NAME, Duplicate, look, reconcile, refresh
-from cbmctl.ordering.service import LostError, NoTokenError, NotSentError, OrderService, RefusedError
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.wanted_product import Wanted
 
 # If the last order of a product is in one of these states, only the operator's word orders it again.
 AGAIN = (*STOPPED, "unknown")
 MADE = "made"  # in Chosen.left: products that exist by now
-REFUSED_ACCOUNT = "account_refused"  # code of an unsent item: quota or rights, at which any order would end
+_TOO_FAST = "too_many_requests"  # code of an unsent item: any order would be refused at this moment
 _LOCK = 0x6F72646572  # "order"
 
 
@@ -39,6 +39,8 @@ class Chosen:
         unsent: items that were not accepted before and are used again, by Wanted.key.
         workflows: name by product type.
         duplicates: items that the service carries out more than once.
+        held: inputs that are not sent, because the service refused the account in this calendar month.
+        refusal: why they are held; None if nothing is held.
     """
 
     new: list[Wanted] = field(default_factory=list)
@@ -48,6 +50,8 @@ class Chosen:
     unsent: dict[Key, uuid.UUID] = field(default_factory=dict)
     workflows: dict[str, str] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    refusal: Refusal | None = None
 
     @property
     def products(self) -> list[Wanted]:
@@ -66,6 +70,8 @@ class Placed:
         unknown: inputs whose acceptance is not known; the rest was not sent.
         unsent: inputs that were not sent, or not accepted because of the account. The next call sends them.
         reason: why the sending ended early; None if every order is accepted.
+        account_refused: whether the service refused the account, so that the next call sends nothing in this
+            calendar month.
     """
 
     order: int | None = None
@@ -74,6 +80,7 @@ class Placed:
     unknown: list[str] = field(default_factory=list)
     unsent: list[str] = field(default_factory=list)
     reason: str | None = None
+    account_refused: bool = False
 
 
 @contextmanager
@@ -111,6 +118,7 @@ def choose(
     *,
     limit: int | None = None,
     again: Collection[str] = (),
+    retry_refused_account: bool = False,
     check: bool = False,
 ) -> Chosen:
     """Look at the service's list, bring the ledger up to date, and choose what is to be sent.
@@ -122,6 +130,7 @@ def choose(
         exists: whether a product is made; called for products that no order in the ledger holds back.
         limit: products at most.
         again: states of AGAIN; inputs whose last order has one of them are ordered again.
+        retry_refused_account: send although the service refused the account in this calendar month.
         check: leave the ledger as it is.
 
     Raises:
@@ -163,7 +172,14 @@ def choose(
                 chosen.new.append(product)
                 if key in unsent:
                     chosen.unsent[key] = unsent[key].id
-    return chosen
+        refusal = None if retry_refused_account else ledger.refusal()
+    return _held(chosen, refusal) if refusal and chosen.products else chosen
+
+
+def _held(chosen: Chosen, refusal: Refusal) -> Chosen:
+    """Return what is chosen, with nothing to send."""
+    held = [product.input for product in chosen.products]
+    return replace(chosen, new=[], again=[], unsent={}, held=held, refusal=refusal)
 
 
 def _turn(unsent: Item | None) -> datetime:
@@ -171,7 +187,7 @@ def _turn(unsent: Item | None) -> datetime:
 
     If it was the product that the service refused after all, others still go on.
     """
-    if unsent is None or unsent.code != REFUSED_ACCOUNT:
+    if unsent is None or unsent.code not in (ACCOUNT_REFUSED, _TOO_FAST):
         return datetime.min.replace(tzinfo=UTC)
     return unsent.sent_at
 
@@ -227,16 +243,20 @@ def _sent(
         found = service.place(workflow, given, NAME.format(item))
     except RefusedError as error:
         placed.reason = "the service refused an order"
+        placed.account_refused = error.of_account and not error.too_fast
+        code = (
+            _TOO_FAST if error.too_fast else ACCOUNT_REFUSED if error.of_account else f"http_{error.status}"
+        )
         if sent_before:  # the refusal of the second order says nothing about the first
-            ledger.end(item, "unknown", f"http_{error.status}", error.body)
+            ledger.end(item, "unknown", code, str(error))
             placed.unknown.append(given)
-            placed.reason += f" (HTTP {error.status}: {error.body})"
+            placed.reason += f" ({error})"
         elif error.of_account:
-            ledger.end(item, "unsent", REFUSED_ACCOUNT, str(error))
+            ledger.end(item, "unsent", code, str(error))
             placed.unsent.append(given)
             placed.reason = f"the service refuses the account '{ledger.account}' now ({error})"
         else:
-            ledger.end(item, "refused", f"http_{error.status}", error.body)
+            ledger.end(item, "refused", code, error.body)
             placed.refused.append((given, error.status, error.body))
     except (NotSentError, NoTokenError) as error:
         ledger.end(item, "unknown" if sent_before else "unsent", "not_sent", str(error))

@@ -7,9 +7,9 @@ from datetime import date, timedelta
 
 from cbmctl.catalogue.orbits import satellites
 from cbmctl.catalogue.record import CARDS
-from cbmctl.ordering.inputs import Input, Inputs, Key
-from cbmctl.ordering.pairs import DAYS, pairs
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.coherence_pairs import DAYS, pairs
+from cbmctl.ordering.level_1_products import Input, Inputs, Key
+from cbmctl.ordering.wanted_product import Wanted
 
 # No CARD product of these satellites was seen so far, so one product is ordered before the others.
 UNPROVEN = ("1C", "1D")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cbmctl.errors import UserError
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.wanted_product import Wanted
 
 WANTED = "wanted"  # the list of products in the JSON object
 

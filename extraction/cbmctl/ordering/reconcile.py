@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 
 from cbmctl.ordering.ledger import ON_ORDER, Item, Ledger
-from cbmctl.ordering.service import ACTIVE, OrderService, ServiceOrder
-from cbmctl.ordering.wanted import Wanted
+from cbmctl.ordering.order_service import ACTIVE, OrderService, ServiceOrder
+from cbmctl.ordering.wanted_product import Wanted
 
 NAME = "cbm {}"  # of an order at the service; names need not be unique there, so it carries the item's UUID
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -110,15 +110,19 @@ def reconcile(ledger: Ledger, service: OrderService, listed: Listed) -> list[Dup
 
 def _found(item: Item, service: OrderService, listed: Listed) -> ServiceOrder | None:
     """Return the service's order of an item."""
+    named = listed.by_uuid.get(item.id, ())
     if item.service_id:
         order = listed.by_id.get(item.service_id)
         # the list may be a page behind; an item that has ended does not change any more
         if order is None and item.state in (*ACTIVE, "sending", "unknown"):
             order = service.order(item.service_id)
+        # of an item that the service carries out twice, the order that is on order or made counts
+        if order is None or order.state not in ON_ORDER:
+            order = _best([order, *named] if order else named)
         # an item that the service lost may have been sent again, with another number
         if order or item.state not in ("sending", "unknown"):
             return order
-    if named := listed.by_uuid.get(item.id):
+    if named:
         return _best(named)
     if item.state not in ("sending", "unknown"):
         return None

@@ -13,7 +13,7 @@ from psycopg import sql
 from cbmctl.config import TableName
 from cbmctl.database import one, query
 from cbmctl.errors import counted
-from cbmctl.parcels.columns import Column
+from cbmctl.parcels.files.columns import Column
 from cbmctl.parcels.pairing import columns_of, differs, pair, pairing_names, srid_of
 
 SUCCESSORS = sql.Identifier("pg_temp", "cbm_parcel_successors")

@@ -7,7 +7,7 @@ from cbmctl.config import TableName
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.parcels.changes import Changes
-from cbmctl.parcels.columns import Column
+from cbmctl.parcels.files.columns import Column
 from cbmctl.parcels.pairing import columns_of, differs, fits, pairing_names
 
 

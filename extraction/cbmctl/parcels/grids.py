@@ -4,8 +4,8 @@ from itertools import product
 
 import psycopg
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config, TableName, Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.parcels.pairing import expect_table

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels.columns import plan
-from cbmctl.parcels.table import ParcelTable
-from cbmctl.parcels.values import simple
+from cbmctl.parcels.files.columns import plan
+from cbmctl.parcels.files.parcel_table import ParcelTable
+from cbmctl.parcels.files.values import simple
 
 
 def expect_key(table: ParcelTable, key: str) -> str:

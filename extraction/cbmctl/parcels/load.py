@@ -9,18 +9,18 @@ import psycopg
 
 from cbmctl.config import Tables
 from cbmctl.errors import UserError
-from cbmctl.parcels import derived, replacement, spatial_ref, update
+from cbmctl.parcels import derived_tables, replace_table, spatial_ref, update
 from cbmctl.parcels.changes import Changes, changes, has_parcels
-from cbmctl.parcels.check import check
-from cbmctl.parcels.columns import Column, plan
-from cbmctl.parcels.delivery import Paths, as_paths, files_of, folder_above
 from cbmctl.parcels.edits import expect_types
-from cbmctl.parcels.filling import expect_parcels, stage
-from cbmctl.parcels.findings import Findings
+from cbmctl.parcels.files.columns import Column, plan
+from cbmctl.parcels.files.delivery import Paths, as_paths, files_of, folder_above
+from cbmctl.parcels.files.findings import Findings
+from cbmctl.parcels.files.read_delivery import read
+from cbmctl.parcels.fill_table import expect_parcels, stage
+from cbmctl.parcels.geometry_check import check
 from cbmctl.parcels.grids import stamp_of
 from cbmctl.parcels.keys import expect_key
-from cbmctl.parcels.record import File, record, recorded
-from cbmctl.parcels.source import read
+from cbmctl.parcels.load_record import File, record, recorded
 from cbmctl.parcels.supersede import (
     Superseded,
     expect_same_parcels,
@@ -37,7 +37,7 @@ from cbmctl.queue.parcel_changes import change_parcels
 
 @dataclass(frozen=True)
 class Options:
-    """How to read the file; the fields are those of `source.read`."""
+    """How to read the file; the fields are those of `read_delivery.read`."""
 
     layer: str | None = None
     encoding: str | None = None
@@ -134,18 +134,18 @@ def load(
             refuse_if_running(conn, tables)
             expect_same_parcels(tables.parcels, changed)
             if not check_only:
-                version = replacement.replace_columns(conn, tables, columns, table.srid)
+                version = replace_table.replace_columns(conn, tables, columns, table.srid)
                 record(conn, tables, file, version=version, same_places=True)
         else:
             refuse_if_running(conn, tables)
             if used and not drop_statistics:
                 refuse_another_table(conn, tables)
-                refuse_if_in_use(conn, tables, replacement.why_needed(conn, tables.parcels, table.srid))
-            # without statistics nobody uses the numbers, so that they can follow space from 1
-            version, last = replacement.next_numbers(conn, tables, reuse=not used)
+                refuse_if_in_use(conn, tables, replace_table.why_needed(conn, tables.parcels, table.srid))
+            # if there are none to drop yet, a worker may write some before `supersede` locks them
+            version, last = replace_table.next_numbers(conn, tables, in_use=used or drop_statistics)
             superseded = supersede(conn, tables, drop_statistics=drop_statistics, check_only=check_only)
             if not check_only:
-                replacement.replace_parcels(conn, tables, columns, table.srid, after=last)
+                replace_table.replace_parcels(conn, tables, columns, table.srid, after=last)
                 record(conn, tables, file, version=version, same_places=False)
         return Loaded(
             True,
@@ -168,7 +168,7 @@ def _update(
     former = stamp_of(conn, tables)
     gone = update.apply(conn, tables, columns, planned, file.source)
     record(conn, tables, file, version=planned.version, same_places=not (gone or planned.new))
-    derived.update_derived(conn, tables, former, new=planned.numbers, gone=gone)
+    derived_tables.update_derived(conn, tables, former, new=planned.numbers, gone=gone)
     if not (gone or planned.new):
         return planned
     # last, because workers wait from here on

@@ -16,9 +16,9 @@ from pyproj import CRS
 from cbmctl.config import TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
-from cbmctl.parcels.columns import OURS
-from cbmctl.parcels.crs import METRES_PER_DEGREE
-from cbmctl.parcels.filling import FEATURE, PAIRS, STAGED
+from cbmctl.parcels.files.columns import OURS
+from cbmctl.parcels.files.crs import METRES_PER_DEGREE
+from cbmctl.parcels.fill_table import FEATURE, PAIRS, STAGED
 
 SAME_M = 0.001
 SHOWN = 5  # numbers of parcels that are listed

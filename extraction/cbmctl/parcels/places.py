@@ -22,7 +22,7 @@ from pyproj.exceptions import CRSError
 
 from cbmctl.config import TableName
 from cbmctl.database import query
-from cbmctl.parcels.crs import METRES_PER_DEGREE, WIDEST_M, near_origin, unit_in_metres, within_area
+from cbmctl.parcels.files.crs import METRES_PER_DEGREE, WIDEST_M, near_origin, unit_in_metres, within_area
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -24,11 +24,11 @@ from psycopg import sql
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
-from cbmctl.parcels.gone import gone_table
+from cbmctl.parcels.gone_parcels import gone_table
 from cbmctl.parcels.grids import comment_of, grids, stamp_of
-from cbmctl.parcels.overlaps import DIGITS, OVERLAPS, are_valid, find_overlaps
-from cbmctl.parcels.projecting import projected
-from cbmctl.pixels.full import pixel_counts
+from cbmctl.parcels.overlapping_parcels import DIGITS, OVERLAPS, are_valid, find_overlaps
+from cbmctl.parcels.projection import projected
+from cbmctl.pixels.full_pixels import pixel_counts
 from cbmctl.queue.locks import lock_parcel_sets
 from cbmctl.steps import Steps, hidden
 

@@ -9,9 +9,10 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import history, quality
+from cbmctl.parcels import parcel_history, quality
 from cbmctl.parcels.changes import Changes
-from cbmctl.queue.locks import LIVE_PARAMETERS, lock_results
+from cbmctl.parcels.gone_parcels import gone_table, is_made
+from cbmctl.queue.locks import LIVE_PARAMETERS, lock_parcel_tables, lock_results, try_archives
 from cbmctl.queue.scene_changes import start_over
 from cbmctl.queue.statements import names
 
@@ -130,9 +131,15 @@ def supersede(
     """Take away what refers to the former parcels, inside the caller's transaction.
 
     Raises:
-        UserError: statistics came in since the first look.
+        UserError: statistics came in since the first look, or an archive is written or restored.
     """
     if not check_only:
+        # a restore would write rows of the former parcels into scenes that are to be extracted again
+        if not try_archives(conn, tables):
+            raise UserError(
+                "cbmctl maintain archive or restore is running. Nothing was changed. Wait until it ends, then"
+                " load again."
+            )
         # no worker may add a row between this look and the commit
         lock_results(conn, tables)
         refuse_if_running(conn, tables)
@@ -161,10 +168,13 @@ def supersede(
     start_over(conn, tables, [obsid for (obsid,) in begun], plan_anew=another)
     for table in (tables.sigs, tables.hists):
         conn.execute(query("DELETE FROM {table}", table=table.sql))
-    for raster in raster_tables(conn, tables.parcels):
+    rasters = raster_tables(conn, tables.parcels)
+    former = [gone_table(tables.parcels)] if is_made(conn, tables.parcels) else []
+    lock_parcel_tables(conn, tables, [*rasters, *former], queue=True)
+    for raster in rasters:
         conn.execute(query("DROP TABLE {raster}", raster=raster.sql))
     quality.forget(conn, tables.parcels)
-    history.forget(conn, tables)
+    parcel_history.forget(conn, tables)
     return gone
 
 

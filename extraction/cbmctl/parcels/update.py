@@ -15,11 +15,11 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.parcels import gone, history
+from cbmctl.parcels import gone_parcels, parcel_history
 from cbmctl.parcels.changes import Changes
-from cbmctl.parcels.columns import Column
 from cbmctl.parcels.edits import add_columns, lacking, write_values
-from cbmctl.parcels.filling import FEATURE, STAGED
+from cbmctl.parcels.files.columns import Column
+from cbmctl.parcels.fill_table import FEATURE, STAGED
 from cbmctl.parcels.pairing import pairing_names
 from cbmctl.parcels.supersede import refuse_if_running
 from cbmctl.queue.delta_cost import DeltaCost, delta_cost
@@ -101,7 +101,7 @@ def preview(conn: psycopg.Connection, tables: Tables, changes: Changes, *, forec
     """
     if changes.new and _only_polygons(conn, tables.parcels):
         refuse_if_running(conn, tables)
-    current = history.current_set(conn, tables)
+    current = parcel_history.current_set(conn, tables)
     names = pairing_names(tables.parcels) | {"new": NEW, "last": sql.Literal(current.last_id)}
     conn.execute(
         query(
@@ -117,7 +117,7 @@ def preview(conn: psycopg.Connection, tables: Tables, changes: Changes, *, forec
     planned = Updated(
         # a table that was loaded by hand has version 1
         version=max(current.version, 1) + (not changes.same_geometries),
-        gone_table=str(gone.gone_table(tables.parcels)),
+        gone_table=str(gone_parcels.gone_table(tables.parcels)),
         last_id=current.last_id,
         new=changes.new,
         gone=changes.gone,
@@ -147,21 +147,23 @@ def apply(
     with _refusals(parcels):
         single = planned.new and _only_polygons(conn, parcels)
         if single or lacking(conn, parcels, columns):
-            altered = [parcels, *([gone.gone_table(parcels)] if planned.gone else [])]
+            altered = [parcels, *([gone_parcels.gone_table(parcels)] if planned.gone else [])]
             lock_parcel_tables(conn, tables, altered, queue=True)
             add_columns(conn, parcels, columns)
         if single:
             # a worker of an earlier version finds no parcels in a table that is rewritten while it waits
             refuse_if_running(conn, tables)
             _take_multipolygons(conn, parcels)
-        if planned.gone and gone.is_behind(conn, parcels):
-            lock_parcel_tables(conn, tables, [gone.gone_table(parcels)], queue=False)
-        removed = gone.move_to_gone_table(conn, parcels) if planned.gone else []
+        if planned.gone and gone_parcels.is_behind(conn, parcels):
+            lock_parcel_tables(conn, tables, [gone_parcels.gone_table(parcels)], queue=True)
+        removed = gone_parcels.move_to_gone_table(conn, parcels) if planned.gone else []
         write_values(conn, parcels, columns)
         if planned.new:
             _append(conn, parcels, columns)
     if removed or planned.new:
-        history.record(conn, tables, version=planned.version, source=source, numbers=NEW, removed=removed)
+        parcel_history.record(
+            conn, tables, version=planned.version, source=source, numbers=NEW, removed=removed
+        )
     conn.execute(query("ANALYZE {parcels}", parcels=parcels.sql))
     return removed
 

@@ -28,8 +28,7 @@ from shapely.geometry.base import BaseGeometry
 from cbmctl.config import Tables
 from cbmctl.database import query
 from cbmctl.queue.locks import LIVE_PARAMETERS
-from cbmctl.queue.statements import names, official
-from cbmctl.reasons import FAILURES, FILE_MISSING
+from cbmctl.queue.statements import failed, names, official
 
 # Two halves of a tile overlap by little; a product that was delivered twice covers itself but for its edge.
 MOSTLY = 0.8
@@ -52,6 +51,7 @@ class Version:
         strip: the start of sensing in the datastrip's name: all of it that stays when it is processed again.
         span: the two times in a radar product's name, between which all of it was sensed: start and stop of
             the acquisition, of coherence those of the pair's other one.
+        failed: whether it was given up.
         tasks: how many it has.
         running: whether somebody works on one of them.
         done: whether all of its rows are there: it is 'extracted', or waits for others to be.
@@ -67,6 +67,7 @@ class Version:
     span: str | None
     footprint: BaseGeometry | None
     status: str
+    failed: bool
     online: bool
     tasks: int
     running: bool
@@ -77,11 +78,6 @@ class Version:
     def counts(self) -> bool:
         """Whether there are statistics that somebody may rely on; a word that is not ours may mean that."""
         return not self.failed and self.status not in _IDLE
-
-    @property
-    def failed(self) -> bool:
-        """Whether it was given up."""
-        return self.status in FAILURES or self.status.startswith(FILE_MISSING.status)
 
     @property
     def available(self) -> bool:
@@ -243,7 +239,11 @@ def _version(row: Mapping[str, Any]) -> Version:
 
 def _names(tables: Tables) -> dict[str, sql.Composable]:
     known = names(tables)
-    return known | {"version": query(_VERSION, view=_VIEW, **known), "official": official("d")}
+    return known | {
+        "version": query(_VERSION, view=_VIEW, **known),
+        "official": official("d"),
+        "failed": failed("d"),
+    }
 
 
 # What is seen at an instant: the tile or, of coherence, the pair. One acquisition is the main one of several
@@ -268,8 +268,8 @@ _VERSIONS: LiteralString = """
         coalesce(d.processed, d.published) AS processed,
         substring(d.datastrip FROM '_(S\\d{{8}}T\\d{{6}})') AS strip,
         substring(d.reference FROM '_(\\d{{8}}T\\d{{6}}_\\d{{8}}T\\d{{6}})_') AS span,
-        ST_AsBinary(d.footprint) AS footprint, d.status, d.online, w.tasks, w.running, w.done,
-        d.superseded_by AS linked
+        ST_AsBinary(d.footprint) AS footprint, d.status, {failed} AS failed, d.online,
+        w.tasks, w.running, w.done, d.superseded_by AS linked
     FROM version d, LATERAL (
         SELECT count(*) AS tasks, coalesce(bool_or({at_work}), false) AS running,
             d.status IN ('extracted', 'archived') OR (d.status = 'inprogress'

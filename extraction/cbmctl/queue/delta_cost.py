@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import counted
 from cbmctl.queue.statements import names

@@ -1,9 +1,12 @@
 """Every lock of the queue, and the one order in which a transaction takes them, so that none deadlocks.
 
-The order is that of `Lock`; each function refuses to take a lock after a later one. Rows of other scenes
-of a datatake change only under its lock, or under the lock of the whole queue. The task of a worker is locked
-by the worker's connection, not by a transaction, for as long as the worker works. Such locks are tried, never
-waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP LOCKED.
+The order is that of `Lock`; each function refuses to take a lock after a later one. ALTER TABLE, DROP TABLE
+and TRUNCATE lock their table against readers, too: whoever uses them locks it here before.
+
+Rows of other scenes of a datatake change only under its lock, or under the lock of the whole queue. The task
+of a worker is locked by the worker's connection, not by a transaction, for as long as the worker works. Such
+locks are tried, never waited for. So are the rows of tasks that `cbmctl.queue.tasks` selects with SKIP
+LOCKED.
 
 Each season has locks of its own: seasons have the same ids of scenes. Two seasons whose names have the same
 checksum share them; a worker then leaves a task until the other season's task of the same number is done.
@@ -20,8 +23,8 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import PUBLIC, TableName, Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 
@@ -45,7 +48,9 @@ class Lock(IntEnum):
         DATATAKE: a datatake, by an advisory lock.
         QUEUE: the table of tasks: for a worker, or as a whole.
         RESULTS: the tables sigs and hists.
+        PARCEL_TABLES: tables of parcels and what is made of them, against readers.
         SCENES: rows of tasks, then of the catalogue.
+        READER: the table of parcels against those who alter it; the only lock of its transaction.
     """
 
     PARCELS = 1
@@ -53,7 +58,9 @@ class Lock(IntEnum):
     DATATAKE = 3
     QUEUE = 4
     RESULTS = 5
-    SCENES = 6
+    PARCEL_TABLES = 6
+    SCENES = 7
+    READER = 8
 
 
 # By connection: when its transaction began, the last lock, and whether the queue as a whole is locked.
@@ -79,9 +86,10 @@ def lock_parcel_table_shared(conn: psycopg.Connection, tables: Tables) -> None:
 
     To be called before any statement of a REPEATABLE READ transaction. Its snapshot would be older than a
     table that was rewritten while the statement waited, and would show that table without rows. So the order
-    of locks is not checked here: the transaction must take no other lock.
+    of locks is checked only afterwards: the transaction must take no other lock.
     """
     conn.execute(query("LOCK TABLE {parcels} IN ACCESS SHARE MODE", parcels=tables.parcels.sql))
+    _in_order(conn, Lock.READER)
 
 
 def lock_vanished(conn: psycopg.Connection, tables: Tables) -> None:
@@ -124,8 +132,8 @@ def lock_parcel_tables(
         conn: a connection in a transaction.
         tables: the tables.
         parcels: the tables of parcels; one that does not exist is left out.
-        queue: whether to lock the queue before, as must be done if workers are not known to be stopped: a
-            worker reads the parcels while it holds the queue.
+        queue: whether to lock the queue before, as must be done if workers are not known to be stopped, or
+            if the transaction locks the queue later: a worker reads the parcels while it holds the queue.
 
     Raises:
         UserError: a table was in use in each attempt.
@@ -141,11 +149,12 @@ def lock_parcel_tables(
             with conn.transaction():
                 if queue:
                     lock_queue(conn, tables)
+                _in_order(conn, Lock.PARCEL_TABLES)
                 patience = sql.Literal(f"{TABLE_PATIENCE_S * 1000:.0f}ms")
                 conn.execute(query("SET LOCAL lock_timeout = {patience}", patience=patience))
                 conn.execute(query("LOCK TABLE {parcels} IN ACCESS EXCLUSIVE MODE", **names))
                 conn.execute("SET LOCAL lock_timeout TO DEFAULT")
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             continue
         return
     holders = conn.execute(
@@ -165,8 +174,7 @@ def lock_parcel_tables(
 
 def lock_results(conn: psycopg.Connection, tables: Tables) -> None:
     """Let nobody change tasks or statistics until the transaction ends; everyone may read."""
-    _in_order(conn, Lock.QUEUE, whole=True)
-    conn.execute(query("LOCK TABLE {tasks} IN SHARE ROW EXCLUSIVE MODE", tasks=tables.tasks.sql))
+    lock_queue(conn, tables)
     _in_order(conn, Lock.RESULTS)
     for table in (tables.sigs, tables.hists):
         conn.execute(query("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", table=table.sql))
@@ -241,8 +249,16 @@ def lock_archives(conn: psycopg.Connection, tables: Tables) -> None:
             conn.execute("SELECT pg_advisory_lock(%s, 0)", [lock_space(tables) + _ARCHIVE])
     except psycopg.errors.LockNotAvailable as error:
         raise UserError(
-            "Another cbmctl maintain archive or restore is running. Wait until it ends."
+            "Another cbmctl maintain archive or restore is running, or cbmctl parcels load replaces the"
+            " parcels. Wait until it ends."
         ) from error
+
+
+def try_archives(conn: psycopg.Connection, tables: Tables) -> bool:
+    """Let nobody archive or restore the season until the transaction ends; return whether nobody does."""
+    return bool(
+        one(conn, query("SELECT pg_try_advisory_xact_lock(%s, 0)"), [lock_space(tables) + _ARCHIVE])[0]
+    )
 
 
 def try_task(conn: psycopg.Connection, tables: Tables, bandset: str, obsid: int) -> bool:
@@ -292,7 +308,9 @@ def _in_order(conn: psycopg.Connection, lock: Lock, *, whole: bool = False) -> N
     then, last, queue = _held.get(conn, (None, lock, False))
     if then != began:
         last, queue = lock, False
-    elif lock < last or (lock is last is Lock.SCENES and not queue):
+    elif lock is Lock.QUEUE and queue:
+        return  # it is held already, as a whole
+    elif lock < last or (lock is last is Lock.SCENES and not queue) or lock is Lock.READER:
         raise RuntimeError(f"{lock.name} is locked after {last.name}: see cbmctl.queue.locks")
     _held[conn] = began, lock, queue or whole
 

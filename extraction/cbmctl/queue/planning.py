@@ -8,8 +8,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.errors import UserError
 from cbmctl.queue import states

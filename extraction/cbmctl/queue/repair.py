@@ -15,10 +15,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Config
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
-from cbmctl.queue import rows, states
+from cbmctl.queue import extracted_rows, states
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
 from cbmctl.queue.overlap import reopen
@@ -100,7 +100,7 @@ def repair(
         live = work.live()
         faulty = work.faulty()
         ids = [scene["id"] for scene in faulty]
-        removed = rows.delete(conn, config.tables, work.rows_to_go(ids), keep_gone=True)
+        removed = extracted_rows.delete(conn, config.tables, work.rows_to_go(ids), keep_gone=True)
         tasks = work.renew(ids)
         work.forget_offset(ids)
         update_scenes(conn, config.tables, ids)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from cbmctl.config import Tables
 from cbmctl.database import query
-from cbmctl.queue import rows, scene_status, states
+from cbmctl.queue import extracted_rows, scene_status, states
 from cbmctl.queue.acquisitions import Acquisition, Version, acquisitions, siblings
 from cbmctl.queue.locks import lock_scenes
 from cbmctl.queue.overlap import reopen, settle_overlaps
@@ -90,8 +90,8 @@ def forget(conn: psycopg.Connection, tables: Tables, obsids: Sequence[int]) -> N
         return
     # tasks first: workers touch a task before its scene
     conn.execute(states.change(tables, states.SUPERSEDED, _OF_SCENES), [list(obsids)])
-    rows.delete(conn, tables, [(obsid, None) for obsid in obsids])
-    rows.forget_offset(conn, tables, obsids)
+    extracted_rows.delete(conn, tables, [(obsid, None) for obsid in obsids])
+    extracted_rows.forget_offset(conn, tables, obsids)
     reopen(conn, tables, obsids)
 
 
@@ -146,6 +146,6 @@ def start_over(
     unknown = query("({unknown}) AND {here}", unknown=unknown, here=here)
     conn.execute(states.change(tables, states.NEW_PARCELS_UNKNOWN, unknown), [waiting])
     conn.execute(states.change(tables, states.NEW_PARCELS, begun))
-    rows.forget_offset(conn, tables, obsids)
+    extracted_rows.forget_offset(conn, tables, obsids)
     places = {obsid: Place.CURRENT if newer is None else Place.SUPERSEDED for obsid, newer, _ in scenes}
     scene_status.update(conn, tables, places)

@@ -12,8 +12,8 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.queue.statements import names
 from cbmctl.reasons import WAITS_FOR_PARTS

@@ -5,11 +5,11 @@ from typing import Any
 
 from psycopg import sql
 
-from cbmctl.bandsets import BANDSETS
 from cbmctl.config import Tables
+from cbmctl.config.extraction import BANDSETS
 from cbmctl.queue import parcel_sets
 from cbmctl.queue.locks import at_work, live
-from cbmctl.reasons import FAILURES, FILE_MISSING
+from cbmctl.reasons import FAILURES, FILE_MISSING, Reason
 
 # Whether the task t is of the scenes that the caller asks about: %(obsids)s, or NULL for all.
 ASKED = sql.SQL("(%(obsids)s::integer[] IS NULL OR t.obsid = ANY(%(obsids)s::integer[]))")
@@ -45,18 +45,38 @@ ORDER = sql.SQL(
 )
 
 
-def failed(scene: str, words: Collection[str] = FAILURES) -> sql.Composed:
-    """Return whether the status of a scene says that it failed, as a condition.
+# Statuses of scenes that have not failed. They may have the code of an earlier failure: while they are tried
+# again, or after somebody has set the status by hand.
+_NOT_FAILED = (
+    "ingested", "offline", "inprogress", "extracted", "No parcels", "offered", "superseded", "archived",
+)  # fmt: skip
+
+
+def failed(scene: str, causes: Collection[Reason] = FAILURES) -> sql.Composed:
+    """Return whether a scene failed, as a condition.
+
+    The code of the reason says so. The manual's scripts write no code, but only the words of REASONS.
 
     Args:
         scene: alias of a row of the catalogue in the statement.
-        words: of these statuses, or because a file is missing.
+        causes: because of one of these; FILE_MISSING must be one of them.
     """
-    return sql.SQL("(starts_with({scene}.status, {missing}) OR {scene}.status IN ({words}))").format(
+    words = {cause.status for cause in causes if cause is not FILE_MISSING}
+    return sql.SQL(
+        """({scene}.status NOT IN ({others}) AND CASE
+               WHEN {scene}.reason_code IS NOT NULL THEN {scene}.reason_code IN ({codes})
+               ELSE starts_with({scene}.status, {missing}) OR {scene}.status IN ({words}) END)"""
+    ).format(
         scene=sql.Identifier(scene),
+        others=_literals(_NOT_FAILED),
+        codes=_literals(sorted(cause.code for cause in causes)),
         missing=sql.Literal(FILE_MISSING.status),
-        words=sql.SQL(", ").join(map(sql.Literal, sorted(words))),
+        words=_literals(sorted(words)),
     )
+
+
+def _literals(words: Collection[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Literal, words))
 
 
 def official(scene: str) -> sql.Composed:

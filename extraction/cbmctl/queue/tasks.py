@@ -23,11 +23,10 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from cbmctl.bandsets import Method
 from cbmctl.config import Config, Tables
+from cbmctl.config.extraction import Method
 from cbmctl.database import query
-from cbmctl.queue import closing, parcel_sets, scene_status, states, vanished_workers
-from cbmctl.queue import rows as scene_rows
+from cbmctl.queue import extracted_rows, parcel_sets, scene_status, states, task_outcome, vanished_workers
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_datatake, try_task, unlock_task
 from cbmctl.queue.scene_changes import update_scenes
 from cbmctl.queue.statements import ASKED, DUE, ORDER, THIS, names
@@ -134,7 +133,7 @@ def claim(
             with suppress(Withdrawn), conn.transaction():
                 lock_datatake(conn, tables, task.obsid)
                 text = vanished_workers.parked(attempts, reason)
-                _close(conn, tables, task, states.VANISHED, closing.Failure(WORKER_VANISHED, text))
+                _close(conn, tables, task, states.VANISHED, task_outcome.Failure(WORKER_VANISHED, text))
         except psycopg.Error:
             # the lock is the session's: a transaction that is rolled back does not give it up
             if task and not conn.broken:
@@ -178,14 +177,14 @@ def finish(
         Withdrawn: its rows must not be written.
     """
     gone_rows, gone_parcels = (
-        (0, 0) if task.covered is not None else scene_rows.of_gone(conn, tables, task.obsid, task.bandset)
+        (0, 0) if task.covered is not None else extracted_rows.of_gone(conn, tables, task.obsid, task.bandset)
     )
     _close(
         conn,
         tables,
         task,
         states.FINISHED,
-        closing.Found(
+        task_outcome.Found(
             parcels=parcels + gone_parcels,
             rows=rows + gone_rows,
             version=task.version if version is None else version,
@@ -234,13 +233,15 @@ def skip_scene(conn: psycopg.Connection, tables: Tables, task: Task) -> None:
             {"obsid": task.obsid, "version": task.version},
         ).fetchall()
         bandsets = [task.bandset, *(bandset for (bandset,) in ready)]
-        scene_rows.delete(conn, tables, [(task.obsid, bandset) for bandset in bandsets], keep_gone=True)
-        kept = [scene_rows.of_gone(conn, tables, task.obsid, bandset) for bandset in bandsets]
+        extracted_rows.delete(conn, tables, [(task.obsid, bandset) for bandset in bandsets], keep_gone=True)
+        kept = [extracted_rows.of_gone(conn, tables, task.obsid, bandset) for bandset in bandsets]
         if not any(rows for rows, _ in kept):
-            scene_rows.forget_offset(conn, tables, [task.obsid])
-        found = [closing.Found(parcels=parcels, rows=rows, version=task.version) for rows, parcels in kept]
+            extracted_rows.forget_offset(conn, tables, [task.obsid])
+        found = [
+            task_outcome.Found(parcels=parcels, rows=rows, version=task.version) for rows, parcels in kept
+        ]
         for bandset, nothing in zip(bandsets[1:], found[1:], strict=True):
-            closing.close_unread(conn, tables, task.obsid, bandset, nothing)
+            task_outcome.close_unread(conn, tables, task.obsid, bandset, nothing)
         _close(conn, tables, task, states.NO_PARCELS, found[0])
 
 
@@ -282,9 +283,9 @@ def fail(
         attempt = max(min(task.attempt, *counted), 1)
         last = lasting or attempt > len(pauses)
         if last:
-            _close(conn, config.tables, task, states.GIVEN_UP, closing.Failure(cause, text))
+            _close(conn, config.tables, task, states.GIVEN_UP, task_outcome.Failure(cause, text))
         else:
-            failure = closing.Failure(cause, text, pauses[attempt - 1])
+            failure = task_outcome.Failure(cause, text, pauses[attempt - 1])
             _close(conn, config.tables, task, states.RETRIED, failure)
     return last
 
@@ -322,14 +323,14 @@ def _close(
     tables: Tables,
     task: Task,
     event: states.Event,
-    record: closing.Record,
+    record: task_outcome.Record,
 ) -> None:
     claimed = _key(task) | {
         "bands": list(task.bands),
         "method": Jsonb(asdict(task.method)),
         "covered": task.covered,
     }
-    if not closing.close(conn, tables, claimed, event, record):
+    if not task_outcome.close(conn, tables, claimed, event, record):
         raise Withdrawn
     pids = None if task.covered is None else parcel_sets.read_by_all(conn, tables, task.obsid, task.covered)
     update_scenes(conn, tables, [task.obsid], pids=pids)

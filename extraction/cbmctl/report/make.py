@@ -1,5 +1,6 @@
 """Make report.txt and report.png in a folder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import psycopg
 from cbmctl.config import Config
 from cbmctl.database import connect
 from cbmctl.errors import UserError
-from cbmctl.report import observations, picture, scene, text
+from cbmctl.report import observations, picture, picture_data, text
 from cbmctl.report.queries import Facts, read_facts
 
 
@@ -23,7 +24,14 @@ class Report:
     numbers: dict[str, Any]
 
 
-def make_report(config: Config, directory: Path, *, title: str | None = None, check: bool = False) -> Report:
+def make_report(
+    config: Config,
+    directory: Path,
+    *,
+    title: str | None = None,
+    check: bool = False,
+    complete: Callable[[str], str] = str,
+) -> Report:
     """Read the database and write the report.
 
     The same database gives the same files, byte for byte; unchanged files are not touched.
@@ -33,6 +41,7 @@ def make_report(config: Config, directory: Path, *, title: str | None = None, ch
         directory: where the files go; made if absent.
         title: the picture's; default: the area's name.
         check: write nothing.
+        complete: completes the commands that the page names, with the option of a season.
 
     Raises:
         UserError: nothing to report, no matplotlib, or the folder cannot be written.
@@ -47,7 +56,7 @@ def make_report(config: Config, directory: Path, *, title: str | None = None, ch
         if drawn
         else f"none: {config.tables.sigs} holds no statistics yet, run the extraction first"
     )
-    page = text.as_text(facts, sentence)
+    page = complete(text.as_text(facts, sentence))
     contents = {"report.txt": page.encode(), "report.png": drawn.png if drawn else None}
     try:
         changed = [_write(directory / name, data, check=check) for name, data in contents.items()]
@@ -68,7 +77,7 @@ def _draw(conn: psycopg.Connection, config: Config, facts: Facts, title: str) ->
         return None
     day = observations.choose_day(seen)
     parcel = observations.choose_parcel(seen)
-    shown = scene.Scene(
+    shown = picture_data.Scene(
         title=title,
         facts=facts,
         measure=measure,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.path import Path
 
-from cbmctl.report.scene import CHOSEN, INK, SOFT, TITLE_PAD, UNSEEN, UNSEEN_EDGE, Scene, spoken
+from cbmctl.report.picture_data import CHOSEN, INK, SOFT, TITLE_PAD, UNSEEN, UNSEEN_EDGE, Scene, spoken
 from cbmctl.report.text import count
 
 MANY = 3000  # parcels, from which on outlines would hide the colours

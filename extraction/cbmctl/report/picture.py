@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cbmctl.errors import UserError
-from cbmctl.report.scene import INK, SOFT, Scene
+from cbmctl.report.picture_data import INK, SOFT, Scene
 from cbmctl.report.text import count
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.demo import is_synthetic
 from cbmctl.errors import UserError
+from cbmctl.queue.statements import failed
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,15 @@ def read_facts(conn: psycopg.Connection, config: Config) -> Facts:
 
 
 def _scenes(conn: psycopg.Connection, config: Config) -> list[tuple[str, datetime, str, str, str | None]]:
-    """The catalogue's scenes of the area and period; where the area is not known, of the period."""
+    """The catalogue's scenes of the area and period, of those that failed with the reason.
+
+    If the area is not known, of the period.
+    """
     args = config.args
     return conn.execute(
         query(
-            """SELECT reference, obstime, card, status, nullif(reason, '')
+            """SELECT reference, obstime, card, status,
+                   CASE WHEN {failed} THEN coalesce(nullif(reason, ''), 'no reason was recorded') END
                FROM {catalogue} AS scene
                WHERE obstime >= %(start)s AND obstime < %(end)s
                  AND (NOT EXISTS (SELECT FROM {aois} WHERE {field} = %(name)s)
@@ -174,6 +179,7 @@ def _scenes(conn: psycopg.Connection, config: Config) -> list[tuple[str, datetim
                ORDER BY obstime, reference""",
             catalogue=config.tables.catalogue.sql,
             aois=config.tables.aois.sql,
+            failed=failed("scene"),
             field=_identifier(args.aoi_field),
         ),
         {"start": args.start, "end": args.end, "name": args.name},

@@ -9,7 +9,7 @@ from matplotlib.dates import AutoDateLocator, DateFormatter, DateLocator, MonthL
 from numpy.typing import NDArray
 
 from cbmctl.report.observations import Observations, band_label
-from cbmctl.report.scene import CHOSEN, CLOUDY, CONTEXT, INK, LINES, SOFT, TITLE_PAD, Scene, spoken
+from cbmctl.report.picture_data import CHOSEN, CLOUDY, CONTEXT, INK, LINES, SOFT, TITLE_PAD, Scene, spoken
 from cbmctl.report.text import count
 
 FEW = 0.25  # share of parcels seen clear, below which a day tells nothing about all of them

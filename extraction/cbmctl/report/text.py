@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from cbmctl.parcels.findings import KINDS, features, others
+from cbmctl.parcels.files.findings import KINDS, features, others
 from cbmctl.report.queries import Facts
 
 _SHOWN = 5

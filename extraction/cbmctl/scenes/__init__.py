@@ -1,4 +1,13 @@
-"""Products of the archive: what they hold, on which grid, and how it is read."""
+"""Products of the archive: what they hold, on which grid, and how it is read.
+
+Imports point one way, from top to bottom:
+
+- `needed_files`: which files of a product a task reads.
+- `coherence`, `backscatter`, `polarisations`, `sentinel1`: products of Sentinel-1, and their images.
+- `sentinel2`, `sentinel2_metadata`: products of Sentinel-2, and what they say of themselves.
+- `reading`: pixels from files, in threads of their own.
+- `manifest`, `folders`: the checksums that a product brings along; what a folder holds.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,7 +7,7 @@ from typing import Any
 from cbmctl.pixels.grid import Grid
 from cbmctl.reasons import UNREADABLE, file_missing
 from cbmctl.scenes import Band, RawLayout, Scene, SceneError
-from cbmctl.scenes.radar import FlawError, find, opened, polarisations
+from cbmctl.scenes.sentinel1 import FlawError, find, opened, polarisations
 
 RESOLUTION = 10
 _BYTE_ORDERS = {"0": "<f4", "1": ">f4"}

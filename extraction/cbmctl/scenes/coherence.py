@@ -9,8 +9,8 @@ import numpy as np
 from cbmctl.pixels.grid import Grid
 from cbmctl.reasons import file_missing
 from cbmctl.scenes import Band, Scene, SceneError
-from cbmctl.scenes.bandnames import stated_polarisations
-from cbmctl.scenes.radar import FlawError, find, opened, polarisations
+from cbmctl.scenes.polarisations import stated_polarisations
+from cbmctl.scenes.sentinel1 import FlawError, find, opened, polarisations
 
 RESOLUTION = 20
 # What is read of a product, as a regular expression.

@@ -11,8 +11,8 @@ from rasterio.errors import RasterioError
 from cbmctl.pixels.grid import Grid
 from cbmctl.reasons import PRODUCT_MISSING, UNREADABLE, file_missing
 from cbmctl.scenes import Band, Scene, SceneError
-from cbmctl.scenes.listing import glob, is_folder
-from cbmctl.scenes.safe import METADATA_FILE, SafeMetadata, read_safe_metadata
+from cbmctl.scenes.folders import glob, is_folder
+from cbmctl.scenes.sentinel2_metadata import METADATA_FILE, SafeMetadata, read_safe_metadata
 
 _TILE = re.compile(r"_T(?P<zone>\d{2})(?P<latitude>[C-HJ-NP-X])[A-Z]{2}[_.]")
 

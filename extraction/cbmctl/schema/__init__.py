@@ -3,6 +3,11 @@
 Today's tenant becomes tomorrow's by running the same command again; a database that someone made by hand
 from the manual is taken over as it is, rows included. Each season has a schema of its own, with its own
 version; that of the first one is `public`.
+
+Imports point one way, from top to bottom:
+
+- `env`: the entry of alembic.
+- `grants`: who may do what.
 """
 
 from dataclasses import dataclass
@@ -19,7 +24,7 @@ from alembic.util import CommandError
 
 from cbmctl.config import PUBLIC, VERSION_TABLE, Config, TableName, Tables
 from cbmctl.database import connect, explain, one, query
-from cbmctl.errors import UserError, counted
+from cbmctl.errors import NotSetUpError, UserError, counted
 from cbmctl.schema.grants import grant_roles
 
 # Any number will do, as long as two runs at once ask for the same one.
@@ -132,10 +137,10 @@ def _refuse_without_first_season(outer: sqlalchemy.Connection, tables: Tables, n
     found = _version(outer, PUBLIC)
     if found != needed:
         state = f"have version {found}" if found else "are missing"
-        raise UserError(
+        raise (UserError if found else NotSetUpError)(
             f"The tables in the schema {PUBLIC} {state}, but {tables.schema} needs version {needed}, because"
-            f" seasons share {tables.aois} and {tables.orders}. Run cbmctl schema apply with the"
-            f" configuration of the season in {PUBLIC} first"
+            f" seasons share {tables.aois} and {tables.orders}. Run schema apply without --season, with the"
+            f" configuration of the season in {PUBLIC}, first"
         )
 
 
@@ -145,8 +150,9 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
     try:
         conn.execute(query("CREATE SCHEMA {schema}", schema=psycopg.sql.Identifier(schema)))
     except psycopg.errors.InsufficientPrivilege as error:
-        raise UserError(
-            f"The schema {schema} does not exist, and {conn.info.user} may not create it. Run as superuser:"
+        raise NotSetUpError(
+            f"The schema {schema} does not exist, and {conn.info.user} may not create it. If Ansible manages"
+            " the database, run playbooks/database.yml without --check. Otherwise run as superuser:"
             f" CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user}"
         ) from error
 

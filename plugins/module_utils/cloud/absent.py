@@ -34,7 +34,7 @@ class Ending:
         return {
             **shown(self.findings),
             **{name: getattr(self.survey, name) for name in FACTS},
-            "ours": [each.name for each in gone] + [each.floating_ip_address for each in self.addresses],
+            "left": [each.name for each in gone] + [each.floating_ip_address for each in self.addresses],
             "kept": [each.name or each.id for each in kept]
             + [each.floating_ip_address for each in self.guests],
         }

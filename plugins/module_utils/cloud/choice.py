@@ -77,7 +77,7 @@ def flavor_words(each: Flavor) -> str:
 
 
 def flavor(findings: Findings, wish: Wish, survey: Survey, *, new: bool) -> Flavor | None:
-    """The flavor, if it is large enough; clouds' gigabytes are a few per cent smaller than ours at times."""
+    """The flavor, if it is large enough; a cloud's gigabyte may be a few per cent smaller than 1024 MB."""
     wanted = f"{wish.flavor} (≥ {wish.min_vcpus} vCPUs, ≥ {wish.min_memory_gb:g} GB)"
     known = next((each for each in survey.flavors if wish.flavor in (each.name, each.id)), None)
     if known is None and not new:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .findings import Change, Findings, listed
 from .rules import compare, words
-from .server import InTheWayError, ours
+from .server import InTheWayError, tenants_own
 from .survey import Group, Network, Port, Rule, Server, Survey, fixed_addresses, holder
 from .wish import Wish
 
@@ -24,7 +24,7 @@ def fence(findings: Findings, wish: Wish, survey: Survey, *, fit: bool) -> Fence
     """The security group. `fit`: the inventory's rules are valid, so that they can be compared."""
     check, name = "security group", wish.name
     try:
-        found = ours(findings, check, name, survey.groups, lambda each: wish.marked(each.description))
+        found = tenants_own(findings, check, name, survey.groups, lambda each: wish.marked(each.description))
     except InTheWayError:
         return Fence()
     lacking, extra = compare(wish, found) if fit else ([], [])
@@ -73,7 +73,7 @@ def port(
     """One of the server's interfaces."""
     name = socket.name
     try:
-        found = ours(findings, "port", name, survey.ports, lambda each: wish.marked(each.description))
+        found = tenants_own(findings, "port", name, survey.ports, lambda each: wish.marked(each.description))
     except InTheWayError:
         return None
     if found is None:

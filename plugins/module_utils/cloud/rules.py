@@ -170,7 +170,7 @@ def key(rule: Rule) -> Key:
         low = high = None
     prefix = rule.remote_ip_prefix
     remote = str(ipaddress.ip_network(prefix, strict=False)) if prefix else None
-    # a list of addresses is no CIDR of ours either
+    # a list of addresses is no CIDR either
     group = rule.remote_group_id or rule.remote_address_group_id
     # no address and no group is the same as everyone's address
     if remote in WORLD or (remote is None and group is None):
@@ -189,7 +189,7 @@ def compare(wish: Wish, group: Group | None) -> tuple[list[Rule], list[Rule]]:
     seen: set[Key] = set()
     extra = []
     for rule in there:
-        # what goes out is not ours to narrow
+        # outgoing traffic is not restricted by the inventory
         if rule.direction == "ingress" and (key(rule) not in needed or key(rule) in seen):
             extra.append(rule)
         seen.add(key(rule))

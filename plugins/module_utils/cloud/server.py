@@ -16,10 +16,10 @@ RESUME = "bring it back to ACTIVE in the cloud (unpause, resume, unshelve, unres
 
 
 class InTheWayError(Exception):
-    """What has our name is not ours, or cannot be told from another; it is noted already."""
+    """A resource has the tenant's name but not its mark, or several have; the problem is recorded."""
 
 
-def ours[Thing: Resource](
+def tenants_own[Thing: Resource](
     findings: Findings, check: str, name: str, things: Sequence[Thing], owned: Callable[[Thing], bool]
 ) -> Thing | None:
     """The one thing of our name, if it has our mark. Raise InTheWayError if another has the name."""
@@ -28,7 +28,7 @@ def ours[Thing: Resource](
     if strangers:
         message = f"A {check} {name} ({strangers[0].id}) exists already, but was not made by this project"
         hint = "rename it in the cloud, or give the tenant another tenant_name"
-        findings.problem(check, "not_ours", name, message, hint)
+        findings.problem(check, "without_mark", name, message, hint)
         raise InTheWayError
     if len(named) > 1:
         ids = listed(sorted(each.id for each in named))
@@ -42,7 +42,7 @@ def server(findings: Findings, wish: Wish, survey: Survey, choice: Choice) -> Se
     """The tenant's server."""
     name = wish.name
     try:
-        found = ours(findings, "server", name, survey.servers, lambda each: wish.owns(each.metadata))
+        found = tenants_own(findings, "server", name, survey.servers, lambda each: wish.owns(each.metadata))
     except InTheWayError:
         return None
     if found is None:

@@ -72,7 +72,7 @@ class Survey:
 
 
 def survey(connection: Any, cloud: str, *, whole: bool = True) -> Survey:
-    """Ask for everything; without `whole` only for what may be ours. Raise StoppedError without an answer."""
+    """Ask for everything; without `whole` only for what may be the tenant's. No answer: StoppedError."""
     project = connection.current_project_id
     credential = str(connection.config.config.get("auth", {}).get("application_credential_id") or "")
     compute, network, storage = connection.compute, connection.network, connection.block_storage

@@ -1,7 +1,7 @@
 """The data volume: the tenant's, which may grow, or the operator's, which is only attached."""
 
 from .findings import Change, Findings
-from .server import InTheWayError, ours
+from .server import InTheWayError, tenants_own
 from .survey import Server, Survey, Volume, attached_to, holder
 from .wish import Wish
 
@@ -17,7 +17,7 @@ def volume(findings: Findings, wish: Wish, survey: Survey, server: Server | None
         message = f"{SIZE} is {wish.volume_gb}, but {needed} are needed"
         findings.problem(CHECK, "too_small", needed, message, f"remove the line, {LESS}", option=SIZE)
     try:
-        found = _given(findings, wish, survey) if wish.volume else _ours(findings, wish, survey)
+        found = _given(findings, wish, survey) if wish.volume else _own(findings, wish, survey)
     except InTheWayError:
         return None
     there = server is not None and found is not None and server.id in attached_to(found)
@@ -68,8 +68,10 @@ def _given(findings: Findings, wish: Wish, survey: Survey) -> Volume:
     raise InTheWayError
 
 
-def _ours(findings: Findings, wish: Wish, survey: Survey) -> Volume | None:
-    return ours(findings, CHECK, wish.volume_name, survey.volumes, lambda each: wish.owns(each.metadata))
+def _own(findings: Findings, wish: Wish, survey: Survey) -> Volume | None:
+    return tenants_own(
+        findings, CHECK, wish.volume_name, survey.volumes, lambda each: wish.owns(each.metadata)
+    )
 
 
 def _usable(findings: Findings, wish: Wish, survey: Survey, found: Volume, server: Server | None) -> bool:
@@ -100,7 +102,7 @@ def _attach(findings: Findings, wish: Wish, name: str) -> None:
 
 
 def _compare(findings: Findings, wish: Wish, found: Volume) -> None:
-    """Size and type of a volume of ours."""
+    """Size and type of the tenant's own volume."""
     name, before, after = wish.volume_name, f"size: {found.size} GB", f"size: {wish.volume_gb} GB"
     if found.size < wish.volume_gb:
         text = (

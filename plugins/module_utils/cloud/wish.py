@@ -66,7 +66,7 @@ class Wish:
 
     @property
     def mark(self) -> str:
-        """The description of what is ours, where there is no metadata."""
+        """The description that marks a resource of the tenant which has no metadata."""
         return f"cbm-onboarding: {self.tenant}"
 
     def marked(self, description: str | None) -> bool:

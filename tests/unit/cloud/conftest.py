@@ -8,8 +8,8 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.cloud import module as shared
 
-from .test_plan import WHOLE, WISH
-from .things import replace
+from tests.support.cloud_resources import replace
+from tests.support.cloud_tenant import WHOLE, WISH
 
 LINES = asdict(WISH)
 

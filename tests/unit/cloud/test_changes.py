@@ -7,10 +7,10 @@ import pytest
 import yaml
 from openstack import exceptions
 
-from .conftest import Run
-from .fake import Cloud, Stop
-from .test_plan import EODATA_PORT, GROUP, KEY, PORT, RULES, SERVER, VOLUME, rule
-from .things import Address, Volume, replace
+from tests.support.cloud_in_memory import Cloud, Stop
+from tests.support.cloud_resources import Address, Volume, replace
+from tests.support.cloud_tenant import EODATA_PORT, GROUP, KEY, PORT, RULES, SERVER, VOLUME, rule
+from tests.unit.cloud.conftest import Run
 
 ALL = ("group", "ports", "volume", "server", "attachment", "addresses")
 MADE = [
@@ -310,7 +310,7 @@ def test_a_tenant_ends(run: Run, delete: bool) -> None:
     assert cloud.asked == []
     gone = run("cloud_tenant_absent", lines)
     expected = [*REMOVED, *(["delete_volume cbm-dk-data"] if delete else [])]
-    assert (gone["changed"], gone["ours"], cloud.asked) == (True, [], expected)
+    assert (gone["changed"], gone["left"], cloud.asked) == (True, [], expected)
     assert names(cloud)["groups"] == ["default"]
     assert names(cloud)["volumes"] == ([] if delete else ["cbm-dk-data"])
     assert run("cloud_tenant_absent", lines)["changed"] is False
@@ -325,7 +325,7 @@ def test_an_interrupted_end_is_completed_by_the_next(run: Run, calls: int) -> No
     with pytest.raises(Stop):
         run.main("cloud_tenant_absent", {"delete_data": True})
     cloud.interrupted_at = -1
-    assert run("cloud_tenant_absent", {"delete_data": True})["ours"] == []
+    assert run("cloud_tenant_absent", {"delete_data": True})["left"] == []
     assert names(cloud) == {"servers": [], "volumes": [], "groups": ["default"], "ports": [], "addresses": []}
     assert cloud.asked == [*REMOVED, "delete_volume cbm-dk-data"]
 

@@ -5,8 +5,19 @@ from typing import Any
 import pytest
 from ansible.module_utils.cloud.survey import Quota
 
-from .test_plan import CONTACT, EMPTY, FLAVORS, KEY, WHOLE, WISH, check, made, planned, sentences
-from .things import Flavor, Image, Network, replace
+from tests.support.cloud_resources import Flavor, Image, Network, replace
+from tests.support.cloud_tenant import (
+    CONTACT,
+    EMPTY,
+    FLAVORS,
+    KEY,
+    WHOLE,
+    WISH,
+    check,
+    made,
+    planned,
+    sentences,
+)
 
 LARGE = "eo2.2xlarge (8 vCPUs, 32 GB), eo2a.2xlarge (8 vCPUs, 32 GB), hm.2xlarge (16 vCPUs, 128 GB)"
 NETWORKS = EMPTY.networks

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from .test_plan import (
+from tests.support.cloud_resources import Address, Port, Volume, replace
+from tests.support.cloud_tenant import (
     ADDRESS,
     EODATA_PORT,
     GROUP,
@@ -22,7 +23,6 @@ from .test_plan import (
     rule,
     sentences,
 )
-from .things import Address, Port, Volume, replace
 
 
 def test_an_address_that_makes_way_stays_in_reserve() -> None:

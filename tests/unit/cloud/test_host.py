@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.conftest import REPOSITORY
+
 KNOWN = "address: 192.0.2.7\nlogin_user: eouser\nserver_id: s\nvolume_id: 8c1f2a34-5b6d\n"
 
 
@@ -29,12 +30,12 @@ def host_variables(
 def ansible(directory: Path, command: str, *arguments: str | Path) -> str:
     """Run a command of Ansible's."""
     # the plays' directory too, as in a playbook: what is found there is asked for last
-    everything = [*arguments, "--playbook-dir", ROOT / "playbooks"]
+    everything = [*arguments, "--playbook-dir", REPOSITORY / "playbooks"]
     found = subprocess.run(
         [Path(sys.executable).parent / command, *everything],
         env=os.environ
-        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "CBM_STATE_DIR": str(directory / "state")},
-        cwd=ROOT,
+        | {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "CBM_STATE_DIR": str(directory / "state")},
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from ..plugins import PLUGINS
+from tests.support.plugins import PLUGINS
 
 PACKAGE = PLUGINS / "module_utils" / "cloud"
 FILES = {file.stem: ast.parse(file.read_text()) for file in PACKAGE.glob("*.py")}

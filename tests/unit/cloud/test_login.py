@@ -14,7 +14,8 @@ from ansible.module_utils.cloud.wish import Wish
 from keystoneauth1 import exceptions as keystone
 from openstack import exceptions
 
-from .test_plan import EMPTY, WISH, check, replace
+from tests.support.cloud_resources import replace
+from tests.support.cloud_tenant import EMPTY, WISH, check
 
 URL = "https://keystone.example/v3"
 AUTH = {"auth_url": URL, "application_credential_id": "id", "application_credential_secret": "secret"}

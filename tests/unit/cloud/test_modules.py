@@ -13,12 +13,12 @@ from ansible.module_utils.cloud.wish import argument_spec
 from keystoneauth1.exceptions import ConnectFailure
 from openstack import exceptions
 
-from ...conftest import REPOSITORY
-from ..plugins import load
-from .conftest import Run
-from .test_console import BLOCK, ECDSA, ED, RSA
-from .test_plan import GROUP, RULES, rule
-from .things import replace
+from tests.conftest import REPOSITORY
+from tests.support.cloud_resources import replace
+from tests.support.cloud_tenant import GROUP, RULES, rule
+from tests.support.plugins import load
+from tests.unit.cloud.conftest import Run
+from tests.unit.cloud.test_console import BLOCK, ECDSA, ED, RSA
 
 NAMES = ("cloud_tenant", "cloud_tenant_absent", "cloud_host_key")
 REFUSED = StoppedError("credentials", "refused", "cdse-dk", "Keystone says no", "ask it again")

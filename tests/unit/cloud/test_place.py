@@ -9,8 +9,8 @@ from ansible.module_utils.cloud.findings import StoppedError, problem
 from ansible.module_utils.cloud.place import recorded
 from ansible.module_utils.cloud.plan import plan
 
-from .test_plan import WHOLE, WISH
-from .things import replace
+from tests.support.cloud_resources import replace
+from tests.support.cloud_tenant import WHOLE, WISH
 
 HERE = {"cloud": "cdse-dk", "region": "WAW3-2", "project_id": "p"}
 FOUND = replace(WHOLE, project_id="p")

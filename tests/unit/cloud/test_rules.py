@@ -17,9 +17,9 @@ from ansible.module_utils.cloud.wish import Wish
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ..examples import examples
-from .test_plan import GROUP, RULES, WISH, planned, rule
-from .things import Group, Rule, replace
+from tests.support.cloud_resources import Group, Rule, replace
+from tests.support.cloud_tenant import GROUP, RULES, WISH, planned, rule
+from tests.support.effort import examples
 
 
 @pytest.mark.parametrize(

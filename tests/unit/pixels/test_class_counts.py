@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from shapely import Polygon
 
 from cbmctl.pixels.statistics import class_counts
-
-from ..examples import examples
-from .values import HEIGHT, WIDTH, built, field, parcel_lists
+from tests.support.effort import examples
+from tests.support.pixel_values import HEIGHT, WIDTH, built, field, parcel_lists
 
 
 @examples(25)

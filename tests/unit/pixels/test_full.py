@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.features import rasterize
 
-from cbmctl.pixels.full import pixel_counts
-
-from ..examples import examples
+from cbmctl.pixels.full_pixels import pixel_counts
+from tests.support.effort import examples
 
 LEFT, TOP = 499_980, 6_000_000  # of the tile; the grid's borders are multiples of 10 m
 

@@ -11,8 +11,18 @@ from affine import Affine
 from shapely import MultiPolygon, Polygon, box
 
 from cbmctl.pixels import Grid, PixelIndex
-
-from .images import GRID, HEIGHT, NORTH_UP, WIDTH, assert_whole, built, by_rasterio, field, of, on_map
+from tests.support.pixel_images import (
+    GRID,
+    HEIGHT,
+    NORTH_UP,
+    WIDTH,
+    assert_whole,
+    built,
+    by_rasterio,
+    field,
+    of,
+    on_map,
+)
 
 
 def test_lists_with_slivers() -> None:

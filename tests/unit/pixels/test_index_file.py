@@ -7,8 +7,7 @@ import pytest
 from shapely import Polygon
 
 from cbmctl.pixels import PixelIndex
-
-from .images import GRID, built, field
+from tests.support.pixel_images import GRID, built, field
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cbmctl.pixels import Grid
 from cbmctl.pixels.index import STRIP_ROWS
-
-from .images import NORTH_UP, built, by_rasterio, field, of
+from tests.support.pixel_images import NORTH_UP, built, by_rasterio, field, of
 
 TALL = Grid(32632, NORTH_UP, 4 * STRIP_ROWS + 100, 40)
 

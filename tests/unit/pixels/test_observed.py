@@ -8,9 +8,8 @@ from shapely import Polygon
 
 from cbmctl.pixels import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, needed_blocks
-
-from ..examples import examples
-from .values import GRID, HEIGHT, WIDTH, built, everyone, field, parcel_lists
+from tests.support.effort import examples
+from tests.support.pixel_values import GRID, HEIGHT, WIDTH, built, everyone, field, parcel_lists
 
 
 def test_one_nodata_pixel_in_any_band_leaves_the_parcel_out() -> None:

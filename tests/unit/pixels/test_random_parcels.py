@@ -10,9 +10,8 @@ from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from cbmctl.pixels import Grid
-
-from ..examples import examples
-from .images import HEIGHT, WIDTH, assert_whole, built, by_rasterio, of, on_map, polygons
+from tests.support.effort import examples
+from tests.support.pixel_images import HEIGHT, WIDTH, assert_whole, built, by_rasterio, of, on_map, polygons
 
 # Origins on the grid of Sentinel-2 tiles and off every grid, as Sentinel-1 scenes have them; south of the
 # equator, where rows count from ten million; pixels that are not square.

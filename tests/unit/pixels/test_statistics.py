@@ -13,9 +13,8 @@ from shapely import Polygon
 
 from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.pixels.statistics import STATISTICS, band_statistics, class_counts, needed_blocks
-
-from ..examples import examples
-from .values import (
+from tests.support.effort import examples
+from tests.support.pixel_values import (
     GRID,
     HEIGHT,
     WIDTH,

@@ -13,8 +13,7 @@ from cbmctl.pixels.index import STRIP_ROWS
 from cbmctl.pixels.statistics import band_statistics, strip_statistics
 from cbmctl.scenes import Band, RawLayout, Scene
 from cbmctl.scenes.reading import Reader
-
-from .values import GRID, assert_floats, built, everyone, field
+from tests.support.pixel_values import GRID, assert_floats, built, everyone, field
 
 
 def raw_scene(tmp_path: Path, image: NDArray[Any], start: int) -> tuple[Scene, Band]:

@@ -14,8 +14,18 @@ from cbmctl.pixels.statistics import needed_blocks
 from cbmctl.reasons import UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, _unit, read_needed
-
-from .images import BLOCK, GRID, HEIGHT, JP2, WIDTH, covering, field, numbers, scene_of, write
+from tests.support.image_files import (
+    BLOCK,
+    GRID,
+    HEIGHT,
+    JP2,
+    WIDTH,
+    covering,
+    field,
+    numbers,
+    scene_of,
+    write,
+)
 
 pytestmark = pytest.mark.usefixtures("block_by_block")
 

@@ -11,9 +11,8 @@ import pytest
 
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader
-
-from ...conftest import Eventually
-from .images import covering, numbers, scene_of, write
+from tests.conftest import Eventually
+from tests.support.image_files import covering, numbers, scene_of, write
 
 pytestmark = pytest.mark.usefixtures("block_by_block")
 

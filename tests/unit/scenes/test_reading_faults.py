@@ -9,8 +9,7 @@ import pytest
 
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.reading import Reader, read_needed
-
-from .images import covering, numbers, scene_of, write
+from tests.support.image_files import covering, numbers, scene_of, write
 
 pytestmark = pytest.mark.usefixtures("block_by_block")
 

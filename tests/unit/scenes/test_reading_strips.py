@@ -10,9 +10,8 @@ from cbmctl.pixels import Grid, PixelIndex
 from cbmctl.pixels.index import STRIP_ROWS
 from cbmctl.scenes import Band, RawLayout, Scene, SceneError
 from cbmctl.scenes.reading import Reader
-
-from ..pixels.images import NORTH_UP
-from .images import field
+from tests.support.image_files import field
+from tests.support.pixel_images import NORTH_UP
 
 RAW = Grid(32632, NORTH_UP, 3 * STRIP_ROWS, 20)
 

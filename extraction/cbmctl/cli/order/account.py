@@ -1,6 +1,6 @@
 """What the commands that talk to the order service share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -11,13 +11,13 @@ from cbmctl.cli import Context
 from cbmctl.cli.output import Output, few
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
+from cbmctl.ordering.access_token import Tokens
 from cbmctl.ordering.credentials import read_credentials
-from cbmctl.ordering.ledger import Ledger
-from cbmctl.ordering.made import Existing, odata
+from cbmctl.ordering.existing_products import Existing, odata
+from cbmctl.ordering.ledger import Ledger, Refusal
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import AGAIN, MADE, Chosen, Placed, send
 from cbmctl.ordering.reconcile import Duplicate, refresh
-from cbmctl.ordering.service import OrderService
-from cbmctl.ordering.token import Tokens
 
 INCOMPLETE = 3  # exit code: not everything was ordered, or something needs a person
 
@@ -27,8 +27,15 @@ again_option = click.option(
     "again",
     multiple=True,
     type=click.Choice(AGAIN),
-    help="Order inputs again whose last order has this state; repeatable. 'unknown' may order a product"
-    " twice: look at the service's web page first.",
+    help="Order products again whose last order has this state; repeatable. With 'unknown' a product may be"
+    " ordered twice: look at the service's web page first.",
+)
+
+retry_account_option = click.option(
+    "--retry-refused-account",
+    is_flag=True,
+    help="Send orders although the service refused the account in this calendar month, for its quota or its"
+    " rights. Use it after you raised the quota or corrected the rights.",
 )
 
 
@@ -49,10 +56,26 @@ def account(context: Context, purpose: str) -> Iterator[tuple[Ledger, OrderServi
         )
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask on stderr, so that stdout stays one result. Raises click.Abort if the answer is no."""
-    if not yes:
-        click.confirm(question, abort=True, err=True)
+def confirm(question: str, done: str, *, yes: bool) -> None:
+    """Ask on stderr, so that stdout stays one result.
+
+    Args:
+        question: for a person.
+        done: what a yes leads to, such as "ordered".
+        yes: do not ask.
+
+    Raises:
+        UserError: the answer is no, or nobody can answer.
+    """
+    if yes:
+        return
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise UserError(f"nothing was {done}, because nobody answered. --yes needs no answer.") from None
+    if not agreed:
+        raise UserError(f"nothing was {done}, because the answer was no.")
 
 
 def order(
@@ -66,14 +89,15 @@ def order(
             {"changed": bool(number or chosen.adopted), "check": check, **_chosen_data(chosen)},
             *_chosen_text(chosen),
         )
-        return 0
+        return INCOMPLETE if chosen.held and not check else 0
     confirm(
         f"Order {counted(number, 'product')} as '{service.account}'{_doubt(chosen)}?"
         " Each counts against the quota or costs money.",
+        "ordered",
         yes=yes,
     )
     with output.progress("Ordering", number) as bar:
-        placed = send(ledger, service, chosen, bar)
+        placed = _send(ledger, service, chosen, output, bar)
     duplicates = _duplicates(ledger, service, output)
     output.result(
         {
@@ -87,6 +111,27 @@ def order(
         *duplicate_text(duplicates),
     )
     return INCOMPLETE if placed.reason or duplicates else 0
+
+
+def _send(
+    ledger: Ledger, service: OrderService, chosen: Chosen, output: Output, bar: Callable[[int], None]
+) -> Placed:
+    """Send the chosen products; if this is interrupted, say how far it is."""
+    accepted = 0
+
+    def progress(number: int) -> None:
+        nonlocal accepted
+        accepted += number
+        bar(number)
+
+    try:
+        return send(ledger, service, chosen, progress)
+    except KeyboardInterrupt:
+        output.note(
+            f"\nInterrupted after {accepted} of {counted(len(chosen.products), 'product')}. The service may"
+            " have accepted one more: run cbmctl order status."
+        )
+        raise
 
 
 def _doubt(chosen: Chosen) -> str:
@@ -144,11 +189,30 @@ def _chosen_data(chosen: Chosen) -> dict[str, Any]:
         "to_order": [asdict(each) for each in chosen.products],
         "adopted": [each.input for each in chosen.adopted],
         "left": chosen.left,
+        "held": chosen.held,
+        "refusal": refusal_data(chosen.refusal),
         "duplicates": duplicate_data(chosen.duplicates),
     }
 
 
+def refusal_data(refusal: Refusal | None) -> dict[str, Any] | None:
+    """Return for programs why nothing is sent in this month; None if orders are sent."""
+    return None if refusal is None else asdict(refusal)
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Return for people why nothing is sent in this month, and what to do."""
+    return (
+        f"The service refused the account on {refusal.at:%Y-%m-%d} ({refusal.message}). No order is sent"
+        f" before {refusal.until} (UTC) without --retry-refused-account."
+    )
+
+
 def _chosen_text(chosen: Chosen) -> list[str]:
+    if chosen.refusal:
+        return [
+            f"Not ordered: {counted(len(chosen.held), 'product')}. {refusal_text(chosen.refusal)}",
+        ]
     if not chosen.products:
         return ["Nothing to order: every input is on order, made, or needs the option --again."]
     lines = [f"{each.product_type}: {each.input}" for each in chosen.products]
@@ -174,6 +238,10 @@ def _placed_text(placed: Placed) -> list[str]:
         reason = "" if placed.refused or placed.unknown else f": {placed.reason}"
         lines.append(
             f"Not ordered: {counted(len(placed.unsent), 'product')}{reason}."
-            f" The next cbmctl order place orders {'it' if len(placed.unsent) == 1 else 'them'}."
+            + (
+                " No order is sent in the rest of this month (UTC) without --retry-refused-account."
+                if placed.account_refused
+                else f" The next cbmctl order place orders {'it' if len(placed.unsent) == 1 else 'them'}."
+            )
         )
     return lines

@@ -6,8 +6,8 @@ from dataclasses import asdict
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
 from cbmctl.cli.order.account import INCOMPLETE, account, confirm, yes_option
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import few
 from cbmctl.errors import UserError, counted
 from cbmctl.ordering.cancel import Cancellable, cancel, cancellable
@@ -20,7 +20,7 @@ from cbmctl.ordering.place import placing
     epilog="\b\nExamples:\n  cbmctl order cancel 3\n  cbmctl order cancel --all --yes",
 )
 @click.argument("orders", metavar="[ORDER]...", nargs=-1, type=int)
-@click.option("--all", "everything", is_flag=True, help="Cancel all orders but those placed elsewhere.")
+@click.option("--all", "everything", is_flag=True, help="Cancel all orders, except those placed elsewhere.")
 @check_option()
 @yes_option
 @pass_context
@@ -30,8 +30,10 @@ def cancel_command(
     """Cancel the products of ORDER (numbers from cbmctl order status) that are not made yet.
 
     The service removes queued products. It finishes products in progress: they count against the quota and
-    enter the catalogue like others. An order of unknown acceptance cannot be cancelled; it is named. Orders
-    that were placed elsewhere with the account are cancelled only if ORDER names them.
+    enter the catalogue like others. A product in state 'unknown' cannot be cancelled; it is listed.
+
+    Orders that were placed elsewhere with the account, such as on the web page, are cancelled only if ORDER
+    is their number.
 
     Exit code 3: something could not be cancelled.
     """
@@ -67,7 +69,7 @@ def cancel_command(
                 *([stays] if stays else []),
             )
             return INCOMPLETE if found.unknown and not check else 0
-        confirm(f"Cancel {counted(len(items), 'product')}? {stays}".rstrip(), yes=yes)
+        confirm(f"Cancel {counted(len(items), 'product')}? {stays}".rstrip(), "cancelled", yes=yes)
         with output.progress("Cancelling", len(items)) as bar:
             outcome = cancel(ledger, service, items, bar)
     lines = [f"Cancelled: {counted(len(outcome.removed), 'product')}."]

@@ -5,8 +5,8 @@ from typing import TextIO
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
-from cbmctl.cli.order.account import account, again_option, order, yes_option
+from cbmctl.cli.order.account import account, again_option, order, retry_account_option, yes_option
+from cbmctl.cli.order.group import group
 from cbmctl.errors import UserError
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.plan_file import read_plan
@@ -27,18 +27,31 @@ from cbmctl.ordering.plan_file import read_plan
     help="Order at most this number of products, in the order of the plan.",
 )
 @again_option
+@retry_account_option
 @check_option()
 @yes_option
 @pass_context
 def place_command(
-    context: Context, *, plan: TextIO, limit: int | None, again: tuple[str, ...], check: bool, yes: bool
+    context: Context,
+    *,
+    plan: TextIO,
+    limit: int | None,
+    again: tuple[str, ...],
+    retry_refused_account: bool,
+    check: bool,
+    yes: bool,
 ) -> int:
     """Order the products in PLAN, the output of cbmctl --json order plan; "-" reads it from stdin.
 
-    A product that is on order or exists by now, or failed, was refused or cancelled before, is not ordered;
-    the tenant's catalogue and the catalogue service are asked for each product before it is sent. If an
-    answer is lost, the service's list decides. If the order is not in the list either, its state is
-    'unknown', and only --again unknown sends it a second time.
+    Each product is ordered once. These are left out: products that are on order, products that exist by now
+    in the catalogue of the season or of the service, and products whose last order failed, was refused or
+    was cancelled. --again orders the last three again.
+
+    If the service does not answer an order, its list of orders shows whether it was accepted. If the list
+    does not show the order either, its state is 'unknown', and only --again unknown sends it a second time.
+
+    If the service refuses the account, for its quota or its rights, nothing more is sent in this calendar
+    month (UTC) without --retry-refused-account.
 
     Exit code 3: not everything was ordered; the reason is printed.
     """
@@ -48,5 +61,14 @@ def place_command(
             f"{plan.name} lists nothing to order. Check area, period and card of cbmctl order plan."
         )
     with account(context, "place") as (ledger, service, exists), placing(ledger):
-        chosen = choose(ledger, service, wanted, exists, limit=limit, again=again, check=check)
+        chosen = choose(
+            ledger,
+            service,
+            wanted,
+            exists,
+            limit=limit,
+            again=again,
+            retry_refused_account=retry_refused_account,
+            check=check,
+        )
         return order(ledger, service, chosen, context.output, yes=yes, check=check)

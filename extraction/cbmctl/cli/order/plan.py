@@ -6,24 +6,27 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import click
+import psycopg
+from psycopg import sql
 
 from cbmctl.catalogue.record import CARDS
-from cbmctl.catalogue.settings import unusable
-from cbmctl.catalogue.sync import read_area
+from cbmctl.catalogue.table import read_area
 from cbmctl.cli import Context, pass_context
-from cbmctl.cli.order import group
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import table
 from cbmctl.cli.period import read_period
-from cbmctl.database import connect
-from cbmctl.errors import UserError, counted
+from cbmctl.config import Config
+from cbmctl.config.catalogue import unusable
+from cbmctl.database import connect, one, query
+from cbmctl.errors import NotSetUpError, UserError, counted
+from cbmctl.ordering.coherence_pairs import DAYS, gaps
+from cbmctl.ordering.existing_products import catalogued, listed, odata, proven
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
-from cbmctl.ordering.inputs import LEVEL_1, Search, level_1
 from cbmctl.ordering.ledger import ON_ORDER, STOPPED, last_states, ordered_in_month
-from cbmctl.ordering.made import catalogued, listed, odata, proven
-from cbmctl.ordering.pairs import DAYS, gaps
+from cbmctl.ordering.level_1_products import LEVEL_1, Search, level_1
 from cbmctl.ordering.plan import Plan, make_plan, search_start
 from cbmctl.ordering.plan_file import WANTED
-from cbmctl.ordering.wanted import PRODUCT_TYPES
+from cbmctl.ordering.wanted_product import PRODUCT_TYPES
 
 
 @group.command(
@@ -62,17 +65,19 @@ from cbmctl.ordering.wanted import PRODUCT_TYPES
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
-    help="Money for a calendar month, which limits --per-month; needs --price.",
+    help="Money for a calendar month. It may allow fewer products than --per-month; needs --price.",
 )
 @click.option(
     "--any-timeliness",
     is_flag=True,
-    help="Take GRD of another timeliness if no GRD of NRT-3h exists (before March 2021: Fast-24h).",
+    help="If a slice has no GRD of timeliness NRT-3h (before March 2021: Fast-24h), take one of another"
+    " timeliness.",
 )
 @click.option(
     "--all-satellites",
     is_flag=True,
-    help="If no CARD product of a satellite is known, order all its products at once, not one first.",
+    help="Plan all products of a satellite of which no CARD product is known. Without this option, one is"
+    " planned first.",
 )
 @click.option(
     "--url", help="URL of an OData service.  [default: as in db_config.json, else the Copernicus Data Space]"
@@ -95,11 +100,18 @@ def plan_command(
     all_satellites: bool,
     url: str | None,
 ) -> None:
-    """Find the products of CARD over AOI, sensed from START to the day before END, that are to be ordered.
+    """Find which CARD products are missing over AOI, sensed from START to the day before END (YYYY-MM-DD).
 
-    Level-1 products (GRD for bs, SLC for c6 and c12) are searched. A product that exists as CARD or is on
-    order is left out; for coherence also an SLC without another SLC of the same orbit 6 or 12 days before.
-    Nothing is ordered, and no account is needed. cbmctl order place reads the output of --json.
+    AOI is an area of cbmctl aoi set. The last argument is the card: bs is backscatter, c6 and c12 are
+    coherence of pairs 6 or 12 days apart.
+
+    The command searches the Level-1 products from which the card is made: GRD for bs, SLC for c6 and c12. It
+    leaves out products that exist as CARD or are on order, and SLC without an SLC of the same orbit 6 or 12
+    days before. Nothing is ordered, and no account is needed.
+
+    The output of cbmctl --json order plan is the input of cbmctl order place.
+
+    Exit code 4: the tables of the season, or AOI, do not exist yet.
     """
     config, output = context.config, context.output
     first, last = read_period(start, end)
@@ -112,6 +124,7 @@ def plan_command(
         raise UserError(f"--url '{url}' is not a valid URL: {mend}.")
     service = odata(config, output.note, url)
     with connect(config, purpose="cbmctl order plan", autocommit=True) as conn:
+        _refuse_if_not_set_up(conn, config, aoi)
         area = read_area(conn, config, aoi)
         begin = search_start(card, first)
         days = (last - begin).days + (last - first).days
@@ -157,6 +170,17 @@ def plan_command(
     )
 
 
+def _refuse_if_not_set_up(conn: psycopg.Connection, config: Config, aoi: str) -> None:
+    """Raise NotSetUpError if a table or the area does not exist."""
+    tables = config.tables
+    for needed in (tables.aois, tables.order_items, tables.catalogue):
+        if one(conn, query("SELECT to_regclass(%s)"), [str(needed)])[0] is None:
+            raise NotSetUpError(f"the table {needed} does not exist. Run cbmctl schema apply first.")
+    names = {"aois": tables.aois.sql, "field": sql.Identifier(config.args.aoi_field)}
+    if not one(conn, query("SELECT EXISTS (SELECT FROM {aois} WHERE {field} = %s)", **names), [aoi])[0]:
+        raise NotSetUpError(f"{tables.aois} has no area '{aoi}'. Create it with cbmctl aoi set first.")
+
+
 def _nothing(plan: Plan, url: str, aoi: str, card: str, period: tuple[date, date]) -> str:
     kind, (first, last) = LEVEL_1[card].ptype, period
     found = f"{url} has no {kind} product from {first} to the day before {last} that meets area '{aoi}'"
@@ -192,7 +216,7 @@ def _products(plan: Plan, card: str) -> str:
         rows.append((f"no SLC {DAYS[card]} days before", len(plan.no_pair)))
     if plan.held:
         rows.append(("held until the first product of the satellite is made", plan.held.total()))
-    rows += [(f"missing of {word}", number) for word, number in sorted(plan.satellites.items())]
+    rows += [(f"missing, from satellite {word}", number) for word, number in sorted(plan.satellites.items())]
     if plan.stopped:
         rows.append(("failed, refused or cancelled before", plan.stopped))
     rows.append(("to order", plan.number))
@@ -208,8 +232,8 @@ def _orders(expected: Forecast, quota: Quota, used: int, price: float | None) ->
         yield f"Quota: unlimited, {at_a_time}."
     else:
         yield (
-            f"Quota: {quota.per_month} a month, {at_a_time}; {used} ordered this month,"
-            f" {expected.this_month} more now; {counted(expected.months, 'month')}, the last is"
+            f"Quota: {quota.per_month} a month, {at_a_time}. Ordered this month: {used}. Can be ordered now:"
+            f" {expected.this_month}. Months needed: {expected.months}, the last one is"
             f" {expected.last_month:%Y-%m}."
         )
     yield (

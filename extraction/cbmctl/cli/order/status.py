@@ -8,7 +8,6 @@ from dataclasses import asdict
 import click
 
 from cbmctl.cli import Context, check_option, pass_context
-from cbmctl.cli.order import group
 from cbmctl.cli.order.account import (
     INCOMPLETE,
     account,
@@ -16,16 +15,20 @@ from cbmctl.cli.order.account import (
     duplicate_data,
     duplicate_text,
     order,
+    refusal_data,
+    refusal_text,
+    retry_account_option,
     yes_option,
 )
+from cbmctl.cli.order.group import group
 from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
 from cbmctl.ordering.account_lock import BusyError
-from cbmctl.ordering.ledger import Ledger
+from cbmctl.ordering.ledger import Ledger, Refusal
+from cbmctl.ordering.order_progress import STATES, Line, Problem, lines, problems
+from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import choose, placing
-from cbmctl.ordering.progress import STATES, Line, Problem, lines, problems
 from cbmctl.ordering.reconcile import Duplicate, refresh
-from cbmctl.ordering.service import OrderService
 
 # what a person can do about a problem
 _HINTS = {
@@ -42,21 +45,36 @@ _HINTS = {
 )
 @click.option("--retry-failed", is_flag=True, help="Order failed products again; the same as --again failed.")
 @again_option
+@retry_account_option
 @check_option()
 @yes_option
 @pass_context
 def status_command(
-    context: Context, *, retry_failed: bool, again: tuple[str, ...], check: bool, yes: bool
+    context: Context,
+    *,
+    retry_failed: bool,
+    again: tuple[str, ...],
+    retry_refused_account: bool,
+    check: bool,
+    yes: bool,
 ) -> int:
     """Ask the service how far the orders are, and count the products by order and state.
 
-    catalogued: the product is in the catalogue, where cbmctl catalogue sync enters it. completed: the service
-    has made it, and the catalogue does not list it yet.
+    \b
+      sending       being sent by a command that runs now, or that was interrupted
+      unknown       sent; whether the service accepted the order is not known
+      queued, in_progress, failed, cancelled
+                    as the service says
+      completed     made by the service, and not in the catalogue yet
+      catalogued    entered by cbmctl catalogue sync, whatever became of the last order
+      refused       the service refused this product
+      unsent        not sent, or the service refused the account
 
-    --again orders recorded products again. It needs no plan file.
+    --retry-failed and --again order products of this list again. They need no plan.
 
-    Exit code 3: a product failed, was refused, is unknown, or is ordered more than once.
-    """
+    Exit code 3: a product failed, was refused, is unknown, or is ordered more than once; or not everything
+    was ordered again.
+    """  # noqa: D301 - for click the control character keeps the lines apart
     output = context.output
     with (
         account(context, "status") as (ledger, service, exists),
@@ -73,9 +91,17 @@ def status_command(
                     " Run cbmctl order status to list the orders."
                 )
             with placing(ledger):
-                chosen = choose(ledger, service, wanted, exists, again=states, check=check)
+                chosen = choose(
+                    ledger,
+                    service,
+                    wanted,
+                    exists,
+                    again=states,
+                    retry_refused_account=retry_refused_account,
+                    check=check,
+                )
                 return order(ledger, service, chosen, output, yes=yes, check=check)
-        unsent = problems(ledger, ("unsent",))
+        unsent, refusal = problems(ledger, ("unsent",)), ledger.refusal()
         counted = lines(ledger)
     output.result(
         {
@@ -84,9 +110,10 @@ def status_command(
             "total": _total(counted),
             "problems": [asdict(problem) for problem in found],
             "unsent": [asdict(problem) for problem in unsent],
+            "refusal": refusal_data(refusal),
             "duplicates": duplicate_data(duplicates),
         },
-        *_text(counted, found, unsent, duplicates),
+        *_text(counted, found, unsent, refusal, duplicates),
     )
     return INCOMPLETE if found or duplicates else 0
 
@@ -112,6 +139,7 @@ def _text(
     counted: Sequence[Line],
     found: Sequence[Problem],
     unsent: Sequence[Problem],
+    refusal: Refusal | None,
     duplicates: Sequence[Duplicate],
 ) -> list[str]:
     if not counted:
@@ -137,13 +165,16 @@ def _text(
             f" {each.message or 'the service gives no reason'}{_HINTS.get(each.state, '')}"
             for each in found
         ),
-        *(
-            [
-                "Not ordered, the next cbmctl order place orders them:"
-                f" {few([each.input for each in unsent])}. Reason of the last one: {unsent[-1].message}"
-            ]
-            if unsent
-            else []
-        ),
+        *([_unsent(unsent, refusal)] if unsent else []),
         *duplicate_text(duplicates),
     ]
+
+
+def _unsent(unsent: Sequence[Problem], refusal: Refusal | None) -> str:
+    names = few([each.input for each in unsent])
+    if refusal:
+        return f"Not ordered: {names}. {refusal_text(refusal)}"
+    return (
+        f"Not ordered, the next cbmctl order place orders them: {names}."
+        f" Reason of the last one: {unsent[-1].message}"
+    )

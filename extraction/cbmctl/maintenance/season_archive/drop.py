@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 
 from cbmctl.config import Config, Tables
-from cbmctl.maintenance.season_archive import compare, database_rows
+from cbmctl.maintenance.season_archive import comparison, database_rows
 from cbmctl.maintenance.season_archive.layout import Scene, read_description
-from cbmctl.queue.archived import archive_scene, forget_restore
+from cbmctl.queue.archived_scenes import archive_scene, forget_restore
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
 
@@ -56,8 +56,8 @@ def drop(
     lock_archives(conn, tables)
     description = read_description(folder)
     database_rows.require_columns(conn, tables)
-    compare.require_own(conn, tables, folder, description)
-    compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
+    comparison.require_own(conn, tables, folder, description)
+    comparison.verify_files(folder, description, progress("Reading", sum(description.files.values())))
     if not check:
         forget_restore(conn, tables)
     step = progress("Comparing" if check else "Deleting", len(description.scenes))
@@ -87,5 +87,5 @@ def drop(
 
 
 def _differs(conn: psycopg.Connection, tables: Tables, obsid: int, scene: Scene) -> str:
-    found = {obsid: compare.of_scene(conn, tables, obsid)}
-    return compare.differing({obsid: scene}, found).get(obsid, "")
+    found = {obsid: comparison.of_scene(conn, tables, obsid)}
+    return comparison.differing({obsid: scene}, found).get(obsid, "")

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from cbmctl.errors import UserError
-from cbmctl.maintenance.season_archive.sums import Numbers
+from cbmctl.maintenance.season_archive.row_sums import Numbers
 
 DESCRIPTION = "archive.json"
 PARTIAL = ".partial"  # the ending of files that are being written
@@ -44,6 +44,8 @@ class Description:
 
     Attributes:
         schema: revision of the database's schema.
+        system: identifier of the database server, which tells databases of one name apart; empty if the
+            archive is of an earlier version.
         database: its name.
         area: name of the area of interest.
         start: first day of the season, as YYYY-MM-DD.
@@ -57,6 +59,7 @@ class Description:
     """
 
     schema: str
+    system: str
     database: str
     area: str
     start: str
@@ -79,6 +82,10 @@ class Description:
         return {f"cbm.{key}": value for key, value in said.items()}
 
 
+# Keys of archive.json before it had a checksum.
+_EARLIER = {field.name for field in fields(Description)} - {"system"} | {"format", "id"}
+
+
 def statistics_file(table: str, card: str) -> str:
     """Return the name of the file of a table ("sigs" or "hists") and a card."""
     return f"{table}_{card}.parquet"
@@ -87,9 +94,16 @@ def statistics_file(table: str, card: str) -> str:
 def write_description(folder: Path, description: Description) -> None:
     """Write `archive.json`: from then on the archive is whole."""
     data = asdict(description) | {"format": FORMAT, "id": description.id, "scenes": _scenes(description)}
+    data["checksum"] = checksum(data)
     partial = folder / (DESCRIPTION + PARTIAL)
     partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     put_in_place(partial)
+
+
+def checksum(data: Mapping[str, Any]) -> str:
+    """Return the checksum of all that `archive.json` says, without the checksum itself."""
+    said = {key: value for key, value in data.items() if key != "checksum"}
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def put_in_place(partial: Path) -> None:
@@ -128,7 +142,9 @@ def read_description(folder: Path) -> Description:
                 " version of cbmctl that wrote the archive, or a newer version."
             )
         description = _described(data)
-        if description.id != data["id"]:
+        # archives of earlier versions have only the checksum of their scenes
+        whole = data.keys() == _EARLIER or data["checksum"] == checksum(data)
+        if not whole or description.id != data["id"]:
             raise ValueError("its checksum differs")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -138,7 +154,8 @@ def read_description(folder: Path) -> Description:
 
 
 def _described(data: Mapping[str, Any]) -> Description:
-    texts = {name: str(data[name]) for name, kind in Description.__annotations__.items() if kind is str}
+    known = {"system": "", **data}
+    texts = {name: str(known[name]) for name, kind in Description.__annotations__.items() if kind is str}
     scenes = {
         int(obsid): Scene(str(one["reference"]), Numbers(*one["sigs"]), Numbers(*one["hists"]))
         for obsid, one in data["scenes"].items()

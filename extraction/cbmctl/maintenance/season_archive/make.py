@@ -11,9 +11,8 @@ import pyarrow as pa
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
-from cbmctl.maintenance.closed import require_closed
-from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
-from cbmctl.maintenance.season_archive.disk_space import estimate, require_space
+from cbmctl.maintenance.closed_season import require_closed
+from cbmctl.maintenance.season_archive import comparison, database_rows, parquet, whole_tables
 from cbmctl.maintenance.season_archive.layout import (
     DESCRIPTION,
     PARTIAL,
@@ -24,8 +23,9 @@ from cbmctl.maintenance.season_archive.layout import (
     statistics_file,
     write_description,
 )
-from cbmctl.maintenance.season_archive.sums import NOTHING, Numbers
-from cbmctl.parcels import history
+from cbmctl.maintenance.season_archive.row_sums import NOTHING, Numbers
+from cbmctl.maintenance.season_archive.space_needed import estimate, require_space
+from cbmctl.parcels import parcel_history
 from cbmctl.parcels.changes import has_parcels
 from cbmctl.queue.locks import lock_archives
 from cbmctl.steps import Steps, hidden
@@ -53,7 +53,13 @@ class Archived:
 
 
 def make(
-    conn: psycopg.Connection, config: Config, folder: Path, *, check: bool = False, progress: Steps = hidden
+    conn: psycopg.Connection,
+    config: Config,
+    folder: Path,
+    *,
+    again: bool = False,
+    check: bool = False,
+    progress: Steps = hidden,
 ) -> Archived:
     """Write the extracted scenes of a closed season to a folder, and verify the files.
 
@@ -63,6 +69,7 @@ def make(
         conn: a connection in autocommit mode, of the tables' owner.
         config: says which tables and which season.
         folder: created if it does not exist.
+        again: make an archive that the folder holds again; files that equal the database are kept.
         check: only say what would be written, and whether there is space.
         progress: given a label and a number of rows or scenes, returns what is called with each that is done.
 
@@ -75,7 +82,7 @@ def make(
     require_closed(conn, config, "A season is archived")
     database_rows.require_columns(conn, config.tables)
     work = _Archive(conn, config, folder, progress)
-    if (folder / DESCRIPTION).exists():
+    if (folder / DESCRIPTION).exists() and not again:
         return work.existing()
     if not work.cards:
         raise UserError(
@@ -97,23 +104,29 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
             )
         )
     ]
-    for file in sorted(file for kind in SCHEMAS for file in folder.glob(f"{kind}_*.parquet")):
-        require_own_file(config, str(file), parquet.footer(file))
-        if archived and parquet.holds(file, archived):
+    for file in sorted(folder.glob("*.parquet")):
+        require_own_file(conn, config, str(file), parquet.footer(file))
+        if archived and comparison.kind_of(file.name) and parquet.holds(file, archived):
             raise UserError(
                 f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
                 f" {DESCRIPTION} back into the folder, or use an empty folder."
             )
 
 
-def require_own_file(config: Config, name: str, footer: Mapping[str, str]) -> None:
+def require_own_file(conn: psycopg.Connection, config: Config, name: str, footer: Mapping[str, str]) -> None:
     """Raise UserError if a file that would be overwritten belongs to another season, area or database."""
     own = {
+        "cbm.system": _system(conn),
         "cbm.database": config.connection.dbname,
         "cbm.area": config.args.name,
         "cbm.parcels": str(config.tables.parcels),
     }
-    other = [footer[key] for key, value in own.items() if footer.get(key, value) != value]
+    # files of an earlier version do not name the server
+    other = [
+        f"database server {footer[key]}" if key == "cbm.system" else footer[key]
+        for key, value in own.items()
+        if footer.get(key, value) != value
+    ]
     if other:
         raise UserError(
             f"{name} belongs to another archive ({', '.join(other)}) whose {DESCRIPTION} is missing. Keep"
@@ -143,7 +156,7 @@ class _Archive:
             UserError: it does not hold what is extracted.
         """
         description = read_description(self._folder)
-        compare.require_own(self._conn, self._tables, self._folder, description)
+        comparison.require_own(self._conn, self._tables, self._folder, description)
         if missing := self._references.keys() - description.scenes.keys():
             example = self._references[min(missing)]
             raise UserError(
@@ -151,14 +164,14 @@ class _Archive:
                 f" as {example}. Keep that archive, and use an empty folder (in S3: another prefix) for a new"
                 " one."
             )
-        compare.verify_files(
+        comparison.verify_files(
             self._folder, description, self._step("Reading", sum(description.files.values()))
         )
         found = self._database(description.scenes.keys() & self._references.keys())
-        if differ := compare.differing(description.scenes, found):
+        if differ := comparison.differing(description.scenes, found):
             raise UserError(
                 f"The rows in {self._folder} differ from the database:"
-                f" {compare.first_sentences(differ.values())}. Keep that archive, and use an empty folder"
+                f" {comparison.first_sentences(differ.values())}. Keep that archive, and use an empty folder"
                 " (in S3: another prefix) for a new one."
             )
         return self._archived(description, changed=False, compared=len(found))
@@ -172,8 +185,8 @@ class _Archive:
         """Write what is missing, and compare all of it with the database."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for partial in self._folder.glob(f"*{PARTIAL}"):
-                partial.unlink()
+            for unfinished in (*self._folder.glob(f"*{PARTIAL}"), self._folder / DESCRIPTION):
+                unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"{self._folder} cannot be written ({error.strerror or error}). Use a folder in which cbmctl"
@@ -192,7 +205,7 @@ class _Archive:
         damaged = []
         for name in kept:
             with suppress(UserError):  # an interrupted run may have been followed by a change
-                there = compare.of_file(self._folder / name, self._step(f"Reading {name}", 0))
+                there = comparison.of_file(self._folder / name, self._step(f"Reading {name}", 0))
                 kind, obsids = wanted[name]
                 if there == _with_rows({obsid: _of(kind, database[obsid]) for obsid in obsids}):
                     found[name] = there
@@ -207,14 +220,14 @@ class _Archive:
             for card, obsids in self.cards.items()
             for obsid in obsids
         }
-        if differ := compare.differing(scenes, database):
+        if differ := comparison.differing(scenes, database):
             for obsid in differ:
                 card = next(card for card, obsids in self.cards.items() if obsid in obsids)
                 for kind in SCHEMAS:
                     (self._folder / statistics_file(kind, card)).unlink(missing_ok=True)
             raise UserError(
-                f"Rows changed while they were archived: {compare.first_sentences(differ.values())}. Stop all"
-                " programs that write to the database, then run the command again."
+                f"Rows changed while they were archived: {comparison.first_sentences(differ.values())}. Stop"
+                " all programs that write to the database, then run the command again."
             )
         files = {name: sum(one.rows for one in there.values()) for name, there in found.items()}
         files |= self._write_tables(empty)
@@ -231,7 +244,7 @@ class _Archive:
             step = self._step(f"Writing {name}", estimate(self._conn, self._tables, kind)[0])
             rows = _counted(database_rows.by_parcel(self._conn, self._tables, kind, obsids), step)
             written = parquet.write(self._folder / name, SCHEMAS[kind], rows, empty.footer())
-            found[name] = compare.of_file(self._folder / name, self._step(f"Reading {name}", written))
+            found[name] = comparison.of_file(self._folder / name, self._step(f"Reading {name}", written))
         return found
 
     def _write_tables(self, empty: Description) -> dict[str, int]:
@@ -262,7 +275,7 @@ class _Archive:
         step = self._step("Reading the database", len(ids))
         found = {}
         for obsid in ids:
-            found[obsid] = compare.of_scene(self._conn, self._tables, obsid)
+            found[obsid] = comparison.of_scene(self._conn, self._tables, obsid)
             step(1)
         return found
 
@@ -279,6 +292,7 @@ class _Archive:
         (revision,) = one(self._conn, version)
         return Description(
             schema=revision,
+            system=_system(self._conn),
             database=self._config.connection.dbname,
             area=args.name,
             start=str(args.start),
@@ -293,7 +307,11 @@ class _Archive:
 
     def _last_id(self) -> int:
         tables = self._tables
-        numbered = history.current_set if has_parcels(self._conn, tables.parcels) else history.recorded_set
+        numbered = (
+            parcel_history.current_set
+            if has_parcels(self._conn, tables.parcels)
+            else parcel_history.recorded_set
+        )
         statement = query(
             "SELECT greatest((SELECT max(pid) FROM {sigs}), (SELECT max(pid) FROM {hists}), 0)",
             sigs=tables.sigs.sql,
@@ -324,6 +342,10 @@ class _Archive:
 
     def _step(self, label: str, length: int) -> Callable[[int], None]:
         return self._progress(label, length)
+
+
+def _system(conn: psycopg.Connection) -> str:
+    return str(one(conn, query("SELECT system_identifier FROM pg_control_system()"))[0])
 
 
 def _of(kind: str, both: tuple[Numbers, Numbers]) -> Numbers:

@@ -2,7 +2,7 @@
 
 import re
 
-from cbmctl.eodata.settings import Service
+from cbmctl.config.archive import Service
 from cbmctl.errors import UserError
 
 CONNECT_TIMEOUT_S, TIMEOUT_S, ATTEMPTS = 10, 60, 4

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from botocore.httpsession import get_cert_path
 from pyarrow import fs
 
+from cbmctl.archive.disk_space import managed_cache
 from cbmctl.config import Config
-from cbmctl.eodata.settings import Service
+from cbmctl.config.archive import Service
 from cbmctl.errors import UserError
 from cbmctl.maintenance.season_archive import object_errors, parquet
 from cbmctl.maintenance.season_archive.layout import PARTIAL, put_in_place
@@ -118,9 +119,16 @@ class Objects:
         return {info.base_name: info.size for info in found if info.type == fs.FileType.File}
 
     def footer(self, name: str) -> dict[str, str]:
-        """Return the metadata of a Parquet object's footer; only that is read."""
-        with self._asking(f"read {self.name(name)}"):
-            return parquet.footer(self._files.open_input_file(f"{self.url.bucket}/{self.url.prefix}/{name}"))
+        """Return the metadata of a Parquet object's footer; only that is read.
+
+        Raises:
+            UserError: the object cannot be read.
+        """
+        with (
+            self._asking(f"read {self.name(name)}"),
+            self._files.open_input_file(f"{self.url.bucket}/{self.url.prefix}/{name}") as file,
+        ):
+            return parquet.footer(file)
 
     def require_writable(self) -> None:
         """Write an empty list of checksums: a permission that is missing is reported before hours of work.
@@ -265,7 +273,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
         remedy = "Make the folder writable for this user"
     return UserError(
         f"{path} cannot be written ({error.strerror or error}). {remedy}, or set cache in"
-        " db_config.json to another folder."
+        f" db_config.json to another folder. {managed_cache(error)}"
     )
 
 

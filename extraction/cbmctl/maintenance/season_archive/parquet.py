@@ -16,6 +16,7 @@ from cbmctl.maintenance.season_archive.layout import FIGURES, PARTIAL, SCHEMAS, 
 ROW_GROUP = 1_000_000
 # Of a row group before it is compressed: reached by tasks with long lists of parcels, and by geometries.
 GROUP_BYTES = 128 * 2**20
+_USUAL_FOOTER, _LARGEST_FOOTER = 64 * 2**10, 256 * 2**20
 # Of these columns most values occur again and again; bytes of the other numbers are stored in four streams.
 _REPEATED = ("pid", "obsid", "band", "count")
 
@@ -112,12 +113,44 @@ def count(path: Path) -> int:
 
 
 def footer(source: Path | pa.NativeFile) -> dict[str, str]:
-    """Return the metadata of a file's footer; nothing if it is not a readable Parquet file."""
+    """Return the metadata of a file's footer; nothing if the file is missing, damaged or not Parquet.
+
+    Raises:
+        OSError: a source that is not a path cannot be read.
+        UserError: the file of a path cannot be read.
+    """
+    if isinstance(source, Path):
+        try:
+            with pa.OSFile(str(source)) as file:
+                return footer(file)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise UserError(
+                f"{source} cannot be read ({error.strerror or error}). Make the file readable for this user,"
+                " check the disk, or use another folder."
+            ) from error
+    end = _end(source)
     try:
-        found = pq.read_metadata(source).metadata or {}
-    except (pa.ArrowException, OSError):
+        found = pq.read_metadata(pa.BufferReader(end)).metadata or {}
+    except (pa.ArrowException, OSError):  # the library reports damage as either
         return {}
     return {key.decode(): value.decode() for key, value in found.items() if key.startswith(b"cbm.")}
+
+
+def _end(file: pa.NativeFile) -> bytes:
+    """Read the last bytes of a Parquet file, which hold its footer; nothing of another file."""
+    size = int(file.size())
+    begin = max(size - _USUAL_FOOTER, 0)
+    file.seek(begin)
+    end = bytes(file.read(size - begin))
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if end[-4:] != b"PAR1" or length > min(size, _LARGEST_FOOTER):
+        return b""
+    if length > len(end):
+        file.seek(size - length)
+        end = bytes(file.read(length))
+    return end
 
 
 def geo(column: str, crs: dict[str, Any] | None) -> dict[str, str]:

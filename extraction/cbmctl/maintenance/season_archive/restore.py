@@ -13,11 +13,11 @@ from psycopg import sql
 from cbmctl.config import Config, TableName, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError, counted
-from cbmctl.maintenance.season_archive import compare, database_rows, parquet, whole_tables
-from cbmctl.maintenance.season_archive.disk_space import require_space_to_restore
+from cbmctl.maintenance.season_archive import comparison, database_rows, parquet, whole_tables
 from cbmctl.maintenance.season_archive.layout import SCHEMAS, Description, read_description
+from cbmctl.maintenance.season_archive.space_needed import require_space_to_restore
 from cbmctl.queue import parcel_sets
-from cbmctl.queue.archived import (
+from cbmctl.queue.archived_scenes import (
     archived_elsewhere,
     archived_in,
     begin_restore,
@@ -79,7 +79,7 @@ def restore(
     lock_archives(conn, tables)
     description = read_description(folder)
     database_rows.require_columns(conn, tables)
-    compare.require_own(conn, tables, folder, description)
+    comparison.require_own(conn, tables, folder, description)
     wanted = archived_in(conn, tables, description.id)
     others = len(description.scenes) - len(wanted)
     elsewhere = len(archived_elsewhere(conn, tables, description.id, list(description.scenes)))
@@ -89,7 +89,7 @@ def restore(
     _require_no_later_season(conn, tables, folder, description)
     left = _left(conn, tables, description, wanted)
     require_space_to_restore(conn, folder, left, disk or config.cache)
-    compare.verify_files(folder, description, progress("Reading", sum(description.files.values())))
+    comparison.verify_files(folder, description, progress("Reading", sum(description.files.values())))
     if not check:
         _write(conn, tables, folder, description, progress)
         wanted = _verify(conn, tables, description, progress)
@@ -161,7 +161,7 @@ def _left(
     left = {}
     for kind in SCHEMAS:
         rows = sum(getattr(description.scenes[obsid], kind).rows for obsid in wanted)
-        back = sum(number for file, number in done.items() if compare.kind_of(file) == kind)
+        back = sum(number for file, number in done.items() if comparison.kind_of(file) == kind)
         left[kind] = max(rows - back, 0)
     return left
 
@@ -171,7 +171,7 @@ def _write(
 ) -> None:
     done = begin_restore(conn, tables, description.id)
     for name, rows in description.files.items():
-        kind = compare.kind_of(name)
+        kind = comparison.kind_of(name)
         if not kind:
             continue
         step, position = progress(f"Restoring {name}", rows), 0
@@ -199,13 +199,14 @@ def _verify(conn: psycopg.Connection, tables: Tables, description: Description, 
     wanted = archived_in(conn, tables, description.id)
     step, found = progress("Comparing", len(wanted)), {}
     for obsid in wanted:
-        found[obsid] = compare.of_scene(conn, tables, obsid)
+        found[obsid] = comparison.of_scene(conn, tables, obsid)
         step(1)
-    if differ := compare.differing(description.scenes, found):
+    if differ := comparison.differing(description.scenes, found):
         forget_restore(conn, tables)
         raise UserError(
-            f"Restored rows differ from the archive: {compare.first_sentences(differ.values())}. The scenes"
-            " stay archived. Stop all other programs that write to these tables, then run the command again."
+            f"Restored rows differ from the archive: {comparison.first_sentences(differ.values())}. The"
+            " scenes stay archived. Stop all other programs that write to these tables, then run the command"
+            " again."
         )
     return wanted
 
