@@ -13,6 +13,7 @@ from shapely.geometry import shape
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.parcels.places import stray_pids
 
 # GeoJSON of before 2016 may name another system than longitude and latitude.
@@ -54,19 +55,35 @@ def from_file(path: Path) -> Area:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror}): check the name of the area's file"
+            "area.unreadable",
+            f"{path} cannot be read ({error.strerror})",
+            "Check the name of the area's file",
+            about=path,
         ) from error
     except ValueError as error:
-        raise UserError(f"{path} is not GeoJSON ({error}): write the area as GeoJSON in EPSG:4326") from error
+        raise UserError(
+            "area.not_geojson",
+            f"{path} is not GeoJSON ({error})",
+            "Write the area as GeoJSON in EPSG:4326",
+            about=path,
+        ) from error
     try:
         named = str(((data.get("crs") or {}).get("properties") or {}).get("name", "CRS84"))
         geometries = [shapely.force_2d(shape(geometry)) for geometry in _geometries(data)]
     except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
         raise UserError(
-            f"{path} has no valid GeoJSON geometry ({error}): write the area as a Polygon"
+            "area.no_geometry",
+            f"{path} has no valid GeoJSON geometry ({error})",
+            "Write the area as a Polygon",
+            about=path,
         ) from error
     if not named.endswith(LON_LAT):
-        raise UserError(f"{path} is in {named}: write the area in EPSG:4326, longitude before latitude")
+        raise UserError(
+            "area.wrong_crs",
+            f"{path} is in {named}",
+            "Write the area in EPSG:4326, longitude before latitude",
+            about=path,
+        )
     return _area(geometries, path)
 
 
@@ -80,7 +97,11 @@ def from_parcels(conn: psycopg.Connection, config: Config) -> Extent:
     """
     parcels = config.tables.parcels
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        raise UserError(f"the table {parcels} does not exist: load it first with cbmctl parcels load")
+        raise UserError(
+            "parcels.table_missing",
+            f"the table {parcels} does not exist",
+            f"Load it first with {command('parcels load')}",
+        )
     left_out = stray_pids(conn, parcels)
     wkb = one(
         conn,
@@ -103,7 +124,9 @@ def from_parcels(conn: psycopg.Connection, config: Config) -> Extent:
         [list(left_out)],
     )[0]
     if wkb is None:
-        raise UserError(f"the table {parcels} is empty: load it with cbmctl parcels load")
+        raise UserError(
+            "parcels.table_empty", f"the table {parcels} is empty", f"Load it with {command('parcels load')}"
+        )
     area: Any = shapely.from_wkb(bytes(wkb))
     return Extent(cast(Area, area), left_out)
 
@@ -155,22 +178,35 @@ def _geometries(data: dict[str, Any]) -> list[dict[str, Any]]:
 def _area(geometries: list[Any], path: Path) -> Area:
     geometries = [geometry for geometry in geometries if not geometry.is_empty]
     if not geometries:
-        raise UserError(f"{path} has no polygon: write at least one Polygon")
+        raise UserError("area.no_polygon", f"{path} has no polygon", "Write at least one Polygon", about=path)
     for geometry in geometries:
         if not isinstance(geometry, Area):
-            raise UserError(f"{path} holds a {geometry.geom_type}: an area is a Polygon or a MultiPolygon")
+            raise UserError(
+                "area.no_polygon",
+                f"{path} holds a {geometry.geom_type}",
+                "An area is a Polygon or a MultiPolygon",
+                about=path,
+            )
         west, south, east, north = geometry.bounds
         if west < -180 or east > 180 or south < -90 or north > 90:
             raise UserError(
-                f"{path} has coordinates such as {west:.6g}, {south:.6g}, which are not longitude and"
-                " latitude: write the area in EPSG:4326"
+                "area.wrong_coordinates",
+                (
+                    f"{path} has coordinates such as {west:.6g}, {south:.6g}, which are not longitude and"
+                    " latitude"
+                ),
+                "Write the area in EPSG:4326",
+                about=path,
             )
         if not geometry.is_valid:
             raise UserError(
-                f"{path} holds an invalid polygon ({shapely.is_valid_reason(geometry)}): draw it again"
+                "area.invalid_polygon",
+                f"{path} holds an invalid polygon ({shapely.is_valid_reason(geometry)})",
+                "Draw it again",
+                about=path,
             )
     # one polygon stays as it was drawn, point by point
     area: Any = geometries[0] if len(geometries) == 1 else shapely.union_all(geometries)
     if not isinstance(area, Area):
-        raise UserError(f"{path} has no polygon: write at least one Polygon")
+        raise UserError("area.no_polygon", f"{path} has no polygon", "Write at least one Polygon", about=path)
     return area

@@ -1,16 +1,39 @@
-"""The exceptions that reach a person, and what their sentences need."""
+"""The exceptions that reach a person, and what their sentences need.
+
+A user error is data: programs read its code, people its sentences. docs/errors.md lists the codes.
+"""
+
+from typing import Any
 
 
 class UserError(Exception):
-    """Bad input or surroundings: one clear sentence that names the thing, says why, and what to do.
+    """Bad input or surroundings: what is wrong, and what to do.
 
-    The command line prints it without a traceback and ends with its exit code.
+    The command line prints both without a traceback, and ends with the exit code. `--json` prints the data.
 
     Attributes:
+        code: of `error_codes`, stable, for programs.
+        message: what is wrong: it names the thing and its value. Without a full stop.
+        hint: what to do, in one sentence or more. Without the last full stop.
+        about: the option, key of the configuration, file or table that the error is about.
         exit_code: of the command.
     """
 
     exit_code = 1
+
+    def __init__(self, code: str, message: str, hint: str = "", *, about: object = "") -> None:
+        super().__init__(code, message, hint)
+        self.code, self.about = code, str(about)
+        # what others say, such as a library, may end with a full stop
+        self.message, self.hint = message.rstrip(". "), hint.rstrip(". ")
+
+    def __str__(self) -> str:
+        """Return message and hint as sentences."""
+        return f"{self.message}. {self.hint}." if self.hint else f"{self.message}."
+
+    def data(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"code": self.code, "about": self.about, "message": self.message, "hint": self.hint}
 
 
 class NotSetUpError(UserError):

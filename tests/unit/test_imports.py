@@ -19,7 +19,7 @@ LAYERS = (
     ("schema", "pixels", "demo"),
     ("database",),
     ("config",),
-    ("errors", "reasons", "network_errors", "retry", "steps"),
+    ("errors", "error_codes", "invocation", "reasons", "network_errors", "retry", "steps"),
 )
 LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 # Migrations stand for themselves: alembic loads them by their path.

@@ -19,6 +19,7 @@ from cbmctl.archive.account_limits import CancelledError
 from cbmctl.archive.interface import Held
 from cbmctl.config import Tables
 from cbmctl.database import query
+from cbmctl.invocation import command
 from cbmctl.reasons import DAMAGED, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.manifest import ALGORITHMS, MANIFEST_FILE, Checksum, read_manifest
@@ -102,8 +103,10 @@ class Checksums:
         if checked.outcome == DIFFERS:
             raise SceneError(
                 DAMAGED,
-                f"{path.name} of {self._folder.name} is damaged: {checked.detail}, also when fetched again."
-                " Once the archive has an intact copy, run cbmctl repair",
+                (
+                    f"{path.name} of {self._folder.name} is damaged: {checked.detail}, also when fetched"
+                    f" again. Once the archive has an intact copy, run {command('repair')}"
+                ),
                 lasting=True,
             )
 
@@ -222,8 +225,11 @@ class Checksums:
         except ValueError as error:
             raise SceneError(
                 DAMAGED,
-                f"{MANIFEST_FILE} of {self._folder.name} is damaged ({error}), also when fetched again: no"
-                " file of the product can be checked. Once the archive has an intact copy, run cbmctl repair",
+                (
+                    f"{MANIFEST_FILE} of {self._folder.name} is damaged ({error}), also when fetched again:"
+                    " no file of the product can be checked. Once the archive has an intact copy, run"
+                    f" {command('repair')}"
+                ),
                 lasting=True,
             ) from error
         except OSError as error:

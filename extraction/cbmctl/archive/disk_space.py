@@ -41,8 +41,13 @@ def reserve(folder: Path, files: Mapping[Path, int], product: str) -> None:
         free = shutil.disk_usage(folder).free
         if free < size + KEPT_FREE:
             raise ArchiveError(
-                f"{product} needs {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free and"
-                f" {KEPT_FREE / 1e9:.1f} GB must stay free: free space on that disk, or use fewer workers"
+                "archive.disk_full",
+                (
+                    f"{product} needs {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free and"
+                    f" {KEPT_FREE / 1e9:.1f} GB must stay free"
+                ),
+                "Free space on that disk, or use fewer workers",
+                about="cache",
             )
         for path, length in files.items():
             with path.open("xb") as file:
@@ -68,12 +73,14 @@ def _allocate(file: BinaryIO, length: int) -> None:
 def unwritable(folder: Path, error: OSError) -> ArchiveError:
     """Return what is told of a folder, shared by all workers, that takes no files."""
     if error.errno in _FULL:
-        remedy = "free space on that disk"
+        remedy = "Free space on that disk"
     else:
-        remedy = "make it a folder of this user on a sound disk"
+        remedy = "Make it a folder of this user on a sound disk"
     return ArchiveError(
-        f"{folder} cannot be written to ({error.strerror}): {remedy}, or correct cache in db_config.json."
-        f" {managed_cache(error)}"
+        "archive.cache_unwritable",
+        f"{folder} cannot be written to ({error.strerror})",
+        f"{remedy}, or correct cache in db_config.json. {managed_cache(error)}",
+        about="cache",
     )
 
 

@@ -17,6 +17,7 @@ from cbmctl.archive.interface import Archive, Held
 from cbmctl.config import Config
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
+from cbmctl.invocation import command
 from cbmctl.reasons import FILE_MISSING, NO_PATH, PRODUCT_MISSING, UNREADABLE
 from cbmctl.scenes import SceneError
 from cbmctl.scenes.folders import is_folder
@@ -257,7 +258,7 @@ def _of_file(scene: ExtractedScene, file: str, code: str, state: str, hint: str)
 
 
 def _extract(scene: ExtractedScene) -> str:
-    return f"cbmctl extract --scene {scene.reference}"
+    return command(f"extract --scene {scene.reference}")
 
 
 def _unusable(scene: ExtractedScene, error: SceneError) -> Finding:

@@ -17,8 +17,17 @@ class ArchiveError(UserError):
         since: when it began, as time.monotonic() has it; None where that is now.
     """
 
-    def __init__(self, text: str, *, lasting: bool = False, since: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str,
+        *,
+        about: object = "",
+        lasting: bool = False,
+        since: float | None = None,
+    ) -> None:
+        super().__init__(code, message, hint, about=about)
         self.lasting = lasting
         self.since = since
 

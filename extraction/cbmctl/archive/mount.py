@@ -39,7 +39,10 @@ class Mount:
         else:
             reason = _REASONS.get(code, f"cannot be looked at (the program for it ended with {code})")
         raise ArchiveError(
-            f"the archive {self._root} {reason}: mount it again, or correct eodata in db_config.json"
+            "archive.mount_unavailable",
+            f"the archive {self._root} {reason}",
+            "Mount it again, or correct eodata in db_config.json",
+            about="eodata",
         )
 
     def close(self) -> None:

@@ -55,22 +55,44 @@ def walk(
                         seen.add(product.name)
                         _visit(root, product, kind, aoi, findings, known=known.get(product.name))
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be listed ({error.strerror}): check the mount") from error
+        raise UserError(
+            "archive.unlistable",
+            f"{error.filename} cannot be listed ({error.strerror})",
+            "Check the mount",
+            about="eodata",
+        ) from error
     return findings
 
 
 def _bases(root: Path, card: Card) -> list[Path]:
     if not root.exists():
-        raise UserError(f"the archive {root} does not exist: mount it, or correct eodata in db_config.json")
+        raise UserError(
+            "archive.mount_missing",
+            f"the archive {root} does not exist",
+            "Mount it, or correct eodata in db_config.json",
+            about="eodata",
+        )
     if not root.is_dir():
-        raise UserError(f"the archive {root} is not a folder: correct eodata in db_config.json")
+        raise UserError(
+            "archive.mount_missing",
+            f"the archive {root} is not a folder",
+            "Correct eodata in db_config.json",
+            about="eodata",
+        )
     bases = sorted(path for path in root.glob(card.folder) if path.is_dir())
     if not bases and not any(root.iterdir()):
-        raise UserError(f"the archive {root} is empty: mount it, or correct eodata in db_config.json")
+        raise UserError(
+            "archive.empty",
+            f"the archive {root} is empty",
+            "Mount it, or correct eodata in db_config.json",
+            about="eodata",
+        )
     if not bases:
         raise UserError(
-            f"the archive {root} has no folder {card.folder} for {card.ptype} products: choose another card"
-            " or another archive"
+            "archive.no_product_folder",
+            f"the archive {root} has no folder {card.folder} for {card.ptype} products",
+            "Choose another card or another archive",
+            about="eodata",
         )
     return bases
 
@@ -123,8 +145,10 @@ def _still_there(root: Path) -> None:
         reason = error.strerror or str(error)
     if reason:
         raise UserError(
-            f"the archive {root} became unavailable while it was read ({reason}): mount it and sync again;"
-            " scenes that were entered before stay"
+            "archive.mount_unavailable",
+            f"the archive {root} became unavailable while it was read ({reason})",
+            "Mount it and sync again; scenes that were entered before stay",
+            about="eodata",
         )
 
 

@@ -37,8 +37,10 @@ class UnansweredError(ServiceError):
         response: the last answer, with one of the codes BUSY; None if the last attempt got no answer.
     """
 
-    def __init__(self, message: str, *, sent: bool, response: requests.Response | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, code: str, message: str, hint: str, *, sent: bool, response: requests.Response | None = None
+    ) -> None:
+        super().__init__(code, message, hint, about="--url")
         self.sent, self.response = sent, response
 
 
@@ -52,7 +54,7 @@ class Manners:
         pause_s: after the first failure; later ones are longer (`retry.backoff`).
         longest_s: the longest pause, also where the service asks for a longer one.
         timeout_s: for connecting, and for each piece of an answer.
-        advice: end of the error message if the service does not answer.
+        advice: the hint if the service does not answer.
     """
 
     per_second: float = 4.0
@@ -60,7 +62,7 @@ class Manners:
     pause_s: float = 2.0
     longest_s: float = 300.0
     timeout_s: tuple[float, float] = (10.0, 120.0)
-    advice: str = "check the network and the URL, try again later, or choose another --source"
+    advice: str = "Check the network and the URL, try again later, or choose another --source"
 
 
 MANNERS = Manners()
@@ -102,16 +104,26 @@ def json_object(url: str, response: requests.Response) -> dict[str, Any]:
     try:
         answer = response.json()
     except ValueError as error:
-        raise ServiceError(f"{url} answers with invalid JSON ({error}): try again later") from error
+        raise ServiceError(
+            "service.not_json", f"{url} answers with invalid JSON ({error})", "Try again later", about="--url"
+        ) from error
     if not isinstance(answer, dict):
-        raise ServiceError(f"{url} answers without a JSON object: check the URL of the service")
+        raise ServiceError(
+            "service.not_json",
+            f"{url} answers without a JSON object",
+            "Check the URL of the service",
+            about="--url",
+        )
     return answer
 
 
 def refused(url: str, code: int | None, text: str) -> ServiceError:
     """Say that a service refuses a request, with its own words as far as they fit a line."""
     return ServiceError(
-        f"{url} refuses the search (HTTP {code}: {excerpt(text)}): check the URL of the service"
+        "service.refused",
+        f"{url} refuses the search (HTTP {code}: {excerpt(text)})",
+        "Check the URL of the service",
+        about="--url",
     )
 
 
@@ -122,7 +134,12 @@ def excerpt(text: str, length: int = _WORDS) -> str:
 
 def no_address(url: str, error: Exception) -> ServiceError:
     """Say that nothing can be asked at a URL."""
-    return ServiceError(f"{url} is not a valid URL of a service ({error}): check the URL")
+    return ServiceError(
+        "service.invalid_url",
+        f"{url} is not a valid URL of a service ({error})",
+        "Check the URL",
+        about="--url",
+    )
 
 
 class _Session(requests.Session):
@@ -133,7 +150,10 @@ class _Session(requests.Session):
             return super().send(request, **options)
         except requests.TooManyRedirects as error:
             raise ServiceError(
-                f"{_place(request)} redirects in a circle: check the URL of the service"
+                "service.redirected",
+                f"{_place(request)} redirects in a circle",
+                "Check the URL of the service",
+                about="--url",
             ) from error
 
 
@@ -159,7 +179,9 @@ class _Adapter(HTTPAdapter):
                 if refusal := _certificate_fault(place, str(error)):
                     # other faults of TLS may also come after a request was sent
                     untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
-                    raise UnansweredError(refusal, sent=sent or not untrusted) from error
+                    raise UnansweredError(
+                        "service.untrusted", *refusal, sent=sent or not untrusted
+                    ) from error
                 sent, response = sent or not _unconnected(error), None
                 problem = _reason(error, options["timeout"])
             else:
@@ -177,7 +199,9 @@ class _Adapter(HTTPAdapter):
                 break
             self._pause(place, problem, attempt, asked_for)
         raise UnansweredError(
-            f"{place} does not answer ({problem}, {counted(attempt, 'attempt')}): {self._manners.advice}",
+            "service.no_answer",
+            f"{place} does not answer ({problem}, {counted(attempt, 'attempt')})",
+            self._manners.advice,
             sent=sent,
             response=response,
         )
@@ -214,7 +238,12 @@ def _require_the_same_question(
     except ValueError:
         usable = False
     if not usable:
-        raise ServiceError(f"{place} has moved to {told!r}, which is not a valid URL: check the URL")
+        raise ServiceError(
+            "service.invalid_redirect",
+            f"{place} has moved to {told!r}, which is not a valid URL",
+            "Check the URL",
+            about="--url",
+        )
     if request.method == "GET":
         asked = parse_qsl(urlsplit(request.url or "").query)
         same = {*asked} <= {*parse_qsl(there.query)}
@@ -224,8 +253,13 @@ def _require_the_same_question(
         return
     named = location.partition("?")[0]
     if response.status_code in (HTTPStatus.FOUND, HTTPStatus.SEE_OTHER):  # for now, or to log in
-        raise ServiceError(f"{place} redirects to {named} instead of answering: check the URL")
-    raise ServiceError(f"{place} has moved to {named}: use that as the URL")
+        raise ServiceError(
+            "service.redirected",
+            f"{place} redirects to {named} instead of answering",
+            "Check the URL",
+            about="--url",
+        )
+    raise ServiceError("service.moved", f"{place} has moved to {named}", "Use that as the URL", about="--url")
 
 
 def _require_json(place: str, response: requests.Response) -> None:
@@ -235,22 +269,24 @@ def _require_json(place: str, response: requests.Response) -> None:
     if good and response.content.lstrip()[:1] not in (b"{", b"["):
         kind = "a web page" if b"<" in response.content[:100] else "something else"
         raise ServiceError(
-            f"{place} answers with {kind} instead of JSON: check the URL, or try again later if the service"
-            " is being maintained"
+            "service.not_json",
+            f"{place} answers with {kind} instead of JSON",
+            "Check the URL, or try again later if the service is being maintained",
+            about="--url",
         )
 
 
-def _certificate_fault(place: str, error: str) -> str | None:
-    """Return a sentence about a certificate that cannot be trusted; None for any other error."""
+def _certificate_fault(place: str, error: str) -> tuple[str, str] | None:
+    """Return message and hint for a certificate that cannot be trusted; None for any other error."""
     if "certificate has expired" in error:
         return (
-            f"the TLS certificate of {place} has expired: check the clock of this machine"
-            " (timedatectl), or ask the operator of the service to renew it"
+            f"the TLS certificate of {place} has expired",
+            "Check the clock of this machine (timedatectl), or ask the operator of the service to renew it",
         )
     if re.search(_UNTRUSTED, error):
         return (
-            f"the TLS certificate of {place} is not trusted here: check the URL, and that"
-            " nothing on the way opens HTTPS"
+            f"the TLS certificate of {place} is not trusted here",
+            "Check the URL, and that nothing on the way opens HTTPS",
         )
     return None
 

@@ -43,7 +43,12 @@ class OData:
             answer = ask(self._session, f"{self.url}/Products", parameters)
             products = answer.get("value")
             if not isinstance(products, list):
-                raise ServiceError(f"{self.url} answers without products: check the URL of the service")
+                raise ServiceError(
+                    "service.no_products",
+                    f"{self.url} answers without products",
+                    "Check the URL of the service",
+                    about="--url",
+                )
             total = counted(answer.get("@odata.count", total))
             yield Page(products, total)
             seen += len(products)
@@ -68,7 +73,12 @@ class OData:
         parameters: dict[str, str | int] = {"$filter": " and ".join(conditions), "$top": self.page_size}
         products = ask(self._session, f"{self.url}/Products", parameters).get("value")
         if not isinstance(products, list):
-            raise ServiceError(f"{self.url} answers without products: check the URL of the service")
+            raise ServiceError(
+                "service.no_products",
+                f"{self.url} answers without products",
+                "Check the URL of the service",
+                about="--url",
+            )
         return [str(each.get("Name")) for each in products if isinstance(each, dict)]
 
     def key(self, product: Product) -> str:

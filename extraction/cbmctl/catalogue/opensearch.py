@@ -27,9 +27,13 @@ class OpenSearch:
         """`url`: up to and without /collections."""
         if url is None:
             raise UserError(
-                "--source opensearch needs the --url of an OpenSearch service, such as"
-                " https://archive.example/resto/api: the Copernicus Data Space switched off its own on"
-                " 2 March 2026"
+                "catalogue.no_url",
+                (
+                    "--source opensearch needs the --url of an OpenSearch service, such as"
+                    " https://archive.example/resto/api: the Copernicus Data Space switched off its own on 2"
+                    " March 2026"
+                ),
+                about="--url",
             )
         self.url = url.rstrip("/").removesuffix("/collections")
         self._session = session
@@ -52,7 +56,12 @@ class OpenSearch:
         answer = ask(self._session, url, parameters)
         products, about = answer.get("features"), answer.get("properties")
         if not isinstance(products, list):
-            raise ServiceError(f"{self.url} answers without products: check the URL of the service")
+            raise ServiceError(
+                "service.no_products",
+                f"{self.url} answers without products",
+                "Check the URL of the service",
+                about="--url",
+            )
         about = about if isinstance(about, dict) else {}
         total, links = counted(about.get("totalResults")), about.get("links")
         links = links if isinstance(links, list) else []

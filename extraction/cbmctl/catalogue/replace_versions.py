@@ -8,6 +8,7 @@ from cbmctl.catalogue.product_versions import Pair
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import command
 from cbmctl.queue import scene_status
 from cbmctl.queue.acquisitions import acquisitions
 from cbmctl.queue.find_scenes import find_scenes
@@ -65,14 +66,19 @@ def replace(
             for reference in references:
                 if newer := _superseded_by(conn, config, reference):
                     raise UserError(
+                        "catalogue.older_version",
                         f"{reference} is superseded by {newer}, and a newer version is never replaced by an"
-                        " older one: if the newer one is damaged, run cbmctl repair once the archive has an"
-                        " intact copy"
+                        " older one",
+                        f"If the newer one is damaged, run {command('repair')} once the archive has an"
+                        " intact copy",
+                        about=reference,
                     )
                 if reference not in known:
                     raise UserError(
-                        f"{reference} has no newer version in the catalogue: sync the catalogue first, or"
-                        " leave it as it is"
+                        "catalogue.no_newer_version",
+                        f"{reference} has no newer version in the catalogue",
+                        "Sync the catalogue first, or leave it as it is",
+                        about=reference,
                     )
             found = _with_other_parts(found, references)
         else:

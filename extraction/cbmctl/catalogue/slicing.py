@@ -17,6 +17,7 @@ from shapely import Polygon
 
 from cbmctl.catalogue.http import ServiceError
 from cbmctl.catalogue.service_interface import Page, Product, Question, Service
+from cbmctl.invocation import command
 
 SHORTEST = timedelta(seconds=1)
 NARROWEST = 0.1  # degrees: what is smaller lies in the same few tiles
@@ -58,8 +59,10 @@ def complete(
         smaller = list(_halves(question))
         if not smaller:
             raise ServiceError(
-                f"{service.url} has, or may have, more products at {question.start} than it can list: ask for"
-                " a smaller area (cbmctl aoi set), or use another service"
+                "service.too_many_products",
+                f"{service.url} has, or may have, more products at {question.start} than it can list",
+                f"Ask for a smaller area ({command('aoi set')}), or use another service",
+                about="--url",
             ) from None
         # a product may lie in both halves of an area
         parts = {
@@ -131,7 +134,12 @@ def _steady(service: Service, question: Question) -> tuple[list[Product], int | 
             return _gather(service, question)
         except _UnsteadyError as error:
             contradiction = error
-    raise ServiceError(f"{service.url} gives inconsistent answers ({contradiction}): try again later")
+    raise ServiceError(
+        "service.inconsistent",
+        f"{service.url} gives inconsistent answers ({contradiction})",
+        "Try again later",
+        about="--url",
+    )
 
 
 def _gather(service: Service, question: Question) -> tuple[list[Product], int | None]:
@@ -162,12 +170,19 @@ def _take(service: Service, question: Question, page: Page, found: dict[str, Pro
         new = {service.key(product): product for product in page.products}
     except (LookupError, TypeError, AttributeError) as error:
         raise ServiceError(
-            f"{service.url} lists an invalid product ({error!r}): check the URL of the service"
+            "service.invalid_product",
+            f"{service.url} lists an invalid product ({error!r})",
+            "Check the URL of the service",
+            about="--url",
         ) from error
     if new and found.keys() >= new.keys():
         raise ServiceError(
-            f"{service.url} repeats a page of its answer for {question.start:%Y-%m-%d} to"
-            f" {question.end:%Y-%m-%d}, so that the rest cannot be read: try again later, or use another"
-            " service"
+            "service.repeats_page",
+            (
+                f"{service.url} repeats a page of its answer for {question.start:%Y-%m-%d} to"
+                f" {question.end:%Y-%m-%d}, so that the rest cannot be read"
+            ),
+            "Try again later, or use another service",
+            about="--url",
         )
     found |= new

@@ -68,16 +68,21 @@ def source(
         if url is not None:
             why = "" if given else ", which is that of db_config.json"
             raise UserError(
-                f"--url {url} cannot be used with --source archive{why}: that reads {config.eodata}"
+                "catalogue.url_without_service",
+                f"--url {url} cannot be used with --source archive{why}",
+                f"That reads {config.eodata}",
+                about="--url",
             )
         if isinstance(config.eodata, S3):
             raise UserError(
-                "--source archive needs a mounted archive, but eodata in db_config.json is an S3 bucket:"
-                " use --source stac or odata"
+                "catalogue.no_mounted_archive",
+                "--source archive needs a mounted archive, but eodata in db_config.json is an S3 bucket",
+                "Use --source stac or odata",
+                about="--source",
             )
         return _Archive(config.eodata, CARDS[card].folder)
     if url is not None and (mend := unusable(url)):
-        raise UserError(f"--url {url or "''"} is not a valid URL: {mend}")
+        raise UserError("service.invalid_url", f"--url {url or "''"} is not a valid URL", mend, about="--url")
     return _Remote(SERVICES[name](polite_session(note), url), note)
 
 

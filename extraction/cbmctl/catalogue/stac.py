@@ -44,7 +44,12 @@ class Stac:
         """Ask by sensing start; both ends of a STAC period count, so there may be products of the end."""
         card = question.card
         if card.name not in _COLLECTIONS:
-            raise UserError(f"STAC has no collection of {card.ptype} products: use --source odata")
+            raise UserError(
+                "catalogue.no_collection",
+                f"STAC has no collection of {card.ptype} products",
+                "Use --source odata",
+                about="--source",
+            )
         published: dict[str, Any] | None = None
         if question.published:
             published = {"op": ">=", "args": [{"property": "published"}, zulu(question.published)]}
@@ -73,8 +78,10 @@ class Stac:
             empty = 0 if features else empty + 1
             if way in asked or empty == _MOST_EMPTY:
                 raise ServiceError(
-                    f"{self.url} repeats a page or lists only empty ones, so that the rest cannot be read:"
-                    " try again later, or choose another --source"
+                    "service.repeats_page",
+                    f"{self.url} repeats a page or lists only empty ones, so that the rest cannot be read",
+                    "Try again later, or choose another --source",
+                    about="--url",
                 )
             asked.add(way)
 
@@ -103,7 +110,10 @@ class Stac:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ServiceError(
-                f"{self.url} is not a valid STAC service ({what}): check the URL of the service"
+                "service.not_stac",
+                f"{self.url} is not a valid STAC service ({what})",
+                "Check the URL of the service",
+                about="--url",
             ) from error
 
     def key(self, product: Product) -> str:

@@ -14,6 +14,7 @@ from cbmctl.catalogue.record import Record
 from cbmctl.config import Config, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.queue.locks import lock_queue
 from cbmctl.queue.scene_changes import follow_archive, go_offline
 from cbmctl.queue.statements import failed
@@ -69,11 +70,16 @@ def read_area(conn: psycopg.Connection, config: Config, name: str) -> BaseGeomet
         rows = conn.execute(query("SELECT {field} FROM {aois} ORDER BY 1", **names))
         known = ", ".join(row[0] for row in rows) or "nothing yet"
         raise UserError(
-            f"{config.tables.aois} has no area '{name}' (only {known}): create it with 'cbmctl aoi set'"
+            "area.missing",
+            f"{config.tables.aois} has no area '{name}' (only {known})",
+            f"Create it with '{command('aoi set')}'",
+            about=config.tables.aois,
         )
     area = wkb.loads(row[0]) if row[0] else None
     if area is None or area.is_empty:
-        raise UserError(f"area '{name}' has no outline: set it with cbmctl aoi set")
+        raise UserError(
+            "area.no_outline", f"area '{name}' has no outline", f"Set it with {command('aoi set')}"
+        )
     return area
 
 

@@ -78,11 +78,11 @@ def cbmctl(ctx: click.Context, config_path: Path | None, season: str | None, as_
     Example: the status of a later season in the same database
       cbmctl --season 2022 status
     """  # noqa: D301 - for click the control character keeps the lines apart
-    ctx.obj = Context(config_path, Output(as_json, season), season)
+    ctx.obj = Context(config_path, Output(as_json), season)
 
 
 def main() -> None:
-    """Run the command; a UserError becomes one sentence and its exit code."""
+    """Run the command; a UserError becomes sentences on stderr, and its exit code."""
     try:
         code = cbmctl.main(standalone_mode=False)
     except UserError as error:

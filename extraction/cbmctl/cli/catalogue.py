@@ -20,6 +20,7 @@ from cbmctl.cli.period import read_period
 from cbmctl.config.catalogue import SOURCES
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import command
 
 
 @cbmctl.group("catalogue")
@@ -85,7 +86,10 @@ def sync_command(
     first, last = read_period(start, end)
     if ptype not in (None, CARDS[card].ptype):
         raise UserError(
-            f"PTYPE: card {card} has the product type {CARDS[card].ptype}, not {ptype}. Leave PTYPE out."
+            "catalogue.wrong_product_type",
+            f"PTYPE: card {card} has the product type {CARDS[card].ptype}, not {ptype}",
+            "Leave PTYPE out",
+            about="PTYPE",
         )
     place = source(name, card, url, config, output.note)
     with connect(config, purpose="cbmctl catalogue sync", autocommit=True) as conn:
@@ -102,7 +106,7 @@ def sync_command(
             raise
     _notes(output, outcome)
     if not outcome.findings.records and outcome.published is None and outcome.reached is None:
-        raise UserError(_nothing(outcome.findings, place.place, asked))
+        raise _nothing(outcome.findings, place.place, asked)
     output.result(
         {"check": check, "source": place.name, "place": place.place, **_outcome_data(outcome)},
         _sentence(outcome, check=check),
@@ -153,7 +157,7 @@ def replace_command(context: Context, references: tuple[str, ...], check: bool) 
         {"changed": bool(pairs), "check": check, "replaced": [vars(pair) for pair in pairs]},
         *(f"{pair.old}: by {pair.new}" for pair in pairs),
         f"{counted(len(pairs), 'scene')} {'would be' if check else 'to be'} replaced"
-        + (": run cbmctl extract." if pairs and not check else "."),
+        + (f": run {command('extract')}." if pairs and not check else "."),
     )
 
 
@@ -176,20 +180,23 @@ def _notes(output: Output, outcome: Outcome) -> None:
     for pair in versions.offered:
         output.note(f"newer version of the extracted {pair.old}: {pair.new}")
     if versions.offered:
-        output.note("Run cbmctl catalogue replace to extract the newer versions instead.")
+        output.note(f"Run {command('catalogue replace')} to extract the newer versions instead.")
 
 
-def _nothing(found: Findings, place: str, asked: Place) -> str:
-    what, aoi = CARDS[asked.card].ptype, asked.aoi
+def _nothing(found: Findings, place: str, asked: Place) -> UserError:
+    code, what, aoi = "catalogue.nothing_found", CARDS[asked.card].ptype, asked.aoi
     searched = f"{place} has no {what} product from {asked.start} to the day before {asked.end}"
     if found.elsewhere:
-        return (
-            f"{searched} that meets area '{aoi}', only others ({few(sorted(found.elsewhere))})."
-            " Check the outline of the area (cbmctl aoi set), or the archive."
+        return UserError(
+            code,
+            f"{searched} that meets area '{aoi}', only others ({few(sorted(found.elsewhere))})",
+            f"Check the outline of the area ({command('aoi set')}), or the archive",
         )
     if found.broken:
-        return f"{searched} that can be read ({len(found.broken)} are damaged). The notes above say why."
-    return f"{searched} that meets area '{aoi}'. Check the dates, or search elsewhere with --source."
+        message = f"{searched} that can be read ({len(found.broken)} are damaged)"
+        return UserError("catalogue.all_damaged", message, "The notes above say why")
+    hint = "Check the dates, or search elsewhere with --source"
+    return UserError(code, f"{searched} that meets area '{aoi}'", hint, about="--source")
 
 
 def _outcome_data(outcome: Outcome) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""Which module holds which command, and how a message names a command.
+"""Which module holds which command.
 
 Each is imported when its command is called, and registers itself then: a worker starts in half the time
 without the libraries of the migrations, and an image without matplotlib is enough for it.
 """
 
-import re
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +12,7 @@ import psycopg
 
 from cbmctl.database import explain
 from cbmctl.errors import UserError
+from cbmctl.invocation import called_with
 
 MODULES = {
     "aoi": "aoi",
@@ -29,17 +29,6 @@ MODULES = {
     "status": "status",
     "worker": "extract",
 }
-# In a message; "made by cbmctl parcels load" names what was done, and not what to do.
-_NAMED = re.compile(rf"(?<!made by )(?<!made by `)\bcbmctl (?=(?:{'|'.join(sorted(MODULES))})\b)")
-
-
-def in_season(text: str, season: str | None) -> str:
-    """Return a text for people whose commands of cbmctl have the option of a season, as in `--season 2022`.
-
-    Without the option, the command would change the first season. Messages name commands in many places, most
-    of which do not know the season. So this is done where messages are printed.
-    """
-    return _NAMED.sub(f"cbmctl --season {season} ", text) if season else text
 
 
 class Commands(click.Group):
@@ -49,19 +38,20 @@ class Commands(click.Group):
         """Run the command.
 
         Raises:
-            UserError: the command failed; commands in its message have the option of the season.
+            UserError: the command failed.
         """
-        season = ctx.params.get("season")
+        called_with(ctx.params.get("season"))
+        ctx.call_on_close(lambda: called_with(None))
         try:
             return super().invoke(ctx)
         except UserError as error:
-            error.args = (in_season(str(error), season),)
+            ctx.obj.output.error(error)
             raise
         except psycopg.Error as error:
             explained = explain(error)
             if explained is None:
                 raise
-            explained.args = (in_season(str(explained), season),)
+            ctx.obj.output.error(explained)
             raise explained from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -10,6 +10,7 @@ from cbmctl.cli.status import told
 from cbmctl.cli.worker_processes import run_crew, still_open
 from cbmctl.config import Config
 from cbmctl.database import connect
+from cbmctl.invocation import command
 from cbmctl.queue.find_scenes import find_scenes
 from cbmctl.queue.planning import Planned, plan, plan_scenes
 from cbmctl.queue.progress import failed_tasks
@@ -80,7 +81,7 @@ def run_command(context: Context, workers: int, references: tuple[str, ...], che
     data = _data(planned) | _counts(counts) | {"changed": planned.changed or left > 0}
     failed = _failed(config, scenes) if scenes and not check else []
     if not scenes and counts["failed"]:
-        failed = ["cbmctl status shows what failed."]
+        failed = [f"{command('status')} shows what failed."]
     output.result(data, _sentence(counts), *failed)
 
 

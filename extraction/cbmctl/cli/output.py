@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cbmctl.cli.commands import in_season
+from cbmctl.errors import UserError
 from cbmctl.steps import Steps
 
 # Called with the number of steps just finished.
@@ -18,28 +18,33 @@ Progress = Callable[[int], None]
 SHOWN = 20  # names in a message: enough to recognise the place, few enough to read
 
 
-@dataclass(frozen=True)
+@dataclass
 class Output:
     """Prints a command's result once, as one JSON object or as lines for people.
 
     Attributes:
         as_json: whether it is a JSON object.
-        season: the option of the command, which commands in the lines get as well.
     """
 
     as_json: bool
-    season: str | None = None
+    _printed: bool = False
 
     def result(self, data: Mapping[str, Any], *lines: str) -> None:
         """Print the result: `data` (which always holds `changed`) for machines, `lines` for people."""
         if "changed" not in data:
             raise ValueError("a result must say whether it changed anything")
-        text = in_season("\n".join(lines), self.season)
-        click.echo(json.dumps(data, default=str, ensure_ascii=False) if self.as_json else text)
+        text = json.dumps(data, default=str, ensure_ascii=False) if self.as_json else "\n".join(lines)
+        click.echo(text)
+        self._printed = True
+
+    def error(self, error: UserError) -> None:
+        """Print what programs read of an error, unless a result has it already."""
+        if self.as_json and not self._printed:
+            click.echo(json.dumps({"error": error.data()}, ensure_ascii=False))
 
     def note(self, line: str) -> None:
         """Say something on the way, on stderr, so that stdout stays one result."""
-        click.echo(in_season(line, self.season), err=True)
+        click.echo(line, err=True)
 
     @contextmanager
     def progress(self, label: str, length: int) -> Iterator[Progress]:

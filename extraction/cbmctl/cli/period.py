@@ -18,12 +18,20 @@ def read_period(start: str, end: str) -> tuple[date, date]:
         try:
             days.append(date.fromisoformat(text))
         except ValueError:
-            raise UserError(f"'{text}' is not a valid date. Use YYYY-MM-DD.") from None
+            raise UserError(
+                "option.invalid_date", f"'{text}' is not a valid date", "Use YYYY-MM-DD"
+            ) from None
         if days[-1].year not in _YEARS:
             raise UserError(
-                f"there are no scenes of {text}. Use a date from {_YEARS[0]}, when the first Sentinel flew,"
-                f" to {_YEARS[-1]}."
+                "option.invalid_date",
+                f"there are no scenes of {text}",
+                f"Use a date from {_YEARS[0]}, when the first Sentinel flew, to {_YEARS[-1]}",
             )
     if days[0] >= days[1]:
-        raise UserError(f"the end {end} is not after the start {start}. END is the day after the last one.")
+        raise UserError(
+            "option.invalid_period",
+            f"the end {end} is not after the start {start}",
+            "END is the day after the last one",
+            about="END",
+        )
     return days[0], days[1]

@@ -6,6 +6,7 @@ from cbmctl.cli import Context, cbmctl, check_option, pass_context
 from cbmctl.cli.status import last_line
 from cbmctl.database import connect
 from cbmctl.errors import counted
+from cbmctl.invocation import command
 from cbmctl.queue.repair import Repair, Repaired, repair
 
 
@@ -55,7 +56,7 @@ def _sentence(done: Repair, *, check: bool) -> str:
         return "Nothing to repair."
     if check:
         return f"{counted(len(done.scenes), 'scene')} would be repaired."
-    return f"{counted(len(done.scenes), 'scene')} repaired: run cbmctl extract."
+    return f"{counted(len(done.scenes), 'scene')} repaired: run {command('extract')}."
 
 
 def _about_live(number: int) -> list[str]:

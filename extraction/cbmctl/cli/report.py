@@ -1,12 +1,10 @@
 """`cbmctl report`: one page and one picture."""
 
-from functools import partial
 from pathlib import Path
 
 import click
 
 from cbmctl.cli import Context, cbmctl, pass_context
-from cbmctl.cli.commands import in_season
 
 
 @cbmctl.command(
@@ -31,8 +29,7 @@ def report_command(context: Context, directory: Path, title: str | None, check: 
     """
     from cbmctl.report.make import make_report  # noqa: PLC0415 - numpy and shapely, only for this command
 
-    complete = partial(in_season, season=context.season)
-    report = make_report(context.config, directory, title=title, check=check, complete=complete)
+    report = make_report(context.config, directory, title=title, check=check)
     context.output.result(
         {"changed": report.changed, "files": [str(path) for path in report.files], **report.numbers},
         report.text,

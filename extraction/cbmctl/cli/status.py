@@ -11,6 +11,7 @@ from cbmctl.catalogue import completeness
 from cbmctl.cli import Context, cbmctl, pass_context
 from cbmctl.cli.output import table
 from cbmctl.database import connect
+from cbmctl.invocation import command
 from cbmctl.queue import progress
 from cbmctl.queue.states import STATES
 
@@ -85,7 +86,7 @@ def _complete(context: Context) -> None:
         "",
         *(_search(search) for search in now.searches),
         *(
-            f"Card {card} has days that no complete search covers. Run cbmctl catalogue sync."
+            f"Card {card} has days that no complete search covers. Run {command('catalogue sync')}."
             for card in unsearched
         ),
     )

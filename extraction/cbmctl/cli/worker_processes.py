@@ -65,8 +65,9 @@ def run_crew(
                 crew = alive + [_start(command) for _ in killed]
                 if not crew:
                     raise UserError(
-                        "Tasks are left, but no worker is running."
-                        " See the lines above, then run the command again."
+                        "worker.none_left",
+                        "Tasks are left, but no worker is running",
+                        "See the lines above, then run the command again",
                     )
                 with stop.interruptible():
                     _wait(crew[0])
@@ -89,8 +90,13 @@ def still_open(counts: Counts) -> int:
 def _give_up_if_in_vain(deaths: int) -> None:
     if deaths > DEATHS_IN_VAIN:
         raise UserError(
-            f"More than {DEATHS_IN_VAIN} workers were killed before a task was completed. Check whether the"
-            " memory ran out (journalctl -k), then run the command again with fewer --workers."
+            "worker.killed_too_often",
+            f"More than {DEATHS_IN_VAIN} workers were killed before a task was completed",
+            (
+                "Check whether the memory ran out (journalctl -k), then run the command again with fewer"
+                " --workers"
+            ),
+            about="--workers",
         )
 
 

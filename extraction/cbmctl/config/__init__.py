@@ -90,15 +90,23 @@ def load_config(path: Path | None = None, season: str | None = None) -> Config:
         text = source.read_text(encoding="utf-8")
         if not text.strip():
             raise UserError(
-                f"{source} is empty: write the configuration into it, or name another with --config"
+                "config.empty",
+                f"{source} is empty",
+                "Write the configuration into it, or name another with --config",
+                about="--config",
             )
         data = json.loads(text)
     except OSError as error:
         raise UserError(
-            f"{source} cannot be read ({error.strerror}): name another file with --config"
+            "config.unreadable",
+            f"{source} cannot be read ({error.strerror})",
+            "Name another file with --config",
+            about="--config",
         ) from error
     except ValueError as error:
-        raise UserError(f"{source} is not valid JSON ({error}): correct that line") from error
+        raise UserError(
+            "config.not_json", f"{source} is not valid JSON ({error})", "Correct that line", about="--config"
+        ) from error
     root = Section(source, "", data)
     database = root.section("database")
     return Config(
@@ -122,7 +130,12 @@ def of_season(path: Path, season: str) -> Path:
 
 def _find(path: Path | None, season: str | None) -> Path:
     if season and not re.fullmatch(SEASON_NAME, season):
-        raise UserError(f"--season: '{season}' is not a valid name: use up to 20 letters a-z, digits or _")
+        raise UserError(
+            "config.invalid_season",
+            f"--season: '{season}' is not a valid name",
+            "Use up to 20 letters a-z, digits or _",
+            about="--season",
+        )
     if named := os.environ.get("CBM_CONFIG"):
         path = path or Path(named)
     found = [of_season(each, season) if season else each for each in ([path] if path else SEARCH_PATH)]
@@ -134,11 +147,19 @@ def _find(path: Path | None, season: str | None) -> Path:
     if season:
         places = " and ".join(map(str, found))
         raise UserError(
-            f"The season '{season}' has no configuration: {places} not found. Create it with"
-            " playbooks/worker_image.yml, or omit --season and unset CBM_SEASON to use the first season"
+            "config.unknown_season",
+            f"The season '{season}' has no configuration: {places} not found",
+            (
+                "Create it with playbooks/worker_image.yml, or omit --season and unset CBM_SEASON to use"
+                " the first season"
+            ),
+            about="--season",
         )
     raise UserError(
-        "db_config.json is neither in this folder nor in /etc/cbm: name one with --config or CBM_CONFIG"
+        "config.missing",
+        "db_config.json is neither in this folder nor in /etc/cbm",
+        "Name one with --config or CBM_CONFIG",
+        about="--config",
     )
 
 
@@ -154,7 +175,7 @@ def _args(section: Section) -> Args:
         try:
             return date.fromisoformat(section.text(key))
         except ValueError as error:
-            raise section.error(key, f"is '{section.text(key)}': write a date as 2021-12-31") from error
+            raise section.error(key, f"is '{section.text(key)}'", "Write a date as 2021-12-31") from error
 
     args = Args(
         name=section.text("name"),

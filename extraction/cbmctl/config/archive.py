@@ -131,18 +131,19 @@ def _region(section: Section) -> str:
 def _ca_file(section: Section) -> Path | None:
     ca_file = Path(section.text("ca_file")) if "ca_file" in section.data else None
     if ca_file is not None and not ca_file.is_file():
-        raise section.error("ca_file", f"names {ca_file}, which does not exist: copy the certificate there")
+        raise section.error("ca_file", f"names {ca_file}, which does not exist", "Copy the certificate there")
     return ca_file
 
 
 def _endpoint(section: Section) -> str:
     endpoint = section.text("endpoint").rstrip("/")
     if not endpoint.startswith(("https://", "http://")):
-        raise section.error("endpoint", f"is '{endpoint}': write it with https://")
+        raise section.error("endpoint", f"is '{endpoint}'", "Write it with https://")
     if not _addresses(endpoint):
         raise section.error(
             "endpoint",
-            f"is '{endpoint}', which is not a valid URL: write https://HOST or https://HOST:PORT",
+            f"is '{endpoint}', which is not a valid URL",
+            "Write https://HOST or https://HOST:PORT",
         )
     return endpoint
 
@@ -165,7 +166,7 @@ def _addresses(endpoint: str) -> bool:
 def _named(section: Section, key: str, default: str, pattern: str, example: str) -> str:
     value = section.text(key, default)
     if not re.fullmatch(pattern, value):
-        raise section.error(key, f"is '{value}': write {example}")
+        raise section.error(key, f"is '{value}'", f"Write {example}")
     return value
 
 
@@ -177,7 +178,10 @@ def _keys(section: Section) -> tuple[str, str]:
         if re.fullmatch(_KEY, access) and re.fullmatch(_KEY, secret):
             return access, secret
         raise UserError(
-            f"{_VARIABLES} are not valid keys: set both to what the account's page shows, or none of them"
+            "archive.invalid_keys",
+            f"{_VARIABLES} are not valid keys",
+            "Set both to what the account's page shows, or none of them",
+            about="eodata.key_file",
         )
     return _keys_of_file(section, f", or set {_VARIABLES}")
 
@@ -187,7 +191,7 @@ def _private_keys(section: Section) -> tuple[str, str]:
     with suppress(OSError):  # a file that cannot be read is reported with the reason
         if path.stat().st_mode & 0o007:
             raise section.error(
-                "key_file", f"names {path}, which other users can access: run chmod o= {path}"
+                "key_file", f"names {path}, which other users can access", f"Run chmod o= {path}"
             )
     return _keys_of_file(section)
 
@@ -200,12 +204,14 @@ def _keys_of_file(section: Section, otherwise: str = "") -> tuple[str, str]:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise section.error(
             "key_file",
-            f"names {path}, which cannot be read ({reason}): make it readable for this user{otherwise}",
+            f"names {path}, which cannot be read ({reason})",
+            f"Make it readable for this user{otherwise}",
         ) from error
     found = re.fullmatch(_KEYS, text)
     if not found:
         raise section.error(
             "key_file",
-            f"names {path}, which has no valid keys: write ACCESS_KEY:SECRET_KEY into it as its only line",
+            f"names {path}, which has no valid keys",
+            "Write ACCESS_KEY:SECRET_KEY into it as its only line",
         )
     return found[1], found[2]

@@ -36,25 +36,25 @@ def read_catalogue(section: Section) -> Catalogue:
     for protocol in urls.data:
         url = urls.text(protocol)
         if mend := unusable(url):
-            raise urls.error(protocol, f"is '{url}': {mend}")
+            raise urls.error(protocol, f"is '{url}'", mend)
     return Catalogue(None if source == "service" else source, urls.data)
 
 
 def unusable(url: str) -> str | None:
-    """Return what is to be done about a text that is no address of a service; None where it is one."""
+    """Return what to do about a text that is not a valid URL of a service; None if it is one."""
     if not url.startswith(("https://", "http://")):
-        return "write it with https://"
+        return "Write it with https://"
     if not url.isprintable() or " " in url:
-        return "write it without spaces"
+        return "Write it without spaces"
     try:
         host = urlsplit(url).hostname or ""
         usable = bool(host.encode("idna")) and not host.startswith("*")
     except ValueError:
         usable = False
     if not usable:
-        return "write the name of a host after https://"
+        return "Write the name of a host after https://"
     try:
         usable = urlsplit(url).port != 0
     except ValueError:
         usable = False
-    return None if usable else "write a port from 1 to 65535, or none"
+    return None if usable else "Write a port from 1 to 65535, or none"

@@ -29,14 +29,16 @@ def read_connection(section: Section) -> Connection:
     except (TypeError, ValueError):
         port = 0
     if not 0 < port < 65536:
-        raise section.error("port", f"is {section.get('port')!r}: use a number from 1 to 65535")
+        raise section.error("port", f"is {section.get('port')!r}", "Use a number from 1 to 65535")
     sslmode = section.choice("sslmode", SSL_MODES, "verify-full")
     certificate = Path(section.text("sslrootcert")) if "sslrootcert" in section.data else None
     if sslmode.startswith("verify") and certificate is None:
-        raise section.error("sslrootcert", f"is missing: sslmode {sslmode} needs the CA certificate's file")
+        raise section.error(
+            "sslrootcert", "is missing", f"The sslmode {sslmode} needs the CA certificate's file"
+        )
     if certificate is not None and not certificate.is_file():
         raise section.error(
-            "sslrootcert", f"names {certificate}, which does not exist: copy the CA certificate there"
+            "sslrootcert", f"names {certificate}, which does not exist", "Copy the CA certificate there"
         )
     return Connection(
         host=section.text("host"),
@@ -60,7 +62,7 @@ def _password(section: Section) -> str | None:
         except OSError as error:
             raise section.error(
                 "dbpasswd_file",
-                f"names {path}, which cannot be read ({error.strerror}): make it readable for this user,"
-                " or set CBM_DBPASSWD",
+                f"names {path}, which cannot be read ({error.strerror})",
+                "Make it readable for this user, or set CBM_DBPASSWD",
             ) from error
     return section.text("dbpasswd") if "dbpasswd" in section.data else None

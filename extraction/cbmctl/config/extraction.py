@@ -100,11 +100,11 @@ def read_extraction(section: Section) -> Extraction:
         place, key = (s2, name) if bandset.card == "s2" else (section.section(name, {}), "bands")
         bands = place.get(key, list(bandset.default))
         if not isinstance(bands, list) or not all(band in bandset.bands for band in bands):
-            raise place.error(key, f"is {bands!r}: use a list of {', '.join(bandset.bands)}")
+            raise place.error(key, f"is {bands!r}", f"Use a list of {', '.join(bandset.bands)}")
         if bands:
             bandsets[name] = tuple(dict.fromkeys(bands))
     if not bandsets:
-        raise s2.error("scl", "is false, and no bands are listed: set scl to true, or list bands")
+        raise s2.error("scl", "is false, and no bands are listed", "Set scl to true, or list bands")
     return Extraction(
         bandsets,
         _methods(section, s2),
@@ -117,7 +117,7 @@ def _methods(section: Section, s2: Section) -> dict[str, Method]:
     reflectance = s2.choice("reflectance", REFLECTANCE, "harmonised")
     classes = s2.get("cloud_classes", [9])
     if not isinstance(classes, list) or not all(type(c) is int and c in SCL_CLASSES for c in classes):
-        raise s2.error("cloud_classes", f"is {classes!r}: use a list of SCL classes from 0 to 11, or []")
+        raise s2.error("cloud_classes", f"is {classes!r}", "Use a list of SCL classes from 0 to 11, or []")
     edge = s2.choice("edge", EDGES, "drop")
     # without histograms nobody could see why a parcel has no row
     cloudy = tuple(sorted(set(classes))) if s2.flag("scl", default=True) else ()
@@ -136,5 +136,5 @@ def _methods(section: Section, s2: Section) -> dict[str, Method]:
 def _retry_seconds(section: Section) -> tuple[int, ...]:
     seconds = section.get("retry_seconds", list(RETRY_SECONDS))
     if not isinstance(seconds, list) or not all(type(s) is int and 0 <= s <= 86400 for s in seconds):
-        raise section.error("retry_seconds", f"is {seconds!r}: use a list of seconds from 0 to 86400")
+        raise section.error("retry_seconds", f"is {seconds!r}", "Use a list of seconds from 0 to 86400")
     return tuple(seconds)

@@ -45,9 +45,9 @@ def read_ordering(section: Section) -> Ordering:
     def url(key: str, default: str) -> str:
         text = section.text(key, default)
         if mend := unusable(text):
-            raise section.error(key, f"is '{text}': {mend}")
+            raise section.error(key, f"is '{text}'", mend)
         if not text.startswith("https://") and urlsplit(text).hostname not in _THIS_MACHINE:
-            raise section.error(key, f"is '{text}': write it with https://, because secrets are sent there")
+            raise section.error(key, f"is '{text}'", "Write it with https://, because secrets are sent there")
         return text.rstrip("/")
 
     def file(key: str) -> Path | None:

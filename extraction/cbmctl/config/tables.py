@@ -132,7 +132,7 @@ def read_tables(section: Section) -> Tables:
         # PostgreSQL cuts names at 63 silently; the raster tables append `_32632_10_rast` to the parcels' name
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}\.[a-z_][a-z0-9_]{0,47}", text):
             raise section.error(
-                key, f"is '{text}': write schema.table in lower case, at most 48 letters each"
+                key, f"is '{text}'", "Write schema.table in lower case, at most 48 letters each"
             )
         return TableName(*text.split("."))
 
@@ -148,7 +148,7 @@ def read_tables(section: Section) -> Tables:
             if table(key).schema != tables.schema:
                 raise section.error(
                     key,
-                    f"is '{table(key)}', but catalog_table is '{tables.catalogue}': use a table of the schema"
-                    f" {tables.schema}",
+                    f"is '{table(key)}', but catalog_table is '{tables.catalogue}'",
+                    f"Use a table of the schema {tables.schema}",
                 )
     return tables

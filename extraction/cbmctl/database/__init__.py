@@ -13,6 +13,7 @@ from psycopg import sql
 from cbmctl.config import Config, Connection
 from cbmctl.database.server_certificate import fault
 from cbmctl.errors import NotSetUpError, UserError
+from cbmctl.invocation import command
 from cbmctl.reasons import NOT_WRITTEN, UNREACHABLE
 
 # The manual's status words for a database that cannot be read from or written to.
@@ -65,7 +66,8 @@ def connect(config: Config, *, purpose: str = "cbmctl", autocommit: bool = False
             keepalives_count=KEEPALIVE_COUNT,
         )
     except psycopg.OperationalError as error:
-        raise DatabaseError(f"{NO_IN_DB}: {_explain(where, str(error))}") from error
+        code, message, hint = _explain(where, str(error))
+        raise DatabaseError(code, f"{NO_IN_DB}: {message}", hint, about="database.connection") from error
 
 
 def query(text: LiteralString, **names: sql.Composable) -> sql.Composed:
@@ -92,61 +94,100 @@ def explain(error: psycopg.Error) -> UserError | None:
     if isinstance(error, missing):
         there = isinstance(error, psycopg.errors.UndefinedColumn)
         return (UserError if there else NotSetUpError)(
-            f"a table or column is missing ({message}): run cbmctl schema apply, then load the parcels"
+            "schema.missing",
+            f"a table or column is missing ({message})",
+            f"Run {command('schema apply')}, then load the parcels",
         )
     refusal = psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction
     if isinstance(error, refusal):
-        return UserError(f"this role may not do that ({message}): use the configuration of the owner")
+        return UserError(
+            "database.not_permitted",
+            f"this role may not do that ({message})",
+            "Use the configuration of the owner",
+        )
     if isinstance(error, psycopg.OperationalError):
-        return DatabaseError(f"{NO_OUT_DB}: the connection was lost ({message}): run the command again")
+        lost = f"{NO_OUT_DB}: the connection was lost ({message})"
+        return DatabaseError("database.connection_lost", lost, "Run the command again")
     return None
 
 
-def _explain(where: Connection, message: str) -> str:
-    """Libpq's complaint as one sentence with the remedy."""
+def _explain(where: Connection, message: str) -> tuple[str, str, str]:
+    """Code, message and hint for what libpq says of a connection that it could not make."""
     server = f"{where.host}:{where.port}"
     refused = "certificate verify failed" in message and where.sslrootcert
-    if refused and (sentence := fault(where.host, where.port, refused)):
-        return sentence
-    for pattern, sentence in (
+    if refused and (found := fault(where.host, where.port, refused)):
+        return found
+    for pattern, code, what, hint in (
         (
             r"password authentication failed|no password supplied",
-            f"{server} refuses the password of {where.user}: check dbpasswd",
+            "password_refused",
+            f"{server} refuses the password of {where.user}",
+            "Check dbpasswd",
         ),
         (
             r"no pg_hba\.conf entry.*(no encryption|SSL off)",
-            f"{server} refuses a connection without TLS: set sslmode to verify-full",
+            "tls_required",
+            f"{server} refuses a connection without TLS",
+            "Set sslmode to verify-full",
         ),
-        (r"no pg_hba\.conf entry", f"{server} does not let {where.user} in from here: check its pg_hba.conf"),
+        (
+            r"no pg_hba\.conf entry",
+            "address_refused",
+            f"{server} does not let {where.user} in from here",
+            "Check its pg_hba.conf",
+        ),
         (
             r"certificate verify failed|root certificate",
-            f"{server} does not show a certificate of the CA in {where.sslrootcert}: check sslrootcert",
+            "certificate_untrusted",
+            f"{server} does not show a certificate of the CA in {where.sslrootcert}",
+            "Check sslrootcert",
         ),
         (
             r"server certificate for .* does not match",
-            f"the certificate of {server} is made for another name: use the host name it was made for",
+            "other_host_name",
+            f"the certificate of {server} is made for another name",
+            "Use the host name it was made for",
         ),
         (
             r"does not support SSL",
-            f"{server} does not offer TLS: start it with ssl = on, or set sslmode to disable for a test",
+            "no_tls",
+            f"{server} does not offer TLS",
+            "Start it with ssl = on, or set sslmode to disable for a test",
         ),
-        (r'database ".*" does not exist', f"{server} has no database {where.dbname}: check dbname"),
+        (
+            r'database ".*" does not exist',
+            "unknown_database",
+            f"{server} has no database {where.dbname}",
+            "Check dbname",
+        ),
         (
             r'role ".*" (does not exist|is not permitted)',
-            f"{server} does not know the role {where.user}: check dbuser",
+            "unknown_role",
+            f"{server} does not know the role {where.user}",
+            "Check dbuser",
         ),
         (
             r"could not translate host name|Name or service not known",
-            f"the host name {where.host} is unknown: check host",
+            "unknown_host",
+            f"the host name {where.host} is unknown",
+            "Check host",
         ),
         (
             r"too many (clients|connections)|remaining connection slots",
-            f"{server} has no free connection: wait for other commands to end, or raise max_connections",
+            "no_free_connection",
+            f"{server} has no free connection",
+            "Wait for other commands to end, or raise max_connections",
         ),
-        (r"starting up|shutting down|recovery mode", f"{server} is starting or stopping: wait and run again"),
+        (
+            r"starting up|shutting down|recovery mode",
+            "starting",
+            f"{server} is starting or stopping",
+            "Wait and run again",
+        ),
     ):
         if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
-            return sentence
+            return f"database.{code}", what, hint
     # libpq tells of every address it tried, and then gives advice; the last address's reason is enough
     answer = message.rpartition("failed: ")[2].strip().partition("\n")[0]
-    return f"{server} does not answer ({answer}): check host and port, and that the server runs"
+    what = f"{server} does not answer ({answer})"
+    return "database.unreachable", what, "Check host and port, and that the server runs"

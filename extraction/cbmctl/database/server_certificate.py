@@ -13,8 +13,8 @@ TIMEOUT_S = 5
 NOT_YET_VALID, HAS_EXPIRED = 9, 10
 
 
-def fault(host: str, port: int, ca: Path) -> str | None:
-    """A sentence on an expired or not yet valid certificate, with what to do; None if the reason is another.
+def fault(host: str, port: int, ca: Path) -> tuple[str, str, str] | None:
+    """Code, message and hint for a certificate that expired or is not valid yet; None for another reason.
 
     Args:
         host: the server.
@@ -31,17 +31,23 @@ def fault(host: str, port: int, ca: Path) -> str | None:
         return None
     if ended := _ended(context, now):
         return (
-            f"the CA certificate {ca} expired on {ended:%Y-%m-%d} ({clock}):"
-            " replace it with the CA certificate that belongs to the server now"
+            "database.certificate_expired",
+            f"the CA certificate {ca} expired on {ended:%Y-%m-%d} ({clock})",
+            "Replace it with the CA certificate that belongs to the server now",
         )
     code = _refused(host, port, context)
     if code == HAS_EXPIRED:
         return (
-            f"the certificate of {host}:{port} has expired ({clock}):"
-            " run playbooks/database.yml on the control host, which renews it"
+            "database.certificate_expired",
+            f"the certificate of {host}:{port} has expired ({clock})",
+            "Run playbooks/database.yml on the control host, which renews it",
         )
     if code == NOT_YET_VALID:
-        return f"the certificate of {host}:{port} is not valid yet ({clock}): set the clock of this machine"
+        return (
+            "database.certificate_not_yet_valid",
+            f"the certificate of {host}:{port} is not valid yet ({clock})",
+            "Set the clock of this machine",
+        )
     return None
 
 

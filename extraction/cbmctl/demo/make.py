@@ -97,8 +97,10 @@ def make_demo(
         shutil.rmtree(directory / ".part", ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"{directory} cannot be written ({error.strerror or error}):"
-            " free some space or choose another folder"
+            "demo.unwritable",
+            f"{directory} cannot be written ({error.strerror or error})",
+            "Free some space or choose another folder",
+            about=directory,
         ) from error
     return made
 
@@ -121,13 +123,20 @@ def _read_stamp(directory: Path) -> dict[str, object] | None:
         if not directory.exists() or {entry.name for entry in directory.iterdir()} <= {f".{STAMP}"}:
             return None
     except OSError as error:
-        raise UserError(f"{directory} cannot be read ({error.strerror}): choose another folder") from error
+        raise UserError(
+            "demo.unreadable",
+            f"{directory} cannot be read ({error.strerror})",
+            "Choose another folder",
+            about=directory,
+        ) from error
     try:
         stamp: dict[str, object] = json.loads((directory / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{directory} has files that `demo make` did not create ({STAMP} is missing or unreadable): "
-            "choose an empty or a new folder"
+            "demo.not_empty",
+            f"{directory} has files that `demo make` did not create ({STAMP} is missing or unreadable)",
+            "Choose an empty or a new folder",
+            about=directory,
         ) from error
     return stamp
 

@@ -5,6 +5,7 @@ import psycopg
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import command
 
 
 def require_closed(conn: psycopg.Connection, config: Config, what: str, *, instead: str = "") -> None:
@@ -29,9 +30,14 @@ def require_closed(conn: psycopg.Connection, config: Config, what: str, *, inste
         [config.args.end],
     )
     if not over:
-        raise UserError(f"The season ends on {config.args.end}. {what} only after that.{instead}")
+        raise UserError(
+            "maintain.season_open",
+            f"The season ends on {config.args.end}. {what} only after that",
+            instead,
+        )
     if unfinished:
         raise UserError(
-            f"{counted(unfinished, 'unfinished task')} found. {what} only when no task is ready or running."
-            f" Run cbmctl extract run first.{instead}"
+            "maintain.tasks_open",
+            f"{counted(unfinished, 'unfinished task')} found. {what} only when no task is ready or running",
+            f"Run {command('extract run')} first. {instead}",
         )

@@ -65,14 +65,21 @@ def purge(
     wanted = sorted(set(configured if classes is None else classes))
     if not wanted:
         raise UserError(
-            f"{config.source}: extraction.s2.cloud_classes is empty or scl is false. Set scl to true and"
-            " list classes, such as [9], or preview with --check --classes 9."
+            "maintain.no_cloud_classes",
+            f"{config.source}: extraction.s2.cloud_classes is empty or scl is false",
+            "Set scl to true and list classes, such as [9], or preview with --check --classes 9",
+            about="extraction.s2.cloud_classes",
         )
     if wanted != list(configured) and not check:
         raise UserError(
-            f"--classes {_list(wanted)}: the configuration has cloud_classes {_list(configured) or 'empty'},"
-            " so the next extraction would compute the purged rows again. Change tenant_cloud_classes first,"
-            " or preview with --check."
+            "maintain.other_cloud_classes",
+            (
+                f"--classes {_list(wanted)}: the configuration has cloud_classes"
+                f" {_list(configured) or 'empty'}, so the next extraction would compute the purged rows"
+                " again"
+            ),
+            "Change tenant_cloud_classes first, or preview with --check",
+            about="--classes",
         )
     found = find_purgeable(conn, config.tables, wanted)
     width = _bytes_per_row(conn, config)

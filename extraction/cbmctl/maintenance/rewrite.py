@@ -18,6 +18,7 @@ from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Config, TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.maintenance.closed_season import require_closed
 from cbmctl.maintenance.free_space import free_space, log_size
 from cbmctl.maintenance.statement_progress import watched
@@ -84,7 +85,7 @@ def rewrite(
     if by_parcel:
         # by parcel, a scene's rows lie on a page of each parcel
         require_closed(
-            conn, config, "Tables are clustered", instead=" Until then, use cbmctl maintain compact."
+            conn, config, "Tables are clustered", instead=f"Until then, use {command('maintain compact')}"
         )
     _require_program(conn)
     done = []
@@ -131,28 +132,42 @@ def _require_space(
     disk, free = free_space(disk)
     if free < needed:
         raise UserError(
-            f"{table}: rewriting needs {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB free. Free"
-            " space or enlarge the disk. If the database is on another disk, name a folder there with --disk."
+            "maintain.disk_full",
+            f"{table}: rewriting needs {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB free",
+            (
+                "Free space or enlarge the disk. If the database is on another disk, name a folder there"
+                " with --disk"
+            ),
+            about="--disk",
         )
 
 
 def _require_program(conn: psycopg.Connection) -> None:
     row = conn.execute("SELECT extversion FROM pg_extension WHERE extname = 'pg_repack'").fetchone()
     if row is None:
-        raise UserError("The database has no extension pg_repack. Run playbooks/database.yml first.")
+        raise UserError(
+            "maintain.no_repack_extension",
+            "The database has no extension pg_repack",
+            "Run playbooks/database.yml first",
+        )
     try:
         command = [*PROGRAM, "--version"]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            "pg_repack is not installed here. Use the cbmctl of the worker image: run"
-            " playbooks/worker_image.yml, then cbmctl on the VM."
+            "maintain.no_repack",
+            "pg_repack is not installed here",
+            "Use the cbmctl of the worker image: run playbooks/worker_image.yml, then cbmctl on the VM",
         ) from error
     version = said.split()[-1]
     if version != row[0]:
         raise UserError(
-            f"pg_repack {version} cannot be used with the database's extension pg_repack {row[0]}. Run"
-            " playbooks/worker_image.yml and playbooks/database.yml with the same container_image_release."
+            "maintain.repack_version",
+            f"pg_repack {version} cannot be used with the database's extension pg_repack {row[0]}",
+            (
+                "Run playbooks/worker_image.yml and playbooks/database.yml with the same"
+                " container_image_release"
+            ),
         )
 
 
@@ -175,7 +190,9 @@ def _clear_interrupted(conn: psycopg.Connection, table: TableName) -> None:
         {"space": _LOCK_SPACE, "table": str(table)},
     )
     if working:
-        raise UserError(f"{table}: pg_repack runs already. Wait until it ends.")
+        raise UserError(
+            "maintain.repack_running", f"{table}: pg_repack runs already", "Wait until it ends", about=table
+        )
     if left:
         names = {
             "table": table.sql,
@@ -191,8 +208,13 @@ def _clear_interrupted(conn: psycopg.Connection, table: TableName) -> None:
                 conn.execute(query("DROP TYPE IF EXISTS {key}", **names))
         except psycopg.errors.LockNotAvailable as error:
             raise UserError(
-                f"{table}: the copy of an interrupted pg_repack cannot be removed, because others hold locks."
-                " Run the command again."
+                "maintain.repack_leftover",
+                (
+                    f"{table}: the copy of an interrupted pg_repack cannot be removed, because others hold"
+                    " locks"
+                ),
+                "Run the command again",
+                about=table,
             ) from error
 
 
@@ -219,8 +241,10 @@ def _repack(
         said = _run(command, _environment(config))
     if one(conn, _FILE, [str(table)])[0] == before:
         raise UserError(
-            f"{table} was not rewritten. pg_repack says: {said or 'nothing'}. Its rows are as before. Run the"
-            " command again, if others held locks at a time when fewer do."
+            "maintain.not_rewritten",
+            f"{table} was not rewritten. pg_repack says: {said or 'nothing'}",
+            "Its rows are as before. Run the command again, if others held locks at a time when fewer do",
+            about=table,
         )
 
 

@@ -18,7 +18,7 @@ from cbmctl.ordering.credentials import Credentials
 
 _MARGIN_S = 40.0  # a token is renewed so long before it expires, or after three quarters of a short life
 _WORDS = 300  # of the service's answer, in a message
-ADVICE = "check the network and the URL, then run the command again"
+ADVICE = "Check the network and the URL, then run the command again"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,10 @@ class Tokens:
             refresh_lasts = float(answer.get("refresh_expires_in") or "inf")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{self._ordering.token_url} answers without a token. Check ordering.token_url."
+                "order.no_token",
+                f"{self._ordering.token_url} answers without a token",
+                "Check ordering.token_url",
+                about="ordering.token_url",
             ) from error
         return _Grant(
             access,
@@ -174,22 +177,26 @@ class Tokens:
             )
         except (ValueError, AttributeError):
             error, text = "", excerpt(response.text, _WORDS)
-        refused = f"{where} refuses the login of '{user}' (HTTP {response.status_code}: {text})."
+        refused = f"{where} refuses the login of '{user}' (HTTP {response.status_code}: {text})"
         if error in ("invalid_client", "unauthorized_client"):
-            return UserError(f"{refused} Check ordering.client_id.")
+            about = "ordering.client_id"
+            return UserError("order.client_refused", refused, "Check ordering.client_id", about=about)
         if error != "invalid_grant":
-            return UserError(f"{refused} Try again later.")
+            return UserError("order.login_unavailable", refused, "Try again later", about=where)
         if "not fully set up" in text:
-            return UserError(f"{refused} Log in with a browser once and do what the page requires.")
+            hint = "Log in with a browser once and do what the page requires"
+            return UserError("order.login_needs_action", refused, hint, about=user)
         if "disabled" in text:
-            return UserError(f"{refused} Wait some minutes; if it fails again, ask the help desk.")
+            hint = "Wait some minutes; if it fails again, ask the help desk"
+            return UserError("order.account_disabled", refused, hint, about=user)
         check = (
             "Check user and password; if the account has a second factor, set its TOTP secret."
             if self._credentials.totp_key is None
             else "Check user, password, TOTP secret and the clock of this machine; a code is refused, too, if"
             " another machine has used it in the same half minute."
         )
-        return UserError(f"{refused} {check} The login is not repeated, so that the account is not locked.")
+        hint = f"{check} The login is not repeated, so that the account is not locked"
+        return UserError("order.login_refused", refused, hint, about=user)
 
     def _post(self, session: requests.Session, url: str, **fields: str) -> requests.Response:
         """Send a form. A redirect is not followed, because the form holds secrets."""

@@ -17,13 +17,13 @@ class BusyError(UserError):
 
 
 @contextmanager
-def locked(purpose: str, account: str, *, busy: str | None = None) -> Iterator[TextIO]:
+def locked(purpose: str, account: str, *, busy: BusyError | None = None) -> Iterator[TextIO]:
     """Hold a lock, which ends with the process at the latest.
 
     Args:
         purpose: what is done once at a time.
         account: of the service, with its URL.
-        busy: the message of the BusyError if another process holds the lock; None means wait.
+        busy: raised if another process holds the lock; None means wait.
 
     Yields:
         The lock's file, open for reading and writing, for what the next holder must know.
@@ -33,7 +33,9 @@ def locked(purpose: str, account: str, *, busy: str | None = None) -> Iterator[T
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError as error:
-            raise BusyError(str(busy)) from error
+            if busy is None:
+                raise
+            raise busy from error
         yield file
 
 
@@ -43,6 +45,9 @@ def _file(purpose: str, account: str) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be created ({error.strerror}). Set XDG_CACHE_HOME to a directory of this user."
+            "order.cache_unwritable",
+            f"{folder} cannot be created ({error.strerror})",
+            "Set XDG_CACHE_HOME to a directory of this user",
+            about=folder,
         ) from error
     return folder / f"{purpose}-{hashlib.sha256(account.encode()).hexdigest()[:16]}.lock"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.ordering.ledger import Item, Ledger
 from cbmctl.ordering.order_service import ACTIVE, OrderService
 from cbmctl.ordering.reconcile import refresh
@@ -54,8 +55,9 @@ def cancellable(ledger: Ledger, service: OrderService, orders: Collection[int] |
     known = {item.order_id for item in ledger.items()}
     if missing := sorted(set(orders or ()) - known):
         raise UserError(
-            f"order {missing[0]} does not exist for the account '{ledger.account}'."
-            " cbmctl order status lists the orders."
+            "order.unknown_order",
+            f"order {missing[0]} does not exist for the account '{ledger.account}'",
+            f"{command('order status')} lists the orders",
         )
     refresh(ledger, service)
     named = [item for item in ledger.items() if orders is None or item.order_id in orders]

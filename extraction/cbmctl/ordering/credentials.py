@@ -47,8 +47,10 @@ def read_credentials(ordering: Ordering) -> Credentials:
 
 def _missing(what: str, name: str, option: str) -> UserError:
     return UserError(
-        f"the {what} of the ordering account is missing."
-        f" Set {name} or {name}_FILE, or ordering.{option} in the configuration."
+        "order.no_credentials",
+        f"the {what} of the ordering account is missing",
+        f"Set {name} or {name}_FILE, or ordering.{option} in the configuration",
+        about=f"ordering.{option}",
     )
 
 
@@ -69,16 +71,30 @@ def _content(path: Path, *, secret: bool) -> str:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if secret and mode & 0o177:
                 raise UserError(
-                    f"{path} has mode {mode:04o}, expected 0600, because it holds a secret."
-                    f" Run chmod 600 {path}; replace the secret if others could read it."
+                    "order.secret_readable_by_others",
+                    f"{path} has mode {mode:04o}, expected 0600, because it holds a secret",
+                    f"Run chmod 600 {path}; replace the secret if others could read it",
+                    about=path,
                 )
             text = file.readline().rstrip("\r\n")
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). Check the path and the owner.") from error
+        raise UserError(
+            "order.secret_unreadable",
+            f"{path} cannot be read ({error.strerror})",
+            "Check the path and the owner",
+            about=path,
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file in UTF-8. Write only the secret into it.") from error
+        raise UserError(
+            "order.invalid_secret",
+            f"{path} is not a text file in UTF-8",
+            "Write only the secret into it",
+            about=path,
+        ) from error
     if not text:
-        raise UserError(f"{path} is empty. Write the secret into its first line.")
+        raise UserError(
+            "order.invalid_secret", f"{path} is empty", "Write the secret into its first line", about=path
+        )
     return text
 
 
@@ -87,6 +103,7 @@ def _key(secret: str) -> bytes:
         return totp.key(secret)
     except ValueError as error:
         raise UserError(
-            "the TOTP secret is not valid base32."
-            " Use the text that the account's page shows beside the QR code (letters A-Z and digits 2-7)."
+            "order.invalid_totp_secret",
+            "the TOTP secret is not valid base32",
+            "Use the text that the account's page shows beside the QR code (letters A-Z and digits 2-7)",
         ) from error

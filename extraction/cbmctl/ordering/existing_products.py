@@ -17,7 +17,7 @@ from cbmctl.database import one, query
 from cbmctl.ordering.level_1_products import Key, Search
 from cbmctl.ordering.wanted_product import Wanted
 
-_ADVICE = "check the network and the URL, which is catalogue.urls.odata in the configuration, then try again"
+_ADVICE = "Check the network and the URL, which is catalogue.urls.odata in the configuration, then try again"
 # by which the stated sensing of a product may differ from its name; coherence has the earlier acquisition
 _BEFORE, _AFTER = timedelta(days=13), timedelta(days=1)
 

@@ -34,7 +34,10 @@ class Quota:
         paid = floor(budget / price) if price else self.per_month
         if paid == 0:
             raise UserError(
-                f"a budget of {budget:g} a month does not pay for one product at {price:g}. Raise the budget."
+                "order.budget_too_small",
+                f"a budget of {budget:g} a month does not pay for one product at {price:g}",
+                "Raise the budget",
+                about="--budget",
             )
         per_month = paid if self.per_month is None or paid is None else min(paid, self.per_month)
         return replace(self, per_month=per_month)

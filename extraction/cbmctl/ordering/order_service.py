@@ -17,7 +17,7 @@ from cbmctl.catalogue.http import ServiceError, UnansweredError, excerpt, json_o
 from cbmctl.catalogue.record import utc
 from cbmctl.config.ordering import Ordering
 from cbmctl.errors import UserError
-from cbmctl.ordering.access_token import ADVICE, Tokens, sessions
+from cbmctl.ordering.access_token import Tokens, sessions
 from cbmctl.ordering.paging import read_list
 
 PAGE_SIZE = 50
@@ -108,20 +108,32 @@ class OrderService:
             self._workflows = self._listed("Workflows")
         if not self._workflows:
             raise UserError(
-                f"{self.url}/Workflows lists no workflow for '{self.account}'."
-                " The type of the account decides what it may order: check it on the account's page."
+                "order.no_workflow",
+                f"{self.url}/Workflows lists no workflow for '{self.account}'",
+                "The type of the account decides what it may order: check it on the account's page",
+                about=self.url,
             )
         types = {str(each.get("OutputProductType")) for each in self._workflows}
         names = [str(e["Name"]) for e in self._workflows if e.get("OutputProductType") == product_type]
         if not names:
             raise UserError(
-                f"{self.url}/Workflows lists no workflow that makes {product_type} for '{self.account}',"
-                f" only {', '.join(sorted(types))}. Check the type of the account."
+                "order.no_workflow",
+                (
+                    f"{self.url}/Workflows lists no workflow that makes {product_type} for '{self.account}',"
+                    f" only {', '.join(sorted(types))}"
+                ),
+                "Check the type of the account",
+                about=self.url,
             )
         if len(set(names)) > 1:
             raise UserError(
-                f"{self.url}/Workflows lists several workflows that make {product_type}:"
-                f" {', '.join(sorted(set(names)))}. Report this, so that one of them is chosen."
+                "order.several_workflows",
+                (
+                    f"{self.url}/Workflows lists several workflows that make {product_type}:"
+                    f" {', '.join(sorted(set(names)))}"
+                ),
+                "Report this, so that one of them is chosen",
+                about=self.url,
             )
         return names[0]
 
@@ -154,10 +166,12 @@ class OrderService:
             if answer is not None and answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 raise RefusedError(answer.status_code, answer.text) from error
             if not error.sent:
-                raise NotSentError(str(error)) from error
+                raise NotSentError(error.message) from error
             # an order is not sent again by running the command again, so that advice would mislead
-            raise LostError(str(error).removesuffix(f": {ADVICE}")) from error
-        except (ServiceError, requests.RequestException) as error:
+            raise LostError(error.message) from error
+        except ServiceError as error:
+            raise LostError(error.message) from error
+        except requests.RequestException as error:
             raise LostError(str(error)) from error
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -180,8 +194,10 @@ class OrderService:
                 order = _order(listed)
             except (LookupError, ValueError, TypeError, AttributeError) as error:
                 raise ServiceError(
-                    f"{self.url}/ProductionOrders lists an order without Id or Status ({error!r})."
-                    " Nothing is ordered; report this."
+                    "service.invalid_order",
+                    f"{self.url}/ProductionOrders lists an order without Id or Status ({error!r})",
+                    "Nothing is ordered; report this",
+                    about="ordering.url",
                 ) from error
             found[order.id] = order
         return list(found.values())
@@ -196,7 +212,12 @@ class OrderService:
         try:
             return _order(_value(answer))
         except (LookupError, ValueError, TypeError, AttributeError) as error:
-            raise ServiceError(f"{url} answers without an order ({error!r}). Report this.") from error
+            raise ServiceError(
+                "service.invalid_order",
+                f"{url} answers without an order ({error!r})",
+                "Report this",
+                about="ordering.url",
+            ) from error
 
     def cancel(self, identifier: str) -> str | None:
         """Cancel an order; return the service's refusal, or None if it accepts the request.
@@ -225,14 +246,21 @@ class OrderService:
             return self._page(url, None, skip)
         page = self._answer(url, response).get("value")
         if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
-            raise ServiceError(f"{url} answers without a list. Check ordering.url.")
+            raise ServiceError(
+                "service.not_json",
+                f"{url} answers without a list",
+                "Check ordering.url",
+                about="ordering.url",
+            )
         return page
 
     def _answer(self, url: str, response: requests.Response) -> dict[str, Any]:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise ServiceError(
-                f"{url} refuses the request (HTTP {response.status_code}: {excerpt(response.text, _WORDS)})."
-                " Check ordering.url and the rights of the account."
+                "service.refused",
+                f"{url} refuses the request (HTTP {response.status_code}: {excerpt(response.text, _WORDS)})",
+                "Check ordering.url and the rights of the account",
+                about="ordering.url",
             )
         return json_object(url, response)
 
@@ -246,8 +274,10 @@ class OrderService:
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 return response
         raise NoTokenError(
-            f"{url} refuses a new token of '{self.account}' (HTTP 401: {excerpt(response.text, _WORDS)})."
-            " Check that ordering.url and ordering.token_url belong together."
+            "order.token_refused",
+            f"{url} refuses a new token of '{self.account}' (HTTP 401: {excerpt(response.text, _WORDS)})",
+            "Check that ordering.url and ordering.token_url belong together",
+            about="ordering.url",
         )
 
     def _token(self, *, renew: bool) -> str:
@@ -256,7 +286,7 @@ class OrderService:
                 self._tokens.renew()
             return self._tokens.access()
         except UserError as error:
-            raise NoTokenError(str(error)) from error
+            raise NoTokenError(error.code, error.message, error.hint, about=error.about) from error
 
 
 def _value(answer: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,10 @@ def read_list(url: str, page: Callable[[int], list[Entity]]) -> list[Entity]:
         if listed is not None:
             return listed
     raise ServiceError(
-        f"{url} changes while it is read, {_READINGS} times, so that an order could be missed. Nothing is"
-        " ordered; try again later."
+        "service.inconsistent",
+        f"{url} changes while it is read, {_READINGS} times, so that an order could be missed",
+        "Nothing is ordered; try again later",
+        about="ordering.url",
     )
 
 

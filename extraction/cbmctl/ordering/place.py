@@ -91,16 +91,11 @@ def placing(ledger: Ledger) -> Iterator[None]:
         BusyError: another process holds it.
     """
     account = f"{ledger.service} {ledger.account}"
-    busy = (
-        f"another cbmctl order command uses the account '{ledger.account}' now. Wait until it ends, then run"
-        " the command again."
-    )
+    code, hint = "order.another_command", "Wait until it ends, then run the command again"
+    busy = BusyError(code, f"another cbmctl order command uses the account '{ledger.account}' now", hint)
     with locked("place", account, busy=busy):
         if not one(ledger.conn, query("SELECT pg_try_advisory_lock(%s)"), [_LOCK])[0]:
-            raise BusyError(
-                "another cbmctl order command uses this database now. Wait until it ends, then run the"
-                " command again."
-            )
+            raise BusyError(code, "another cbmctl order command uses this database now", hint)
         # a server's crash must not take an item back that is on its way to the service
         ledger.conn.execute("SET synchronous_commit = on")
         try:
@@ -268,7 +263,7 @@ def _sent(
         try:
             refresh(ledger, service)
         except UserError as unread:
-            reason += f"; {unread}"
+            reason += f"; {unread.message}"
         # a number alone proves nothing: an item that is sent again has that of its first order
         if not any(each.id == item and each.state == "unknown" for each in ledger.items()):
             return True

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.ordering.wanted_product import Wanted
 
 WANTED = "wanted"  # the list of products in the JSON object
@@ -22,27 +23,39 @@ def read_plan(file: TextIO) -> list[Wanted]:
         data = json.load(file)
     except ValueError as error:
         raise UserError(
-            f"{name} is not valid JSON ({error}). Write it with cbmctl --json order plan."
+            "order.invalid_plan",
+            f"{name} is not valid JSON ({error})",
+            f"Write it with {command('--json order plan')}",
+            about=name,
         ) from error
     entries = data.get(WANTED) if isinstance(data, dict) else None
     if not isinstance(entries, list):
-        raise UserError(f"{name} has no list '{WANTED}'. Write it with cbmctl --json order plan.")
+        raise UserError(
+            "order.invalid_plan",
+            f"{name} has no list '{WANTED}'",
+            f"Write it with {command('--json order plan')}",
+            about=name,
+        )
     return [_wanted(f"{name}: {WANTED}[{number}]", entry) for number, entry in enumerate(entries)]
 
 
 def _wanted(place: str, entry: object) -> Wanted:
     known = {field.name for field in fields(Wanted)}
     if not isinstance(entry, dict) or not {"product_type", "input"} <= set(entry):
-        raise UserError(f"{place} must be an object with product_type and input.")
+        raise UserError(
+            "order.invalid_plan", f"{place} must be an object with product_type and input", about=place
+        )
     values = {key: entry[key] for key in known & set(entry) if entry[key] is not None}
     for key, value in values.items():
         if not isinstance(value, str):
-            raise UserError(f"{place}.{key} is {value!r}, expected a text.")
+            raise UserError("order.invalid_plan", f"{place}.{key} is {value!r}, expected a text", about=place)
     wanted = Wanted(**values)
     try:
         wanted.sensed  # noqa: B018 - raises
     except ValueError as error:
-        raise UserError(f"{place}.input '{wanted.input}' has no valid date ({error}).") from error
+        raise UserError(
+            "order.invalid_plan", f"{place}.input '{wanted.input}' has no valid date ({error})", about=place
+        ) from error
     except UserError as error:
-        raise UserError(f"{place}: {error}") from error
+        raise UserError(error.code, f"{place}: {error.message}", error.hint, about=place) from error
     return wanted

@@ -37,8 +37,9 @@ class Wanted:
             if product_type == self.product_type:
                 return CARDS[card]
         raise UserError(
-            f"product type '{self.product_type}' cannot be ordered."
-            f" It must be one of: {', '.join(PRODUCT_TYPES.values())}"
+            "order.invalid_product",
+            f"product type '{self.product_type}' cannot be ordered",
+            f"It must be one of: {', '.join(PRODUCT_TYPES.values())}",
         )
 
     @property
@@ -70,6 +71,7 @@ class Wanted:
             return match
         kind = "GRD" if self.card.name == "bs" else "SLC"
         raise UserError(
-            f"'{self.input}' is not a valid input of {self.product_type}."
-            f" Use the full name of a Sentinel-1 IW {kind} product with .SAFE, not of its COG version."
+            "order.invalid_product",
+            f"'{self.input}' is not a valid input of {self.product_type}",
+            f"Use the full name of a Sentinel-1 IW {kind} product with .SAFE, not of its COG version",
         )

@@ -177,9 +177,10 @@ def read_again(
         return read(paths, **options)
     except UserError as error:
         count = one(conn, query("SELECT count(*) FROM {parcels}", parcels=config.tables.parcels.sql))[0]
-        raise UserError(
-            f"{config.tables.parcels}, with {counted(count, 'parcel')}, cannot be compared: {error}"
-        ) from error
+        told = (
+            f"{config.tables.parcels}, with {counted(count, 'parcel')}, cannot be compared: {error.message}"
+        )
+        raise UserError(error.code, told, error.hint, about=error.about) from error
 
 
 def _columns(

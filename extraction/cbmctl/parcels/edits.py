@@ -6,6 +6,7 @@ from psycopg import sql
 from cbmctl.config import TableName
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.parcels.changes import Changes
 from cbmctl.parcels.files.columns import Column
 from cbmctl.parcels.pairing import columns_of, differs, fits, pairing_names
@@ -22,13 +23,14 @@ def expect_types(
     listed = ", ".join(f"{c.name} ({c.type} in the file, {stored[c.name]} in the table)" for c in other)
     if changes.same_geometries:
         advice = (
-            "The geometries of the file and the table are the same. Replace only the columns with cbmctl"
-            " parcels load --keep-statistics. Columns that the file lacks are dropped then."
+            "The geometries of the file and the table are the same. Replace only the columns with"
+            f" {command('parcels load --keep-statistics')}. Columns that the file lacks are dropped then"
         )
     else:
         statement = ", ".join(f'ALTER "{c.name}" TYPE {c.type} USING "{c.name}"::{c.type}' for c in other)
         advice = f"Run this statement, then load again: ALTER TABLE {parcels} {statement}"
-    raise UserError(f"Column types of the file and {parcels} differ: {listed}. {advice}")
+    message = f"Column types of the file and {parcels} differ: {listed}"
+    raise UserError("parcels.other_column_types", message, advice, about=parcels)
 
 
 def lacking(conn: psycopg.Connection, parcels: TableName, columns: list[Column]) -> list[Column]:

@@ -118,7 +118,12 @@ def expect_parcels(findings: Findings, table: ParcelTable) -> None:
     if not findings.parcels:
         reasons = {f.reason for f in findings.of("refused")}
         why = f"all are refused: {', '.join(sorted(reasons)[:3])}" if reasons else "it is empty"
-        raise UserError(f"{table.shown} has no parcels to load ({why}). Check the layer and --where.")
+        raise UserError(
+            "parcels.none_left",
+            f"{table.shown} has no parcels to load ({why})",
+            "Check the layer and --where",
+            about="--where",
+        )
 
 
 def _create(

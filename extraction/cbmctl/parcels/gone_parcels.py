@@ -89,7 +89,10 @@ def drop_gone_table(conn: psycopg.Connection, parcels: TableName) -> None:
     except psycopg.errors.DependentObjectsStillExist as error:
         dependents = (error.diag.message_detail or "").replace("\n", "; ")
         raise UserError(
-            f"{gone} cannot be replaced ({dependents}). Drop the dependent objects first."
+            "parcels.dependent_objects",
+            f"{gone} cannot be replaced ({dependents})",
+            "Drop the dependent objects first",
+            about=gone,
         ) from error
 
 
@@ -109,7 +112,9 @@ def _prepare(
         return _types(conn, gone)
     if comment_of(conn, gone) != COMMENT:
         raise UserError(
-            f"The table {gone} exists, but was not made by cbmctl parcels load. Rename it, and load again"
+            "parcels.foreign_table",
+            f"The table {gone} exists, but was not made by cbmctl parcels load",
+            "Rename it, and load again",
         )
     stored = _types(conn, gone)
     for name, kind in columns.items():

@@ -8,6 +8,7 @@ from cbmctl.config import Config, TableName, Tables
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.parcels.pairing import expect_table
 
 
@@ -40,7 +41,12 @@ def zones(conn: psycopg.Connection, config: Config) -> list[int]:
         "field": psycopg.sql.Identifier(args.aoi_field),
     }
     if not one(conn, query("SELECT count(*) FROM {aois} WHERE {field} = %s", **names), [args.name])[0]:
-        raise UserError(f"{tables.aois} has no area '{args.name}': create it with cbmctl aoi set {args.name}")
+        raise UserError(
+            "area.missing",
+            f"{tables.aois} has no area '{args.name}'",
+            f"Create it with {command('aoi set')} {args.name}",
+            about=tables.aois,
+        )
     rows = conn.execute(
         query(
             r"""
@@ -57,8 +63,13 @@ def zones(conn: psycopg.Connection, config: Config) -> list[int]:
     found = [zone for (zone,) in rows if zone is not None]
     if not found:
         raise UserError(
-            f"{tables.catalogue} has no Sentinel-2 scene over '{args.name}' from {args.start} to {args.end}:"
-            " fill it first with cbmctl catalogue sync"
+            "catalogue.no_scene",
+            (
+                f"{tables.catalogue} has no Sentinel-2 scene over '{args.name}' from {args.start} to"
+                f" {args.end}"
+            ),
+            f"Fill it first with {command('catalogue sync')}",
+            about=tables.catalogue,
         )
     return found
 

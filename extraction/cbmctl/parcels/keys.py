@@ -25,8 +25,12 @@ def expect_key(table: ParcelTable, key: str) -> str:
     found = [column for column in columns if key in {column.attribute, column.name}]
     if not found:
         raise UserError(
-            f"{table.shown}: the column '{key}', which should identify parcels, is missing."
-            f" The columns are: {', '.join(column.attribute for column in columns)}"
+            "parcels.unknown_key",
+            (
+                f"{table.shown}: the column '{key}', which should identify parcels, is missing. The"
+                f" columns are: {', '.join(column.attribute for column in columns)}"
+            ),
+            about="--key",
         )
     place = columns.index(found[0])
     column = simple(table.attributes.column(place)).combine_chunks()
@@ -37,16 +41,23 @@ def expect_key(table: ParcelTable, key: str) -> str:
     if values.null_count:
         first = features.filter(values.is_null())[0]
         raise UserError(
-            f"{about} has no value in {counted(values.null_count, 'parcel')}, first in feature {first}."
-            " Name another column"
+            "parcels.key_missing",
+            f"{about} has no value in {counted(values.null_count, 'parcel')}, first in feature {first}",
+            "Name another column",
+            about="--key",
         )
     encoded = pc.dictionary_encode(values)
     number = len(values) - len(encoded.dictionary)
     if number:
         value, first, second = _first_twice(encoded, features)
         raise UserError(
-            f"{about} repeats a value in {counted(number, 'parcel')}: for example, '{value}'"
-            f" is in the features {first} and {second}. Name another column"
+            "parcels.key_repeated",
+            (
+                f"{about} repeats a value in {counted(number, 'parcel')}: for example, '{value}' is in the"
+                f" features {first} and {second}"
+            ),
+            "Name another column",
+            about="--key",
         )
     return found[0].name
 

@@ -195,7 +195,10 @@ def checksum(paths: Paths) -> str:
                     total.update(file_digest(file, "sha256").digest())
             except OSError as error:
                 raise UserError(
-                    f"{part} cannot be read ({error.strerror}). Correct the name of the parcels file."
+                    "parcels.file_unreadable",
+                    f"{part} cannot be read ({error.strerror})",
+                    "Correct the name of the parcels file",
+                    about=part,
                 ) from error
     return total.hexdigest()
 

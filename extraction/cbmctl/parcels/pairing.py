@@ -16,6 +16,7 @@ from pyproj import CRS
 from cbmctl.config import TableName
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.parcels.files.columns import OURS
 from cbmctl.parcels.files.crs import METRES_PER_DEGREE
 from cbmctl.parcels.fill_table import FEATURE, PAIRS, STAGED
@@ -250,7 +251,11 @@ def columns_of(conn: psycopg.Connection, parcels: TableName) -> dict[str, str]:
 def expect_table(conn: psycopg.Connection, parcels: TableName) -> None:
     """Raise UserError if there is no parcel table."""
     if one(conn, query("SELECT to_regclass(%s)"), [str(parcels)])[0] is None:
-        raise UserError(f"The table {parcels} does not exist. Load it with cbmctl parcels load")
+        raise UserError(
+            "parcels.table_missing",
+            f"The table {parcels} does not exist",
+            f"Load it with {command('parcels load')}",
+        )
 
 
 def srid_of(conn: psycopg.Connection, table: sql.Composable) -> int | None:

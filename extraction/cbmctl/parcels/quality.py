@@ -179,8 +179,9 @@ def _create(conn: psycopg.Connection, table: TableName) -> None:
     exists = one(conn, query("SELECT to_regclass(%s) IS NOT NULL"), [str(table)])[0]
     if exists and comment_of(conn, table) is None:
         raise UserError(
-            f"The table {table} exists, but was not made by cbmctl parcels quality."
-            " Rename it, and run this again"
+            "parcels.foreign_table",
+            f"The table {table} exists, but was not made by cbmctl parcels quality",
+            "Rename it, and run this again",
         )
     conn.execute(
         query(

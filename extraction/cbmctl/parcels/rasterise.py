@@ -119,8 +119,13 @@ def _table(
             reasons = _burn(conn, parcels, raster, (epsg, resolution), progress(label, count))
             if reasons and len(reasons) == count:
                 raise UserError(
-                    f"{raster} cannot be created: PostGIS says '{next(iter(reasons.values()))}' of every"
-                    f" parcel. Check the coordinates of {parcels}, and that the server knows EPSG:{epsg}."
+                    "parcels.not_rasterised",
+                    (
+                        f"{raster} cannot be created: PostGIS says '{next(iter(reasons.values()))}' of every"
+                        " parcel"
+                    ),
+                    f"Check the coordinates of {parcels}, and that the server knows EPSG:{epsg}",
+                    about=raster,
                 )
             # the comment is the seal: it comes in the same transaction as the last raster
             conn.execute(

@@ -84,11 +84,17 @@ def _swap(conn: psycopg.Connection, tables: Tables) -> None:
     except psycopg.errors.DependentObjectsStillExist as error:
         dependents = (error.diag.message_detail or "").replace("\n", "; ")
         raise UserError(
-            f"{parcels} cannot be replaced ({dependents}). Drop the dependent objects first."
+            "parcels.dependent_objects",
+            f"{parcels} cannot be replaced ({dependents})",
+            "Drop the dependent objects first",
+            about=parcels,
         ) from error
     except psycopg.errors.WrongObjectType as error:
         raise UserError(
-            f"{parcels} is not a table. Drop it, or set another parcel_table in db_config.json."
+            "parcels.not_a_table",
+            f"{parcels} is not a table",
+            "Drop it, or set another parcel_table in db_config.json",
+            about="parcel_table",
         ) from error
     conn.execute(
         query(

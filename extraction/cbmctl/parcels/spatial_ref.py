@@ -48,8 +48,10 @@ def definition(srid: int) -> tuple[str, str | None]:
         wkt = None
     if not wkt or len(wkt) > LONGEST:
         raise UserError(
-            f"EPSG:{srid} ({crs.name}) is unknown to PostGIS, and its definition cannot be entered there."
-            " Reproject the file to another system, such as the UTM zone of the country"
+            "parcels.unknown_crs",
+            f"EPSG:{srid} ({crs.name}) is unknown to PostGIS, and its definition cannot be entered there",
+            "Reproject the file to another system, such as the UTM zone of the country",
+            about="--crs",
         )
     try:
         with warnings.catch_warnings():
@@ -103,9 +105,13 @@ def enter(conn: psycopg.Connection, srid: int, *, check_only: bool = False) -> s
             _expect_same_places(conn, srid, name)
     except psycopg.errors.InsufficientPrivilege as error:
         raise UserError(
-            f"EPSG:{srid} ({name}) is unknown to the server's PostGIS, and this role may not add it to"
-            " spatial_ref_sys. Run playbooks/database.yml, or as superuser:"
-            " GRANT INSERT ON spatial_ref_sys TO cbm_owner"
+            "parcels.crs_not_permitted",
+            (
+                f"EPSG:{srid} ({name}) is unknown to the server's PostGIS, and this role may not add it to"
+                " spatial_ref_sys"
+            ),
+            "Run playbooks/database.yml, or as superuser: GRANT INSERT ON spatial_ref_sys TO cbm_owner",
+            about="--crs",
         ) from error
     return (
         f"EPSG:{srid} ({name}) is unknown to the server's PostGIS;"
@@ -138,6 +144,8 @@ def _expect_same_places(conn: psycopg.Connection, srid: int, name: str) -> None:
         off, reason = np.inf, f"cannot project it ({error.diag.message_primary})"
     if not off <= TOLERANCE_M:
         raise UserError(
-            f"EPSG:{srid} ({name}) is unknown to the server's PostGIS, which {reason} with its definition."
-            " Reproject the file to another system, such as the UTM zone of the country"
+            "parcels.unknown_crs",
+            f"EPSG:{srid} ({name}) is unknown to the server's PostGIS, which {reason} with its definition",
+            "Reproject the file to another system, such as the UTM zone of the country",
+            about="--crs",
         )

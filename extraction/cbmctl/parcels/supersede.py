@@ -63,7 +63,10 @@ def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
     )[0]
     if running:
         raise UserError(
-            f"{running} tasks are being extracted with {tables.parcels}: stop the extraction, then load again"
+            "parcels.tasks_running",
+            f"{running} tasks are being extracted with {tables.parcels}",
+            "Stop the extraction, then load again",
+            about=running,
         )
 
 
@@ -93,17 +96,24 @@ def refuse_if_in_use(conn: psycopg.Connection, tables: Tables, why: str) -> None
         if archived := _archived(conn, tables):
             used.append(f"the archive of {counted(archived, 'scene')}")
         listed = f"{', '.join(used[:-1])} and {used[-1]}"
-        raise UserError(f"{listed} refer to the parcels in {tables.parcels}. {why}")
+        message = f"{listed} refer to the parcels in {tables.parcels}"
+        raise UserError("parcels.in_use", message, why, about=tables.parcels)
 
 
 def refuse_another_table(conn: psycopg.Connection, tables: Tables) -> None:
     """Raise UserError if the statistics are of another table of parcels, and this one never existed."""
     if others := _former_tables(conn, tables):
         raise UserError(
-            f"{tables.sigs} and {tables.hists} have statistics of {' and '.join(others)}, and"
-            f" {tables.parcels} is a new table. Their rows could not be distinguished. Add the new season to"
-            " tenant_seasons, which gives it its own schema, or set tenant_year back to the year of the"
-            " former table"
+            "parcels.other_season",
+            (
+                f"{tables.sigs} and {tables.hists} have statistics of {' and '.join(others)}, and"
+                f" {tables.parcels} is a new table"
+            ),
+            (
+                "Their rows could not be distinguished. Add the new season to tenant_seasons, which gives"
+                " it its own schema, or set tenant_year back to the year of the former table"
+            ),
+            about=tables.sigs,
         )
 
 
@@ -111,13 +121,20 @@ def expect_same_parcels(parcels: TableName, changes: Changes | None) -> None:
     """Raise UserError unless a file has the geometries of the table: statistics stay right then."""
     if changes is None:
         raise UserError(
-            f"The table {parcels} does not exist, or its parcels are in another coordinate system."
-            " Their statistics cannot be kept: load with --drop-statistics"
+            "parcels.statistics_would_go",
+            f"The table {parcels} does not exist, or its parcels are in another coordinate system",
+            "Their statistics cannot be kept: load with --drop-statistics",
+            about="--drop-statistics",
         )
     if not changes.same_geometries:
         raise UserError(
-            f"The parcels of the file are not those of {parcels}: {changes.new} are new, {changes.gone} are"
-            " gone. Their statistics cannot be kept: load with --drop-statistics"
+            "parcels.statistics_would_go",
+            (
+                f"The parcels of the file are not those of {parcels}: {changes.new} are new,"
+                f" {changes.gone} are gone"
+            ),
+            "Their statistics cannot be kept: load with --drop-statistics",
+            about="--drop-statistics",
         )
 
 
@@ -137,8 +154,9 @@ def supersede(
         # a restore would write rows of the former parcels into scenes that are to be extracted again
         if not try_archives(conn, tables):
             raise UserError(
-                "cbmctl maintain archive or restore is running. Nothing was changed. Wait until it ends, then"
-                " load again."
+                "database.busy",
+                "cbmctl maintain archive or restore is running",
+                "Nothing was changed. Wait until it ends, then load again",
             )
         # no worker may add a row between this look and the commit
         lock_results(conn, tables)

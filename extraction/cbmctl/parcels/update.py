@@ -77,13 +77,10 @@ def expect_few_removals(parcels: TableName, changes: Changes) -> None:
     """Raise UserError if so many parcels are gone that the file may be incomplete or inexact."""
     if changes.doubtful:
         raise UserError(
-            " ".join(
-                [
-                    f"{parcels}: the file lacks many stored geometries.",
-                    *changes.sentences(),
-                    "If the file is correct, load it with --accept-removals.",
-                ]
-            )
+            "parcels.many_gone",
+            " ".join([f"{parcels}: the file lacks many stored geometries.", *changes.sentences()]),
+            "If the file is correct, load it with --accept-removals",
+            about="--accept-removals",
         )
 
 
@@ -227,6 +224,8 @@ def _refusals(parcels: TableName) -> Iterator[None]:
     ) as error:
         detail = f" {error.diag.message_detail}" if error.diag.message_detail else ""
         raise UserError(
-            f"{parcels} cannot be updated: PostgreSQL reports '{error.diag.message_primary}'.{detail}"
-            " Nothing was changed. Correct the table or the file, then load again."
+            "parcels.not_updated",
+            f"{parcels} cannot be updated: PostgreSQL reports '{error.diag.message_primary}'",
+            f"{detail} Nothing was changed. Correct the table or the file, then load again",
+            about=parcels,
         ) from error

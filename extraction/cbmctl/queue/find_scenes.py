@@ -30,7 +30,12 @@ def find_scenes(conn: psycopg.Connection, tables: Tables, references: Sequence[s
     for reference in references:
         if reference not in found:
             near = " or ".join(_near(conn, tables, reference)) or "one that cbmctl catalogue sync has entered"
-            raise UserError(f"{tables.catalogue} has no scene '{reference}': name {near}")
+            raise UserError(
+                "catalogue.unknown_scene",
+                f"{tables.catalogue} has no scene '{reference}'",
+                f"Name {near}",
+                about=tables.catalogue,
+            )
     return {reference: found[reference] for reference in references}
 
 

@@ -167,8 +167,10 @@ def lock_parcel_tables(
     )
     found = "; ".join(text for (text,) in holders) or "other transactions"
     raise UserError(
-        f"{' and '.join(map(str, there))} cannot be changed, because other transactions are open ({found})."
-        " Nothing was changed. End these transactions, then load again."
+        "database.busy",
+        f"{' and '.join(map(str, there))} cannot be changed, because other transactions are open ({found})",
+        "Nothing was changed. End these transactions, then load again",
+        about=" and ".join(map(str, there)),
     )
 
 
@@ -249,8 +251,12 @@ def lock_archives(conn: psycopg.Connection, tables: Tables) -> None:
             conn.execute("SELECT pg_advisory_lock(%s, 0)", [lock_space(tables) + _ARCHIVE])
     except psycopg.errors.LockNotAvailable as error:
         raise UserError(
-            "Another cbmctl maintain archive or restore is running, or cbmctl parcels load replaces the"
-            " parcels. Wait until it ends."
+            "database.busy",
+            (
+                "Another cbmctl maintain archive or restore is running, or"
+                " cbmctl parcels load replaces the parcels"
+            ),
+            "Wait until it ends",
         ) from error
 
 

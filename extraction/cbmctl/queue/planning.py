@@ -12,6 +12,7 @@ from cbmctl.config import Config
 from cbmctl.config.extraction import BANDSETS
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.queue import states
 from cbmctl.queue.locks import LIVE_PARAMETERS, lock_queue
 from cbmctl.queue.progress import counts
@@ -180,7 +181,12 @@ class _Queue:
     def require_area(self) -> None:
         if self._conn.execute(self._area, self._parameters).fetchone() is None:
             args, tables = self._config.args, self._config.tables
-            raise UserError(f"{tables.aois} has no area '{args.name}': set it with cbmctl aoi set")
+            raise UserError(
+                "area.missing",
+                f"{tables.aois} has no area '{args.name}'",
+                f"Set it with {command('aoi set')}",
+                about=tables.aois,
+            )
 
     def require_cards(self) -> None:
         statement = query(
@@ -190,8 +196,10 @@ class _Queue:
         if row := self._conn.execute(statement, self._parameters).fetchone():
             reference, card = row
             raise UserError(
-                f"{self._config.source} has no bands for card '{card}' of {reference}:"
-                f" list bands in extraction.{card}"
+                "scene.no_bands",
+                f"{self._config.source} has no bands for card '{card}' of {reference}",
+                f"List bands in extraction.{card}",
+                about="extraction",
             )
 
     def require_current(self) -> None:
@@ -207,18 +215,35 @@ class _Queue:
             return
         reference, status, newer = row
         if status == "superseded":
-            raise UserError(f"{reference} is superseded by {newer or 'a newer version'}: extract that one")
+            raise UserError(
+                "scene.superseded",
+                f"{reference} is superseded by {newer or 'a newer version'}",
+                "Extract that one",
+                about=reference,
+            )
         if status == "offered":
             raise UserError(
-                f"{reference} is a newer version of an extracted scene: accept it with cbmctl"
-                f" catalogue replace {reference}"
+                "scene.newer_version",
+                f"{reference} is a newer version of an extracted scene",
+                f"Accept it with {command('catalogue replace')} {reference}",
+                about=reference,
             )
         if status == "archived":
             raise UserError(
-                f"{reference} is archived. To restore its rows, run cbmctl maintain restore. To extract it"
-                " again, set its status to 'ingested'."
+                "scene.archived",
+                f"{reference} is archived",
+                (
+                    f"To restore its rows, run {command('maintain restore')}. To extract it again, set its"
+                    " status to 'ingested'"
+                ),
+                about=reference,
             )
-        raise UserError(f"{reference} is not online: sync the catalogue again once the archive has it")
+        raise UserError(
+            "scene.offline",
+            f"{reference} is not online",
+            "Sync the catalogue again once the archive has it",
+            about=reference,
+        )
 
     def change_open(self) -> list[int]:
         """Tell open tasks of new bands and methods; what failed with others begins anew.

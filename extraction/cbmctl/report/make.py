@@ -1,6 +1,5 @@
 """Make report.txt and report.png in a folder."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ def make_report(
     *,
     title: str | None = None,
     check: bool = False,
-    complete: Callable[[str], str] = str,
 ) -> Report:
     """Read the database and write the report.
 
@@ -41,7 +39,6 @@ def make_report(
         directory: where the files go; made if absent.
         title: the picture's; default: the area's name.
         check: write nothing.
-        complete: completes the commands that the page names, with the option of a season.
 
     Raises:
         UserError: nothing to report, no matplotlib, or the folder cannot be written.
@@ -56,13 +53,16 @@ def make_report(
         if drawn
         else f"none: {config.tables.sigs} holds no statistics yet, run the extraction first"
     )
-    page = complete(text.as_text(facts, sentence))
+    page = text.as_text(facts, sentence)
     contents = {"report.txt": page.encode(), "report.png": drawn.png if drawn else None}
     try:
         changed = [_write(directory / name, data, check=check) for name, data in contents.items()]
     except OSError as error:
         raise UserError(
-            f"{directory} cannot be written ({error}): choose another folder with --output"
+            "report.unwritable",
+            f"{directory} cannot be written ({error})",
+            "Choose another folder with --output",
+            about="--output",
         ) from error
     numbers = text.as_numbers(facts) | {"picture": drawn.numbers if drawn else None}
     files = tuple(directory / name for name, data in contents.items() if data is not None)

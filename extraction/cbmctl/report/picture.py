@@ -51,8 +51,9 @@ def draw(scene: Scene) -> Drawn:
         import matplotlib as mpl  # noqa: PLC0415 - the workers' image does without it
     except ImportError as error:
         raise UserError(
-            "cbmctl report: matplotlib is not installed here. The worker image has no matplotlib."
-            " Run playbooks/report.yml on the control host."
+            "report.no_matplotlib",
+            "cbmctl report: matplotlib is not installed here",
+            "The worker image has no matplotlib. Run playbooks/report.yml on the control host",
         ) from error
     with mpl.rc_context(STYLE):
         figure = _figure(scene)

@@ -10,6 +10,7 @@ from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.demo import is_synthetic
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.queue.statements import failed
 
 
@@ -101,13 +102,15 @@ def read_facts(conn: psycopg.Connection, config: Config) -> Facts:
     """
     tables = config.tables
     for table, step in (
-        (tables.catalogue, "`cbmctl schema apply`"),
-        (tables.sigs, "`cbmctl schema apply`"),
-        (tables.parcels, "`cbmctl parcels load FILE`"),
+        (tables.catalogue, f"`{command('schema apply')}`"),
+        (tables.sigs, f"`{command('schema apply')}`"),
+        (tables.parcels, f"`{command('parcels load')} FILE`"),
     ):
         if one(conn, query("SELECT to_regclass(%s)"), [str(table)])[0] is None:
             raise UserError(
-                f"the table {table} does not exist, so there is nothing to report: run {step} first"
+                "report.nothing",
+                f"the table {table} does not exist, so there is nothing to report",
+                f"Run {step} first",
             )
     names = {
         "catalogue": tables.catalogue.sql,
@@ -119,8 +122,10 @@ def read_facts(conn: psycopg.Connection, config: Config) -> Facts:
     parcels = int(one(conn, query("SELECT count(*) FROM {parcels}", **names))[0])
     if parcels == 0:
         raise UserError(
-            f"{tables.parcels} is empty, so there is nothing to report: load the parcels"
-            " with `cbmctl parcels load FILE`"
+            "parcels.table_empty",
+            f"{tables.parcels} is empty, so there is nothing to report",
+            f"Load the parcels with `{command('parcels load')} FILE`",
+            about=tables.parcels,
         )
     loaded = conn.execute(
         query("SELECT source, findings FROM {sets} WHERE table_name = %s", **names), [str(tables.parcels)]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from cbmctl.invocation import command
 from cbmctl.parcels.files.findings import KINDS, features, others
 from cbmctl.report.queries import Facts
 
@@ -71,7 +72,8 @@ def _lines(facts: Facts, picture: str) -> Iterator[str]:
         yield f"              {failure.reference}"
         yield f"                {failure.status}: {failure.reason.splitlines()[-1]}"
     if len(facts.failures) > _FAILURES_SHOWN:
-        yield f"              … and {count(len(facts.failures) - _FAILURES_SHOWN)} more, see `cbmctl status`"
+        more = count(len(facts.failures) - _FAILURES_SHOWN)
+        yield f"              … and {more} more, see `{command('status')}`"
 
     yield from ("", f"Picture       {picture}", "", facts.attribution + ".")
 

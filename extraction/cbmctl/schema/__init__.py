@@ -25,6 +25,7 @@ from alembic.util import CommandError
 from cbmctl.config import PUBLIC, VERSION_TABLE, Config, TableName, Tables
 from cbmctl.database import connect, explain, one, query
 from cbmctl.errors import NotSetUpError, UserError, counted
+from cbmctl.invocation import command
 from cbmctl.schema.grants import grant_roles
 
 # Any number will do, as long as two runs at once ask for the same one.
@@ -71,11 +72,15 @@ def apply(config: Config, *, check: bool = False) -> Applied:
                 if check:
                     transaction.rollback()
         except CommandError as error:
-            raise UserError(f"the schema was made by a newer cbmctl ({error}): use that version") from error
+            raise UserError(
+                "schema.newer", f"the schema was made by a newer cbmctl ({error})", "Use that version"
+            ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise explain(error) or error from error
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-            raise UserError(f"the schema stays as it was, PostgreSQL refuses: {_reason(error)}") from error
+            raise UserError(
+                "schema.refused", f"the schema stays as it was, PostgreSQL refuses: {_reason(error)}"
+            ) from error
     return applied
 
 
@@ -118,13 +123,15 @@ def _refuse_without_postgis(conn: psycopg.Connection) -> None:
     row = found.fetchone()
     if row is None:
         raise UserError(
-            f"database {conn.info.dbname} has no PostGIS: let its superuser run CREATE EXTENSION postgis;"
-            " CREATE EXTENSION postgis_raster"
+            "database.no_postgis",
+            f"database {conn.info.dbname} has no PostGIS",
+            "Let its superuser run CREATE EXTENSION postgis; CREATE EXTENSION postgis_raster",
         )
     if row != (PUBLIC,):
         raise UserError(
-            f"PostGIS of database {conn.info.dbname} is in the schema {row[0]}: create the extension in the"
-            f" schema {PUBLIC}"
+            "database.postgis_schema",
+            f"PostGIS of database {conn.info.dbname} is in the schema {row[0]}",
+            f"Create the extension in the schema {PUBLIC}",
         )
 
 
@@ -138,9 +145,12 @@ def _refuse_without_first_season(outer: sqlalchemy.Connection, tables: Tables, n
     if found != needed:
         state = f"have version {found}" if found else "are missing"
         raise (UserError if found else NotSetUpError)(
+            "schema.first_season_missing",
             f"The tables in the schema {PUBLIC} {state}, but {tables.schema} needs version {needed}, because"
-            f" seasons share {tables.aois} and {tables.orders}. Run schema apply without --season, with the"
-            f" configuration of the season in {PUBLIC}, first"
+            f" seasons share {tables.aois} and {tables.orders}",
+            "First run cbmctl schema apply without --season, with the configuration of the season in"
+            f" {PUBLIC}",
+            about=PUBLIC,
         )
 
 
@@ -151,9 +161,12 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
         conn.execute(query("CREATE SCHEMA {schema}", schema=psycopg.sql.Identifier(schema)))
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotSetUpError(
-            f"The schema {schema} does not exist, and {conn.info.user} may not create it. If Ansible manages"
-            " the database, run playbooks/database.yml without --check. Otherwise run as superuser:"
-            f" CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user}"
+            "schema.not_permitted",
+            f"The schema {schema} does not exist, and {conn.info.user} may not create it",
+            (
+                "If Ansible manages the database, run playbooks/database.yml without --check. Otherwise"
+                f" run as superuser: CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user}"
+            ),
         ) from error
 
 
@@ -168,10 +181,13 @@ def _refuse_if_workers_run(conn: psycopg.Connection) -> None:
     )[0]
     if workers:
         raise UserError(
+            "schema.workers_running",
             f"Database {conn.info.dbname} cannot be upgraded while workers of an earlier version run"
-            f" ({counted(workers, 'connection')}). Wait until the extraction ends, or stop the workers with"
-            " sudo docker stack rm cbm on the VM (of a later season: cbm-NAME). Then run cbmctl schema apply"
-            " again."
+            f" ({counted(workers, 'connection')})",
+            (
+                "Wait until the extraction ends, or stop the workers with sudo docker stack rm cbm on the"
+                f" VM (of a later season: cbm-NAME). Then run {command('schema apply')} again"
+            ),
         )
 
 
@@ -182,8 +198,9 @@ def _other_tables(conn: psycopg.Connection, tables: Tables) -> list[str]:
         version = own.sibling(VERSION_TABLE)
         if own.schema != tables.schema and one(conn, query("SELECT to_regclass(%s)"), [str(version)])[0]:
             raise UserError(
-                f"The table {own} belongs to another season than {tables.catalogue}: name a table of the"
-                f" schema {tables.schema}"
+                "schema.other_season",
+                f"The table {own} belongs to another season than {tables.catalogue}",
+                f"Name a table of the schema {tables.schema}",
             )
     for standard, own in (("sigs", tables.sigs), ("hists", tables.hists)):
         if one(conn, query("SELECT to_regclass(%s)"), [str(own)])[0] is None:
@@ -200,7 +217,11 @@ def _other_tables(conn: psycopg.Connection, tables: Tables) -> list[str]:
         (tables.catalogue, tables.catalogue.sibling("dias_catalogue")),
     ):
         if table != needed:
-            raise UserError(f"the table {table} cannot be used: the queue refers to {needed}, so name that")
+            raise UserError(
+                "schema.other_table",
+                f"the table {table} cannot be used",
+                f"The queue refers to {needed}, so name that",
+            )
     return made
 
 

@@ -107,7 +107,9 @@ def _work(
                 warn(f"{NO_OUT_DB}: the connection was lost ({error}); waiting for the database")
             if now - lost > RECONNECT_S:
                 raise DatabaseError(
-                    f"{NO_OUT_DB}: the connection was lost ({error}): run the worker again"
+                    "database.connection_lost",
+                    f"{NO_OUT_DB}: the connection was lost ({error})",
+                    "Run the worker again",
                 ) from error
         try:
             with stop.interruptible():
@@ -278,7 +280,7 @@ class _Worker:
         if self.stuck is None:
             self.stuck = time.monotonic() if error.since is None else error.since
             if not error.lasting:
-                self.warn(f"{error}; waiting for it")
+                self.warn(f"{error.message}; waiting for it")
         end = self.stuck + ARCHIVE_S
         while not error.lasting and (left := end - time.monotonic()) > 0:
             with self.stop.interruptible():

@@ -60,8 +60,8 @@ def test_geojson_as_people_write_it(tmp_path: Path, data: Any, area: Any) -> Non
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (mapping(shapely.Point(8, 47)), "holds a Point: an area is a Polygon or a MultiPolygon"),
-        (collection(), "has no polygon: write at least one Polygon"),
+        (mapping(shapely.Point(8, 47)), "holds a Point. An area is a Polygon or a MultiPolygon"),
+        (collection(), "has no polygon. Write at least one Polygon"),
         (feature(None), "has no valid GeoJSON geometry"),
         ({"type": "Topology"}, "has no valid GeoJSON geometry"),
         ([1, 2], "has no valid GeoJSON geometry"),
@@ -76,7 +76,7 @@ def test_geojson_as_people_write_it(tmp_path: Path, data: Any, area: Any) -> Non
         ),
         (
             mapping(ZURICH) | {"crs": {"type": "name", "properties": {"name": "EPSG:2056"}}},
-            "is in EPSG:2056: write",
+            "is in EPSG:2056. Write",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_set_and_again(conn: psycopg.Connection, config: Config) -> None:
 
 @pytest.mark.postgis
 def test_the_extent_holds_every_parcel(conn: psycopg.Connection, config: Config, testdata: Path) -> None:
-    with pytest.raises(UserError, match="does not exist: load it first"):
+    with pytest.raises(UserError, match=r"does not exist\. Load it first"):
         aoi.from_parcels(conn, config)
     for name, _, _, layer in NATIONAL:
         load(conn, config.tables, testdata / "parcels/gsaa_by_country" / name, Options(layer=layer))

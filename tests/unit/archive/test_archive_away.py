@@ -45,12 +45,12 @@ def test_an_archive_that_refuses_everything_fails_no_scene(
     [
         (
             "403 AccessDenied",
-            r"cannot be read \(AccessDenied.* 1 attempt\): the keys from .*s3\.keys",
+            r"cannot be read \(AccessDenied.* 1 attempt\). The keys from .*s3\.keys",
             True,
         ),
-        ("403 page", r"cannot be read \(HTTP 403, 1 attempt\): the keys from .*s3\.keys", True),
-        ("404 page", r"cannot be read \(HTTP 404, 1 attempt\): check the network", False),
-        ("401 Unauthorized", r"the keys from .*s3\.keys", True),
+        ("403 page", r"cannot be read \(HTTP 403, 1 attempt\). The keys from .*s3\.keys", True),
+        ("404 page", r"cannot be read \(HTTP 404, 1 attempt\). Check the network", False),
+        ("401 Unauthorized", r"The keys from .*s3\.keys", True),
         ("429 TooManyRequests", r"the account's connections, or its quota is spent", False),
         ("503 SlowDown", r"the account's connections, or its quota is spent", False),
         ("509 BandwidthLimitExceeded", r"the account's connections, or its quota is spent", False),

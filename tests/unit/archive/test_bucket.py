@@ -200,5 +200,5 @@ def test_the_walk_of_the_archive_needs_a_mount(season: Season, served: Proxy) ->
     from cbmctl.errors import UserError
 
     config = replace(season.config, eodata=s3(season.database, served.url).eodata)
-    with pytest.raises(UserError, match="use --source stac or odata"):
+    with pytest.raises(UserError, match="Use --source stac or odata"):
         source("archive", "s2", None, config, lambda _line: None)

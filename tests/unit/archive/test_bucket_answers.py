@@ -21,7 +21,7 @@ def test_an_archive_that_has_moved_is_told_at_the_first_request(
     season: Season, served: Proxy, fault: str
 ) -> None:
     season.scene(5)
-    sentence = f"{served.url} redirects requests to {ELSEWHERE}: correct endpoint and region of eodata in"
+    sentence = f"{served.url} redirects requests to {ELSEWHERE}. Correct endpoint and region of eodata in"
     with pytest.raises(ArchiveError, match=sentence) as found:
         extract(season, lambda _number, _path: fault, served)
     assert found.value.lasting
@@ -57,7 +57,7 @@ def test_what_is_no_list_is_not_a_list_of_nothing(
     extract(season, listing, served, lines)
     assert season.status(scene) == "extracted"
     told = next(line for line in lines if waiting([line]))
-    assert "cannot be listed (the answer is not a list of objects, 1 attempt): check the network" in told
+    assert "cannot be listed (the answer is not a list of objects, 1 attempt). Check the network" in told
 
 
 @pytest.mark.postgis

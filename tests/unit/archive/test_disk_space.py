@@ -58,7 +58,7 @@ def test_space_is_taken_before_the_first_byte_comes(disk: Path, monkeypatch: pyt
         try:
             for _ in holding:
                 assert asked.acquire(timeout=60)
-            with pytest.raises(ArchiveError, match=r"p2 needs .* must stay free: free space"):
+            with pytest.raises(ArchiveError, match=r"p2 needs .* must stay free\. Free space"):
                 stub.opened(disk, monkeypatch).hold("p2", ".*")
         finally:
             come.set()
@@ -93,10 +93,10 @@ def test_workers_that_start_together_do_not_take_the_same_space(
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (errno.EDQUOT, "free space on that disk"),
-        (errno.EROFS, "make it a folder of this user on a sound disk"),
-        (errno.EIO, "make it a folder of this user on a sound disk"),
-        (errno.EMFILE, "make it a folder of this user on a sound disk"),
+        (errno.EDQUOT, "Free space on that disk"),
+        (errno.EROFS, "Make it a folder of this user on a sound disk"),
+        (errno.EIO, "Make it a folder of this user on a sound disk"),
+        (errno.EMFILE, "Make it a folder of this user on a sound disk"),
     ],
 )
 def test_a_disk_that_takes_nothing_is_told_with_what_helps(
@@ -108,8 +108,8 @@ def test_a_disk_that_takes_nothing_is_told_with_what_helps(
     monkeypatch.setattr(os, "posix_fallocate", fails)
     with pytest.raises(ArchiveError) as found:
         Stub(**DATA).opened(disk, monkeypatch).hold("p1", ".*")
-    assert f"cannot be written to ({os.strerror(code)}): {remedy}, or correct cache" in str(found.value)
-    managed = "free space on its data volume" if "free" in remedy else "run playbooks/worker_image.yml"
+    assert f"cannot be written to ({os.strerror(code)}). {remedy}, or correct cache" in str(found.value)
+    managed = "free space on its data volume" if "Free" in remedy else "run playbooks/worker_image.yml"
     assert f"If Ansible manages this VM, {managed}" in str(found.value)
 
 
@@ -136,7 +136,7 @@ def test_a_disk_that_fills_up_meanwhile_gives_all_back(disk: Path, monkeypatch: 
         allocate(file, begin, length)
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(ArchiveError, match=r"cannot be written to \(No space left on device\): free space"):
+    with pytest.raises(ArchiveError, match=r"cannot be written to \(No space left on device\)\. Free space"):
         stub.opened(disk, monkeypatch).hold("p", ".*")
     assert not left(disk)
 

@@ -157,7 +157,7 @@ def test_months_before_the_mount_died_stay(
     result = command(zurich, "sync", "zurich", *YEAR, "s2", "--source", "archive")
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
-        f"the archive {root} became unavailable while it was read (it is empty now): mount it and sync again;"
+        f"the archive {root} became unavailable while it was read (it is empty now). Mount it and sync again;"
         " scenes that were entered before stay"
     )
     assert rows(zurich, "reference") == [(NAME,)]

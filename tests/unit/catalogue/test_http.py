@@ -96,12 +96,12 @@ def test_requests_keep_their_distance() -> None:
         ([half] * 3, "Products does not answer (it breaks off, 3 attempts)"),
         (
             [lambda handler: reply(handler, 200, "<html><title>Maintenance</title></html>")],
-            "Products answers with a web page instead of JSON: check the URL, or try again later",
+            "Products answers with a web page instead of JSON. Check the URL, or try again later",
         ),
         ([lambda handler: reply(handler, 400, {"detail": "Invalid field: x"})], "(HTTP 400: "),
         (
             [lambda handler: reply(handler, 200, {"detail": "hello"})],
-            "answers without products: check the URL",
+            "answers without products. Check the URL",
         ),
         ([lambda handler: reply(handler, 200, {"value": [{"a": 1}]})], "lists an invalid product"),
         (
@@ -121,11 +121,11 @@ def test_errors_are_one_sentence_and_leave_nothing(
 def test_a_service_that_is_not_there(area: Database) -> None:
     with serve(Catalogue([])) as url:
         pass
-    refuse(area, url, "does not answer (connection refused, 3 attempts): check the network and the URL")
+    refuse(area, url, "does not answer (connection refused, 3 attempts). Check the network and the URL")
     refuse(area, "http://no-such-host.invalid/odata/v1", "(unknown host name, 3 attempts)")
-    refuse(area, "catalogue.example", "is not a valid URL: write it with https://")
-    refuse(area, "https://x", "that reads", "--source", "archive")
-    refuse(area, "http://x", "has no collection of CARD-BS products: use --source odata", "--source", "stac")
+    refuse(area, "catalogue.example", "is not a valid URL. Write it with https://")
+    refuse(area, "https://x", "That reads", "--source", "archive")
+    refuse(area, "http://x", "has no collection of CARD-BS products. Use --source odata", "--source", "stac")
 
 
 @pytest.mark.parametrize("protocol", ["odata", "stac", "opensearch"])

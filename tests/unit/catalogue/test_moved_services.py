@@ -54,8 +54,8 @@ def ask(service: Service, card: str) -> list[str]:
 def away(code: int, where: str) -> str:
     """What is said of a redirect; one that is not for good may lead to a page to log in."""
     if code in (302, 303):
-        return f"redirects to {where} instead of answering: check the URL"
-    return f"has moved to {where}: use that as the URL"
+        return f"redirects to {where} instead of answering. Check the URL."
+    return f"has moved to {where}. Use that as the URL."
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
@@ -109,11 +109,11 @@ def test_redirects_that_lead_nowhere_are_one_sentence(
     page = [lambda handler: reply(handler, 200, "<html>Welcome</html>")]
     circle = (moved(307, f"{url}/{path}/{number}") for number in count())
     for faults, sentence in (
-        ([next(circle) for _ in range(50)], f"{url}/{path} redirects in a circle: check the URL"),
-        ([next(circle), *page], "answers with a web page instead of JSON: check the URL"),
+        ([next(circle) for _ in range(50)], f"{url}/{path} redirects in a circle. Check the URL"),
+        ([next(circle), *page], "answers with a web page instead of JSON. Check the URL"),
         ([moved(307, "ftp://new.example/x")], f"{url}/{path} has moved to 'ftp://new.example/x"),
-        ([moved(307, "mailto:x")], "which is not a valid URL: check the URL"),
-        ([moved(307, "http://[x/")], "which is not a valid URL: check the URL"),
+        ([moved(307, "mailto:x")], "which is not a valid URL. Check the URL"),
+        ([moved(307, "http://[x/")], "which is not a valid URL. Check the URL"),
         (
             [moved(307, "http://x..y/")],
             "http://x..y/ does not answer (no host can have that name, 3 attempts)",

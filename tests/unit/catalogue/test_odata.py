@@ -298,4 +298,4 @@ def test_a_page_that_repeats(area: Database, testdata: Path) -> None:
 def test_a_count_that_does_not_fit(area: Database, catalogue: tuple[Catalogue, str]) -> None:
     known, url = catalogue
     known.lied_count = 5
-    refuse(area, url, f"{url} gives inconsistent answers (it states 5 products and lists 4): try again later")
+    refuse(area, url, f"{url} gives inconsistent answers (it states 5 products and lists 4). Try again later")

@@ -187,7 +187,7 @@ def test_more_at_one_instant_and_place_than_can_be_listed(*, counts: bool) -> No
     service = Paged([5] * 50, page_size=10, reach=30, hidden=30, counts=counts)
     for product in service.products:
         product["lon"] = 0.5
-    with pytest.raises(ServiceError, match="than it can list: ask for a smaller area"):
+    with pytest.raises(ServiceError, match=r"than it can list\. Ask for a smaller area"):
         complete(service, question(10))
 
 

@@ -176,11 +176,11 @@ def test_an_area_without_an_outline(database: Database) -> None:
         for words in (("sync", name, *PERIOD, "s2", "--source", "archive"), ("summary", name)):
             result = command(database, *words)
             assert isinstance(result.exception, UserError), result.exception
-            assert str(result.exception) == f"area '{name}' has no outline: set it with cbmctl aoi set"
+            assert str(result.exception) == f"area '{name}' has no outline. Set it with cbmctl aoi set"
 
 
 def test_an_archive_that_is_not_mounted_is_said_so(zurich: Database, tmp_path: Path) -> None:
     (tmp_path / "eodata").mkdir()
     result = command(zurich, "sync", "zurich", *PERIOD, "s2", "--source", "archive")
     assert isinstance(result.exception, UserError)
-    assert "eodata is empty: mount it, or correct eodata in db_config.json" in str(result.exception)
+    assert "eodata is empty. Mount it, or correct eodata in db_config.json" in str(result.exception)

@@ -49,25 +49,25 @@ def test_a_bucket_has_the_archives_usual_values(database: Database, monkeypatch:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"endpoint": "s3.example.org"}, "eodata.endpoint is 's3.example.org': write it with https://"),
+        ({"endpoint": "s3.example.org"}, "eodata.endpoint is 's3.example.org'. Write it with https://"),
         (
             {"endpoint": "https://s3.example.org,"},
             "eodata.endpoint is 'https://s3.example.org,', which is no",
         ),
-        ({"endpoint": "https://<endpoint>"}, "which is not a valid URL: write https://HOST or https"),
+        ({"endpoint": "https://<endpoint>"}, "which is not a valid URL. Write https://HOST or https"),
         ({"endpoint": "https://s3.example.org:99999"}, "which is not a valid URL"),
         ({"endpoint": "https://s3.example.org:443s"}, "which is not a valid URL"),
         ({"endpoint": "https://s3 .example.org"}, "which is not a valid URL"),
-        ({"endpoint": "https://"}, "eodata.endpoint is 'https:': write it with https://"),
+        ({"endpoint": "https://"}, "eodata.endpoint is 'https:'. Write it with https://"),
         ({"endpoint": "https://[::1"}, "which is not a valid URL"),
         ({"endpoint": "https://[no]:1"}, "which is not a valid URL"),
-        ({"bucket": "s3://eodata"}, "eodata.bucket is 's3://eodata': write the bucket's name alone"),
-        ({"bucket": "eodata/"}, "eodata.bucket is 'eodata/': write the bucket's name alone"),
-        ({"region": "de_1"}, "eodata.region is 'de_1': write letters, digits and hyphens"),
+        ({"bucket": "s3://eodata"}, "eodata.bucket is 's3://eodata'. Write the bucket's name alone"),
+        ({"bucket": "eodata/"}, "eodata.bucket is 'eodata/'. Write the bucket's name alone"),
+        ({"region": "de_1"}, "eodata.region is 'de_1'. Write letters, digits and hyphens"),
         ({"region": "1"}, "eodata.region is '1'"),
         ({"endpoint": None}, "eodata.endpoint is missing"),
         ({"key_file": None}, "eodata.key_file is missing"),
-        ({"connections": 0}, "eodata.connections is 0: use a whole number from 1 to 100"),
+        ({"connections": 0}, "eodata.connections is 0. Use a whole number from 1 to 100"),
         ({"requests_per_minute": "2000"}, "eodata.requests_per_minute is '2000'"),
         ({"ca_file": "/absent/ca.crt"}, "eodata.ca_file names /absent/ca.crt, which does not exist"),
         ({"path_style": "yes"}, "eodata.path_style must be true or false"),
@@ -102,7 +102,7 @@ def test_a_key_file_without_keys(
     (tmp_path / "s3.keys").write_text(text)
     found = configured(database, key_file=str(tmp_path / "s3.keys")).eodata
     assert isinstance(found, S3)
-    with pytest.raises(UserError, match="write ACCESS_KEY:SECRET_KEY into it") as told:
+    with pytest.raises(UserError, match="Write ACCESS_KEY:SECRET_KEY into it") as told:
         found.keys()
     assert "access" not in str(told.value)
     assert "secret" not in str(told.value)
@@ -119,7 +119,7 @@ def test_an_environment_without_keys(
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     found = configured(database).eodata
     assert isinstance(found, S3)
-    with pytest.raises(UserError, match="AWS_SECRET_ACCESS_KEY are not valid keys: set both") as told:
+    with pytest.raises(UserError, match=r"AWS_SECRET_ACCESS_KEY are not valid keys\. Set both") as told:
         found.keys()
     assert "ACCESS " not in str(told.value)
 
@@ -153,6 +153,6 @@ def test_a_profile_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest
 
 
 def test_what_botocore_does_not_ask_is_not_asked_again(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"has an invalid name .*: correct bucket of eodata") as found:
+    with pytest.raises(ArchiveError, match=r"has an invalid name .*\. Correct bucket of eodata") as found:
         bucket.Bucket(replace(SETTINGS, bucket="s3://eodata"), tmp_path).check()
     assert found.value.lasting

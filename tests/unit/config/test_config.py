@@ -91,10 +91,10 @@ def test_a_season_is_chosen_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
         load_config(first, "2023")
     assert str(error.value) == (
         f"The season '2023' has no configuration: {tmp_path}/db_config.2023.json not found. Create it with"
-        " playbooks/worker_image.yml, or omit --season and unset CBM_SEASON to use the first season"
+        " playbooks/worker_image.yml, or omit --season and unset CBM_SEASON to use the first season."
     )
     for wrong in ("../2022", "Season", "2" * 21):
-        with pytest.raises(UserError, match="is not a valid name: use up to 20 letters a-z, digits or _"):
+        with pytest.raises(UserError, match=r"is not a valid name\. Use up to 20 letters a-z, digits or _"):
             load_config(first, wrong)
 
 
@@ -205,14 +205,14 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"connection__sslrootcert": "/nowhere/ca.crt"}, "/nowhere/ca.crt, which does not exist"),
         (
             {"connection__dbpasswd_file": "/nowhere/password"},
-            "/nowhere/password, which cannot be read (No such file or directory): make it",
+            "/nowhere/password, which cannot be read (No such file or directory). Make it",
         ),
         (
             {"tables__parcel_table": "parcels_2021"},
-            "database.tables.parcel_table is 'parcels_2021': write schema.table",
+            "database.tables.parcel_table is 'parcels_2021'. Write schema.table",
         ),
         ({"tables__parcel_table": "public." + "p" * 60}, "at most 48 letters"),
-        ({"tables__sigs_table": 'public.sigs"; DROP TABLE aois'}, "write schema.table"),
+        ({"tables__sigs_table": 'public.sigs"; DROP TABLE aois'}, "Write schema.table"),
         (
             {
                 "tables__catalog_table": "season_2022.dias_catalogue",
@@ -220,45 +220,45 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 "tables__sigs_table": "season_2022.sigs",
             },
             "database.tables.hists_table is 'public.hists', but catalog_table is"
-            " 'season_2022.dias_catalogue': use a table of the schema season_2022",
+            " 'season_2022.dias_catalogue'. Use a table of the schema season_2022",
         ),
         (
             {"args__startdate": "1.10.2020"},
-            "database.args.startdate is '1.10.2020': write a date as 2021-12-31",
+            "database.args.startdate is '1.10.2020'. Write a date as 2021-12-31",
         ),
         ({"args__enddate": "2020-10-01"}, "must be later than startdate"),
         ({"args": "2020"}, "database.args must be an object"),
         ({"root__extraction": {"s2": {"10": ["B8A"]}}}, "extraction.s2.10 is ['B8A']"),
-        ({"root__extraction": {"bs": {"bands": ["VV"]}}}, "extraction.bs.bands is ['VV']: use a list of VVb"),
-        ({"root__extraction": NOTHING}, "set scl to true, or list bands"),
+        ({"root__extraction": {"bs": {"bands": ["VV"]}}}, "extraction.bs.bands is ['VV']. Use a list of VVb"),
+        ({"root__extraction": NOTHING}, "Set scl to true, or list bands"),
         *(
             (
                 {"root__extraction": {"parcels_buffer_m": wrong}},
-                f"extraction.parcels_buffer_m is {wrong!r}: use a number from 0 to 50",
+                f"extraction.parcels_buffer_m is {wrong!r}. Use a number from 0 to 50",
             )
             for wrong in (-1, 51, "5", True, float("nan"))
         ),
         ({"root__extraction": {"checksums": "no"}}, "extraction.checksums must be true or false, not 'no'"),
         ({"root__extraction": {"s2": {"scl": "no"}}}, "extraction.s2.scl must be true or false, not 'no'"),
-        ({"root__extraction": {"s2": {"edge": "cut"}}}, "extraction.s2.edge is 'cut': use one of drop, keep"),
+        ({"root__extraction": {"s2": {"edge": "cut"}}}, "extraction.s2.edge is 'cut'. Use one of drop, keep"),
         ({"root__extraction": {"c6": {"edge": "cut"}}}, "extraction.c6.edge is 'cut'"),
         ({"root__extraction": {"s2": {"cloud_classes": [12]}}}, "extraction.s2.cloud_classes is [12]"),
         (
             {"root__extraction": {"s2": {"bands_10": ["B02"]}}},
-            "extraction.s2.bands_10 is unknown: use one of scl, 10, 20,",
+            "extraction.s2.bands_10 is unknown. Use one of scl, 10, 20,",
         ),
         ({"root__extraction": {"c6": {"10": ["B02"]}}}, "extraction.c6.10 is unknown"),
-        ({"root__extraction": {"S2": {}}}, "extraction.S2 is unknown: use one of s2, bs, c6, c12,"),
-        ({"root__catalogue": {"source": "cdse"}}, "catalogue.source is 'cdse': use one of service, stac,"),
-        ({"root__catalogue": {"url": "https://x"}}, "catalogue.url is unknown: use one of source, urls"),
+        ({"root__extraction": {"S2": {}}}, "extraction.S2 is unknown. Use one of s2, bs, c6, c12,"),
+        ({"root__catalogue": {"source": "cdse"}}, "catalogue.source is 'cdse'. Use one of service, stac,"),
+        ({"root__catalogue": {"url": "https://x"}}, "catalogue.url is unknown. Use one of source, urls"),
         ({"root__catalogue": {"urls": {"stacc": "https://x"}}}, "catalogue.urls.stacc is unknown"),
         (
             {"root__catalogue": {"urls": {"stac": "x"}}},
-            "catalogue.urls.stac is 'x': write it with https://",
+            "catalogue.urls.stac is 'x'. Write it with https://",
         ),
         (
             {"root__catalogue": {"urls": {"odata": "https://x:99999/"}}},
-            "catalogue.urls.odata is 'https://x:99999/': write a port from 1 to 65535, or none",
+            "catalogue.urls.odata is 'https://x:99999/'. Write a port from 1 to 65535, or none",
         ),
         ({"root__extraction": {"retry_seconds": [-1]}}, "extraction.retry_seconds is [-1]"),
         ({"root__extraction": {"s2": {"reflectance": "none"}}}, "extraction.s2.reflectance is 'none'"),
@@ -277,10 +277,10 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_config(tmp_path / "absent.json")
     (tmp_path / "empty.json").write_text("\n")
-    with pytest.raises(UserError, match=r"empty.json is empty: write the configuration into it"):
+    with pytest.raises(UserError, match=r"empty.json is empty. Write the configuration into it"):
         load_config(tmp_path / "empty.json")
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(UserError, match=r"the file must be an object in curly brackets: write it as"):
+    with pytest.raises(UserError, match=r"the file must be an object in curly brackets. Write it as"):
         load_config(tmp_path / "list.json")
     (tmp_path / "broken.json").write_text('{"database": }')
     with pytest.raises(UserError, match="is not valid JSON"):

@@ -40,7 +40,7 @@ def test_both_ends_notice_a_broken_line(database: Database) -> None:
     [
         ({"password": "wrong"}, "refuses the password of"),
         ({"dbname": "nowhere"}, "has no database nowhere"),
-        ({"port": 1}, "does not answer (Connection refused): check host and port"),
+        ({"port": 1}, "does not answer (Connection refused). Check host and port"),
         ({"host": "no-such-host.invalid"}, "the host name no-such-host.invalid is unknown"),
     ],
 )
@@ -62,12 +62,12 @@ def test_commands_end_with_one_sentence_too(database: Database) -> None:
         return done.stderr
 
     assert run("status", code=NotSetUpError.exit_code) == (
-        'cbmctl: a table or column is missing (relation "public.dias_catalogue" does not exist):'
-        " run cbmctl schema apply, then load the parcels\n"
+        'cbmctl: a table or column is missing (relation "public.dias_catalogue" does not exist).'
+        " Run cbmctl schema apply, then load the parcels\n"
     )
     apply(database.config)
     assert run("extract", "plan") == (
-        "cbmctl: public.aois has no area 'parcels_2021': set it with cbmctl aoi set\n"
+        "cbmctl: public.aois has no area 'parcels_2021'. Set it with cbmctl aoi set\n"
     )
     database.configured(connection={"dbpasswd": "wrong"})
     assert run("worker").startswith("cbmctl: No in db: ")

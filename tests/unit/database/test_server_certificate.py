@@ -70,7 +70,7 @@ def test_an_expired_certificate_of_the_server_is_said_to_be_expired(tmp_path: Pa
     assert said.startswith(
         f"No in db: the certificate of 127.0.0.1:{port} has expired (this machine's clock says {TODAY}"
     )
-    assert said.endswith("run playbooks/database.yml on the control host, which renews it")
+    assert said.endswith("Run playbooks/database.yml on the control host, which renews it")
 
 
 def test_an_expired_certificate_of_the_ca_is_said_to_be_expired(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_expired_certificate_of_the_ca_is_said_to_be_expired(tmp_path: Path) 
     assert said.startswith(
         f"No in db: the CA certificate {ca.file} expired on {ended()} (this machine's clock"
     )
-    assert "replace it with the CA certificate that belongs to the server now" in said
+    assert "Replace it with the CA certificate that belongs to the server now" in said
 
 
 def test_a_certificate_of_the_future_is_a_clock_that_is_wrong(tmp_path: Path) -> None:
@@ -93,14 +93,14 @@ def test_a_certificate_of_another_ca_is_not_said_to_be_expired(tmp_path: Path) -
     ca, other = make(tmp_path / "ca"), make(tmp_path / "other")
     with showing(make(tmp_path / "server", other)) as port:
         said = refusal(port, ca.file)
-    assert f"does not show a certificate of the CA in {ca.file}: check sslrootcert" in said
+    assert f"does not show a certificate of the CA in {ca.file}. Check sslrootcert" in said
 
 
 def test_an_expired_certificate_of_the_archive_is_said_to_be_expired() -> None:
     said = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1000)"
     error = SSLError(endpoint_url="https://s.example", error=said)
     with pytest.raises(
-        UserError, match=r"the TLS certificate of https://s\.example has expired: check the clock"
+        UserError, match=r"the TLS certificate of https://s\.example has expired. Check the clock"
     ):
         explain(error, cast(S3, SimpleNamespace(endpoint="https://s.example")), last=True)
 
@@ -111,7 +111,7 @@ def test_an_expired_certificate_of_a_catalogue_is_said_to_be_expired(
     ca = make(tmp_path / "ca")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ca.file))
     with showing(make(tmp_path / "server", ca, ends=-DAY), as_postgresql=False) as port:
-        expected = rf"the TLS certificate of https://127\.0\.0\.1:{port}.* has expired: check the clock"
+        expected = rf"the TLS certificate of https://127\.0\.0\.1:{port}.* has expired. Check the clock"
         with pytest.raises(ServiceError, match=expected):
             polite_session(print).get(f"https://127.0.0.1:{port}/v1")
 

@@ -102,7 +102,7 @@ def test_progress_is_told_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/data cannot be written \(Not a directory\): free"):
+    with pytest.raises(UserError, match=r"file/data cannot be written \(Not a directory\)\. Free"):
         make_demo(tmp_path / "file" / "data")
     with pytest.raises(UserError, match=r"file cannot be read \(Not a directory\): choose another"):
         make_demo(tmp_path / "file")

@@ -144,7 +144,7 @@ def test_the_configuration_is_incomplete(bucket: Bucket, tmp_path: Path) -> None
     season = bucket.season
     file = tmp_path / "owner.keys"
     file.chmod(0o644)
-    assert f"archive_s3.key_file names {file}, which other users can access: run chmod o= {file}" in refused(
+    assert f"archive_s3.key_file names {file}, which other users can access. Run chmod o= {file}" in refused(
         season, "archive", URL
     )
     file.unlink()
@@ -154,10 +154,10 @@ def test_the_configuration_is_incomplete(bucket: Bucket, tmp_path: Path) -> None
     for wrong, sentence in (
         (
             {"bucket": "seasons"},
-            "archive_s3.bucket is unknown: use one of endpoint, region, path_style, key_file",
+            "archive_s3.bucket is unknown. Use one of endpoint, region, path_style, key_file",
         ),
         ({"ca_file": "/absent/ca.crt"}, "archive_s3.ca_file names /absent/ca.crt, which does not exist"),
-        ({"endpoint": "s3.example.org"}, "archive_s3.endpoint is 's3.example.org': write it with https://"),
+        ({"endpoint": "s3.example.org"}, "archive_s3.endpoint is 's3.example.org'. Write it with https://"),
         ("https://s3.example", "archive_s3 must be an object in curly brackets"),
     ):
         whole = season.config_path.read_text()

@@ -233,7 +233,7 @@ def test_the_recorded_answer_is_read(
 
 @pytest.mark.parametrize("key", ["url", "token_url"])
 def test_secrets_are_sent_by_https_only(key: str) -> None:
-    with pytest.raises(UserError, match=rf"ordering\.{key} is 'http://there/x': write it with https"):
+    with pytest.raises(UserError, match=rf"ordering\.{key} is 'http://there/x'. Write it with https"):
         read_ordering(Section(Path("db_config.json"), "ordering", {key: "http://there/x"}))
 
 

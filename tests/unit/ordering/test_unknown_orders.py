@@ -75,7 +75,7 @@ def test_an_order_whose_acceptance_is_unknown_is_sent_again_only_if_asked(
     assert rows(database) == [(grd(1), "unknown")]
     status = command(database, "status", as_json=False).stdout
     # the advice for a request that can be repeated would mislead
-    assert "run the command again" not in status
+    assert "Run the command again" not in status
     for _ in range(3):
         answered(command(database, "place", file, "--yes"))
     late = fault is odp_server.late

@@ -226,7 +226,7 @@ def test_what_is_missing_is_said(conn: psycopg.Connection, config: Config, testd
         rasterise(conn, config)
     load(conn, config.tables, testdata / "parcels/dk_gsaa2016/marker2016_small.shp", Options())
     with pytest.raises(
-        UserError, match=r"public.aois has no area 'parcels_2021': create it with cbmctl aoi set"
+        UserError, match=r"public.aois has no area 'parcels_2021'. Create it with cbmctl aoi set"
     ):
         rasterise(conn, config)
     aoi.set_area(conn, config, "parcels_2021", aoi.from_parcels(conn, config).area)

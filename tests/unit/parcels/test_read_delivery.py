@@ -292,5 +292,7 @@ def test_inspect_tells_what_there_is_and_fails_where_it_cannot_be_used(
     )
     told, again = inspect("--json")
     looked = json.loads(told)
-    assert (looked["parcels"], f"cbmctl: {looked['problem']}\n") == (None, problem)
+    error = looked["error"]
+    assert (looked["parcels"], error["code"]) == (None, "parcels.no_polygons")
+    assert f"cbmctl: {error['message']}. {error['hint']}.\n" == problem
     assert again == problem

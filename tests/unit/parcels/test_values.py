@@ -179,7 +179,7 @@ def test_a_file_without_a_parcel_to_load_fails_inspect_as_it_fails_load(
     assert str(inspected.exception) == str(loaded.exception)
     assert "has no parcels to load (all are refused: " in str(inspected.exception)
     told = json.loads(inspected.stdout)
-    assert told["problem"] == str(inspected.exception)
+    assert told["error"] == inspected.exception.data()
     # the reasons are shown beside the problem
     assert (told["parcels"]["features"], told["parcels"]["loadable"]) == (3, 0)
     assert len(told["parcels"]["findings"]["refused"]) == 3

@@ -275,8 +275,8 @@ def test_the_role_worker_image_says_it_too(tmp_path: Path) -> None:
 def test_what_cbmctl_says_of_its_container_is_told_of_the_control_host() -> None:
     keys = "https://s.example does not accept the keys from /etc/cbm/eodata.keys (SignatureDoesNotMatch)"
     endpoint = "there is no archive: correct endpoint of eodata in db_config.json"
-    empty = "the archive /eodata is empty: mount it again, or correct eodata in db_config.json"
-    clock = "https://s.example says that the clock of this machine is wrong: set it (timedatectl)"
+    empty = "the archive /eodata is empty. Mount it again, or correct eodata in db_config.json"
+    clock = "https://s.example says that the clock of this machine is wrong. Set it (timedatectl)"
     cache = "/x cannot be written to (No space left): free space, or correct cache in db_config.json"
     role = "The role writes db_config.json from"
     assert [

@@ -93,7 +93,7 @@ def test_a_card_of_which_nothing_is_extracted(season: Season, conn: psycopg.Conn
     assert planned(season, FIFTH).created == 1
     config = season.database.configured(extraction={"c12": {"bands": []}})
     with pytest.raises(
-        UserError, match=f"db_config.json has no bands for card 'c12' of {FIFTH}: list bands in"
+        UserError, match=f"db_config.json has no bands for card 'c12' of {FIFTH}. List bands in"
     ):
         plan_scenes(conn, config, find_scenes(conn, config.tables, [FIFTH]))
 
@@ -180,7 +180,7 @@ def test_an_unknown_scene(season: Season) -> None:
     for command in (["extract"], ["extract", "run"], ["worker"], ["repair"]):
         error = run(season, *command, "--scene", FIFTH.replace("32TMT", "32TMS"), code=1)
         assert error == (
-            f"cbmctl: public.dias_catalogue has no scene '{FIFTH.replace('32TMT', '32TMS')}': name {FIFTH}\n"
+            f"cbmctl: public.dias_catalogue has no scene '{FIFTH.replace('32TMT', '32TMS')}'. Name {FIFTH}\n"
         )
     assert season.tasks() == {}
 

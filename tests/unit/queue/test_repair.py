@@ -309,7 +309,7 @@ def test_the_command(quick: Season, conn: psycopg.Connection) -> None:
     assert call("repair", "--check").splitlines()[-2] == "1 scene would be repaired."
     assert call("repair").splitlines() == [
         f"{REFERENCE}: was Rio error (B02.jp2 is torn); 1 row of sigs and 0 of hists removed",
-        "1 scene repaired: run cbmctl extract.",
+        "1 scene repaired. Run cbmctl extract.",
         "1 scene is being extracted and is not changed.",
     ]
     assert claim(quick, conn, "20").obsid == scenes[0]

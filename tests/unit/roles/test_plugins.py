@@ -120,8 +120,8 @@ def test_the_text_for_people_comes_line_by_line(tmp_path: Path) -> None:
     ("script", "sentence"),
     [
         (
-            "echo 'reading' >&2; echo 'cbmctl: x.shp has no CRS: name it' >&2; exit 1",
-            "x.shp has no CRS: name it",
+            "echo 'reading' >&2; echo 'cbmctl: x.shp has no CRS. Name it' >&2; exit 1",
+            "x.shp has no CRS. Name it",
         ),
         ("echo 'docker: no such image' >&2; exit 125", "cbmctl ended with code 125: docker: no such image"),
         ("exit 137", "cbmctl ended with code 137: it said nothing"),

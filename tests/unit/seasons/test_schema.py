@@ -185,7 +185,7 @@ def test_tables_of_another_season_are_refused(database: Database) -> None:
     with pytest.raises(UserError) as error:
         apply(mixed)
     assert str(error.value) == (
-        f"The table {SCHEMA}.sigs belongs to another season than public.dias_catalogue: name a table of the"
+        f"The table {SCHEMA}.sigs belongs to another season than public.dias_catalogue. Name a table of the"
         " schema public"
     )
 
@@ -194,7 +194,7 @@ def test_tables_of_another_season_are_refused(database: Database) -> None:
 def test_postgis_in_another_schema(database: Database) -> None:
     with database.connect() as conn:
         conn.execute("DROP EXTENSION postgis CASCADE; CREATE SCHEMA gis; CREATE EXTENSION postgis SCHEMA gis")
-    with pytest.raises(UserError, match="is in the schema gis: create the extension in the schema public"):
+    with pytest.raises(UserError, match=r"is in the schema gis\. Create the extension in the schema public"):
         apply(database.config)
 
 

@@ -84,8 +84,10 @@ class Bucket:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArchiveError(
-                f"{folder} cannot be created ({error.strerror}): correct cache in db_config.json."
-                f" {managed_cache(error)}",
+                "archive.cache_unwritable",
+                f"{folder} cannot be created ({error.strerror})",
+                f"Correct cache in db_config.json. {managed_cache(error)}",
+                about="cache",
                 lasting=True,
             ) from error
         self._settings, self._folder = settings, folder
@@ -168,8 +170,10 @@ class Bucket:
             in_time(self._look_once, within)
         except TimeoutError as error:
             raise ArchiveError(
-                f"the archive {self._settings} does not answer in {within:.0f} s: check the network and"
-                " endpoint in db_config.json, or try again later"
+                "archive.no_answer",
+                f"the archive {self._settings} does not answer in {within:.0f} s",
+                "Check the network and endpoint in db_config.json, or try again later",
+                about="eodata.endpoint",
             ) from error
 
     def _look_once(self, cancelled: Event, begin: Callable[[], None]) -> None:
@@ -188,8 +192,10 @@ class Bucket:
             raise self._away(f"the archive {self._settings} cannot be listed", error) from error
         if not any(pages):
             raise ArchiveError(
-                f"the archive {self._settings} is empty: correct bucket and endpoint of eodata in"
-                " db_config.json",
+                "archive.empty",
+                f"the archive {self._settings} is empty",
+                "Correct bucket and endpoint of eodata in db_config.json",
+                about="eodata.bucket",
                 lasting=True,
             )
         readable = [[found for found in page if found.size] for page in pages]
@@ -237,18 +243,25 @@ class Bucket:
         return SceneError(UNREADABLE, f"{what}: {error}", since=error.since)
 
     def _away(self, what: str, error: _RequestError) -> ArchiveError:
+        code = "archive.no_answer"
         if error.problem.denied:
-            remedy = f"the keys from {self._settings.keys_from} do not allow it; use others"
+            code, remedy = (
+                "archive.not_permitted",
+                f"The keys from {self._settings.keys_from} do not allow it; use others",
+            )
         elif error.problem.throttled:
+            code = "archive.throttled"
             remedy = (
-                "other machines use the account's connections, or its quota is spent; give each its share"
+                "Other machines use the account's connections, or its quota is spent; give each its share"
                 " (connections, requests_per_minute), or try again later"
             )
         else:
-            remedy = "check the network and endpoint in db_config.json, or try again later"
+            remedy = "Check the network and endpoint in db_config.json, or try again later"
         # one attempt is not enough to tell that a key is not just new
         lasting = error.problem.denied and not error.problem.again
-        return ArchiveError(f"{what} ({error}): {remedy}", lasting=lasting, since=error.since)
+        return ArchiveError(
+            code, f"{what} ({error})", remedy, about="eodata.endpoint", lasting=lasting, since=error.since
+        )
 
     def _some(self, ask: Callable[..., Page], prefix: str) -> list[Object]:
         return ask(partial(self._page, prefix, None, 100)).objects

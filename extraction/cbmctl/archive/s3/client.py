@@ -55,8 +55,10 @@ def make_client(settings: S3) -> Any:
         client = _created(settings, access, secret)
     except (BotoCoreError, ValueError) as error:
         raise ArchiveError(
-            f"no client can be made for the archive {settings} ({_words(str(error))}): correct eodata in"
-            " db_config.json, or the variables AWS_* and the folder .aws of this user",
+            "archive.invalid_settings",
+            f"no client can be made for the archive {settings} ({_words(str(error))})",
+            "Correct eodata in db_config.json, or the variables AWS_* and the folder .aws of this user",
+            about="eodata",
             lasting=True,
         ) from error
     client.meta.events.register("before-send.s3", _hang_up)  # not signed: proxies drop this header
@@ -100,22 +102,28 @@ def explain(error: Exception, settings: S3, *, last: bool) -> Problem:
         return _answered(error, settings, last=last)
     if isinstance(error, ParamValidationError):
         raise ArchiveError(
-            f"the archive {settings} has an invalid name ({_words(str(error))}): correct bucket of eodata in"
-            " db_config.json",
+            "archive.invalid_bucket",
+            f"the archive {settings} has an invalid name ({_words(str(error))})",
+            "Correct bucket of eodata in db_config.json",
+            about="eodata.bucket",
             lasting=True,
         ) from error
     # botocore's own text is about the URL; what happened is below it
     text = str(getattr(error, "kwargs", {}).get("error", error))
     if isinstance(error, SSLError) and "certificate has expired" in text:
         raise ArchiveError(
-            f"the TLS certificate of {settings.endpoint} has expired: check the clock of this machine"
-            " (timedatectl), or ask the operator of the service to renew it",
+            "archive.certificate_expired",
+            f"the TLS certificate of {settings.endpoint} has expired",
+            "Check the clock of this machine (timedatectl), or ask the operator of the service to renew it",
+            about="eodata.endpoint",
             lasting=True,
         ) from error
     if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
         raise ArchiveError(
-            f"the TLS certificate of {settings.endpoint} is not trusted ({_words(text)}): name the"
-            " certificate of its CA as ca_file in db_config.json, or correct endpoint",
+            "archive.certificate_untrusted",
+            f"the TLS certificate of {settings.endpoint} is not trusted ({_words(text)})",
+            "Name the certificate of its CA as ca_file in db_config.json, or correct endpoint",
+            about="eodata.ca_file",
             lasting=True,
         ) from error
     return Problem(_words(text), again=True)
@@ -129,25 +137,34 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
     reason = _words(f"{code}: {message}" if code and message else code or f"HTTP {status}")
     if code in _KEYS and (last or code != _UNKNOWN_KEY):
         raise ArchiveError(
-            f"{settings.endpoint} does not accept the keys from {settings.keys_from} ({reason}): they are"
-            " wrong or have expired; make new ones and put them there",
+            "archive.keys_refused",
+            f"{settings.endpoint} does not accept the keys from {settings.keys_from} ({reason})",
+            "They are wrong or have expired; make new ones and put them there",
+            about="eodata.key_file",
             lasting=True,
         ) from error
     if code == "RequestTimeTooSkewed":
         raise ArchiveError(
-            f"{settings.endpoint} says that the clock of this machine is wrong: set it (timedatectl)",
+            "archive.wrong_clock",
+            f"{settings.endpoint} says that the clock of this machine is wrong",
+            "Set it (timedatectl)",
+            about="eodata.endpoint",
             lasting=True,
         ) from error
     if code in _PLACE:
         raise ArchiveError(
-            f"the archive {settings} is not found ({reason}): correct bucket, region and endpoint of eodata"
-            " in db_config.json",
+            "archive.not_found",
+            f"the archive {settings} is not found ({reason})",
+            "Correct bucket, region and endpoint of eodata in db_config.json",
+            about="eodata.bucket",
             lasting=True,
         ) from error
     if status in _MOVED or code == _MOVED_CODE:
         raise ArchiveError(
-            f"{settings.endpoint} redirects requests to {_goal(error)}: correct endpoint and region of eodata"
-            " in db_config.json",
+            "archive.redirected",
+            f"{settings.endpoint} redirects requests to {_goal(error)}",
+            "Correct endpoint and region of eodata in db_config.json",
+            about="eodata.endpoint",
             lasting=True,
         ) from error
     if status in _ELSEWHERE:

@@ -12,6 +12,7 @@ from cbmctl.cli.maintain.group import DISK, group
 from cbmctl.cli.output import few
 from cbmctl.database import connect
 from cbmctl.errors import counted
+from cbmctl.invocation import command
 from cbmctl.maintenance.season_archive.drop import Dropped, drop
 from cbmctl.maintenance.season_archive.in_s3 import archive_to, drop_archived, restore_from
 from cbmctl.maintenance.season_archive.make import Archived, make
@@ -161,7 +162,7 @@ def _dropped(done: Dropped, *, check: bool) -> list[str]:
         lines.append(f"Skipped {counted(len(done.kept), 'scene')}:")
         lines.append(few([f"{name}: {why}" for name, why in done.kept.items()]))
     if done.scenes and not check:
-        lines.append("Run cbmctl maintain compact to return the space to the disk.")
+        lines.append(f"Run {command('maintain compact')} to return the space to the disk.")
     return lines
 
 

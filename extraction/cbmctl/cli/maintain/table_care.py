@@ -146,7 +146,10 @@ def _classes(text: str | None) -> list[int] | None:
         classes = [-1]
     if not all(each in SCL_CLASSES for each in classes):
         raise UserError(
-            f"--classes: '{text}' is not a list of SCL classes. Use numbers from 0 to 11: 8,9,10."
+            "option.invalid",
+            f"--classes: '{text}' is not a list of SCL classes",
+            "Use numbers from 0 to 11: 8,9,10",
+            about="--classes",
         )
     return classes
 

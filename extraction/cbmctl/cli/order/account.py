@@ -11,6 +11,7 @@ from cbmctl.cli import Context
 from cbmctl.cli.output import Output, few
 from cbmctl.database import connect
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import command
 from cbmctl.ordering.access_token import Tokens
 from cbmctl.ordering.credentials import read_credentials
 from cbmctl.ordering.existing_products import Existing, odata
@@ -73,9 +74,14 @@ def confirm(question: str, done: str, *, yes: bool) -> None:
         agreed = click.confirm(question, err=True)
     except click.Abort:
         click.echo(err=True)
-        raise UserError(f"nothing was {done}, because nobody answered. --yes needs no answer.") from None
+        raise UserError(
+            "order.not_confirmed",
+            f"nothing was {done}, because nobody answered",
+            "--yes needs no answer",
+            about="--yes",
+        ) from None
     if not agreed:
-        raise UserError(f"nothing was {done}, because the answer was no.")
+        raise UserError("order.not_confirmed", f"nothing was {done}, because the answer was no")
 
 
 def order(
@@ -128,8 +134,8 @@ def _send(
         return send(ledger, service, chosen, progress)
     except KeyboardInterrupt:
         output.note(
-            f"\nInterrupted after {accepted} of {counted(len(chosen.products), 'product')}. The service may"
-            " have accepted one more: run cbmctl order status."
+            f"\nInterrupted after {accepted} of {counted(len(chosen.products), 'product')}. The"
+            f" service may have accepted one more: run {command('order status')}."
         )
         raise
 
@@ -149,7 +155,9 @@ def _duplicates(ledger: Ledger, service: OrderService, output: Output) -> Sequen
     try:
         return refresh(ledger, service)
     except UserError as error:
-        output.note(f"The list of orders could not be read afterwards: {error}. Run cbmctl order status.")
+        output.note(
+            f"The list of orders could not be read afterwards: {error} Run {command('order status')}."
+        )
         return []
 
 
@@ -231,7 +239,7 @@ def _placed_text(placed: Placed) -> list[str]:
     for given in placed.unknown:
         lines.append(
             f"Unknown: {given} was sent, but it is not known whether it is accepted ({placed.reason})."
-            " Run cbmctl order status later; --again unknown sends it a second time."
+            f" Run {command('order status')} later; --again unknown sends it a second time."
         )
     if placed.unsent:
         # the reason is in a line above if it is about one product
@@ -241,7 +249,10 @@ def _placed_text(placed: Placed) -> list[str]:
             + (
                 " No order is sent in the rest of this month (UTC) without --retry-refused-account."
                 if placed.account_refused
-                else f" The next cbmctl order place orders {'it' if len(placed.unsent) == 1 else 'them'}."
+                else (
+                    f" The next {command('order place')} orders"
+                    f" {'it' if len(placed.unsent) == 1 else 'them'}."
+                )
             )
         )
     return lines

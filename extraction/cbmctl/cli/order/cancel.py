@@ -10,6 +10,7 @@ from cbmctl.cli.order.account import INCOMPLETE, account, confirm, yes_option
 from cbmctl.cli.order.group import group
 from cbmctl.cli.output import few
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import command
 from cbmctl.ordering.cancel import Cancellable, cancel, cancellable
 from cbmctl.ordering.place import placing
 
@@ -38,7 +39,12 @@ def cancel_command(
     Exit code 3: something could not be cancelled.
     """
     if bool(orders) == everything:
-        raise UserError("name the orders to cancel, or use --all. cbmctl order status lists the orders.")
+        raise UserError(
+            "order.none_named",
+            "name the orders to cancel, or use --all",
+            f"{command('order status')} lists the orders",
+            about="--all",
+        )
     output = context.output
     with account(context, "cancel") as (ledger, service, _), placing(ledger):
         with ledger.conn.transaction(force_rollback=check):
@@ -90,6 +96,7 @@ def _left_out(found: Cancellable) -> Iterator[str]:
     if found.elsewhere:
         numbers = sorted({item.order_id for item in found.elsewhere})
         yield (
-            f"Not cancelled, because placed elsewhere: {few([item.input for item in found.elsewhere])}."
-            f" To cancel them, run cbmctl order cancel {' '.join(map(str, numbers))}."
+            "Not cancelled, because placed elsewhere:"
+            f" {few([item.input for item in found.elsewhere])}. To cancel them, run"
+            f" {command('order cancel')} {' '.join(map(str, numbers))}."
         )

@@ -8,6 +8,7 @@ from cbmctl.cli import Context, check_option, pass_context
 from cbmctl.cli.order.account import account, again_option, order, retry_account_option, yes_option
 from cbmctl.cli.order.group import group
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.plan_file import read_plan
 
@@ -58,7 +59,10 @@ def place_command(
     wanted = read_plan(plan)
     if not wanted:
         raise UserError(
-            f"{plan.name} lists nothing to order. Check area, period and card of cbmctl order plan."
+            "order.nothing_to_order",
+            f"{plan.name} lists nothing to order",
+            f"Check area, period and card of {command('order plan')}",
+            about=plan.name,
         )
     with account(context, "place") as (ledger, service, exists), placing(ledger):
         chosen = choose(

@@ -19,6 +19,7 @@ from cbmctl.config import Config
 from cbmctl.config.catalogue import unusable
 from cbmctl.database import connect, one, query
 from cbmctl.errors import NotSetUpError, UserError, counted
+from cbmctl.invocation import command
 from cbmctl.ordering.coherence_pairs import DAYS, gaps
 from cbmctl.ordering.existing_products import catalogued, listed, odata, proven
 from cbmctl.ordering.forecast import FREE_IN_PARALLEL, FREE_PER_MONTH, Forecast, Quota, forecast
@@ -118,10 +119,12 @@ def plan_command(
     quota = Quota(None if unlimited else per_month, in_parallel, hours)
     if budget is not None:
         if price is None:
-            raise UserError("--budget needs the price of a product. Add --price.")
+            raise UserError(
+                "order.no_price", "--budget needs the price of a product", "Add --price", about="--price"
+            )
         quota = quota.within(budget, price)
     if url is not None and (mend := unusable(url)):
-        raise UserError(f"--url '{url}' is not a valid URL: {mend}.")
+        raise UserError("service.invalid_url", f"--url '{url}' is not a valid URL", mend, about="--url")
     service = odata(config, output.note, url)
     with connect(config, purpose="cbmctl order plan", autocommit=True) as conn:
         _refuse_if_not_set_up(conn, config, aoi)
@@ -153,7 +156,7 @@ def plan_command(
         )
         used = ordered_in_month(conn, config.tables, today)
     if not plan.level_1:
-        raise UserError(_nothing(plan, service.url, aoi, card, (first, last)))
+        raise _nothing(plan, service.url, aoi, card, (first, last))
     expected = forecast(plan.number, quota, used=used, today=today, price=price)
     without = gaps(first, last) if card == "c6" else []
     output.result(
@@ -175,19 +178,28 @@ def _refuse_if_not_set_up(conn: psycopg.Connection, config: Config, aoi: str) ->
     tables = config.tables
     for needed in (tables.aois, tables.order_items, tables.catalogue):
         if one(conn, query("SELECT to_regclass(%s)"), [str(needed)])[0] is None:
-            raise NotSetUpError(f"the table {needed} does not exist. Run cbmctl schema apply first.")
+            raise NotSetUpError(
+                "schema.missing", f"the table {needed} does not exist", f"Run {command('schema apply')} first"
+            )
     names = {"aois": tables.aois.sql, "field": sql.Identifier(config.args.aoi_field)}
     if not one(conn, query("SELECT EXISTS (SELECT FROM {aois} WHERE {field} = %s)", **names), [aoi])[0]:
-        raise NotSetUpError(f"{tables.aois} has no area '{aoi}'. Create it with cbmctl aoi set first.")
+        raise NotSetUpError(
+            "area.missing",
+            f"{tables.aois} has no area '{aoi}'",
+            f"Create it with {command('aoi set')} first",
+            about=tables.aois,
+        )
 
 
-def _nothing(plan: Plan, url: str, aoi: str, card: str, period: tuple[date, date]) -> str:
+def _nothing(plan: Plan, url: str, aoi: str, card: str, period: tuple[date, date]) -> UserError:
     kind, (first, last) = LEVEL_1[card].ptype, period
     found = f"{url} has no {kind} product from {first} to the day before {last} that meets area '{aoi}'"
     if plan.other_timeliness:
         number = counted(len(plan.other_timeliness), "product")
-        return f"{found} with the manual's timeliness, but {number} with another. Use --any-timeliness."
-    return f"{found}. Check the dates, and the area (cbmctl aoi set)."
+        message = f"{found} with the manual's timeliness, but {number} with another"
+        return UserError("order.other_timeliness", message, "Use --any-timeliness", about="--any-timeliness")
+    hint = f"Check the dates, and the area ({command('aoi set')})"
+    return UserError("order.no_input_found", found, hint)
 
 
 def _data(plan: Plan) -> dict[str, Any]:
@@ -258,8 +270,9 @@ def _explained(plan: Plan, card: str, without: list[tuple[date, date]]) -> Itera
         )
     if plan.stopped:
         yield (
-            f"Failed, refused or cancelled before: {counted(plan.stopped, 'product')}. cbmctl order status"
-            " shows why; cbmctl order place repeats such orders only with --again."
+            f"Failed, refused or cancelled before: {counted(plan.stopped, 'product')}."
+            f" {command('order status')} shows why; {command('order place')} repeats such orders"
+            " only with --again."
         )
     if plan.other_timeliness:
         others = counted(len(plan.other_timeliness), "product")

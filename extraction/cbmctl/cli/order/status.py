@@ -23,6 +23,7 @@ from cbmctl.cli.order.account import (
 from cbmctl.cli.order.group import group
 from cbmctl.cli.output import Output, few, table
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.ordering.account_lock import BusyError
 from cbmctl.ordering.ledger import Ledger, Refusal
 from cbmctl.ordering.order_progress import STATES, Line, Problem, lines, problems
@@ -30,11 +31,11 @@ from cbmctl.ordering.order_service import OrderService
 from cbmctl.ordering.place import choose, placing
 from cbmctl.ordering.reconcile import Duplicate, refresh
 
-# what a person can do about a problem
+# what a person can do about a problem; status stands for the command
 _HINTS = {
-    "unknown": ". Check the service's web page first. To order it again: cbmctl order status --again unknown",
-    "failed": ". To order it again: cbmctl order status --retry-failed",
-    "refused": ". To order it again: cbmctl order status --again refused",
+    "unknown": ". Check the service's web page first. To order it again: {status} --again unknown",
+    "failed": ". To order it again: {status} --retry-failed",
+    "refused": ". To order it again: {status} --again refused",
 }
 
 
@@ -87,8 +88,9 @@ def status_command(
             wanted = [each.wanted for each in problems(ledger, states)]
             if not wanted:
                 raise UserError(
-                    f"No product found whose last order is {' or '.join(states)}."
-                    " Run cbmctl order status to list the orders."
+                    "order.none_found",
+                    f"No product found whose last order is {' or '.join(states)}",
+                    f"Run {command('order status')} to list the orders",
                 )
             with placing(ledger):
                 chosen = choose(
@@ -162,7 +164,7 @@ def _text(
         *(
             f"{each.state}: {each.input} ({each.product_type}, order {each.order_id}"
             f"{f', {each.service_id} at the service' if each.service_id else ''}):"
-            f" {each.message or 'the service gives no reason'}{_HINTS.get(each.state, '')}"
+            f" {each.message or 'the service gives no reason'}{_hint(each)}"
             for each in found
         ),
         *([_unsent(unsent, refusal)] if unsent else []),
@@ -170,11 +172,15 @@ def _text(
     ]
 
 
+def _hint(problem: Problem) -> str:
+    return _HINTS.get(problem.state, "").format(status=command("order status"))
+
+
 def _unsent(unsent: Sequence[Problem], refusal: Refusal | None) -> str:
     names = few([each.input for each in unsent])
     if refusal:
         return f"Not ordered: {names}. {refusal_text(refusal)}"
     return (
-        f"Not ordered, the next cbmctl order place orders them: {names}."
-        f" Reason of the last one: {unsent[-1].message}"
+        f"Not ordered, the next {command('order place')} orders them: {names}. Reason of the"
+        f" last one: {unsent[-1].message}"
     )

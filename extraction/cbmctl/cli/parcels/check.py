@@ -12,6 +12,7 @@ from cbmctl.cli import Context, pass_context
 from cbmctl.cli.parcels.group import group, reads_files
 from cbmctl.database import connect
 from cbmctl.errors import counted
+from cbmctl.invocation import command
 from cbmctl.parcels.compare_with_file import Comparison, Different, compare, options_of_load, read_again
 from cbmctl.parcels.load import Options, names
 from cbmctl.parcels.pairing import Features, Rows
@@ -121,15 +122,17 @@ def _advice(done: Comparison, load: str, area: str) -> Iterator[str]:
         yield f"Load the file again: {load}"
     elif done.srid[0] != done.srid[1]:
         yield (
-            "The file is in another coordinate system than the parcel table. Delete the statistics, and load"
-            f" the file again: {load} --drop-statistics. Then run cbmctl extract."
+            "The file is in another coordinate system than the parcel table. Delete the statistics,"
+            f" and load the file again: {load} --drop-statistics. Then run {command('extract')}."
         )
     elif not done.same_parcels:
-        yield f"Some parcels differ from the file. Update the parcels: {load}. Then run cbmctl extract."
+        yield (
+            f"Some parcels differ from the file. Update the parcels: {load}. Then run {command('extract')}."
+        )
     elif done.columns:
         yield (
             f"The statistics are correct, because the geometries are equal. Replace only the columns:"
             f" {load} --keep-statistics"
         )
     if done.strays.count:
-        yield f"Set the area again: cbmctl aoi set {area} --from-parcels"
+        yield f"Set the area again: {command('aoi set')} {area} --from-parcels"

@@ -76,7 +76,7 @@ def _inspect(
         "file": name,
         "layers": listed,
         "parcels": None,
-        "problem": None,
+        "error": None,
     }
     try:
         parcels = read_layers(
@@ -87,7 +87,7 @@ def _inspect(
         notes = [*parcels.notes, *spatial_ref.notes(parcels.srid)]
     except UserError as error:
         # which layer, or which coordinate system, is what one inspects a file for
-        data["problem"] = str(error)
+        data["error"] = error.data()
         context.output.result(data, *lines[:1])
         raise
     with context.output.progress("checking", len(parcels)) as advance:
@@ -114,7 +114,7 @@ def _inspect(
         expect_parcels(findings, parcels)
     except UserError as error:
         # the findings say why, so they are shown before
-        nothing, data["problem"] = error, str(error)
+        nothing, data["error"] = error, error.data()
     context.output.result(
         data,
         *lines,

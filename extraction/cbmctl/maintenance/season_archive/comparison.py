@@ -86,9 +86,11 @@ def require_own(conn: psycopg.Connection, tables: Tables, folder: Path, descript
             else ": this database has none of its scenes"
         )
         raise UserError(
-            f"{folder} is the archive of another database ({description.database}, {description.area})"
-            f"{example}. Use the configuration of that database, or choose the archive's season with"
-            " --season."
+            "season_archive.other_database",
+            f"{folder} is the archive of another database ({description.database},"
+            f" {description.area}){example}",
+            "Use the configuration of that database, or choose the archive's season with --season",
+            about=folder,
         )
 
 

@@ -46,7 +46,10 @@ def require_columns(conn: psycopg.Connection, tables: Tables) -> None:
                 else:
                     problem, remedy = f"column {name} is {found[name]}, expected {wanted}", "Convert"
                 raise UserError(
-                    f"{table}: {problem}. An archive holds exactly the manual's columns. {remedy} the column."
+                    "season_archive.wrong_columns",
+                    f"{table}: {problem}",
+                    f"An archive holds exactly the manual's columns. {remedy} the column",
+                    about=table,
                 )
 
 
@@ -122,7 +125,11 @@ def _sigs(copy: psycopg.Copy) -> Iterator[pa.RecordBatch]:
         if len(part) == _ROW.itemsize:
             parts.append(part)
         elif part and part != _END:
-            raise UserError("sigs: a row has a band that is not 3 characters of ASCII. Correct or delete it.")
+            raise UserError(
+                "season_archive.invalid_band",
+                "sigs: a row has a band that is not 3 characters of ASCII",
+                "Correct or delete it",
+            )
         if len(parts) == BATCH:
             yield _sigs_batch(b"".join(parts))
             parts = []

@@ -18,6 +18,7 @@ from cbmctl.archive.disk_space import KEPT_FREE, managed_cache
 from cbmctl.config import Config
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.maintenance.free_space import free_space
 from cbmctl.maintenance.season_archive import comparison, parquet
 from cbmctl.maintenance.season_archive.drop import Dropped, drop
@@ -144,12 +145,14 @@ class _Work:
         try:
             yield
         except UserError as error:
-            if str(self.folder) not in str(error):
+            if not error.about.startswith(str(self.folder)):
                 raise
-            raise UserError(
-                f"{error} {self.folder} is the working folder of {self._url}. If Ansible manages this VM, it"
-                f" is /data/cbm/cache/{_FOLDERS}/{self.folder.name} there."
-            ) from error
+            where = (
+                f"{self.folder} is the working folder of {self._url}. If Ansible manages this VM, it"
+                f" is /data/cbm/cache/{_FOLDERS}/{self.folder.name} there"
+            )
+            hint = f"{error.hint}. {where}" if error.hint else where
+            raise UserError(error.code, error.message, hint, about=error.about) from error
 
     def replaceable(self) -> bool:
         """Return whether no scene is archived in the files of the working folder only.
@@ -177,9 +180,13 @@ class _Work:
                 and self._holds(name, there[name], archived)
             ):
                 raise UserError(
-                    f"{self.objects.name(name)} may be the only copy of scenes that are archived, and"
-                    f" {self.objects.name(DESCRIPTION)} is missing. Upload {DESCRIPTION} again, or use"
-                    " another prefix."
+                    "season_archive.only_copy",
+                    (
+                        f"{self.objects.name(name)} may be the only copy of scenes that are archived, and"
+                        f" {self.objects.name(DESCRIPTION)} is missing"
+                    ),
+                    f"Upload {DESCRIPTION} again, or use another prefix",
+                    about=self.objects.name(name),
                 )
 
     def delete(self, *, check: bool) -> None:
@@ -201,8 +208,13 @@ class _Work:
         sizes = {name: (self.folder / name).stat().st_size for name in sorted(description.files)}
         if too_large := [name for name, size in sizes.items() if size > LARGEST]:
             raise UserError(
-                f"{self.objects.name(too_large[0])} would have {sizes[too_large[0]] / 1e9:.1f} GB, but an"
-                f" object has at most {LARGEST / 1e9:.1f} GB. Archive to a folder."
+                "season_archive.object_too_large",
+                (
+                    f"{self.objects.name(too_large[0])} would have {sizes[too_large[0]] / 1e9:.1f} GB, but an"
+                    f" object has at most {LARGEST / 1e9:.1f} GB"
+                ),
+                "Archive to a folder",
+                about=self.objects.name(too_large[0]),
             )
         sums = {}
         for name, size in sizes.items():
@@ -255,8 +267,10 @@ class _Work:
     def _require_alone(self, changed: Sequence[str]) -> None:
         if changed:
             raise UserError(
-                f"{self.objects.name(changed[0])} was changed by somebody else during the upload. {ALONE},"
-                " and run the command again; or use another prefix."
+                "season_archive.changed_by_others",
+                f"{self.objects.name(changed[0])} was changed by somebody else during the upload",
+                f"{ALONE}, and run the command again; or use another prefix",
+                about=self.objects.name(changed[0]),
             )
 
     def _require_own_files(self, there: Mapping[str, int]) -> None:
@@ -292,22 +306,37 @@ class _Work:
             return
         if any(_FILE.fullmatch(name) for name in there):
             raise UserError(
-                f"{self._url}: {DESCRIPTION} is missing. If the archive was copied, copy that object too. If"
-                " cbmctl maintain archive was interrupted, run it again with this URL."
+                "season_archive.no_description",
+                f"{self._url}: {DESCRIPTION} is missing",
+                (
+                    f"If the archive was copied, copy that object too. If {command('maintain archive')} was"
+                    " interrupted, run it again with this URL"
+                ),
+                about=self._url,
             )
-        raise UserError(f"{self._url} is not an archive: it has no {DESCRIPTION}. Use the URL of an archive.")
+        raise UserError(
+            "season_archive.missing",
+            f"{self._url} is not an archive: it has no {DESCRIPTION}",
+            "Use the URL of an archive",
+            about=self._url,
+        )
 
     def _files(self, description: Description, there: Mapping[str, int]) -> list[str]:
         """Return the names of an archive's files. Raises UserError if one is invalid or has no object."""
         for name in description.files:
             if not _FILE.fullmatch(name):
                 raise UserError(
-                    f"{self.objects.name(DESCRIPTION)} is damaged: '{name}' is not a valid file name."
-                    f" {BRING_BACK}"
+                    "season_archive.damaged",
+                    f"{self.objects.name(DESCRIPTION)} is damaged: '{name}' is not a valid file name",
+                    BRING_BACK,
+                    about=self.objects.name(DESCRIPTION),
                 )
             if name not in there:
                 raise UserError(
-                    f"{self.objects.name(name)} is missing: it was deleted or never copied. {BRING_BACK}"
+                    "season_archive.file_missing",
+                    f"{self.objects.name(name)} is missing: it was deleted or never copied",
+                    BRING_BACK,
+                    about=self.objects.name(name),
                 )
         return sorted(description.files)
 
@@ -315,9 +344,16 @@ class _Work:
         disk, free = free_space(self.folder)
         if size and free < size + KEPT_FREE:
             raise UserError(
-                f"{self.folder}: the files of {self._url} need {(size + KEPT_FREE) / 1e9:.1f} GB, but {disk}"
-                f" has {free / 1e9:.1f} GB free. Free space, or set cache in db_config.json to a"
-                f" folder on another disk. {managed_cache()}"
+                "season_archive.disk_full",
+                (
+                    f"{self.folder}: the files of {self._url} need {(size + KEPT_FREE) / 1e9:.1f} GB, but"
+                    f" {disk} has {free / 1e9:.1f} GB free"
+                ),
+                (
+                    "Free space, or set cache in db_config.json to a folder on another disk."
+                    f" {managed_cache()}"
+                ),
+                about="cache",
             )
 
     def _incoming(self) -> Path:

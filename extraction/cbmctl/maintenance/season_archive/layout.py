@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.maintenance.season_archive.row_sums import Numbers
 
 DESCRIPTION = "archive.json"
@@ -128,18 +129,28 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         if folder.is_dir() and any(folder.glob("*.parquet*")):
             raise UserError(
-                f"{folder}: {DESCRIPTION} is missing. If the folder is a copy, copy {DESCRIPTION} too. If"
-                " cbmctl maintain archive was interrupted, run it again with this folder."
+                "season_archive.no_description",
+                f"{folder}: {DESCRIPTION} is missing",
+                (
+                    f"If the folder is a copy, copy {DESCRIPTION} too. If {command('maintain archive')} was"
+                    " interrupted, run it again with this folder"
+                ),
+                about=folder,
             )
         raise UserError(
-            f"{folder} is not an archive: {DESCRIPTION} not found. Pass the folder of an archive."
+            "season_archive.missing",
+            f"{folder} is not an archive: {DESCRIPTION} not found",
+            "Pass the folder of an archive",
+            about=folder,
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             raise UserError(
-                f"{path}: format {data['format']} is unsupported; this cbmctl reads format {FORMAT}. Use the"
-                " version of cbmctl that wrote the archive, or a newer version."
+                "season_archive.other_format",
+                f"{path}: format {data['format']} is unsupported; this cbmctl reads format {FORMAT}",
+                "Use the version of cbmctl that wrote the archive, or a newer version",
+                about=path,
             )
         description = _described(data)
         # archives of earlier versions have only the checksum of their scenes
@@ -148,7 +159,10 @@ def read_description(folder: Path) -> Description:
             raise ValueError("its checksum differs")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is damaged ({error}). Copy the file again from an intact copy of the archive."
+            "season_archive.damaged",
+            f"{path} is damaged ({error})",
+            "Copy the file again from an intact copy of the archive",
+            about=path,
         ) from error
     return description
 

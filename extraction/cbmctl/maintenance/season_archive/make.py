@@ -11,6 +11,7 @@ import pyarrow as pa
 from cbmctl.config import Config
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import command
 from cbmctl.maintenance.closed_season import require_closed
 from cbmctl.maintenance.season_archive import comparison, database_rows, parquet, whole_tables
 from cbmctl.maintenance.season_archive.layout import (
@@ -86,8 +87,10 @@ def make(
         return work.existing()
     if not work.cards:
         raise UserError(
-            f"{config.tables.catalogue} has no extracted scene, so there is nothing to archive. Run cbmctl"
-            " status."
+            "season_archive.nothing_extracted",
+            f"{config.tables.catalogue} has no extracted scene, so there is nothing to archive",
+            f"Run {command('status')}",
+            about=config.tables.catalogue,
         )
     _require_no_only_copy(conn, config, folder)
     require_space(conn, config.tables, folder)
@@ -108,8 +111,10 @@ def _require_no_only_copy(conn: psycopg.Connection, config: Config, folder: Path
         require_own_file(conn, config, str(file), parquet.footer(file))
         if archived and comparison.kind_of(file.name) and parquet.holds(file, archived):
             raise UserError(
-                f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing. Copy"
-                f" {DESCRIPTION} back into the folder, or use an empty folder."
+                "season_archive.only_copy",
+                f"{file} may be the only copy of scenes that are archived, and {DESCRIPTION} is missing",
+                f"Copy {DESCRIPTION} back into the folder, or use an empty folder",
+                about=file,
             )
 
 
@@ -129,8 +134,10 @@ def require_own_file(conn: psycopg.Connection, config: Config, name: str, footer
     ]
     if other:
         raise UserError(
-            f"{name} belongs to another archive ({', '.join(other)}) whose {DESCRIPTION} is missing. Keep"
-            " that archive, and use an empty folder (in S3: another prefix)."
+            "season_archive.other_archive",
+            f"{name} belongs to another archive ({', '.join(other)}) whose {DESCRIPTION} is missing",
+            "Keep that archive, and use an empty folder (in S3: another prefix)",
+            about=name,
         )
 
 
@@ -160,9 +167,13 @@ class _Archive:
         if missing := self._references.keys() - description.scenes.keys():
             example = self._references[min(missing)]
             raise UserError(
-                f"{self._folder} holds an archive that lacks {counted(len(missing), 'extracted scene')}, such"
-                f" as {example}. Keep that archive, and use an empty folder (in S3: another prefix) for a new"
-                " one."
+                "season_archive.incomplete",
+                (
+                    f"{self._folder} holds an archive that lacks {counted(len(missing), 'extracted scene')},"
+                    f" such as {example}"
+                ),
+                "Keep that archive, and use an empty folder (in S3: another prefix) for a new one",
+                about=self._folder,
             )
         comparison.verify_files(
             self._folder, description, self._step("Reading", sum(description.files.values()))
@@ -170,9 +181,12 @@ class _Archive:
         found = self._database(description.scenes.keys() & self._references.keys())
         if differ := comparison.differing(description.scenes, found):
             raise UserError(
-                f"The rows in {self._folder} differ from the database:"
-                f" {comparison.first_sentences(differ.values())}. Keep that archive, and use an empty folder"
-                " (in S3: another prefix) for a new one."
+                "season_archive.rows_differ",
+                (
+                    f"The rows in {self._folder} differ from the database:"
+                    f" {comparison.first_sentences(differ.values())}"
+                ),
+                "Keep that archive, and use an empty folder (in S3: another prefix) for a new one",
             )
         return self._archived(description, changed=False, compared=len(found))
 
@@ -189,9 +203,13 @@ class _Archive:
                 unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
-                f"{self._folder} cannot be written ({error.strerror or error}). Use a folder in which cbmctl"
-                " may write; on the VM, use a subdirectory of archive on the data volume, such as"
-                " /data/cbm/archive/2021."
+                "season_archive.unwritable",
+                f"{self._folder} cannot be written ({error.strerror or error})",
+                (
+                    "Use a folder in which cbmctl may write; on the VM, use a subdirectory of archive on the"
+                    " data volume, such as /data/cbm/archive/2021"
+                ),
+                about=self._folder,
             ) from error
         empty = self._describe({}, {})
         wanted = {
@@ -226,8 +244,9 @@ class _Archive:
                 for kind in SCHEMAS:
                     (self._folder / statistics_file(kind, card)).unlink(missing_ok=True)
             raise UserError(
-                f"Rows changed while they were archived: {comparison.first_sentences(differ.values())}. Stop"
-                " all programs that write to the database, then run the command again."
+                "season_archive.rows_changed",
+                f"Rows changed while they were archived: {comparison.first_sentences(differ.values())}",
+                "Stop all programs that write to the database, then run the command again",
             )
         files = {name: sum(one.rows for one in there.values()) for name, there in found.items()}
         files |= self._write_tables(empty)
@@ -265,8 +284,10 @@ class _Archive:
             changed := whole_tables.changed_parcels(self._conn, tables.parcels, parcels)
         ):
             raise UserError(
-                f"{counted(changed, 'parcel')} of {tables.parcels} changed while it was archived. Run the"
-                " command again."
+                "season_archive.parcels_changed",
+                f"{counted(changed, 'parcel')} of {tables.parcels} changed while it was archived",
+                "Run the command again",
+                about=counted(changed, "parcel"),
             )
         return files
 

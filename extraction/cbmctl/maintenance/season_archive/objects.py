@@ -62,8 +62,12 @@ def read_url(text: str) -> Url:
     found = _URL.fullmatch(text)
     if not found or len(text) > _MOST_CHARACTERS:
         raise UserError(
-            f"'{text}' is not a valid URL of an archive. Use s3://BUCKET/PREFIX with letters, digits and any"
-            " of _ . = + @ - in each part, such as s3://seasons/dk/2021."
+            "season_archive.invalid_url",
+            f"'{text}' is not a valid URL of an archive",
+            (
+                "Use s3://BUCKET/PREFIX with letters, digits and any of _ . = + @ - in each part, such as"
+                " s3://seasons/dk/2021"
+            ),
         )
     return Url(found[1], found[2])
 
@@ -93,9 +97,13 @@ class Objects:
         """
         if config.archive_s3 is None:
             raise UserError(
-                f"{config.source}: archive_s3 is missing, but {url} requires it. Add archive_s3 with endpoint"
-                " and key_file, or use a folder. If Ansible manages this VM, set tenant_archive_s3 in the"
-                " inventory and run playbooks/worker_image.yml."
+                "season_archive.no_settings",
+                f"{config.source}: archive_s3 is missing, but {url} requires it",
+                (
+                    "Add archive_s3 with endpoint and key_file, or use a folder. If Ansible manages this VM,"
+                    " set tenant_archive_s3 in the inventory and run playbooks/worker_image.yml"
+                ),
+                about="archive_s3",
             )
         self.url, self.service = url, config.archive_s3
         self._files = _file_system(self.service)
@@ -171,7 +179,9 @@ class Objects:
         lines = b"".join(self._read(SUMS)).decode("utf-8", "replace").splitlines()
         found = [_SUM.fullmatch(line) for line in lines]
         if not all(found):
-            raise UserError(f"{self.name(SUMS)} is damaged. {BRING_BACK}")
+            raise UserError(
+                "season_archive.damaged", f"{self.name(SUMS)} is damaged", BRING_BACK, about=self.name(SUMS)
+            )
         return {match[2]: match[1] for match in found if match}
 
     def sum(self, name: str) -> Sum:
@@ -217,7 +227,12 @@ class Objects:
         what = f"its SHA-256 differs from {source}"
         if found.size != wanted.size:
             what = f"it has {found.size} bytes, expected {wanted.size}"
-        return UserError(f"{self.name(name)} was changed by somebody else or is damaged: {what}. {remedy}")
+        return UserError(
+            "season_archive.changed_by_others",
+            f"{self.name(name)} was changed by somebody else or is damaged: {what}",
+            remedy,
+            about=self.name(name),
+        )
 
     def _require_bucket(self) -> None:
         """Raise UserError if there is no such bucket. A list of a missing bucket is empty as well."""
@@ -272,8 +287,10 @@ def unwritable(path: Path, error: OSError) -> UserError:
     else:
         remedy = "Make the folder writable for this user"
     return UserError(
-        f"{path} cannot be written ({error.strerror or error}). {remedy}, or set cache in"
-        f" db_config.json to another folder. {managed_cache(error)}"
+        "season_archive.unwritable",
+        f"{path} cannot be written ({error.strerror or error})",
+        f"{remedy}, or set cache in db_config.json to another folder. {managed_cache(error)}",
+        about="cache",
     )
 
 
@@ -306,7 +323,10 @@ def _chunks(path: Path) -> Iterator[bytes]:
                 yield chunk
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror or error}). Check the disk, and run the command again."
+            "season_archive.unreadable",
+            f"{path} cannot be read ({error.strerror or error})",
+            "Check the disk, and run the command again",
+            about=path,
         ) from error
 
 

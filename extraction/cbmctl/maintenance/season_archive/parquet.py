@@ -64,8 +64,10 @@ def write(
         put_in_place(partial)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}). Free space on that disk, or use another"
-            " folder."
+            "season_archive.unwritable",
+            f"{path} cannot be written ({error.strerror or error})",
+            "Free space on that disk, or use another folder",
+            about=path,
         ) from error
     return rows
 
@@ -127,8 +129,10 @@ def footer(source: Path | pa.NativeFile) -> dict[str, str]:
             return {}
         except OSError as error:
             raise UserError(
-                f"{source} cannot be read ({error.strerror or error}). Make the file readable for this user,"
-                " check the disk, or use another folder."
+                "season_archive.unreadable",
+                f"{source} cannot be read ({error.strerror or error})",
+                "Make the file readable for this user, check the disk, or use another folder",
+                about=source,
             ) from error
     end = _end(source)
     try:
@@ -177,5 +181,8 @@ def invalid(path: Path, why: str) -> UserError:
     """Return the error of a file, or of the folder of an archive, whose verification failed."""
     what = "folder" if path.is_dir() else "file"
     return UserError(
-        f"{path}: verification failed: {why}. Copy the {what} again from an intact copy of the archive."
+        "season_archive.damaged",
+        f"{path}: verification failed: {why}",
+        f"Copy the {what} again from an intact copy of the archive",
+        about=path,
     )

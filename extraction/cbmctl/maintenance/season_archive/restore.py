@@ -104,23 +104,42 @@ def _require_parcels(
 ) -> None:
     if description.parcels != str(tables.parcels):
         raise UserError(
-            f"{folder} holds statistics of {description.parcels}, but parcel_table in the configuration is"
-            f" {tables.parcels}. Use the configuration of that season."
+            "season_archive.other_parcels",
+            (
+                f"{folder} holds statistics of {description.parcels}, but parcel_table in the"
+                f" configuration is {tables.parcels}"
+            ),
+            "Use the configuration of that season",
+            about="parcel_table",
         )
     file = folder / "parcels.parquet"
     if unknown := whole_tables.unknown_parcels(conn, tables, file):
         raise UserError(
-            f"{counted(unknown, 'parcel')} of {folder} not found in {tables.parcels} or"
-            f" {tables.parcels}_gone. The parcels were probably replaced with --drop-statistics, and now have"
-            " other ogc_fid. Read the files with DuckDB, R or pandas. To extract the scenes with the current"
-            " parcels, set their status to 'ingested'."
+            "season_archive.unknown_parcels",
+            (
+                f"{counted(unknown, 'parcel')} of {folder} not found in {tables.parcels} or"
+                f" {tables.parcels}_gone"
+            ),
+            (
+                "The parcels were probably replaced with --drop-statistics, and now have other ogc_fid."
+                " Read the files with DuckDB, R or pandas. To extract the scenes with the current"
+                " parcels, set their status to 'ingested'"
+            ),
+            about=counted(unknown, "parcel"),
         )
     if changed := whole_tables.changed_parcels(conn, tables.parcels, file):
         raise UserError(
-            f"{counted(changed, 'parcel')} of {tables.parcels} {'has' if changed == 1 else 'have'} another"
-            f" geometry than in {folder}. If geometries were edited in the table, restore them from {file}."
-            " Otherwise read the files with DuckDB, R or pandas. To extract the scenes with the current"
-            " parcels, set their status to 'ingested'."
+            "season_archive.changed_parcels",
+            (
+                f"{counted(changed, 'parcel')} of {tables.parcels} {'has' if changed == 1 else 'have'}"
+                f" another geometry than in {folder}"
+            ),
+            (
+                f"If geometries were edited in the table, restore them from {file}. Otherwise read the"
+                " files with DuckDB, R or pandas. To extract the scenes with the current parcels, set"
+                " their status to 'ingested'"
+            ),
+            about=counted(changed, "parcel"),
         )
 
 
@@ -146,10 +165,16 @@ def _require_no_later_season(
         ).fetchone()
         if found:
             raise UserError(
-                f"{table} has statistics of parcels that are not in {tables.parcels}, such as pid {found[0]}:"
-                " a later season was extracted. Scenes of both seasons could not hold the rows of both."
-                f" Read the files of {folder} with DuckDB, R or pandas, or restore them in a copy of the"
-                " database from before that season."
+                "season_archive.later_season",
+                (
+                    f"{table} has statistics of parcels that are not in {tables.parcels}, such as pid"
+                    f" {found[0]}: a later season was extracted"
+                ),
+                (
+                    f"Scenes of both seasons could not hold the rows of both. Read the files of {folder} with"
+                    " DuckDB, R or pandas, or restore them in a copy of the database from before that season"
+                ),
+                about=table,
             )
 
 
@@ -204,9 +229,12 @@ def _verify(conn: psycopg.Connection, tables: Tables, description: Description, 
     if differ := comparison.differing(description.scenes, found):
         forget_restore(conn, tables)
         raise UserError(
-            f"Restored rows differ from the archive: {comparison.first_sentences(differ.values())}. The"
-            " scenes stay archived. Stop all other programs that write to these tables, then run the command"
-            " again."
+            "season_archive.rows_differ",
+            f"Restored rows differ from the archive: {comparison.first_sentences(differ.values())}",
+            (
+                "The scenes stay archived. Stop all other programs that write to these tables, then run"
+                " the command again"
+            ),
         )
     return wanted
 

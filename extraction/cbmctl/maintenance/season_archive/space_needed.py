@@ -9,6 +9,7 @@ from cbmctl.archive.disk_space import KEPT_FREE
 from cbmctl.config import Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
+from cbmctl.invocation import command
 from cbmctl.maintenance.free_space import free_space, log_size
 
 # A row of sigs takes 76 bytes in the table, and at most 45 in a file.
@@ -45,8 +46,13 @@ def require_space(conn: psycopg.Connection, tables: Tables, folder: Path) -> Non
     disk, free = free_space(folder)
     if free < needed:
         raise UserError(
-            f"{folder}: the archive needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
-            " free. Free space, or use a folder on another disk."
+            "season_archive.disk_full",
+            (
+                f"{folder}: the archive needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f}"
+                " GB free"
+            ),
+            "Free space, or use a folder on another disk",
+            about=folder,
         )
 
 
@@ -68,7 +74,14 @@ def require_space_to_restore(
     disk, free = free_space(disk)
     if free < needed:
         raise UserError(
-            f"{folder}: the restore needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f} GB"
-            " free. Run cbmctl maintain compact, free space or enlarge the disk. If the database is on"
-            " another disk, pass a folder on that disk with --disk."
+            "season_archive.disk_full",
+            (
+                f"{folder}: the restore needs up to {needed / 1e9:.1f} GB, but {disk} has {free / 1e9:.1f}"
+                " GB free"
+            ),
+            (
+                f"Run {command('maintain compact')}, free space or enlarge the disk. If the database is on"
+                " another disk, pass a folder on that disk with --disk"
+            ),
+            about="--disk",
         )

@@ -66,8 +66,10 @@ def plan(schema: pa.Schema) -> list[Column]:
     """
     if len(schema) > MAX_COLUMNS:
         raise UserError(
-            f"The file has {len(schema)} attributes; a table can have {MAX_COLUMNS}."
-            " Choose those that you need with --attribute."
+            "parcels.too_many_columns",
+            f"The file has {len(schema)} attributes; a table can have {MAX_COLUMNS}",
+            "Choose those that you need with --attribute",
+            about="--attribute",
         )
     columns: list[Column] = []
     for i, field in enumerate(schema):

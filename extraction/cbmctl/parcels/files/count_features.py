@@ -73,7 +73,12 @@ def _expect_all_pages(dataset: Dataset) -> None:
     with dataset.file.open("rb") as file:
         header = file.read(SQLITE_HEADER)
     if header[:15] != b"SQLite format 3":
-        raise UserError(f"{dataset.shown} is not a GeoPackage (no SQLite database). Deliver it again.")
+        raise UserError(
+            "parcels.wrong_format",
+            f"{dataset.shown} is not a GeoPackage (no SQLite database)",
+            "Deliver it again",
+            about=dataset.shown,
+        )
     size = dataset.file.stat().st_size
     page = int.from_bytes(header[16:18], "big")
     pages = int.from_bytes(header[28:32], "big")
@@ -81,7 +86,10 @@ def _expect_all_pages(dataset: Dataset) -> None:
     promised = (65536 if page == 1 else page) * pages
     if known and size < promised:
         raise UserError(
-            f"{dataset.shown} is not complete: it has {size} of {promised} bytes. Deliver it again."
+            "parcels.truncated",
+            f"{dataset.shown} is not complete: it has {size} of {promised} bytes",
+            "Deliver it again",
+            about=dataset.shown,
         )
 
 
@@ -91,7 +99,12 @@ def _count_geopackage(dataset: Dataset, layer: str) -> int:
             statement = f"SELECT count(*) FROM {quoted(layer)}"  # noqa: S608 - a name cannot be a parameter
             found: int = database.execute(statement).fetchone()[0]
     except sqlite3.Error as error:
-        raise UserError(f"{dataset.shown} is damaged ({error}). Deliver it again.") from error
+        raise UserError(
+            "parcels.damaged",
+            f"{dataset.shown} is damaged ({error})",
+            "Deliver it again",
+            about=dataset.shown,
+        ) from error
     return found
 
 
@@ -127,7 +140,10 @@ def gml_members(dataset: Dataset) -> Counter[str]:
     except expat.ExpatError as error:
         reason = expat.ErrorString(error.code)
         raise UserError(
-            f"{dataset.shown} is truncated or is not XML at line {error.lineno} ({reason}). Deliver it again."
+            "parcels.truncated",
+            f"{dataset.shown} is truncated or is not XML at line {error.lineno} ({reason})",
+            "Deliver it again",
+            about=dataset.shown,
         ) from error
     return found
 
@@ -137,7 +153,12 @@ def _count_geojson(dataset: Dataset) -> int | None:
     with dataset.file.open("rb") as file:
         found, depth = _scan_json(file)
     if depth:
-        raise UserError(f"{dataset.shown} is not complete: a bracket is not closed. Deliver it again.")
+        raise UserError(
+            "parcels.truncated",
+            f"{dataset.shown} is not complete: a bracket is not closed",
+            "Deliver it again",
+            about=dataset.shown,
+        )
     return found
 
 

@@ -24,8 +24,13 @@ def count_shapefile(shapefile: Dataset) -> int:
     records, deleted = _count_records(shapefile)
     if records != shapes:
         raise UserError(
-            f"{shapefile.shown} has {counted(shapes, 'shape')}, but its .dbf {counted(records, 'record')}:"
-            " the parts are of different files. Deliver all of them again."
+            "parcels.mixed_parts",
+            (
+                f"{shapefile.shown} has {counted(shapes, 'shape')}, but its .dbf"
+                f" {counted(records, 'record')}: the parts are of different files"
+            ),
+            "Deliver all of them again",
+            about=shapefile.shown,
         )
     return records - deleted
 
@@ -41,7 +46,12 @@ def _count_shapes(shapefile: Dataset) -> int:
         with shapefile.parts[suffix].open("rb") as file:
             header = file.read(SHP_HEADER)
         if len(header) < SHP_HEADER or int.from_bytes(header[:4], "big") != SHP_MAGIC:
-            raise UserError(f"{shapefile.shown}: its {suffix} is not a {suffix} file. Deliver it again.")
+            raise UserError(
+                "parcels.wrong_format",
+                f"{shapefile.shown}: its {suffix} is not a {suffix} file",
+                "Deliver it again",
+                about=shapefile.shown,
+            )
         promised = 2 * int.from_bytes(header[24:28], "big")
         if size < promised:
             raise _breaks_off(shapefile, suffix, f"it has {size} of {promised} bytes")
@@ -97,5 +107,8 @@ def count_mapinfo_text(mif: Dataset) -> int:
 
 def _breaks_off(dataset: Dataset, suffix: str, reason: str) -> UserError:
     return UserError(
-        f"{dataset.shown} is not complete: its {suffix} is truncated ({reason}). Deliver it again."
+        "parcels.truncated",
+        f"{dataset.shown} is not complete: its {suffix} is truncated ({reason})",
+        "Deliver it again",
+        about=dataset.shown,
     )

@@ -51,7 +51,7 @@ MEMBER_STATES = (
     (10.9, 55.3, 24.2, 69.1),  # Sweden
 )
 # What to do about coordinates that do not fit their system.
-CORRECT = "Correct the file, or set the EPSG code of its coordinates with --crs."
+CORRECT = "Correct the file, or set the EPSG code of its coordinates with --crs"
 # Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
 TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
@@ -73,26 +73,30 @@ def resolve(definition: str | None, path: Path | str, override: str | None = Non
     """
     text = override or definition
     if not text:
-        raise UserError(f"{path}: no coordinate system found. {_set_crs()}")
+        raise UserError("parcels.no_crs", f"{path}: no coordinate system found", _set_crs(), about="--crs")
     origin = f"--crs {override}" if override else f"The coordinate system of {path}"
     try:
         crs = CRS.from_user_input(int(text) if text.isdigit() else text)
     except CRSError as error:
-        raise UserError(f"{origin} is invalid. {_set_crs()}") from error
+        raise UserError("parcels.invalid_crs", f"{origin} is invalid", _set_crs(), about="--crs") from error
     crs = _horizontal(crs)
     if not (crs.is_projected or crs.is_geographic):
         raise UserError(
-            f"{origin} ({crs.name}, {crs.type_name}) is neither projected nor geographic. {_set_crs()}"
+            "parcels.invalid_crs",
+            f"{origin} ({crs.name}, {crs.type_name}) is neither projected nor geographic",
+            _set_crs(),
+            about="--crs",
         )
     code = _code(crs)
     if code is None:
-        raise UserError(f"{origin} ({crs.name}) has no EPSG code. {_set_crs()}")
+        message = f"{origin} ({crs.name}) has no EPSG code"
+        raise UserError("parcels.no_epsg_code", message, _set_crs(), about="--crs")
     return code, CRS.from_epsg(code).name
 
 
 def _set_crs(example: int = 25832) -> str:
     """What to do about a missing or wrong code."""
-    return f"Set the EPSG code of the coordinates with --crs, such as --crs EPSG:{example}."
+    return f"Set the EPSG code of the coordinates with --crs, such as --crs EPSG:{example}"
 
 
 def _code(crs: CRS) -> int | None:
@@ -149,32 +153,44 @@ def expect_inside(
     system = f"EPSG:{srid} ({crs.name})"
     if _most(zero := (np.abs(points) <= 1).all(axis=1)):
         raise UserError(
-            f"{_around(points[zero], path)}: the coordinates of {np.mean(zero):.0%} of the parcels are"
-            " missing. Correct the file."
+            "parcels.no_coordinates",
+            (
+                f"{_around(points[zero], path)}: the coordinates of {np.mean(zero):.0%} of the parcels are"
+                " missing"
+            ),
+            "Correct the file",
+            about=path,
         )
     degrees = (np.abs(points) <= DEGREES).all(axis=1)
     if _most(degrees) == crs.is_projected:
         look, are, example = ("look like", "not ", 4258) if crs.is_projected else ("are not", "", 25832)
         wrong = degrees & ~zero if crs.is_projected else ~degrees
         raise UserError(
-            f"{_around(points[wrong], path)}: these {look} degrees, but {system} is {are}in degrees."
-            f" {_set_crs(example)}"
+            "parcels.wrong_units",
+            f"{_around(points[wrong], path)}: these {look} degrees, but {system} is {are}in degrees",
+            _set_crs(example),
+            about="--crs",
         )
     swapped = points[:, ::-1]
     if not _most(within := within_area(points, crs)):
         other = "leave out --axes swapped" if axes == SWAPPED else "add --axes swapped"
         # systems of Europe reach to North Africa and Asia, where any wrong code may put parcels
         hint = (
-            f"Its axes are swapped: {other}."
+            f"Its axes are swapped: {other}"
             if _most(within_area(swapped, crs) & _in_union(swapped, crs))
             else CORRECT
         )
-        raise UserError(f"{_around(points[~within], path)}, outside the area of {system}. {hint}")
+        message = f"{_around(points[~within], path)}, outside the area of {system}"
+        raise UserError("parcels.outside_crs", message, hint, about="--crs" if hint == CORRECT else "--axes")
     if axes is None and not _most(inside := _in_union(points, crs)) and _most(_in_union(swapped, crs)):
         raise UserError(
-            f"{_around(points[~inside], path)} ({_place(points[~inside], crs)}), outside the European Union;"
-            f" with axes swapped they lie in it ({_place(swapped[~inside], crs)})."
-            " Choose one with --axes swapped or --axes as-is."
+            "parcels.swapped_axes",
+            (
+                f"{_around(points[~inside], path)} ({_place(points[~inside], crs)}), outside the European"
+                f" Union; with axes swapped they lie in it ({_place(swapped[~inside], crs)})"
+            ),
+            "Choose one with --axes swapped or --axes as-is",
+            about="--axes",
         )
 
 
@@ -202,8 +218,11 @@ def expect_sizes(boxes: npt.NDArray[np.float64], srid: int, path: Path | str) ->
     size = float(np.median(sizes)) * (METRES_PER_DEGREE if crs.is_geographic else unit_in_metres(crs))
     if not SMALLEST_M <= size <= WIDEST_M:
         raise UserError(
+            "parcels.wrong_units",
             f"{path} has parcels that would be {size:.3g} m wide in EPSG:{srid} ({crs.name}):"
-            f" the coordinates are in another unit. {CORRECT}"
+            " the coordinates are in another unit",
+            CORRECT,
+            about="--crs",
         )
 
 

@@ -117,7 +117,12 @@ class _View:
     def add(self, path: Path, label: str) -> None:
         """Add what a person named: a file, an archive or a folder."""
         if not path.exists():
-            raise UserError(f"{path} does not exist. Correct the name of the parcels file.")
+            raise UserError(
+                "parcels.missing",
+                f"{path} does not exist",
+                "Correct the name of the parcels file",
+                about=path,
+            )
         if not path.is_dir() or formats.format_of(path.name).folder:
             self._groups += 1
             self._add(path, _Place(label, str(path), self._groups))
@@ -125,11 +130,18 @@ class _View:
         found = candidates(path)
         if others := unsupported(str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()):
             raise UserError(
-                f"{path} holds {', '.join(others)}, which is not read from a folder."
-                " Unpack or convert it if it holds parcels, else put it elsewhere."
+                "parcels.foreign_file",
+                f"{path} holds {', '.join(others)}, which is not read from a folder",
+                "Unpack or convert it if it holds parcels, else put it elsewhere",
+                about=path,
             )
         if not found:
-            raise UserError(f"{path} holds no parcels file. Put one of {formats.LISTED} into it.")
+            raise UserError(
+                "parcels.no_file",
+                f"{path} holds no parcels file",
+                f"Put one of {formats.LISTED} into it",
+                about=path,
+            )
         for file in found:
             self._groups += 1
             self._add(file, _Place(str(label / file.relative_to(path)), str(file), self._groups))
@@ -137,14 +149,28 @@ class _View:
     def _add(self, file: Path, place: _Place) -> None:
         kind = formats.format_of(file.name)
         if reason := formats.refusal(file.name):
-            raise UserError(f"{place.shown}: {reason}")
+            raise UserError(
+                "parcels.unsupported_format", f"{place.shown}: {reason[0]}", reason[1], about=place.shown
+            )
         if not (file.is_dir() if kind.folder else file.is_file()):
             what = "folder" if kind.folder else "file"
-            raise UserError(f"{place.shown} is not a {what}. Name the parcels file.")
+            raise UserError(
+                "parcels.wrong_format",
+                f"{place.shown} is not a {what}",
+                "Name the parcels file",
+                about=place.shown,
+            )
         if file.is_file() and not file.stat().st_size:
-            raise UserError(f"{place.shown} is empty. Deliver it again.")
+            raise UserError(
+                "parcels.empty_file", f"{place.shown} is empty", "Deliver it again", about=place.shown
+            )
         if file.resolve() in self._seen:
-            raise UserError(f"{place.shown} is named twice. Name each file once.")
+            raise UserError(
+                "parcels.named_twice",
+                f"{place.shown} is named twice",
+                "Name each file once",
+                about=place.shown,
+            )
         self._seen.add(file.resolve())
         if formats.suffix_of(file.name) in ARCHIVES:
             self._add_archive(file, place)
@@ -153,7 +179,12 @@ class _View:
 
     def _add_archive(self, file: Path, place: _Place) -> None:
         if place.depth >= DEEPEST:
-            raise UserError(f"{place.shown}: too many archives within archives. Unpack them.")
+            raise UserError(
+                "parcels.nested_archives",
+                f"{place.shown}: too many archives within archives",
+                "Unpack them",
+                about=place.shown,
+            )
         _expect_readable(file, place.shown)
         folder = self._new_folder()
         with disk_space(place.shown):
@@ -161,7 +192,10 @@ class _View:
         found = candidates(folder)
         if not found:
             raise UserError(
-                f"{place.shown} holds no parcels file. Put one of {', '.join(formats.READABLE)} into it."
+                "parcels.no_file",
+                f"{place.shown} holds no parcels file",
+                f"Put one of {', '.join(formats.READABLE)} into it",
+                about=place.shown,
             )
         notes = tuple(f"{name} in {place.shown} is not read" for name in unsupported(left_out))
         for member in found:
@@ -180,8 +214,10 @@ class _View:
         parts = parts_of(file)
         if missing := [suffix for suffix in kind.required if suffix not in parts]:
             raise UserError(
-                f"{place.shown} lacks its {' and '.join(missing)}. A {kind.name} needs"
-                f" {', '.join((*kind.suffixes, *kind.required))}. Deliver all of them."
+                "parcels.part_missing",
+                f"{place.shown} lacks its {' and '.join(missing)}",
+                f"A {kind.name} needs {', '.join((*kind.suffixes, *kind.required))}. Deliver all of them",
+                about=place.shown,
             )
         for part in parts.values():
             _expect_readable(part, place.shown)
@@ -213,8 +249,13 @@ class _View:
         if bool(other.depth) != bool(place.depth):
             packed, plain = (place, other) if place.depth else (other, place)
             raise UserError(
-                f"{packed.shown} has the name and size of {plain.shown}: the same parcels would be loaded"
-                " twice. Remove the archive or the unpacked files. If they differ, unpack the archive."
+                "parcels.doubled",
+                (
+                    f"{packed.shown} has the name and size of {plain.shown}: the same parcels would be loaded"
+                    " twice"
+                ),
+                "Remove the archive or the unpacked files. If they differ, unpack the archive",
+                about=packed.shown,
             )
 
     def _new_folder(self) -> Path:
@@ -251,7 +292,9 @@ def candidates(folder: Path) -> list[Path]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    raise UserError(
+        "parcels.file_unreadable", f"{error.filename} cannot be read ({error.strerror})", about=error.filename
+    ) from error
 
 
 def _is_marked(file: Path) -> bool:
@@ -276,7 +319,9 @@ def _expect_readable(file: Path, shown: str) -> None:
             with file.open("rb") as opened:
                 opened.read(1)
     except OSError as error:
-        raise UserError(f"{shown} cannot be read ({error.strerror}).") from error
+        raise UserError(
+            "parcels.file_unreadable", f"{shown} cannot be read ({error.strerror})", about=shown
+        ) from error
 
 
 def files_of(path: Path) -> list[Path]:
@@ -286,7 +331,9 @@ def files_of(path: Path) -> list[Path]:
         UserError: the path does not exist, or two files could be the same companion.
     """
     if not path.exists():
-        raise UserError(f"{path} does not exist. Correct the name of the parcels file.")
+        raise UserError(
+            "parcels.missing", f"{path} does not exist", "Correct the name of the parcels file", about=path
+        )
     inside = path.is_dir() and not formats.format_of(path.name).folder
     found: list[Path] = []
     for file in candidates(path) if inside else [path]:
@@ -312,7 +359,9 @@ def _copy_database(copies: dict[Path, Path], database: Path, shown: str) -> None
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     except sqlite3.Error as error:
-        raise UserError(f"{shown} is damaged ({error}). Deliver it again.") from error
+        raise UserError(
+            "parcels.damaged", f"{shown} is damaged ({error})", "Deliver it again", about=shown
+        ) from error
 
 
 @contextmanager
@@ -322,6 +371,8 @@ def disk_space(shown: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{shown} cannot be unpacked or copied to {tempfile.gettempdir()} ({error.strerror})."
-            " Free disk space there, or set TMPDIR to a folder with more."
+            "parcels.disk_full",
+            f"{shown} cannot be unpacked or copied to {tempfile.gettempdir()} ({error.strerror})",
+            "Free disk space there, or set TMPDIR to a folder with more",
+            about=shown,
         ) from error

@@ -93,12 +93,18 @@ def count_features(dataset: Dataset) -> int:
                 end = at + int(struct.unpack_from("<I", data, at - 4)[0])
         except struct.error as error:
             raise UserError(
-                f"{dataset.shown} is damaged (its header is not complete). Deliver it again."
+                "parcels.damaged",
+                f"{dataset.shown} is damaged (its header is not complete)",
+                "Deliver it again",
+                about=dataset.shown,
             ) from error
         if end > len(data) or (promised and promised != number):
             whole, all_of_them = number - (end > len(data)), counted(promised or number, "feature")
             raise UserError(
-                f"{dataset.shown} is not complete: it holds {whole} of {all_of_them}. Deliver it again."
+                "parcels.truncated",
+                f"{dataset.shown} is not complete: it holds {whole} of {all_of_them}",
+                "Deliver it again",
+                about=dataset.shown,
             )
     return number
 

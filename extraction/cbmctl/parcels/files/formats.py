@@ -117,15 +117,15 @@ def hidden(name: str) -> bool:
     )
 
 
-def refusal(name: str) -> str:
-    """Why a file of this name is refused, and what to do; "" if its format is read."""
+def refusal(name: str) -> tuple[str, str] | None:
+    """Why a file of this name is refused, and what to do; None if its format is read."""
     suffix = suffix_of(name)
     if suffix in ARCHIVES or format_of(name) is not OTHER:
-        return ""
+        return None
     what = f"the format '{suffix}' is not supported" if suffix else "a name without a suffix is not supported"
     if suffix in OTHER_ARCHIVES:
-        return f"{what}. Unpack it, and name the unpacked file or its folder."
-    return f"{what}. Use {LISTED}: convert the file to GeoPackage with ogr2ogr, for example."
+        return what, "Unpack it, and name the unpacked file or its folder"
+    return what, f"Use {LISTED}: convert the file to GeoPackage with ogr2ogr, for example"
 
 
 def is_candidate(name: str) -> bool:
@@ -170,8 +170,10 @@ def belonging(name: str, names: Iterable[str]) -> dict[str, str]:
         same_stem = [c for c in candidates if c.startswith(stem)] or candidates
         if len(same_stem) > 1:
             raise UserError(
-                f"{name}: {' and '.join(sorted(same_stem))} could both belong to it."
-                " Keep the right one, and deliver it again."
+                "parcels.ambiguous_part",
+                f"{name}: {' and '.join(sorted(same_stem))} could both belong to it",
+                "Keep the right one, and deliver it again",
+                about=name,
             )
         chosen[suffix] = same_stem[0]
     return chosen

@@ -37,7 +37,12 @@ def expect_all_tables(dataset: Dataset) -> None:
 
 
 def _incomplete(dataset: Dataset, reason: str) -> UserError:
-    return UserError(f"{dataset.shown} is not complete: {reason}. Deliver it again.")
+    return UserError(
+        "parcels.truncated",
+        f"{dataset.shown} is not complete: {reason}",
+        "Deliver it again",
+        about=dataset.shown,
+    )
 
 
 def _promised(file: Path) -> int:
@@ -81,8 +86,13 @@ def count_rows(dataset: Dataset, layer: str) -> int:
     header = _header(file, TABLE_HEADER) if file else None
     if not header:
         raise UserError(
-            f"{dataset.shown}: the rows of {layer} cannot be counted. Its table is damaged, or has object ids"
-            " of 64 bits, which are not supported. Export it as GeoPackage."
+            "parcels.damaged",
+            f"{dataset.shown}: the rows of {layer} cannot be counted",
+            (
+                "Its table is damaged, or has object ids of 64 bits, which are not supported. Export it"
+                " as GeoPackage"
+            ),
+            about=dataset.shown,
         )
     return header[1]
 

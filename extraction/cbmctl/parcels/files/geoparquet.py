@@ -41,14 +41,21 @@ def describe(file: Path, path: str) -> GeoParquet:
         with pq.ParquetFile(file) as parquet:
             schema, features = parquet.schema_arrow, parquet.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error}). Deliver it again.") from error
+        raise UserError(
+            "parcels.wrong_format",
+            f"{path} is not a readable Parquet file ({error})",
+            "Deliver it again",
+            about=path,
+        ) from error
     geo = _geo(schema, path)
     name = geo["primary_column"]
     column = geo["columns"][name]
     if column.get("encoding") != "WKB":
         raise UserError(
-            f"{path} stores its geometries as '{column.get('encoding')}', which is not supported. "
-            "Write it with WKB geometries, or as GeoPackage."
+            "parcels.unsupported_encoding",
+            f"{path} stores its geometries as '{column.get('encoding')}', which is not supported",
+            "Write it with WKB geometries, or as GeoPackage",
+            about=path,
         )
     # only an absent crs means longitude and latitude; a null says that it is not known
     crs = column.get("crs", "OGC:CRS84")
@@ -73,7 +80,9 @@ def read(file: Path, path: str, described: GeoParquet) -> tuple[pa.Table, pa.Chu
         with pq.ParquetFile(file) as parquet:
             table = parquet.read(columns=list(dict.fromkeys([*columns, described.geometry])))
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}). Deliver it again.") from error
+        raise UserError(
+            "parcels.truncated", f"{path} is truncated or damaged ({error})", "Deliver it again", about=path
+        ) from error
     wanted = [i for i, name in enumerate(table.column_names) if name in columns]
     attributes = table.select(wanted).rename_columns(distinct(columns)).replace_schema_metadata()
     return attributes, table[described.geometry].cast(pa.binary())
@@ -85,6 +94,9 @@ def _geo(schema: pa.Schema, path: str) -> dict[str, Any]:
         geo["columns"][geo["primary_column"]]
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"{path} is Parquet without valid 'geo' metadata. Write it as GeoParquet, or as GeoPackage."
+            "parcels.no_geo_metadata",
+            f"{path} is Parquet without valid 'geo' metadata",
+            "Write it as GeoParquet, or as GeoPackage",
+            about=path,
         ) from error
     return geo

@@ -26,8 +26,10 @@ def together(path: str, pieces: Sequence[ParcelTable]) -> ParcelTable:
     for piece in pieces[1:]:
         if piece.srid != first.srid:
             raise UserError(
-                f"{path}: {_label(first)} is in EPSG:{first.srid}, {_label(piece)} in EPSG:{piece.srid}."
-                " Load layers of one coordinate system."
+                "parcels.mixed_crs",
+                f"{path}: {_label(first)} is in EPSG:{first.srid}, {_label(piece)} in EPSG:{piece.srid}",
+                "Load layers of one coordinate system",
+                about=path,
             )
     _expect_same_names(path, pieces)
     schema = pa.schema([_common(path, name, pieces) for name in first.attributes.column_names])
@@ -72,8 +74,10 @@ def _expect_same_names(path: str, pieces: Sequence[ParcelTable]) -> None:
                 if names
             ]
             raise UserError(
-                f"{path}: the columns of {_label(first)} and {_label(piece)} differ ({'; '.join(only)})."
-                " Load them one by one, or keep the columns that all have with --attribute."
+                "parcels.mixed_columns",
+                f"{path}: the columns of {_label(first)} and {_label(piece)} differ ({'; '.join(only)})",
+                "Load them one by one, or keep the columns that all have with --attribute",
+                about="--attribute",
             )
 
 
@@ -85,8 +89,10 @@ def _common(path: str, name: str, pieces: Sequence[ParcelTable]) -> pa.Field:
         wider = _wider(widest, kind)
         if wider is None:
             raise UserError(
-                f"{path}: column {name} is {widest} in {_label(pieces[0])}, but {kind} in {_label(piece)}."
-                " Load layers of one schema, or leave the column out with --attribute."
+                "parcels.mixed_columns",
+                f"{path}: column {name} is {widest} in {_label(pieces[0])}, but {kind} in {_label(piece)}",
+                "Load layers of one schema, or leave the column out with --attribute",
+                about="--attribute",
             )
         widest = wider
     return pa.field(name, widest)

@@ -76,13 +76,18 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
     characters = named(encoding) if encoding else None
     if encoding and not characters:
         raise UserError(
-            f"--encoding: '{encoding}' is not a character set. Use one such as UTF-8, ISO-8859-1 or CP1252."
+            "option.invalid",
+            f"--encoding: '{encoding}' is not a character set",
+            "Use one such as UTF-8, ISO-8859-1 or CP1252",
+            about="--encoding",
         )
     found = [layer for dataset in datasets for layer in _layers(dataset, characters)]
     if encoding and not any(dataset.format in (formats.SHAPEFILE, *MAPINFO) for dataset in datasets):
         raise UserError(
-            f"--encoding: {datasets[0].shown} states its own character set. Remove the option, which is for"
-            " shapefiles and MapInfo files."
+            "parcels.encoding_known",
+            f"--encoding: {datasets[0].shown} states its own character set",
+            "Remove the option, which is for shapefiles and MapInfo files",
+            about="--encoding",
         )
     return found
 
@@ -123,11 +128,18 @@ def _is_empty(group: Sequence[Layer]) -> bool:
 def _default(group: Sequence[Layer], path: str) -> list[Layer]:
     candidates = [layer for layer in group if layer.polygons and layer.features]
     if not candidates:
-        raise UserError(f"{group[0].shown} holds no polygons ({_listed(group)}). Name a file of parcels.")
+        raise UserError(
+            "parcels.no_polygons",
+            f"{group[0].shown} holds no polygons ({_listed(group)})",
+            "Name a file of parcels",
+            about=group[0].shown,
+        )
     if len(candidates) > 1:
         raise UserError(
-            f"{path} has several layers with polygons: {_listed(candidates)}."
-            " Choose one with --layer, or several with a pattern, such as --layer '*'."
+            "parcels.several_layers",
+            f"{path} has several layers with polygons: {_listed(candidates)}",
+            "Choose one with --layer, or several with a pattern, such as --layer '*'",
+            about="--layer",
         )
     return candidates
 
@@ -136,8 +148,10 @@ def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
     exact = [layer for layer in group if name in (layer.name, layer.label)]
     if len(exact) > 1:
         raise UserError(
-            f"{path} has {len(exact)} layers '{name}': {_listed(exact)}."
-            f" Choose one with --layer, or all of them with --layer '*{name}'."
+            "parcels.several_layers",
+            f"{path} has {len(exact)} layers '{name}': {_listed(exact)}",
+            f"Choose one with --layer, or all of them with --layer '*{name}'",
+            about="--layer",
         )
     # only * and ?: brackets are part of names
     pattern = name.replace("[", "[[]")
@@ -145,11 +159,19 @@ def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
         layer for layer in group if any(fnmatchcase(n, pattern) for n in (layer.name, layer.label))
     ]
     if not fitting:
-        raise UserError(f"{group[0].shown} has no layer '{name}'. Use one of {_listed(group)}.")
+        raise UserError(
+            "parcels.unknown_layer",
+            f"{group[0].shown} has no layer '{name}'",
+            f"Use one of {_listed(group)}",
+            about="--layer",
+        )
     if not any(layer.polygons for layer in fitting):
         others = [layer for layer in group if layer.polygons] or group
         raise UserError(
-            f"Layer '{name}' of {group[0].shown} holds no polygons. Use one of {_listed(others)}."
+            "parcels.no_polygons",
+            f"Layer '{name}' of {group[0].shown} holds no polygons",
+            f"Use one of {_listed(others)}",
+            about="--layer",
         )
     return [layer for layer in fitting if layer.polygons]
 
@@ -167,17 +189,27 @@ def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        raise UserError(f"{path} cannot be read ({error.strerror}). Check the disk that it is on.") from error
+        raise UserError(
+            "parcels.file_unreadable",
+            f"{path} cannot be read ({error.strerror})",
+            "Check the disk that it is on",
+            about=path,
+        ) from error
     except gdal.GdalError as error:
         said = _OURS.sub("", _SOURCE_LINE.sub("damaged", str(error)))
         reason = " ".join(_BYTES.sub(r"\2", said).split("It might help")[0].split()).rstrip(";. ")
         if where is not None:
             raise UserError(
-                f"--where {where}: this condition is invalid for {path} ({reason}). Use an SQL condition on"
-                f" the columns {', '.join(fields) or '(the file has none)'}."
+                "parcels.invalid_condition",
+                f"--where {where}: this condition is invalid for {path} ({reason})",
+                f"Use an SQL condition on the columns {', '.join(fields) or '(the file has none)'}",
+                about="--where",
             ) from error
         raise UserError(
-            f"{path} cannot be read ({reason}). Check the options, and that it is one of {formats.LISTED}."
+            "parcels.file_unreadable",
+            f"{path} cannot be read ({reason})",
+            f"Check the options, and that it is one of {formats.LISTED}",
+            about=path,
         ) from error
 
 
@@ -228,9 +260,13 @@ def _mapinfo_layers(dataset: Dataset, characters: CharacterSet | None) -> list[L
             if not isinstance(error.__cause__, UnicodeDecodeError):
                 raise
             raise UserError(
-                f"{dataset.shown}: names of columns have bytes that are not valid characters: the file"
-                f" says that its character set is '{charset_of(dataset)}'. Name the right one with"
-                " --encoding."
+                "parcels.wrong_encoding",
+                (
+                    f"{dataset.shown}: names of columns have bytes that are not valid characters: the file"
+                    f" says that its character set is '{charset_of(dataset)}'"
+                ),
+                "Name the right one with --encoding",
+                about="--encoding",
             ) from error
 
 
@@ -258,8 +294,10 @@ def _gdal_layer(dataset: Dataset, name: str, kind: str | None, characters: Chara
     own_count = count(dataset, name) if cheap else None
     if info["driver"] not in (dataset.format.driver, *dataset.format.kin):
         raise UserError(
-            f"{dataset.shown} is not {dataset.format.name}, but of the format {info['driver']}."
-            f" Use {formats.LISTED}: convert the file to GeoPackage with ogr2ogr, for example."
+            "parcels.wrong_format",
+            f"{dataset.shown} is not {dataset.format.name}, but of the format {info['driver']}",
+            f"Use {formats.LISTED}: convert the file to GeoPackage with ogr2ogr, for example",
+            about=dataset.shown,
         )
     kind = (
         (kind or "no geometry")

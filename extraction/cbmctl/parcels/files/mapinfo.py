@@ -43,8 +43,10 @@ def with_charset(dataset: Dataset, characters: CharacterSet) -> Dataset:
     if name is None:
         known = ", ".join(CharacterSet(codec).shown for codec in CHARSETS)
         raise UserError(
-            f"--encoding: {characters.shown} is not supported for MapInfo files ({dataset.shown})."
-            f" Use one of {known}."
+            "parcels.unsupported_encoding",
+            f"--encoding: {characters.shown} is not supported for MapInfo files ({dataset.shown})",
+            f"Use one of {known}",
+            about="--encoding",
         )
     folder = dataset.file.parent / FOLDER
     folder.mkdir(exist_ok=True)
@@ -65,6 +67,11 @@ def _renamed(dataset: Dataset, header: bytes, name: bytes) -> bytes:
         return _CHARSET.sub(lambda match: match[0].removesuffix(match[1]) + name, header)
     version = _VERSION.search(header)
     if version is None:
-        raise UserError(f"{dataset.shown} is not a MapInfo file (it has no version). Deliver it again.")
+        raise UserError(
+            "parcels.wrong_format",
+            f"{dataset.shown} is not a MapInfo file (it has no version)",
+            "Deliver it again",
+            about=dataset.shown,
+        )
     line = b"!charset " + name if version[2] else b'Charset "' + name + b'"'
     return header[: version.end()] + line + b"\r\n" + header[version.end() :]

@@ -17,8 +17,13 @@ def expected_features(layer: Layer) -> int:
         return layer.features
     if layer.dataset.format is formats.MAPINFO_TEXT and number != layer.features:
         raise UserError(
-            f"{layer.shown} has {counted(layer.features, 'object')}, but its .mid {counted(number, 'line')}."
-            " One of them is truncated. Deliver both again."
+            "parcels.truncated",
+            (
+                f"{layer.shown} has {counted(layer.features, 'object')}, but its .mid"
+                f" {counted(number, 'line')}"
+            ),
+            "One of them is truncated. Deliver both again",
+            about=layer.shown,
         )
     return number
 
@@ -27,6 +32,8 @@ def expect_whole(layer: Layer, expected: int, read: int) -> None:
     """Raise UserError if not every feature could be read."""
     if read != expected:
         raise UserError(
-            f"{layer.shown} holds {counted(expected, 'feature')}, but only {read} can be read."
-            " The file is truncated or damaged. Deliver it again."
+            "parcels.truncated",
+            f"{layer.shown} holds {counted(expected, 'feature')}, but only {read} can be read",
+            "The file is truncated or damaged. Deliver it again",
+            about=layer.shown,
         )

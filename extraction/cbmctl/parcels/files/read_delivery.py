@@ -280,4 +280,9 @@ def _read_parquet(layer: Layer, where: str | None, attributes: Sequence[str] | N
 
 
 def _no_attribute(path: str, unknown: Sequence[str], known: Sequence[str]) -> UserError:
-    return UserError(f"{path} has no attribute {', '.join(unknown)}. Use any of {', '.join(known)}.")
+    return UserError(
+        "parcels.unknown_attribute",
+        f"{path} has no attribute {', '.join(unknown)}",
+        f"Use any of {', '.join(known)}",
+        about="--attribute",
+    )

@@ -51,7 +51,12 @@ def unpack(archive: Path, folder: Path, shown: str) -> list[str]:
                 else:
                     left_out.append(name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UserError(f"{shown} is not a complete zip archive ({error}). Deliver it again.") from error
+        raise UserError(
+            "parcels.damaged",
+            f"{shown} is not a complete zip archive ({error})",
+            "Deliver it again",
+            about=shown,
+        ) from error
     return left_out
 
 
@@ -85,15 +90,25 @@ def _wanted(name: str) -> bool:
 def _safe(name: str, shown: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{shown} holds a file outside its folder ({name}). Pack it again without it.")
+        raise UserError(
+            "parcels.unsafe_path",
+            f"{shown} holds a file outside its folder ({name})",
+            "Pack it again without it",
+            about=shown,
+        )
     return path
 
 
 def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, shown: str) -> None:
     if member.flag_bits & ENCRYPTED:
-        raise UserError(f"{shown} is encrypted. Unpack it with its password, and name the unpacked file.")
+        raise UserError(
+            "parcels.encrypted",
+            f"{shown} is encrypted",
+            "Unpack it with its password, and name the unpacked file",
+            about=shown,
+        )
     if target.exists():
-        raise UserError(f"{shown} occurs twice. Pack the archive again.")
+        raise UserError("parcels.doubled", f"{shown} occurs twice", "Pack the archive again", about=shown)
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.compress_type == DEFLATE64:
         deflate64.unpack(Path(str(packed.filename)), member, target)
@@ -104,6 +119,11 @@ def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, show
     except NotImplementedError as error:
         method = METHODS.get(member.compress_type, f"method {member.compress_type}")
         raise UserError(
-            f"{shown} is compressed with {method}. This is not supported. Unpack it, and name the"
-            " unpacked file or its folder, or pack it again with the method Deflate."
+            "parcels.unsupported_compression",
+            f"{shown} is compressed with {method}",
+            (
+                "This is not supported. Unpack it, and name the unpacked file or its folder, or pack it"
+                " again with the method Deflate"
+            ),
+            about=shown,
         ) from error

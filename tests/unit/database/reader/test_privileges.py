@@ -125,4 +125,4 @@ def test_a_command_that_needs_another_role_says_so_to_the_reader(
     )
     assert (run.returncode, len(run.stderr.splitlines())) == (1, 1), run.stderr
     assert run.stderr.startswith("cbmctl: this role may not do that (")
-    assert run.stderr.endswith("use the configuration of the owner\n")
+    assert run.stderr.endswith("Use the configuration of the owner.\n")

@@ -108,8 +108,13 @@ def correct(
         if field.kind not in KNOWN:
             what = UNREADABLE.get(field.kind, "of an unknown type")
             raise UserError(
-                f"{shown}: column {name} is {what} (type {field.kind} of dBASE). This is not supported."
-                " Export the file again without it, or name the columns to keep with --attribute."
+                "parcels.unsupported_column",
+                f"{shown}: column {name} is {what} (type {field.kind} of dBASE)",
+                (
+                    "This is not supported. Export the file again without it, or name the columns to keep"
+                    " with --attribute"
+                ),
+                about="--attribute",
             )
         if field.kind == "C":
             _text(fix, name, dbf.bytes(field, fids), characters)

@@ -124,7 +124,9 @@ def correct(
                 _column(fix, table, name)
             _left_out(fix, table, fields)
     except sqlite3.Error as error:
-        raise UserError(f"{shown} cannot be read by SQLite ({error}). Deliver it again.") from error
+        raise UserError(
+            "parcels.damaged", f"{shown} cannot be read by SQLite ({error})", "Deliver it again", about=shown
+        ) from error
 
 
 def _column(fix: Corrections, table: Table, name: str) -> None:

@@ -71,9 +71,13 @@ def refuse_rounded(fix: Corrections, name: str, file: Path) -> None:
         return
     row = int(items[0] if parents is None else parents[items[0]])
     raise UserError(
-        f"{file.name}: column {name} has numbers with more digits than can be read, such as"
-        f" {column[int(items[0])].as_py():.0f} of feature {row + 1}."
-        " Export the file again with this column as text, or name the columns to keep with --attribute."
+        "parcels.too_many_digits",
+        (
+            f"{file.name}: column {name} has numbers with more digits than can be read, such as"
+            f" {column[int(items[0])].as_py():.0f} of feature {row + 1}"
+        ),
+        "Export the file again with this column as text, or name the columns to keep with --attribute",
+        about="--attribute",
     )
 
 
