@@ -22,7 +22,7 @@ from ansible.plugins.action import ActionBase
 
 runpy.run_path(str(Path(__file__).parents[2] / "plugins" / "module_utils_path.py"))
 
-from ansible.module_utils.cbmctl_output import NOT_SET_UP, said, sentence  # noqa: E402
+from ansible.module_utils.cbmctl_output import NOT_SET_UP, error_of, said  # noqa: E402
 
 DOCUMENTATION = r"""
 name: cbmctl_local
@@ -56,7 +56,7 @@ TUNNEL_OPTIONS = [
 
 
 class ActionModule(ActionBase):
-    """Returns `result` or `lines`, `notes`, `incomplete` if something needs a person, and `not_set_up`."""
+    """Returns `result` or `lines`, `notes`, `error`, `not_set_up`, and `incomplete` if it needs a person."""
 
     _requires_connection = True
     _VALID_ARGS = frozenset(("arguments", "configuration", "input", "mutates", "text"))
@@ -89,7 +89,8 @@ class ActionModule(ActionBase):
             "not_set_up": done.returncode == NOT_SET_UP,
         }
         if done.returncode not in (0, INCOMPLETE):
-            return answer | {"failed": True, "msg": sentence(done.returncode, done.stderr)}
+            error = error_of(done.returncode, done.stdout, done.stderr)
+            return answer | {"failed": True, "msg": error["text"], "error": error}
         if text:
             return answer | {"lines": done.stdout.splitlines()}
         try:

@@ -1,7 +1,6 @@
 """The seasons of a tenant, as roles take them; see plugins/module_utils/inventory/seasons.py."""
 
 import json
-import re
 import runpy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 
 runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
+from ansible.module_utils.cbmctl_output import error_of  # noqa: E402
 from ansible.module_utils.inventory import seasons  # noqa: E402
 
 DOCUMENTATION = r"""
@@ -19,6 +19,8 @@ short_description: Seasons of a tenant
 description:
   - C(seasons) lists all seasons of a tenant, the first one first, with everything that roles need.
   - C(seasons_chosen) leaves the one with a name or a year, or all if the name is empty.
+  - C(season_option_names) is what messages of C(cbmctl parcels) write instead of its options, with a prefix.
+  - C(cbmctl_problem) is the sentences of a C(cbmctl --json) that failed, or empty.
   - C(season_problems) lists sentences about what C(cbmctl) says of the files of seasons.
   - C(seasons_disk_gb) is the disk space that they take.
   - C(season_configuration) is the name of a season's db_config.json.
@@ -75,9 +77,8 @@ def _parcels(inspected: Sequence[Mapping[str, Any]], tolerance: float) -> Iterat
             found = json.loads(result.get("stdout") or "{}")
         except ValueError:
             found = {}
-        said = found.get("problem") or (_last(result) if result.get("rc", 0) != 0 else "")
-        if said:
-            yield begin + _named(said)
+        if said := problem(result):
+            yield begin + said
             continue
         number, expected = (found.get("parcels") or {}).get("loadable"), season["expected_parcels"]
         if number is not None and abs(number - expected) * 100 > expected * tolerance:
@@ -90,20 +91,19 @@ def _parcels(inspected: Sequence[Mapping[str, Any]], tolerance: float) -> Iterat
 def _areas(areas: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for result in areas:
         if result.get("rc", 0) != 0:
-            reason = _last(result).removeprefix("cbmctl.errors.UserError: ").rstrip(".")
-            yield f"tenant_seasons, {result['item']['label']}: {reason} (aoi_file)."
+            yield f"tenant_seasons, {result['item']['label']}, aoi_file: {problem(result)}"
 
 
-def _last(result: Mapping[str, Any]) -> str:
-    return (str(result.get("stderr", "")).strip().splitlines() or ["cbmctl failed without a message"])[-1]
+def problem(result: Mapping[str, Any]) -> str:
+    """Sentences on why `cbmctl --json` failed; empty if it did not, or did not run."""
+    code = int(result.get("rc") or 0)
+    return error_of(code, result.get("stdout", ""), result.get("stderr", ""))["text"] if code else ""
 
 
-def _named(said: str) -> str:
-    """In the words of the inventory: cbmctl names its options."""
-    words = {f"--{option}": key for key, option in seasons.OPTIONS.items()}
-    words["--attribute"] = "parcels_attributes"
-    text = said.removeprefix("cbmctl: ").rstrip(".")
-    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text) + "."
+def option_names(prefix: str) -> dict[str, str]:
+    """What a person writes instead of an option of `cbmctl parcels`: a variable, or a key of a season."""
+    keys = {f"--{option}": key for key, option in seasons.OPTIONS.items()}
+    return {option: f"{prefix}{key}" for option, key in {**keys, "--attribute": "parcels_attributes"}.items()}
 
 
 class FilterModule:
@@ -117,6 +117,8 @@ class FilterModule:
             "season_start": seasons.start,
             "season_table": seasons.table,
             "season_problems": problems,
+            "season_option_names": option_names,
+            "cbmctl_problem": problem,
             "seasons": seasons.seasons,
             "seasons_chosen": chosen,
             "seasons_disk_gb": seasons.disk_gb,

@@ -1,11 +1,13 @@
-"""The stderr of cbmctl: its notes, and the sentence for people."""
+"""What cbmctl printed: its notes, and its error as data (docs/errors.md)."""
 
+import json
 import re
 
-# exit codes of a sentence for people: of any, and of a season whose tables or area do not exist yet
+# exit codes of errors for people: of any, and of a season whose tables or area do not exist yet
 NOT_SET_UP = 4
-SENTENCES = (1, NOT_SET_UP)
+EXPECTED = (1, NOT_SET_UP)
 PROGRESS = re.compile(r".*: \d+ of \d+$")
+OPTION_NAMES = "CBM_OPTION_NAMES"
 
 
 def said(stderr: str) -> list[str]:
@@ -13,7 +15,18 @@ def said(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.strip() and not PROGRESS.match(line)]
 
 
-def sentence(code: int, stderr: str) -> str:
-    """The reason for people: cbmctl's own sentence, or the last line of whatever ended it."""
-    last = (said(stderr) or ["it said nothing"])[-1].strip()
-    return last.removeprefix("cbmctl: ") if code in SENTENCES else f"cbmctl ended with code {code}: {last}"
+def error_of(code: int, stdout: str, stderr: str) -> dict[str, str]:
+    """The error of a command that failed: code, about, message, hint, and both as sentences in `text`.
+
+    Without `--json`, and after a defect of cbmctl, only `message` and `text` are known.
+    """
+    try:
+        error = dict(json.loads(stdout)["error"])
+    except (KeyError, TypeError, ValueError):
+        last = (said(stderr) or ["it printed no message"])[-1].strip()
+        message = (
+            last.removeprefix("cbmctl: ") if code in EXPECTED else f"cbmctl ended with code {code}: {last}"
+        )
+        return {"code": "", "about": "", "message": message, "hint": "", "text": message}
+    sentences = [error["message"], error["hint"]]
+    return {**error, "text": " ".join(f"{each}." for each in sentences if each)}

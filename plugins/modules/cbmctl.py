@@ -1,12 +1,12 @@
 #!/usr/bin/python
-"""Runs cbmctl: its JSON becomes `result`, its own `changed` the task's, its one sentence `msg`."""
+"""Runs cbmctl: its JSON becomes `result`, its own `changed` the task's, its error `error` and `msg`."""
 
 import json
 import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.cbmctl_output import NOT_SET_UP, said, sentence
+from ansible.module_utils.cbmctl_output import NOT_SET_UP, OPTION_NAMES, error_of, said
 
 DOCUMENTATION = r"""
 module: cbmctl
@@ -15,7 +15,7 @@ description:
   - Runs C(cbmctl --json) with the given arguments. Changed is what the command itself says.
   - In check mode a command that changes something is given C(--check), and says what it would do.
   - In check mode, a command for a season that has no tables yet is skipped. Only a real run creates them.
-  - A failure is the one sentence that cbmctl writes for people.
+  - A failure has the sentences that cbmctl writes for people as C(msg), and its data as C(error).
 options:
   arguments:
     description: The command and its arguments.
@@ -45,6 +45,10 @@ options:
       - Only for commands that change nothing.
     type: bool
     default: false
+  option_names:
+    description: What messages write instead of options of cbmctl, such as lines of an inventory.
+    type: dict
+    default: {}
   executable:
     description: The command.
     type: path
@@ -67,6 +71,10 @@ lines:
   description: What the command printed for people.
   returned: when the command ran, and C(text) is true
   type: list
+error:
+  description: Code, about, message and hint of the error (docs/errors.md), and its sentences as C(text).
+  returned: when the command failed
+  type: dict
 notes:
   description: What the command said on the way, one entry a line, without its progress.
   returned: when the command ran
@@ -91,6 +99,7 @@ def main():
             "configurations": {"type": "path", "default": "/etc/cbm/owner"},
             "mutates": {"type": "bool", "default": True},
             "text": {"type": "bool", "default": False},
+            "option_names": {"type": "dict", "default": {}},
             "executable": {"type": "path", "default": "/usr/local/bin/cbmctl"},
         },
         supports_check_mode=True,
@@ -116,14 +125,15 @@ def main():
     if module.check_mode and asked["mutates"]:
         command.append("--check")
     # on the control host, an operator's own season must not count
-    environment = {"LC_ALL": "C.UTF-8", "CBM_SEASON": ""}
+    environment = {"LC_ALL": "C.UTF-8", "CBM_SEASON": "", OPTION_NAMES: json.dumps(asked["option_names"])}
     code, stdout, stderr = module.run_command(command, environ_update=environment)
     if module.check_mode and code == NOT_SET_UP:
         season = f"season {asked['season']}" if asked["season"] else "the first season"
         module.warn(NO_TABLES_YET.format(season=season, host=os.uname().nodename))
         module.exit_json(changed=False, skipped=True)
     if code != 0:
-        module.fail_json(msg=sentence(code, stderr), rc=code, notes=said(stderr))
+        error = error_of(code, stdout, stderr)
+        module.fail_json(msg=error["text"], error=error, rc=code, notes=said(stderr))
     if asked["text"]:
         module.exit_json(changed=False, lines=stdout.splitlines(), notes=said(stderr))
     try:

@@ -53,6 +53,23 @@ def set_command(context: Context, name: str, path: Path | None, from_parcels: bo
     )
 
 
+@group.command(
+    "inspect",
+    short_help="Check the file of an area.",
+    epilog="\b\nExample:\n  cbmctl aoi inspect denmark.geojson",
+)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@pass_context
+def inspect_command(context: Context, path: Path) -> None:
+    """Check that FILE can be set as an area, without a database."""
+    area = aoi.from_file(path.expanduser())
+    west, south, east, north = area.bounds
+    context.output.result(
+        {"changed": False, "bounds": area.bounds, "type": area.geom_type},
+        f"{path}: {west:.4f} to {east:.4f} east, {south:.4f} to {north:.4f} north.",
+    )
+
+
 def _left_out(found: dict[int, str]) -> str:
     some = "; ".join(f"{number} ({reason})" for number, reason in list(found.items())[:SHOWN])
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

@@ -9,6 +9,7 @@ from psycopg import sql
 from cbmctl.config import TableName
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 from cbmctl.parcels.files.columns import Column, plan
 from cbmctl.parcels.files.findings import Findings
 from cbmctl.parcels.files.parcel_table import ParcelTable
@@ -121,8 +122,8 @@ def expect_parcels(findings: Findings, table: ParcelTable) -> None:
         raise UserError(
             "parcels.none_left",
             f"{table.shown} has no parcels to load ({why})",
-            "Check the layer and --where",
-            about="--where",
+            f"Check the layer and {option('--where')}",
+            about=option("--where"),
         )
 
 

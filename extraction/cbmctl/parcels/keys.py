@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import option
 from cbmctl.parcels.files.columns import plan
 from cbmctl.parcels.files.parcel_table import ParcelTable
 from cbmctl.parcels.files.values import simple
@@ -30,7 +31,7 @@ def expect_key(table: ParcelTable, key: str) -> str:
                 f"{table.shown}: the column '{key}', which should identify parcels, is missing. The"
                 f" columns are: {', '.join(column.attribute for column in columns)}"
             ),
-            about="--key",
+            about=option("--key"),
         )
     place = columns.index(found[0])
     column = simple(table.attributes.column(place)).combine_chunks()
@@ -44,7 +45,7 @@ def expect_key(table: ParcelTable, key: str) -> str:
             "parcels.key_missing",
             f"{about} has no value in {counted(values.null_count, 'parcel')}, first in feature {first}",
             "Name another column",
-            about="--key",
+            about=option("--key"),
         )
     encoded = pc.dictionary_encode(values)
     number = len(values) - len(encoded.dictionary)
@@ -57,7 +58,7 @@ def expect_key(table: ParcelTable, key: str) -> str:
                 f" features {first} and {second}"
             ),
             "Name another column",
-            about="--key",
+            about=option("--key"),
         )
     return found[0].name
 

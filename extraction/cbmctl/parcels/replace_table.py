@@ -6,6 +6,7 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 from cbmctl.parcels import parcel_history
 from cbmctl.parcels.changes import has_parcels
 from cbmctl.parcels.files.columns import Column
@@ -20,11 +21,11 @@ def why_needed(conn: psycopg.Connection, parcels: TableName, srid: int) -> str:
     if stored is None:
         return (
             f"{parcels} is missing, or has no ogc_fid and wkb_geometry. Restore the table, or delete the"
-            " statistics with --drop-statistics."
+            f" statistics with {option('--drop-statistics')}"
         )
     return (
         f"The table is in EPSG:{stored}, but the file is in EPSG:{srid}. Request the file in EPSG:{stored},"
-        " or delete the statistics with --drop-statistics."
+        f" or delete the statistics with {option('--drop-statistics')}"
     )
 
 

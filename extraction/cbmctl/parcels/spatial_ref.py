@@ -14,6 +14,7 @@ from pyproj.exceptions import CRSError
 
 from cbmctl.database import query
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 
 # Codes of EPSG's database 12 that the list of PostGIS 3.5 lacks, first and last; a test asks the server.
 # Numbers between them that are no code, or not one of projected or geographic systems, count as well.
@@ -51,7 +52,7 @@ def definition(srid: int) -> tuple[str, str | None]:
             "parcels.unknown_crs",
             f"EPSG:{srid} ({crs.name}) is unknown to PostGIS, and its definition cannot be entered there",
             "Reproject the file to another system, such as the UTM zone of the country",
-            about="--crs",
+            about=option("--crs"),
         )
     try:
         with warnings.catch_warnings():
@@ -111,7 +112,7 @@ def enter(conn: psycopg.Connection, srid: int, *, check_only: bool = False) -> s
                 " spatial_ref_sys"
             ),
             "Run playbooks/database.yml, or as superuser: GRANT INSERT ON spatial_ref_sys TO cbm_owner",
-            about="--crs",
+            about=option("--crs"),
         ) from error
     return (
         f"EPSG:{srid} ({name}) is unknown to the server's PostGIS;"
@@ -147,5 +148,5 @@ def _expect_same_places(conn: psycopg.Connection, srid: int, name: str) -> None:
             "parcels.unknown_crs",
             f"EPSG:{srid} ({name}) is unknown to the server's PostGIS, which {reason} with its definition",
             "Reproject the file to another system, such as the UTM zone of the country",
-            about="--crs",
+            about=option("--crs"),
         )

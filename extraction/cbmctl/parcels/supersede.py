@@ -9,6 +9,7 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import option
 from cbmctl.parcels import parcel_history, quality
 from cbmctl.parcels.changes import Changes
 from cbmctl.parcels.gone_parcels import gone_table, is_made
@@ -123,8 +124,8 @@ def expect_same_parcels(parcels: TableName, changes: Changes | None) -> None:
         raise UserError(
             "parcels.statistics_would_go",
             f"The table {parcels} does not exist, or its parcels are in another coordinate system",
-            "Their statistics cannot be kept: load with --drop-statistics",
-            about="--drop-statistics",
+            f"Their statistics cannot be kept: load with {option('--drop-statistics')}",
+            about=option("--drop-statistics"),
         )
     if not changes.same_geometries:
         raise UserError(
@@ -133,8 +134,8 @@ def expect_same_parcels(parcels: TableName, changes: Changes | None) -> None:
                 f"The parcels of the file are not those of {parcels}: {changes.new} are new,"
                 f" {changes.gone} are gone"
             ),
-            "Their statistics cannot be kept: load with --drop-statistics",
-            about="--drop-statistics",
+            f"Their statistics cannot be kept: load with {option('--drop-statistics')}",
+            about=option("--drop-statistics"),
         )
 
 

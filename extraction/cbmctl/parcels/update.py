@@ -15,6 +15,7 @@ from psycopg import sql
 from cbmctl.config import TableName, Tables
 from cbmctl.database import one, query
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import option
 from cbmctl.parcels import gone_parcels, parcel_history
 from cbmctl.parcels.changes import Changes
 from cbmctl.parcels.edits import add_columns, lacking, write_values
@@ -79,8 +80,8 @@ def expect_few_removals(parcels: TableName, changes: Changes) -> None:
         raise UserError(
             "parcels.many_gone",
             " ".join([f"{parcels}: the file lacks many stored geometries.", *changes.sentences()]),
-            "If the file is correct, load it with --accept-removals",
-            about="--accept-removals",
+            f"If the file is correct, load it with {option('--accept-removals')}",
+            about=option("--accept-removals"),
         )
 
 

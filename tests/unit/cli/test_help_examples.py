@@ -45,6 +45,7 @@ cbmctl parcels load gsaa_2021.zip
 cbmctl parcels check gsaa_2021.zip
 cbmctl --json parcels check gsaa_2021.zip
 cbmctl aoi set parcels_2021 --from-parcels
+cbmctl aoi inspect denmark.geojson
 cbmctl aoi set dk --file denmark.geojson
 cbmctl parcels rasterise
 cbmctl parcels quality

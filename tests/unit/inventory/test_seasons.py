@@ -1,6 +1,9 @@
 """Seasons in the inventory: what roles get of a line, and lines that contradict each other."""
 
 import json
+import os
+import subprocess
+import sys
 from configparser import ConfigParser
 from datetime import date
 from pathlib import Path
@@ -167,15 +170,29 @@ def test_precheck_judges_the_files_of_each_season(tmp_path: Path) -> None:
     expected = [
         f"tenant_seasons, 2023: {tmp_path}/b.fgb does not exist",
         "tenant_seasons, 2024: parcels_file has 3 parcels to load, but 9 are expected. Use the complete",
-        "tenant_seasons, 2026: ",
+        "tenant_seasons, 2026, aoi_file: ",
     ]
     assert match(told, expected), (told, output)
-    assert told[2].endswith("(aoi_file).")
-    named = load_plugin("filter", "seasons").FilterModule().filters()["season_problems"]
-    said = {"item": later[0], "rc": 1, "stderr": "x\ncbmctl: two layers. Use --layer or --attribute."}
-    assert named([said], [], 10) == [
-        "tenant_seasons, 2022: two layers. Use parcels_layer or parcels_attributes."
-    ]
+    assert told[2].startswith("tenant_seasons, 2026, aoi_file: ")
+
+
+def test_errors_of_later_seasons_name_lines_of_the_inventory(tmp_path: Path) -> None:
+    filters = load_plugin("filter", "seasons").FilterModule().filters()
+    names = filters["season_option_names"]("")
+    assert names["--layer"] == "parcels_layer"
+    assert filters["season_option_names"]("tenant_")["--attribute"] == "tenant_parcels_attributes"
+    file = write(tmp_path / "a.fgb")
+    done = subprocess.run(
+        [sys.executable, "-m", "cbmctl", "--json", "parcels", "inspect", "--encoding=x", str(file)],
+        env=os.environ | {"CBM_OPTION_NAMES": json.dumps(names)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = {"item": {"label": "2022"}, "rc": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+    (problem,) = filters["season_problems"]([said], [], 10)
+    assert problem.startswith("tenant_seasons, 2022: ")
+    assert "parcels_encoding: 'x' is not a character set. Use one such as UTF-8" in problem
 
 
 def test_roles_get_each_season_in_turn(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
+from cbmctl.error_codes import CODES
 from tests.conftest import REPOSITORY
 from tests.support.parcel_files import content, write
 from tests.support.plugins import load as load_plugin
@@ -140,21 +141,25 @@ def test_what_cbmctl_asks_permission_for_is_said_with_the_operators_variable() -
     assert rendered("parcels", arguments, **given) == ["parcels", "load", "p.gpkg", "--key=id"]
     allowed = given | {"parcels_accept_removals": "true", "parcels_drop_statistics": True}
     assert rendered("parcels", arguments, **allowed)[4:] == ["--accept-removals", "--drop-statistics"]
-    for option, line in (
-        ("--accept-removals", "-e tenant_parcels_accept_removals=true"),
-        ("--drop-statistics", "-e parcels_drop_statistics=true"),
+    names = load["cbmctl"]["option_names"]
+    for chosen, ending in (
+        ({}, ""),
+        ({"parcels_season": "2022"}, " -e cbm_season_name=2022"),
+        ({"parcels_season": "", "parcels_season_chosen": "2021"}, " -e cbm_season_name=2021"),
     ):
-        loaded = {
-            "parcels_loaded": {"msg": f"If the file is correct, load it with {option}.", "failed": True}
-        }
-        assert rendered("parcels", "{{ parcels_permission }}", **loaded) is True
-        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **loaded)
-        assert said == f"If the file is correct, load it with {line}."
-        later = loaded | {"parcels_season": "2022"}
-        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **later)
-        assert said == f"If the file is correct, load it with {line} -e cbm_season_name=2022."
-        first = loaded | {"parcels_season": "", "parcels_season_chosen": "2021"}
-        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], **first)
-        assert said == f"If the file is correct, load it with {line} -e cbm_season_name=2021."
-    for done in ({}, {"msg": "p.gpkg does not exist.", "failed": True}):
-        assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded=done) is False
+        found = rendered("parcels", names, **chosen)
+        assert found["--accept-removals"] == f"-e tenant_parcels_accept_removals=true{ending}"
+        assert found["--drop-statistics"] == f"-e parcels_drop_statistics=true{ending}"
+        assert found["--layer"] == "tenant_parcels_layer"
+    for code, permission in (
+        ("parcels.in_use", True),
+        ("parcels.many_gone", True),
+        ("parcels.statistics_would_go", True),
+        ("parcels.missing", False),
+    ):
+        loaded = {"msg": "No.", "failed": True, "error": {"code": code}}
+        assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded=loaded) is permission
+        assert code in CODES
+        said = rendered("parcels", refusal["ansible.builtin.assert"]["fail_msg"], parcels_loaded=loaded)
+        assert said == "No."
+    assert rendered("parcels", "{{ parcels_permission }}", parcels_loaded={}) is False

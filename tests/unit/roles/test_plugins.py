@@ -97,6 +97,15 @@ def test_check_mode_before_the_tables_of_a_season_are_there(tmp_path: Path) -> N
     assert run_module(tmp_path, "echo 'cbmctl: x' >&2; exit 1", check=True, **given)["failed"] is True
 
 
+def test_an_error_is_data(tmp_path: Path) -> None:
+    error = {"code": "parcels.no_crs", "about": "--crs", "message": "x has no CRS", "hint": "Name it"}
+    script = f"echo '{json.dumps({'error': error})}'; echo 'cbmctl: x has no CRS. Name it.' >&2; exit 1"
+    result = run_module(tmp_path, script)
+    assert result["failed"] is True
+    assert result["error"] == error | {"text": "x has no CRS. Name it."}
+    assert result["msg"] == "x has no CRS. Name it."
+
+
 def test_check_mode_before_the_command_is_there(tmp_path: Path) -> None:
     result = run_module(tmp_path, None, check=True)
     assert (result["changed"], result["skipped"]) == (False, True)
@@ -124,7 +133,7 @@ def test_the_text_for_people_comes_line_by_line(tmp_path: Path) -> None:
             "x.shp has no CRS. Name it",
         ),
         ("echo 'docker: no such image' >&2; exit 125", "cbmctl ended with code 125: docker: no such image"),
-        ("exit 137", "cbmctl ended with code 137: it said nothing"),
+        ("exit 137", "cbmctl ended with code 137: it printed no message"),
         ("echo no JSON", "cbmctl --json parcels load printed no JSON object"),
     ],
 )

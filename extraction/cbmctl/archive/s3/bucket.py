@@ -260,7 +260,12 @@ class Bucket:
         # one attempt is not enough to tell that a key is not just new
         lasting = error.problem.denied and not error.problem.again
         return ArchiveError(
-            code, f"{what} ({error})", remedy, about="eodata.endpoint", lasting=lasting, since=error.since
+            code,
+            f"{what} ({error})",
+            remedy,
+            about="eodata.key_file" if error.problem.denied else "eodata.endpoint",
+            lasting=lasting,
+            since=error.since,
         )
 
     def _some(self, ask: Callable[..., Page], prefix: str) -> list[Object]:

@@ -148,7 +148,6 @@ def _answered(error: ClientError, settings: S3, *, last: bool) -> Problem:
             "archive.wrong_clock",
             f"{settings.endpoint} says that the clock of this machine is wrong",
             "Set it (timedatectl)",
-            about="eodata.endpoint",
             lasting=True,
         ) from error
     if code in _PLACE:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 
 # Names that the clients of the tables use without saying whose they are (sigs and the catalogue have them),
 # our own two columns, and what PostgreSQL keeps for itself.
@@ -68,8 +69,8 @@ def plan(schema: pa.Schema) -> list[Column]:
         raise UserError(
             "parcels.too_many_columns",
             f"The file has {len(schema)} attributes; a table can have {MAX_COLUMNS}",
-            "Choose those that you need with --attribute",
-            about="--attribute",
+            f"Choose those that you need with {option('--attribute')}",
+            about=option("--attribute"),
         )
     columns: list[Column] = []
     for i, field in enumerate(schema):

@@ -8,6 +8,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 
 # PROJ's own score: from 70 on the same definition; below, a similar name, or only the order of axes differs.
 SAME, SIMILAR = 70, 25
@@ -50,8 +51,6 @@ MEMBER_STATES = (
     (-9.4, 35.9, 4.4, 43.8),  # Spain
     (10.9, 55.3, 24.2, 69.1),  # Sweden
 )
-# What to do about coordinates that do not fit their system.
-CORRECT = "Correct the file, or set the EPSG code of its coordinates with --crs"
 # Longitude before latitude on purpose: OGC's twins of EPSG codes, the default of GeoParquet and GeoJSON.
 TWINS = {"CRS84": 4326, "CRS83": 4269, "CRS27": 4267}
 
@@ -73,30 +72,42 @@ def resolve(definition: str | None, path: Path | str, override: str | None = Non
     """
     text = override or definition
     if not text:
-        raise UserError("parcels.no_crs", f"{path}: no coordinate system found", _set_crs(), about="--crs")
-    origin = f"--crs {override}" if override else f"The coordinate system of {path}"
+        raise UserError(
+            "parcels.no_crs", f"{path}: no coordinate system found", _set_crs(), about=option("--crs")
+        )
+    origin = f"{option('--crs')} {override}" if override else f"The coordinate system of {path}"
     try:
         crs = CRS.from_user_input(int(text) if text.isdigit() else text)
     except CRSError as error:
-        raise UserError("parcels.invalid_crs", f"{origin} is invalid", _set_crs(), about="--crs") from error
+        raise UserError(
+            "parcels.invalid_crs", f"{origin} is invalid", _set_crs(), about=option("--crs")
+        ) from error
     crs = _horizontal(crs)
     if not (crs.is_projected or crs.is_geographic):
         raise UserError(
             "parcels.invalid_crs",
             f"{origin} ({crs.name}, {crs.type_name}) is neither projected nor geographic",
             _set_crs(),
-            about="--crs",
+            about=option("--crs"),
         )
     code = _code(crs)
     if code is None:
         message = f"{origin} ({crs.name}) has no EPSG code"
-        raise UserError("parcels.no_epsg_code", message, _set_crs(), about="--crs")
+        raise UserError("parcels.no_epsg_code", message, _set_crs(), about=option("--crs"))
     return code, CRS.from_epsg(code).name
+
+
+def _correct() -> str:
+    """What to do about coordinates that do not fit their system."""
+    return f"Correct the file, or set the EPSG code of its coordinates with {option('--crs')}"
 
 
 def _set_crs(example: int = 25832) -> str:
     """What to do about a missing or wrong code."""
-    return f"Set the EPSG code of the coordinates with --crs, such as --crs EPSG:{example}"
+    return (
+        f"Set the EPSG code of the coordinates with {option('--crs')}, such as {option('--crs')}"
+        f" EPSG:{example}"
+    )
 
 
 def _code(crs: CRS) -> int | None:
@@ -169,19 +180,26 @@ def expect_inside(
             "parcels.wrong_units",
             f"{_around(points[wrong], path)}: these {look} degrees, but {system} is {are}in degrees",
             _set_crs(example),
-            about="--crs",
+            about=option("--crs"),
         )
     swapped = points[:, ::-1]
     if not _most(within := within_area(points, crs)):
-        other = "leave out --axes swapped" if axes == SWAPPED else "add --axes swapped"
+        other = (
+            f"leave out {option('--axes')} swapped" if axes == SWAPPED else f"add {option('--axes')} swapped"
+        )
         # systems of Europe reach to North Africa and Asia, where any wrong code may put parcels
         hint = (
             f"Its axes are swapped: {other}"
             if _most(within_area(swapped, crs) & _in_union(swapped, crs))
-            else CORRECT
+            else _correct()
         )
         message = f"{_around(points[~within], path)}, outside the area of {system}"
-        raise UserError("parcels.outside_crs", message, hint, about="--crs" if hint == CORRECT else "--axes")
+        raise UserError(
+            "parcels.outside_crs",
+            message,
+            hint,
+            about=option("--crs") if hint == _correct() else option("--axes"),
+        )
     if axes is None and not _most(inside := _in_union(points, crs)) and _most(_in_union(swapped, crs)):
         raise UserError(
             "parcels.swapped_axes",
@@ -189,8 +207,8 @@ def expect_inside(
                 f"{_around(points[~inside], path)} ({_place(points[~inside], crs)}), outside the European"
                 f" Union; with axes swapped they lie in it ({_place(swapped[~inside], crs)})"
             ),
-            "Choose one with --axes swapped or --axes as-is",
-            about="--axes",
+            f"Choose one with {option('--axes')} swapped or {option('--axes')} as-is",
+            about=option("--axes"),
         )
 
 
@@ -221,8 +239,8 @@ def expect_sizes(boxes: npt.NDArray[np.float64], srid: int, path: Path | str) ->
             "parcels.wrong_units",
             f"{path} has parcels that would be {size:.3g} m wide in EPSG:{srid} ({crs.name}):"
             " the coordinates are in another unit",
-            CORRECT,
-            about="--crs",
+            _correct(),
+            about=option("--crs"),
         )
 
 
@@ -245,9 +263,10 @@ def doubtful_axes(points: npt.NDArray[np.float64], srid: int, path: Path | str) 
     if other := swapped_place(points, srid):
         crs = CRS.from_epsg(srid)
         return (
-            f"{path} is in EPSG:{srid}, in which some programs write north before east. The parcels lie"
-            f" around {_place(points, crs)}; with --axes swapped they would lie around {other}."
-            " Choose one with --axes as-is or --axes swapped."
+            f"{path} is in EPSG:{srid}, in which some programs write north before east. The parcels"
+            f" lie around {_place(points, crs)}; with {option('--axes')} swapped they would lie"
+            f" around {other}. Choose one with {option('--axes')} as-is or {option('--axes')}"
+            " swapped."
         )
     return None
 

@@ -7,6 +7,7 @@ from itertools import accumulate
 import pyarrow as pa
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 from cbmctl.parcels.files.parcel_table import SOURCE_COLUMN, ParcelTable
 
 
@@ -76,8 +77,8 @@ def _expect_same_names(path: str, pieces: Sequence[ParcelTable]) -> None:
             raise UserError(
                 "parcels.mixed_columns",
                 f"{path}: the columns of {_label(first)} and {_label(piece)} differ ({'; '.join(only)})",
-                "Load them one by one, or keep the columns that all have with --attribute",
-                about="--attribute",
+                f"Load them one by one, or keep the columns that all have with {option('--attribute')}",
+                about=option("--attribute"),
             )
 
 
@@ -91,8 +92,8 @@ def _common(path: str, name: str, pieces: Sequence[ParcelTable]) -> pa.Field:
             raise UserError(
                 "parcels.mixed_columns",
                 f"{path}: column {name} is {widest} in {_label(pieces[0])}, but {kind} in {_label(piece)}",
-                "Load layers of one schema, or leave the column out with --attribute",
-                about="--attribute",
+                f"Load layers of one schema, or leave the column out with {option('--attribute')}",
+                about=option("--attribute"),
             )
         widest = wider
     return pa.field(name, widest)

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 import pyogrio
 
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import option
 from cbmctl.parcels.files import formats, gdal, geoparquet
 from cbmctl.parcels.files.count_features import count, expect_complete
 from cbmctl.parcels.files.curves import wkb_type
@@ -77,17 +78,17 @@ def layers(datasets: Sequence[Dataset], encoding: str | None = None) -> list[Lay
     if encoding and not characters:
         raise UserError(
             "option.invalid",
-            f"--encoding: '{encoding}' is not a character set",
+            f"{option('--encoding')}: '{encoding}' is not a character set",
             "Use one such as UTF-8, ISO-8859-1 or CP1252",
-            about="--encoding",
+            about=option("--encoding"),
         )
     found = [layer for dataset in datasets for layer in _layers(dataset, characters)]
     if encoding and not any(dataset.format in (formats.SHAPEFILE, *MAPINFO) for dataset in datasets):
         raise UserError(
             "parcels.encoding_known",
-            f"--encoding: {datasets[0].shown} states its own character set",
+            f"{option('--encoding')}: {datasets[0].shown} states its own character set",
             "Remove the option, which is for shapefiles and MapInfo files",
-            about="--encoding",
+            about=option("--encoding"),
         )
     return found
 
@@ -138,8 +139,11 @@ def _default(group: Sequence[Layer], path: str) -> list[Layer]:
         raise UserError(
             "parcels.several_layers",
             f"{path} has several layers with polygons: {_listed(candidates)}",
-            "Choose one with --layer, or several with a pattern, such as --layer '*'",
-            about="--layer",
+            (
+                f"Choose one with {option('--layer')}, or several with a pattern, such as"
+                f" {option('--layer')} '*'"
+            ),
+            about=option("--layer"),
         )
     return candidates
 
@@ -150,8 +154,8 @@ def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
         raise UserError(
             "parcels.several_layers",
             f"{path} has {len(exact)} layers '{name}': {_listed(exact)}",
-            f"Choose one with --layer, or all of them with --layer '*{name}'",
-            about="--layer",
+            f"Choose one with {option('--layer')}, or all of them with {option('--layer')} '*{name}'",
+            about=option("--layer"),
         )
     # only * and ?: brackets are part of names
     pattern = name.replace("[", "[[]")
@@ -163,7 +167,7 @@ def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
             "parcels.unknown_layer",
             f"{group[0].shown} has no layer '{name}'",
             f"Use one of {_listed(group)}",
-            about="--layer",
+            about=option("--layer"),
         )
     if not any(layer.polygons for layer in fitting):
         others = [layer for layer in group if layer.polygons] or group
@@ -171,7 +175,7 @@ def _named(group: Sequence[Layer], path: str, name: str) -> list[Layer]:
             "parcels.no_polygons",
             f"Layer '{name}' of {group[0].shown} holds no polygons",
             f"Use one of {_listed(others)}",
-            about="--layer",
+            about=option("--layer"),
         )
     return [layer for layer in fitting if layer.polygons]
 
@@ -201,9 +205,9 @@ def explained(path: str, where: str | None = None, fields: Sequence[str] = ()) -
         if where is not None:
             raise UserError(
                 "parcels.invalid_condition",
-                f"--where {where}: this condition is invalid for {path} ({reason})",
+                f"{option('--where')} {where}: this condition is invalid for {path} ({reason})",
                 f"Use an SQL condition on the columns {', '.join(fields) or '(the file has none)'}",
-                about="--where",
+                about=option("--where"),
             ) from error
         raise UserError(
             "parcels.file_unreadable",
@@ -265,8 +269,8 @@ def _mapinfo_layers(dataset: Dataset, characters: CharacterSet | None) -> list[L
                     f"{dataset.shown}: names of columns have bytes that are not valid characters: the file"
                     f" says that its character set is '{charset_of(dataset)}'"
                 ),
-                "Name the right one with --encoding",
-                about="--encoding",
+                f"Name the right one with {option('--encoding')}",
+                about=option("--encoding"),
             ) from error
 
 

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 from cbmctl.parcels.files.delivery import Dataset
 from cbmctl.parcels.files.shapefile_encoding import UTF8, CharacterSet
 
@@ -44,9 +45,10 @@ def with_charset(dataset: Dataset, characters: CharacterSet) -> Dataset:
         known = ", ".join(CharacterSet(codec).shown for codec in CHARSETS)
         raise UserError(
             "parcels.unsupported_encoding",
-            f"--encoding: {characters.shown} is not supported for MapInfo files ({dataset.shown})",
+            f"{option('--encoding')}: {characters.shown} is not supported for MapInfo files"
+            f" ({dataset.shown})",
             f"Use one of {known}",
-            about="--encoding",
+            about=option("--encoding"),
         )
     folder = dataset.file.parent / FOLDER
     folder.mkdir(exist_ok=True)

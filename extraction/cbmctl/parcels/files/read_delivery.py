@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cbmctl.errors import UserError, counted
+from cbmctl.invocation import option
 from cbmctl.parcels.files import crs as crs_codes
 from cbmctl.parcels.files import formats, gdal, geoparquet
 from cbmctl.parcels.files.count_records import deleted_records
@@ -284,5 +285,5 @@ def _no_attribute(path: str, unknown: Sequence[str], known: Sequence[str]) -> Us
         "parcels.unknown_attribute",
         f"{path} has no attribute {', '.join(unknown)}",
         f"Use any of {', '.join(known)}",
-        about="--attribute",
+        about=option("--attribute"),
     )

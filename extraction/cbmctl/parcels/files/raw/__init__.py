@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cbmctl.invocation import option
 from cbmctl.parcels.files import formats
 from cbmctl.parcels.files.findings import Finding
 from cbmctl.parcels.files.layers import Layer
@@ -93,7 +94,7 @@ def _tell_guess(fix: Corrections, characters: CharacterSet) -> None:
         if len(rows):
             raw = str(column[int(rows[0])].as_py())
             reason = (
-                f"is read as {characters.shown}: {characters.doubt}."
-                " If letters are wrong, name the character set with --encoding"
+                f"is read as {characters.shown}: {characters.doubt}. If letters are wrong, name the"
+                f" character set with {option('--encoding')}"
             )
             fix.found.append(Finding(int(rows[0]) + 1, "guessed_encoding", reason, name, raw, len(rows)))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 from cbmctl.parcels.files.dbf_header import SIZE, DbfHeader, dbf_header
 from cbmctl.parcels.files.raw.corrections import Corrections, Rows
 from cbmctl.parcels.files.raw.written import compact_date_of, dates, numbers
@@ -112,9 +113,9 @@ def correct(
                 f"{shown}: column {name} is {what} (type {field.kind} of dBASE)",
                 (
                     "This is not supported. Export the file again without it, or name the columns to keep"
-                    " with --attribute"
+                    f" with {option('--attribute')}"
                 ),
-                about="--attribute",
+                about=option("--attribute"),
             )
         if field.kind == "C":
             _text(fix, name, dbf.bytes(field, fids), characters)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from cbmctl.invocation import option
 from cbmctl.parcels.files import formats
 from cbmctl.parcels.files.delivery import Dataset
 from cbmctl.parcels.files.mapinfo import HEADER
@@ -98,7 +99,7 @@ def correct(fix: Corrections, charset: str) -> None:
         shown = [raw[row].decode("utf-8", "backslashreplace") for row in bad]
         reason = (
             f"has bytes that are not valid characters: the file says that its character set is '{charset}'."
-            " Name the right one with --encoding"
+            f" Name the right one with {option('--encoding')}"
         )
         fix.tell(name, "changed_text", rows, shown, reason)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cbmctl.errors import UserError
+from cbmctl.invocation import option
 from cbmctl.parcels.files import gdal
 from cbmctl.parcels.files.exact_numbers import EXACT_BELOW
 from cbmctl.parcels.files.raw.corrections import Corrections, Rows
@@ -76,8 +77,11 @@ def refuse_rounded(fix: Corrections, name: str, file: Path) -> None:
             f"{file.name}: column {name} has numbers with more digits than can be read, such as"
             f" {column[int(items[0])].as_py():.0f} of feature {row + 1}"
         ),
-        "Export the file again with this column as text, or name the columns to keep with --attribute",
-        about="--attribute",
+        (
+            "Export the file again with this column as text, or name the columns to keep with"
+            f" {option('--attribute')}"
+        ),
+        about=option("--attribute"),
     )
 
 

@@ -1,0 +1,41 @@
+"""What other programs mean by what they print."""
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
+
+from ansible.module_utils import other_programs  # noqa: E402
+
+DOCUMENTATION = r"""
+name: other_programs
+short_description: Why another program failed
+description:
+  - C(s3fs_failure) takes lines of the journal of s3fs. C(ssh_failure) takes a failed login's message.
+    Both give C(code) and C(said).
+  - C(http_failure) takes the message of a failed C(ansible.builtin.uri), and gives the reason.
+options:
+  _input:
+    description: What the program printed.
+    type: raw
+    required: true
+"""
+EXAMPLES = r"""
+---
+code: "{{ journal.stdout_lines | s3fs_failure }}"
+"""
+RETURN = "_value: {description: Code and reason, or the reason., type: raw}"
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name the filters."""
+        return {
+            "s3fs_failure": other_programs.s3fs,
+            "ssh_failure": other_programs.ssh,
+            "http_failure": other_programs.http,
+        }
