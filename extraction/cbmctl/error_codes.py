@@ -94,6 +94,7 @@ CODES = {
     "option.invalid": "the value of an option is invalid",
     "option.invalid_date": "a date is invalid or before the first Sentinel",
     "option.invalid_period": "the end of the period is not after its start",
+    "option.usage": "an option or argument is missing, unknown or invalid; the exit code is 2",
     # orders of Sentinel-1 CARD
     "order.account_disabled": "the account is disabled, perhaps for some minutes",
     "order.another_command": "another command places or cancels orders now",

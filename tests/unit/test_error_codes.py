@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import cbmctl
 from cbmctl import error_codes
 from cbmctl.cli import cbmctl as command
+from cbmctl.cli import main
 from cbmctl.error_codes import CODES
 from cbmctl.errors import NotSetUpError, UserError
 from cbmctl.reasons import REASONS
@@ -98,6 +99,17 @@ def test_an_error_is_sentences_and_data() -> None:
         "hint": "Set it",
     }
     assert str(NotSetUpError("schema.missing", "a table is missing")) == "a table is missing."
+
+
+def test_json_has_what_is_wrong_with_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["cbmctl", "--json", "aoi", "inspect"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    printed = json.loads(capsys.readouterr().out)["error"]
+    assert (printed["code"], printed["message"]) == ("option.usage", "Missing argument 'FILE'")
 
 
 def test_json_has_the_error(tmp_path: Path) -> None:

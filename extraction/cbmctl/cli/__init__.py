@@ -89,6 +89,9 @@ def main() -> None:
         click.echo(f"cbmctl: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        called = getattr(error, "ctx", None)
+        if called is not None and called.find_root().params.get("as_json"):
+            Output(as_json=True).error(UserError("option.usage", error.format_message()))
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
