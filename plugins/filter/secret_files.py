@@ -3,14 +3,17 @@
 import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 runpy.run_path(str(Path(__file__).parents[1] / "module_utils_path.py"))
 
-from ansible.module_utils.inventory.secret_files import problems  # noqa: E402
+from ansible.module_utils.inventory.secret_files import has_keys, problems  # noqa: E402
 
 DOCUMENTATION = r"""
 name: secret_file_problems
 short_description: Problems of files with secrets on the control host
+description:
+  - C(has_keys) is whether the file with a path has the keys of an S3 account, ACCESS_KEY:SECRET_KEY.
 options:
   _input:
     description: Paths of files with one secret each, by the variable that names each; empty ones are skipped.
@@ -32,6 +35,6 @@ def secret_file_problems(files: Mapping[str, str]) -> list[dict[str, str]]:
 class FilterModule:
     """What Ansible asks for."""
 
-    def filters(self) -> dict[str, Callable[..., list[dict[str, str]]]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Name the filters."""
-        return {"secret_file_problems": secret_file_problems}
+        return {"secret_file_problems": secret_file_problems, "has_keys": has_keys}

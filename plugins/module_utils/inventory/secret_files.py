@@ -1,12 +1,24 @@
 """Files with secrets on the control host: missing, unreadable, empty, or open to others."""
 
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .problem import Problem
 
+# One line, as cbmctl (cbmctl.config.archive) and s3fs want it; signatures allow no other characters.
+KEYS = r"[!-9;-~]+:[!-~]+"
 _OTHERS = 0o177  # bits of a mode that cbmctl refuses: it requires 0600 or less
+
+
+def has_keys(path: str) -> bool:
+    """Whether a file has the keys of an S3 account, and nothing else. No caller gets to see them."""
+    try:
+        text = Path(path).expanduser().read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return False
+    return re.fullmatch(KEYS, text.strip()) is not None
 
 
 def problems(files: Mapping[str, str]) -> Iterator[Problem]:
