@@ -15,6 +15,9 @@ short_description: Why another program failed
 description:
   - C(s3fs_failure) takes lines of the journal of s3fs. C(ssh_failure) takes a failed login's message.
     Both give C(code) and C(said).
+  - C(docker_missing) is whether Docker's stderr says that a container or service does not exist.
+  - C(filesystem_grown) is whether the message of C(community.general.filesystem) says that it enlarged one.
+  - C(last_line) is the last line of a text.
   - C(http_failure) takes the message of a failed C(ansible.builtin.uri), and gives the reason.
 options:
   _input:
@@ -38,4 +41,7 @@ class FilterModule:
             "s3fs_failure": other_programs.s3fs,
             "ssh_failure": other_programs.ssh,
             "http_failure": other_programs.http,
+            "docker_missing": other_programs.docker_missing,
+            "filesystem_grown": other_programs.grown,
+            "last_line": other_programs.last_line,
         }

@@ -28,8 +28,23 @@ def s3fs(lines: Sequence[str]) -> dict[str, str]:
 
 def ssh(text: str) -> dict[str, str]:
     """Why Ansible could not log in: `code`, and in `said` the last line without its full stop."""
-    last = (text.strip().splitlines() or ["no reason given"])[-1].strip().rstrip(".")
+    last = last_line(text).rstrip(".")
     return {"code": "host_key_changed" if "ost key" in last else "no_login", "said": last}
+
+
+def docker_missing(text: str) -> bool:
+    """Whether Docker refuses a command because there is no such container or service."""
+    return bool(re.search(r"(?i)no such (container|service)", text))
+
+
+def grown(text: str) -> bool:
+    """Whether the module community.general.filesystem has enlarged a filesystem."""
+    return bool(re.search("is now|blocks changed|resizing", text))
+
+
+def last_line(text: str) -> str:
+    """The last line of a text, which has the reason."""
+    return (text.strip().splitlines() or ["no reason given"])[-1].strip()
 
 
 def http(text: str) -> str:

@@ -67,7 +67,7 @@ def refuse_if_running(conn: psycopg.Connection, tables: Tables) -> None:
             "parcels.tasks_running",
             f"{running} tasks are being extracted with {tables.parcels}",
             "Stop the extraction, then load again",
-            about=running,
+            about=tables.parcels,
         )
 
 

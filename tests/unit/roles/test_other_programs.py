@@ -1,7 +1,11 @@
 """Recorded texts of other programs, and the codes that roles read instead of them."""
 
+import re
+
 import pytest
 from ansible.module_utils import other_programs
+
+from tests.conftest import REPOSITORY
 
 CURL = "s3fs[12]: [CRT] curl.cpp:RequestPerform(2638): ### CURLE_"
 
@@ -58,6 +62,31 @@ def test_the_last_line_of_s3fs_is_shown_without_its_place() -> None:
 )
 def test_what_ssh_says(text: str, code: str, said: str) -> None:
     assert other_programs.ssh(text) == {"code": code, "said": said}
+
+
+def test_what_docker_and_filesystems_say() -> None:
+    assert other_programs.docker_missing("Error response from daemon: No such container: ams_db")
+    assert other_programs.docker_missing("no such service: cbm_worker")
+    assert not other_programs.docker_missing("Cannot connect to the Docker daemon")
+    assert other_programs.grown("data blocks changed from 2096640 to 2621440")
+    assert not other_programs.grown("")
+
+
+def test_roles_read_no_sentences() -> None:
+    """What fails has a code; texts of other programs are read in other_programs alone."""
+    text = re.compile(
+        r"\b(msg|stderr|said|reason)\b[^|}\n]*\| *(regex_\w+|replace|split)"
+        r"|\b(msg|stderr|said|reason)\S* is (not )?(search|match)|(?<!not )' (not )?in \w+\.(msg|stderr)"
+    )
+    files = [*REPOSITORY.glob("roles/**/*.yml"), *REPOSITORY.glob("playbooks/**/*.yml")]
+    found = [
+        f"{path.relative_to(REPOSITORY)}: {line.strip()}"
+        for path in files
+        for line in path.read_text().splitlines()
+        if text.search(line)
+    ]
+    # passwords are removed from what a test printed
+    assert [line for line in found if "verify_passwords" not in line] == []
 
 
 def test_what_the_module_uri_says() -> None:

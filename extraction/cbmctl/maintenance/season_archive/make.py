@@ -287,7 +287,7 @@ class _Archive:
                 "season_archive.parcels_changed",
                 f"{counted(changed, 'parcel')} of {tables.parcels} changed while it was archived",
                 "Run the command again",
-                about=counted(changed, "parcel"),
+                about=tables.parcels,
             )
         return files
 

@@ -125,7 +125,7 @@ def _require_parcels(
                 " Read the files with DuckDB, R or pandas. To extract the scenes with the current"
                 " parcels, set their status to 'ingested'"
             ),
-            about=counted(unknown, "parcel"),
+            about=folder,
         )
     if changed := whole_tables.changed_parcels(conn, tables.parcels, file):
         raise UserError(
@@ -139,7 +139,7 @@ def _require_parcels(
                 " files with DuckDB, R or pandas. To extract the scenes with the current parcels, set"
                 " their status to 'ingested'"
             ),
-            about=counted(changed, "parcel"),
+            about=folder,
         )
 
 
