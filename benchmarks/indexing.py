@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cbmctl.config import Config, load_config
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.pixels.grid import Grid
 from cbmctl.scenes.backscatter import open_backscatter

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.queue.scene_status import Facts, Place
 from cbmctl.queue.scene_status import status as scene_status
 from cbmctl.reasons import WAITS_FOR_PARTS

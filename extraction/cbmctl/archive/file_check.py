@@ -15,7 +15,7 @@ import psycopg
 from cbmctl.archive.checksums import DIFFERS, NO_CHECKSUM, Checked, Checksums, known_checks, record, unchanged
 from cbmctl.archive.interface import Archive, Held
 from cbmctl.config import Config
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import query
 from cbmctl.invocation import command
 from cbmctl.reasons import FILE_MISSING, NO_PATH, PRODUCT_MISSING, UNREADABLE

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from cbmctl.catalogue.table import read_area
 from cbmctl.config import Config
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import query
 
 

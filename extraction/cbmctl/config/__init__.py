@@ -10,7 +10,9 @@ from top to bottom:
 - `archive`: `eodata`, the archive of products, and `archive_s3`, where archives of seasons are kept.
 - `ordering`: where products are ordered.
 - `catalogue`: where scenes are looked up.
-- `extraction`: what to extract, and how; the band sets.
+- `extraction`: what to extract, and how.
+- `options`: the options of the extraction, of which the inventory's lines are made too.
+- `bandsets`: the bands that one task extracts together.
 - `section`: a JSON object that knows its place in the file.
 """
 

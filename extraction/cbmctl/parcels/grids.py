@@ -5,7 +5,7 @@ from itertools import product
 import psycopg
 
 from cbmctl.config import Config, TableName, Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 from cbmctl.invocation import command

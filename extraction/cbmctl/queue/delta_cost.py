@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.config import Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import counted
 from cbmctl.queue.statements import names

@@ -24,7 +24,7 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.config import PUBLIC, TableName, Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.errors import UserError
 

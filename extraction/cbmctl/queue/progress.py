@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from cbmctl.config import Config, Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.queue.locks import LIVE_PARAMETERS
 from cbmctl.queue.statements import names

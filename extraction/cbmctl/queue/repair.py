@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from cbmctl.config import Config
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import query
 from cbmctl.queue import extracted_rows, states
 from cbmctl.queue.find_scenes import find_scenes

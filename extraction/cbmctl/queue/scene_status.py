@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from cbmctl.config import Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import query
 from cbmctl.queue.statements import names
 from cbmctl.reasons import WAITS_FOR_PARTS

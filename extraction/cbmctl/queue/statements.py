@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import sql
 
 from cbmctl.config import Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.queue import parcel_sets
 from cbmctl.queue.locks import at_work, live
 from cbmctl.reasons import FAILURES, FILE_MISSING, Reason

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.scenes import backscatter, coherence, sentinel2
 
 # The scene classification, which also other tasks of Sentinel-2 read.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cbmctl.archive.checksums import Checksums, known_checks
 from cbmctl.archive.interface import Archive, Held
 from cbmctl.config import Config
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import one, query
 from cbmctl.pixels.index import PixelIndex
 from cbmctl.pixels.statistics import band_statistics, class_counts, strip_statistics

@@ -11,7 +11,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from cbmctl.config import Tables
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import query
 from cbmctl.pixels.statistics import STATISTICS
 from cbmctl.queue.extracted_rows import of_current

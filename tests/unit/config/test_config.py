@@ -9,8 +9,9 @@ import pytest
 
 from cbmctl.catalogue.sources import SERVICES
 from cbmctl.config import TableName, load_config, of_season
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.config.catalogue import PROTOCOLS, Catalogue
-from cbmctl.config.extraction import BANDSETS, Method
+from cbmctl.config.extraction import Method
 from cbmctl.errors import UserError
 
 MANUAL: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ansible.module_utils.inventory.tenants import Tenant
 
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from tests.conftest import REPOSITORY
 from tests.support.inventories import MAPPED, NAME, SPECIFICATION, problems, read, said
 

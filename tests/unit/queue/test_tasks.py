@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.errors import UserError
 from cbmctl.queue import planning, progress, tasks
 from cbmctl.queue.locks import LOCK_SPACE

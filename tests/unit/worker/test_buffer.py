@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cbmctl.config.extraction import BANDSETS
+from cbmctl.config.bandsets import BANDSETS
 from cbmctl.database import connect
 from cbmctl.pixels.full_pixels import pixel_counts
 from cbmctl.queue.planning import plan
