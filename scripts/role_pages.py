@@ -1,5 +1,6 @@
 """Write README.md and defaults/main.yml of each role from its meta: `role_pages.py [--check]`.
 
+Before that, write the options of the extraction into the meta of the role tenant, from cbmctl.config.options.
 Ansible does not apply a `default` of argument_specs.yml, so the role needs it in defaults/main.yml as well.
 With --check, nothing is written, and the exit code is 1 if a file differs.
 """
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from cbmctl.config.options import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
 NOTE = "Written by scripts/role_pages.py from meta/argument_specs.yml. Change that file, then run the script."
@@ -106,8 +109,7 @@ def _value(value: Any) -> str:
     """Return a default in one line, as YAML has it."""
     if isinstance(value, str):
         return " ".join(value.split()) or '""'
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()
-    return text.removesuffix("\n...").strip()
+    return _inline(value)
 
 
 def _list(value: Any) -> list[str]:
@@ -128,6 +130,45 @@ def _wrapped(text: str, indent: str = "") -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def with_extraction(text: str, lines: str) -> str:
+    """Return a file of the role tenant's meta with the extraction's options between its two marks."""
+    before, mark, rest = re.split(r"( *# options of the extraction: .*\n)", text)
+    _, end, after = re.split(r"( *# end of the extraction's options\n)", rest)
+    return f"{before}{mark}{lines}{end}{after}"
+
+
+def specification(option: Option) -> str:
+    """Return an option of the extraction as argument_specs.yml has it."""
+    kind = {bool: "bool", str: "str", int: "int", float: "float"}[option.kind]
+    entry = {
+        "type": "list" if option.listed else kind,
+        "default": list(option.default) if option.listed else option.default,
+        "elements": kind if option.listed else None,
+        "choices": list(option.choices) or None,
+    }
+    indent = " " * 10
+    described = textwrap.fill(option.description, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    lines = [f"        {key}: {_inline(value)}\n" for key, value in entry.items() if value is not None]
+    return f"      tenant_{option.name}:\n        description: >-\n{described}\n{''.join(lines)}"
+
+
+def _inline(value: Any) -> str:
+    """Return a value in one line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).strip().removesuffix("\n...")
+
+
+def tenant_meta(meta: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of the role tenant's meta with the options of the extraction."""
+    specs, rules = meta / "argument_specs.yml", meta / "rules.yml"
+    yield specs, with_extraction(specs.read_text(), "".join(map(specification, OPTIONS)))
+    limits = [
+        f"tenant_{each.name}: {{min: {each.limits[0]}, max: {each.limits[1]}}}\n"
+        for each in OPTIONS
+        if each.limits
+    ]
+    yield rules, with_extraction(rules.read_text(), "".join(limits))
 
 
 def users(role: str, roles: Path, playbooks: Path) -> list[str]:
@@ -160,18 +201,26 @@ def pages(folder: Path) -> Iterator[tuple[Path, str]]:
     )
 
 
+def files() -> Iterator[tuple[Path, str]]:
+    """Yield all generated files with what should be in them; first those that others are made of."""
+    tenant = ROOT / "roles" / "tenant" / "meta"
+    if tenant.exists():
+        yield from tenant_meta(tenant)
+    for folder in sorted((ROOT / "roles").iterdir()):
+        yield from pages(folder)
+
+
 def main(arguments: list[str]) -> int:
     """Write or check the files of all roles; return the exit code."""
-    differing = []
-    for folder in sorted((ROOT / "roles").iterdir()):
-        for path, text in pages(folder):
-            if not path.exists() or path.read_text() != text:
-                differing.append(path.relative_to(ROOT))
-                if "--check" not in arguments:
-                    path.parent.mkdir(exist_ok=True)
-                    path.write_text(text)
-    if differing and "--check" in arguments:
-        print(f"These differ from meta/argument_specs.yml: {', '.join(map(str, differing))}.")
+    check, differing = "--check" in arguments, []
+    for path, text in files():
+        if not path.exists() or path.read_text() != text:
+            differing.append(path.relative_to(ROOT))
+            if not check:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text)
+    if differing and check:
+        print(f"These differ from what they are made of: {', '.join(map(str, differing))}.")
         print("Run .venv/bin/python scripts/role_pages.py")
         return 1
     return 0

@@ -1,7 +1,7 @@
 """The options of the extraction: each is one line of the inventory, and one or more keys of db_config.json.
 
-This is the only list of them. From it come `extraction` of db_config.json, as Ansible writes it and as cbmctl reads
-it, and the lines' specification in `roles/tenant/meta/argument_specs.yml` (scripts/role_pages.py).
+This is the only list of them. From it come `extraction` of db_config.json, as Ansible writes it and as cbmctl
+reads it, and the lines' specification in roles/tenant/meta (scripts/role_pages.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

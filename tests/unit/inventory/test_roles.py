@@ -6,7 +6,6 @@ import pytest
 import yaml
 from ansible.module_utils.inventory.tenants import Tenant
 
-from cbmctl.config.bandsets import BANDSETS
 from tests.conftest import REPOSITORY
 from tests.support.inventories import MAPPED, NAME, SPECIFICATION, problems, read, said
 
@@ -147,8 +146,6 @@ def test_every_default_of_a_role_is_specified_and_valid() -> None:
 
 def test_choices_are_those_of_cbmctl_and_of_precheck() -> None:
     options = SPECIFICATION.options
-    for name in ("10", "20"):
-        assert options[f"tenant_bands_{name}"].choices == BANDSETS[name].bands
     precheck = yaml.safe_load((REPOSITORY / "roles/precheck/vars/main.yml").read_text())
     assert precheck["precheck_catalogue_known"] == list(options["tenant_catalogue_urls"].options)
     assert tuple(precheck["precheck_catalogue_uses"]) == options["tenant_catalogue_source"].choices

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cbmctl.config.options import OPTIONS
 from tests.conftest import REPOSITORY
 
 PAGES = runpy.run_path(str(REPOSITORY / "scripts" / "role_pages.py"))
@@ -83,6 +84,19 @@ def test_a_page_has_each_variable_once() -> None:
         "  - `base` (int, required): A number.",
         "- `thing_force` (bool, default `false`): Whether to remove a thing in use.",
     ]
+
+
+def test_an_option_of_the_extraction_is_specified() -> None:
+    (option,) = [each for each in OPTIONS if each.name == "cloud_classes"]
+    (specified,) = yaml.safe_load(PAGES["specification"](option)).values()
+    assert specified == {
+        "description": option.description,
+        "type": "list",
+        "default": [9],
+        "elements": "int",
+    }
+    text = "a\n      # options of the extraction: x\nold\n      # end of the extraction's options\nb\n"
+    assert PAGES["with_extraction"](text, "new\n") == text.replace("old", "new")
 
 
 def test_files_of_the_roles_are_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
