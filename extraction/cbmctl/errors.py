@@ -28,8 +28,9 @@ class UserError(Exception):
         self.message, self.hint = message.rstrip(". "), hint.rstrip(". ")
 
     def __str__(self) -> str:
-        """Return message and hint as sentences."""
-        return f"{self.message}. {self.hint}." if self.hint else f"{self.message}."
+        """Return message and hint as sentences. A hint may end with a statement of SQL and its semicolon."""
+        end = "" if self.hint.endswith(";") else "."
+        return f"{self.message}. {self.hint}{end}" if self.hint else f"{self.message}."
 
     def data(self) -> dict[str, Any]:
         """Return what `--json` prints."""

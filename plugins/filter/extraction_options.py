@@ -17,7 +17,7 @@ DOCUMENTATION = r"""
 name: extraction_options
 short_description: Options of the extraction
 description:
-  - C(extraction_lines) are names of the inventory's lines, with a prefix (C(cbmctl.config.options) has the list).
+  - C(extraction_lines) are the names of the inventory's lines, with a prefix.
   - C(extraction_section) is the section C(extraction) of db_config.json with their values, in the same order.
 options:
   _input:

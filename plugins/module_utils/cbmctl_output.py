@@ -28,5 +28,8 @@ def error_of(code: int, stdout: str, stderr: str) -> dict[str, str]:
             last.removeprefix("cbmctl: ") if code in EXPECTED else f"cbmctl ended with code {code}: {last}"
         )
         return {"code": "", "about": "", "message": message, "hint": "", "text": message}
-    sentences = [error["message"], error["hint"]]
-    return {**error, "text": " ".join(f"{each}." for each in sentences if each)}
+    # a hint may end with a statement of SQL and its semicolon
+    sentences = [
+        each if each.endswith(";") else f"{each}." for each in (error["message"], error["hint"]) if each
+    ]
+    return {**error, "text": " ".join(sentences)}

@@ -13,6 +13,7 @@ from cbmctl.catalogue.http import Manners
 from cbmctl.cli import cbmctl
 from cbmctl.errors import UserError
 from tests.conftest import Database
+from tests.support.printed import expect_only_the_error
 
 Words = tuple[str, ...]
 PERIOD = ("2024-02-01", "2024-03-01")
@@ -63,7 +64,7 @@ def refuse(database: Database, url: str, sentence: str, *options: str, card: Wor
     assert sentence in str(result.exception)
     assert "\n" not in str(result.exception)
     assert rows(database, "reference") == []
-    assert result.stdout == ""
+    expect_only_the_error(result)
 
 
 def parameters_of(handler: BaseHTTPRequestHandler) -> dict[str, str]:

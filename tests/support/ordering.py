@@ -22,6 +22,7 @@ from tests.conftest import Database
 from tests.support.keycloak_realm import PASSWORD, USER
 from tests.support.odata_server import serve as serve_catalogue
 from tests.support.odp_server import Odp, serve
+from tests.support.printed import expect_only_the_error
 
 INCOMPLETE = 3
 
@@ -90,7 +91,7 @@ def refused(result: Result, *words: str) -> str:
         assert word in message, message
     assert "\n" not in message
     assert PASSWORD not in message + result.output
-    assert result.stdout == ""
+    expect_only_the_error(result)
     return message
 
 

@@ -99,6 +99,7 @@ def test_an_error_is_sentences_and_data() -> None:
         "hint": "Set it",
     }
     assert str(NotSetUpError("schema.missing", "a table is missing")) == "a table is missing."
+    assert str(UserError("schema.missing", "No", "Run SELECT 1;")) == "No. Run SELECT 1;"
 
 
 def test_json_has_what_is_wrong_with_the_command_line(

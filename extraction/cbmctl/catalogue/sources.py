@@ -66,11 +66,11 @@ def source(
         url = config.catalogue.urls.get(name) if url is None else url
     if name == "archive":
         if url is not None:
-            why = "" if given else ", which is that of db_config.json"
+            why = "" if given else " of db_config.json"
             raise UserError(
                 "catalogue.url_without_service",
-                f"--url {url} cannot be used with --source archive{why}",
-                f"That reads {config.eodata}",
+                f"--url {url} cannot be used with --source archive{why}, which reads {config.eodata}",
+                "Leave out --url, or use another --source",
                 about="--url",
             )
         if isinstance(config.eodata, S3):

@@ -28,7 +28,7 @@ def expect_types(
         )
     else:
         statement = ", ".join(f'ALTER "{c.name}" TYPE {c.type} USING "{c.name}"::{c.type}' for c in other)
-        advice = f"Run this statement, then load again: ALTER TABLE {parcels} {statement}"
+        advice = f"Run this statement, then load again: ALTER TABLE {parcels} {statement};"
     message = f"Column types of the file and {parcels} differ: {listed}"
     raise UserError("parcels.other_column_types", message, advice, about=parcels)
 

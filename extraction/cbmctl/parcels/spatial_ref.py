@@ -111,7 +111,7 @@ def enter(conn: psycopg.Connection, srid: int, *, check_only: bool = False) -> s
                 f"EPSG:{srid} ({name}) is unknown to the server's PostGIS, and this role may not add it to"
                 " spatial_ref_sys"
             ),
-            "Run playbooks/database.yml, or as superuser: GRANT INSERT ON spatial_ref_sys TO cbm_owner",
+            "Run playbooks/database.yml, or as superuser: GRANT INSERT ON spatial_ref_sys TO cbm_owner;",
             about=option("--crs"),
         ) from error
     return (

@@ -125,7 +125,7 @@ def _refuse_without_postgis(conn: psycopg.Connection) -> None:
         raise UserError(
             "database.no_postgis",
             f"database {conn.info.dbname} has no PostGIS",
-            "Let its superuser run CREATE EXTENSION postgis; CREATE EXTENSION postgis_raster",
+            "Let its superuser run CREATE EXTENSION postgis; CREATE EXTENSION postgis_raster;",
         )
     if row != (PUBLIC,):
         raise UserError(
@@ -165,7 +165,7 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
             f"The schema {schema} does not exist, and {conn.info.user} may not create it",
             (
                 "If Ansible manages the database, run playbooks/database.yml without --check. Otherwise"
-                f" run as superuser: CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user}"
+                f" run as superuser: CREATE SCHEMA {schema} AUTHORIZATION {conn.info.user};"
             ),
         ) from error
 

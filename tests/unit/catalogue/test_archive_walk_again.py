@@ -158,7 +158,7 @@ def test_months_before_the_mount_died_stay(
     assert isinstance(result.exception, UserError)
     assert str(result.exception) == (
         f"the archive {root} became unavailable while it was read (it is empty now). Mount it and sync again;"
-        " scenes that were entered before stay"
+        " scenes that were entered before stay."
     )
     assert rows(zurich, "reference") == [(NAME,)]
     monkeypatch.setattr(archive_walk, "_entries", entries)

@@ -124,7 +124,7 @@ def test_a_service_that_is_not_there(area: Database) -> None:
     refuse(area, url, "does not answer (connection refused, 3 attempts). Check the network and the URL")
     refuse(area, "http://no-such-host.invalid/odata/v1", "(unknown host name, 3 attempts)")
     refuse(area, "catalogue.example", "is not a valid URL. Write it with https://")
-    refuse(area, "https://x", "That reads", "--source", "archive")
+    refuse(area, "https://x", "--url https://x cannot be used", "--source", "archive")
     refuse(area, "http://x", "has no collection of CARD-BS products. Use --source odata", "--source", "stac")
 
 
@@ -132,22 +132,22 @@ def test_a_service_that_is_not_there(area: Database) -> None:
 @pytest.mark.parametrize(
     ("url", "mend"),
     [
-        ("http://", "write the name of a host after https://"),
-        ("https:///odata/v1", "write the name of a host after https://"),
-        ("https://*.example/odata/v1", "write the name of a host after https://"),
-        ("https://a..b/odata/v1", "write the name of a host after https://"),
-        ("https://[::1/odata/v1", "write the name of a host after https://"),
-        ("https://catalogue.example:99999/", "write a port from 1 to 65535, or none"),
-        ("https://catalogue.example:x/", "write a port from 1 to 65535, or none"),
-        ("https://catalogue.example:0/", "write a port from 1 to 65535, or none"),
-        ("https://exa mple.org/", "write it without spaces"),
-        ("https://example.org/\n", "write it without spaces"),
+        ("http://", "Write the name of a host after https://"),
+        ("https:///odata/v1", "Write the name of a host after https://"),
+        ("https://*.example/odata/v1", "Write the name of a host after https://"),
+        ("https://a..b/odata/v1", "Write the name of a host after https://"),
+        ("https://[::1/odata/v1", "Write the name of a host after https://"),
+        ("https://catalogue.example:99999/", "Write a port from 1 to 65535, or none"),
+        ("https://catalogue.example:x/", "Write a port from 1 to 65535, or none"),
+        ("https://catalogue.example:0/", "Write a port from 1 to 65535, or none"),
+        ("https://exa mple.org/", "Write it without spaces"),
+        ("https://example.org/\n", "Write it without spaces"),
     ],
 )
 def test_an_address_that_is_none(area: Database, url: str, mend: str, protocol: str) -> None:
     result = run(area, url, "--source", protocol, card=("s2",))
     assert isinstance(result.exception, UserError), result.exception
-    assert str(result.exception) == f"--url {url} is not a valid URL: {mend}"
+    assert str(result.exception) == f"--url {url} is not a valid URL. {mend}."
     with area.connect() as conn:
         assert conn.execute("SELECT * FROM catalogue_syncs").fetchall() == []
 

@@ -14,6 +14,7 @@ from cbmctl.errors import UserError
 from tests.conftest import Database
 from tests.support.catalogue_search import parameters_of, rows, run, sync
 from tests.support.odata_server import Catalogue, reply, serve
+from tests.support.printed import expect_only_the_error
 from tests.support.recorded_answers import backscatter, sentinel2
 
 pytestmark = [pytest.mark.postgis, pytest.mark.usefixtures("hasty")]
@@ -253,7 +254,7 @@ def test_what_was_done_before_a_service_fails_is_told(area: Database, testdata: 
         period = ("2024-02-01", "2024-05-01")
         result = run(area, url, "--source", "odata", period=period, card=("s2", "S2MSI2A"))
     assert isinstance(result.exception, UserError)
-    assert result.stdout == ""
+    expect_only_the_error(result)
     assert f"superseded: {old['Name']} by {new['Name']}\n" in result.stderr
     assert f"not entered: {products[1]['Name']}: " in result.stderr
     assert "Entered before the error: New: 2 scenes; completed: 0; known: 0; broken: 1" in result.stderr

@@ -11,6 +11,7 @@ from cbmctl.cli import catalogue, cbmctl
 from cbmctl.errors import UserError
 from tests.conftest import Database
 from tests.support.catalogue_search import answered, command, rows
+from tests.support.printed import expect_only_the_error
 from tests.support.products_s2 import NAME, image_file, make_product, metadata, reflectance
 
 pytestmark = pytest.mark.postgis
@@ -132,7 +133,7 @@ def test_the_summary_is_the_manuals(database: Database, root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("paris", *PERIOD, "s2"), "public.aois has no area 'paris' (only jutland, zurich): create it"),
+        (("paris", *PERIOD, "s2"), "public.aois has no area 'paris' (only jutland, zurich). Create it"),
         (("zurich", "2022-13-01", "2023-01-01", "s2"), "'2022-13-01' is not a valid date. Use"),
         (
             ("zurich", "9999-12-01", "9999-12-31", "s2"),
@@ -163,7 +164,7 @@ def test_errors_are_one_sentence(database: Database, arguments: tuple[str, ...],
     assert sentence in str(result.exception)
     assert "\n" not in str(result.exception)
     assert rows(database, "reference") == []
-    assert result.stdout == ""
+    expect_only_the_error(result)
 
 
 @pytest.mark.usefixtures("root")
@@ -176,7 +177,7 @@ def test_an_area_without_an_outline(database: Database) -> None:
         for words in (("sync", name, *PERIOD, "s2", "--source", "archive"), ("summary", name)):
             result = command(database, *words)
             assert isinstance(result.exception, UserError), result.exception
-            assert str(result.exception) == f"area '{name}' has no outline. Set it with cbmctl aoi set"
+            assert str(result.exception) == f"area '{name}' has no outline. Set it with cbmctl aoi set."
 
 
 def test_an_archive_that_is_not_mounted_is_said_so(zurich: Database, tmp_path: Path) -> None:

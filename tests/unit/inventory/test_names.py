@@ -26,6 +26,7 @@ FREE = {
         "worker_image_catalogue_urls",
         "worker_image_archive_s3",
         "worker_image_eodata_s3",
+        "worker_image_extraction",
         "worker_image_seasons",
     ],
     "precheck judges and asks the services, and cbmctl judges their URLs": [

@@ -22,6 +22,9 @@ from tests.support.inventories import MAPPED, NAME, SPECIFICATION, problems, rea
         # under another role's prefix
         ("tenant_client_cidrs", "postgis_client_cidrs"),
         ("worker_image_workers", "extraction_workers"),
+        # of earlier versions
+        ("worker_image_scl", "tenant_scl"),
+        ("worker_image_checksums", "tenant_checksums"),
         ("tenant_workers", "extraction_workers"),
         ("tenant_port", "tenant_database_port"),
         # the prefix itself

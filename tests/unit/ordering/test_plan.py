@@ -19,6 +19,7 @@ from tests.conftest import Database
 from tests.support.catalogue_search import with_areas
 from tests.support.level_1_products import level_1
 from tests.support.odata_server import Catalogue, serve
+from tests.support.printed import expect_only_the_error
 from tests.support.recorded_answers import Product, backscatter
 from tests.support.second_season import later
 
@@ -245,7 +246,7 @@ def test_bad_input(area: Database, testdata: Path, period: Sequence[str], senten
     assert isinstance(result.exception, UserError)
     assert sentence in str(result.exception)
     assert "\n" not in str(result.exception)
-    assert result.stdout == ""
+    expect_only_the_error(result)
 
 
 def test_a_service_that_does_not_answer_is_reported_without_options_of_another_command(

@@ -216,7 +216,7 @@ def test_an_area_that_reaches_to_a_stray_parcel_is_found(
 def test_without_a_table_the_check_says_so(database: Database, config: Config, five: Path) -> None:  # noqa: ARG001
     result = run(database, "parcels", "check", str(five))
     assert str(result.exception) == (
-        "The table public.parcels_2021 does not exist. Load it with cbmctl parcels load"
+        "The table public.parcels_2021 does not exist. Load it with cbmctl parcels load."
     )
 
 

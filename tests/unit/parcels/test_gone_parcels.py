@@ -151,7 +151,7 @@ def test_a_table_is_not_rewritten_while_workers_extract(
         for more in (["--check"], []):
             refused = run(database, "load", str(second), "--accept-removals", *more)
             assert str(refused.exception) == (
-                "1 tasks are being extracted with public.parcels_2021. Stop the extraction, then load again"
+                "1 tasks are being extracted with public.parcels_2021. Stop the extraction, then load again."
             )
     conn.execute("UPDATE tasks SET state = 'ready'")
     loaded = run(database, "load", str(second), "--accept-removals")

@@ -153,8 +153,8 @@ def test_the_first_season_comes_first(database: Database) -> None:
         apply(config)
     assert str(error.value) == (
         f"The tables in the schema public are missing, but {SCHEMA} needs version {HEAD}, because seasons"
-        " share public.aois and public.orders. Run schema apply without --season, with the configuration of"
-        " the season in public, first"
+        " share public.aois and public.orders. First run cbmctl schema apply without --season, with the"
+        " configuration of the season in public."
     )
     at(database, "0003", "public")
     with pytest.raises(UserError, match=f"have version 0003, but {SCHEMA} needs version {HEAD}"):
@@ -186,7 +186,7 @@ def test_tables_of_another_season_are_refused(database: Database) -> None:
         apply(mixed)
     assert str(error.value) == (
         f"The table {SCHEMA}.sigs belongs to another season than public.dias_catalogue. Name a table of the"
-        " schema public"
+        " schema public."
     )
 
 
@@ -213,7 +213,7 @@ def test_roles_of_a_season(database: Database) -> None:
     assert str(error.value) == (
         f"The schema {SCHEMA} does not exist, and cbm_owner may not create it. If Ansible manages the"
         " database, run playbooks/database.yml without --check. Otherwise run as superuser:"
-        f" CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner"
+        f" CREATE SCHEMA {SCHEMA} AUTHORIZATION cbm_owner;"
     )
     with connect(config) as conn, pytest.raises(psycopg.Error) as missing:
         lock_parcel_sets(conn, config.tables)  # of a load
