@@ -19,11 +19,12 @@ short_description: Seasons of a tenant
 description:
   - C(seasons) lists all seasons of a tenant, the first one first, with everything that roles need.
   - C(seasons_chosen) leaves the one with a name or a year, or all if the name is empty.
-  - C(season_option_names) is what messages of C(cbmctl parcels) write instead of its options, with a prefix.
+  - C(season_option_names) are names for messages of C(cbmctl parcels) instead of its options, with a prefix.
   - C(cbmctl_problem) is the sentences of a C(cbmctl --json) that failed, or empty.
   - C(season_problems) lists sentences about what C(cbmctl) says of the files of seasons.
   - C(seasons_disk_gb) is the disk space that they take.
   - C(season_configuration) is the name of a season's db_config.json.
+  - C(season_database) are the sections of tables and dates in that file.
   - C(season_table), C(season_start) and C(season_end) are the defaults of a year.
 positional: later
 options:
@@ -113,6 +114,7 @@ class FilterModule:
         """Name the filters."""
         return {
             "season_configuration": seasons.configuration,
+            "season_database": seasons.database,
             "season_end": seasons.end,
             "season_start": seasons.start,
             "season_table": seasons.table,

@@ -83,6 +83,30 @@ def seasons(first: Mapping[str, Any], later: Any) -> list[dict[str, Any]]:
     ]
 
 
+def database(season: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Sections `tables` and `args` of `database` in the db_config.json of a season.
+
+    Args:
+        season: with schema, parcels_table, aoi, start and end.
+    """
+    own = {
+        "parcel_table": season["parcels_table"],
+        "catalog_table": "dias_catalogue",
+        "sigs_table": "sigs",
+        "hists_table": "hists",
+    }
+    return {
+        "tables": {"aoi_table": f"{PUBLIC}.aois"}
+        | {key: f"{season['schema']}.{name}" for key, name in own.items()},
+        "args": {
+            "aoi_field": "name",
+            "name": season["aoi"],
+            "startdate": str(season["start"]),
+            "enddate": str(season["end"]),
+        },
+    }
+
+
 def configuration(found: Mapping[str, Any]) -> str:
     """Name of the season's db_config.json, as `cbmctl --season` looks for it."""
     return f"db_config.{found['name']}.json" if found["name"] else "db_config.json"

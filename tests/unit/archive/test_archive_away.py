@@ -160,7 +160,7 @@ def test_a_full_disk_stops_the_worker_and_not_the_scenes(
     monkeypatch.setattr("cbmctl.worker.pipeline.ARCHIVE_EVERY_S", 60)
     checks = checked(monkeypatch)
     lines: list[str] = []
-    with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay free: free space"):
+    with pytest.raises(ArchiveError, match=r"needs 0\.0 GB in .* must stay free\. Free space"):
         extract(season, lines=lines)
     assert waiting(lines) == 1
     assert len(checks) > 1  # each after a pause, until its patience has passed

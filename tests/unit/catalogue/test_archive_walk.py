@@ -185,7 +185,7 @@ def test_unusable_roots_are_one_sentence(tmp_path: Path) -> None:
         return str(error.value)
 
     assert "nowhere does not exist. Mount it" in complaint(tmp_path / "nowhere")
-    assert "is empty: mount it" in complaint(tmp_path)
+    assert "is empty. Mount it" in complaint(tmp_path)
     make_product(tmp_path, {})
     assert "has no folder Sentinel-1/SAR/CARD-COH6 for CARD-COH6 products" in complaint(tmp_path, "c6")
     assert "is not a folder" in complaint(tmp_path / FOLDER / NAME / "MTD_MSIL2A.xml")

@@ -90,7 +90,7 @@ def test_requests_keep_their_distance() -> None:
     [
         (
             [lambda handler: reply(handler, 502, "")] * 3,
-            "Products does not answer (HTTP 502, 3 attempts): check",
+            "Products does not answer (HTTP 502, 3 attempts). Check",
         ),
         ([hang_up] * 3, "Products does not answer (it hung up, 3 attempts)"),
         ([half] * 3, "Products does not answer (it breaks off, 3 attempts)"),

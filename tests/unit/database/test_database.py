@@ -63,11 +63,11 @@ def test_commands_end_with_one_sentence_too(database: Database) -> None:
 
     assert run("status", code=NotSetUpError.exit_code) == (
         'cbmctl: a table or column is missing (relation "public.dias_catalogue" does not exist).'
-        " Run cbmctl schema apply, then load the parcels\n"
+        " Run cbmctl schema apply, then load the parcels.\n"
     )
     apply(database.config)
     assert run("extract", "plan") == (
-        "cbmctl: public.aois has no area 'parcels_2021'. Set it with cbmctl aoi set\n"
+        "cbmctl: public.aois has no area 'parcels_2021'. Set it with cbmctl aoi set.\n"
     )
     database.configured(connection={"dbpasswd": "wrong"})
     assert run("worker").startswith("cbmctl: No in db: ")

@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/data cannot be written \(Not a directory\)\. Free"):
         make_demo(tmp_path / "file" / "data")
-    with pytest.raises(UserError, match=r"file cannot be read \(Not a directory\): choose another"):
+    with pytest.raises(UserError, match=r"file cannot be read \(Not a directory\)\. Choose another"):
         make_demo(tmp_path / "file")
 
 

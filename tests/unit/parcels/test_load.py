@@ -172,7 +172,7 @@ def test_not_while_a_worker_works(
     conn.execute("UPDATE tasks SET state = 'running' WHERE obsid = 2")
     with database.connect() as worker:
         assert try_task(worker, tables, "10", 2)
-        with pytest.raises(UserError, match=r"1 tasks are being extracted with public.parcels_2021: stop"):
+        with pytest.raises(UserError, match=r"1 tasks are being extracted with public.parcels_2021\. Stop"):
             load(conn, tables, four, Options(), drop_statistics=True)
     # the worker died: its lock went with its connection
     assert load(conn, tables, four, Options(), drop_statistics=True).changed

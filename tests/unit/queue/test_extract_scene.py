@@ -180,7 +180,7 @@ def test_an_unknown_scene(season: Season) -> None:
     for command in (["extract"], ["extract", "run"], ["worker"], ["repair"]):
         error = run(season, *command, "--scene", FIFTH.replace("32TMT", "32TMS"), code=1)
         assert error == (
-            f"cbmctl: public.dias_catalogue has no scene '{FIFTH.replace('32TMT', '32TMS')}'. Name {FIFTH}\n"
+            f"cbmctl: public.dias_catalogue has no scene '{FIFTH.replace('32TMT', '32TMS')}'. Name {FIFTH}.\n"
         )
     assert season.tasks() == {}
 

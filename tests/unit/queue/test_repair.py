@@ -191,11 +191,11 @@ def test_only_the_scenes_that_are_named(quick: Season, conn: psycopg.Connection)
     assert [quick.status(scene) for scene in scenes] == ["inprogress", "Rio error"]
     before = everything(quick)
     for unknown, near in (
-        (REFERENCE.replace("135811", "135812"), f"name {REFERENCE} or S2A_MSIL2A_20210306T"),
-        (REFERENCE.removesuffix(".SAFE"), f"name {REFERENCE} or S2A_MSIL2A_20210306T"),
-        ("20210305t102921 t32tmt", f"name {REFERENCE} or S2A_MSIL2A_20210306T"),
-        ("20210305", f"name {REFERENCE}"),
-        ("%", "name one that cbmctl catalogue sync has entered"),
+        (REFERENCE.replace("135811", "135812"), f"Name {REFERENCE} or S2A_MSIL2A_20210306T"),
+        (REFERENCE.removesuffix(".SAFE"), f"Name {REFERENCE} or S2A_MSIL2A_20210306T"),
+        ("20210305t102921 t32tmt", f"Name {REFERENCE} or S2A_MSIL2A_20210306T"),
+        ("20210305", f"Name {REFERENCE}"),
+        ("%", "Name one that cbmctl catalogue sync has entered"),
     ):
         with pytest.raises(UserError) as error:
             repaired(quick, REFERENCE, unknown)
