@@ -70,7 +70,7 @@ def test_an_expired_certificate_of_the_server_is_said_to_be_expired(tmp_path: Pa
     assert said.startswith(
         f"No in db: the certificate of 127.0.0.1:{port} has expired (this machine's clock says {TODAY}"
     )
-    assert said.endswith("Run playbooks/database.yml on the control host, which renews it")
+    assert said.endswith("Run playbooks/database.yml on the control host, which renews it.")
 
 
 def test_an_expired_certificate_of_the_ca_is_said_to_be_expired(tmp_path: Path) -> None:

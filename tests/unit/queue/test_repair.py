@@ -199,7 +199,7 @@ def test_only_the_scenes_that_are_named(quick: Season, conn: psycopg.Connection)
     ):
         with pytest.raises(UserError) as error:
             repaired(quick, REFERENCE, unknown)
-        assert f"public.dias_catalogue has no scene '{unknown}': {near}" in str(error.value)
+        assert f"public.dias_catalogue has no scene '{unknown}'. {near}" in str(error.value)
     assert everything(quick) == before
 
 
