@@ -223,10 +223,10 @@ def _refusals(parcels: TableName) -> Iterator[None]:
         psycopg.DataError,
         psycopg.IntegrityError,
     ) as error:
-        detail = f" {error.diag.message_detail}" if error.diag.message_detail else ""
+        detail = f". {error.diag.message_detail}" if error.diag.message_detail else ""
         raise UserError(
             "parcels.not_updated",
-            f"{parcels} cannot be updated: PostgreSQL reports '{error.diag.message_primary}'",
-            f"{detail} Nothing was changed. Correct the table or the file, then load again",
+            f"{parcels} cannot be updated: PostgreSQL reports '{error.diag.message_primary}'{detail}",
+            "Nothing was changed. Correct the table or the file, then load again",
             about=parcels,
         ) from error
