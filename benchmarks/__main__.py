@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import scenes
+from benchmarks import BenchmarkError, scenes
 from benchmarks.figures import Figure, lines
 from benchmarks.sections import SECTIONS, Run
 from benchmarks.server import REPOSITORY, started
@@ -46,7 +46,7 @@ def main() -> None:
             for name in SECTIONS:
                 if name in chosen:
                     figures += _section(run, name)
-    except UserError as error:
+    except (BenchmarkError, UserError) as error:
         sys.exit(f"bench: {error}")
     head = _machine(time.monotonic() - begun)
     sys.stdout.write("\n".join([head, "", *lines(figures, markdown=False)]) + "\n")
@@ -60,7 +60,7 @@ def _section(run: Run, name: str) -> list[Figure]:
     """One section's lines, told as soon as they are there; what fails is a line too, and the others go on."""
     try:
         figures = SECTIONS[name](run)
-    except UserError as error:
+    except (BenchmarkError, UserError) as error:
         figures = [Figure(name, None, "", note=" ".join(str(error).split()))]
     for figure in figures:
         what, value, limit, *_ = figure.cells()

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import peers
+from benchmarks import BenchmarkError, peers
 from benchmarks.figures import Figure
 from benchmarks.measure import Tenant, Work, tenant
 from benchmarks.scenes import Archive
 from benchmarks.server import Server
-from cbmctl.errors import UserError
 
 LATENCY_MS, STREAM_MBPS, CONNECTIONS = 30, 160, 4  # 20 MB/s a connection
 DENSE, SPARSE = 100_000, 30
@@ -118,7 +117,7 @@ def _await_port(port: int) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if time.monotonic() > end:
-                raise UserError("the S3 server does not start: see the lines above") from None
+                raise BenchmarkError("the S3 server does not start: see the lines above") from None
             time.sleep(0.1)
         else:
             return
@@ -134,7 +133,7 @@ def _mounted(endpoint: str, keys: Path) -> Iterator[Path]:
         end = time.monotonic() + 30
         while not os.path.ismount(place):
             if time.monotonic() > end:
-                raise UserError("s3fs does not mount the bucket: see the lines above")
+                raise BenchmarkError("s3fs does not mount the bucket: see the lines above")
             time.sleep(0.1)
         yield place
     finally:

@@ -15,12 +15,11 @@ from statistics import median
 import psycopg
 from psycopg import conninfo
 
-from benchmarks import queries
+from benchmarks import BenchmarkError, queries
 from benchmarks.figures import Figure, lines
 from benchmarks.rows import BANDS_10, BANDS_20, Task, copy
 from benchmarks.server import Server, started
 from benchmarks.table import Bench, prepared
-from cbmctl.errors import UserError
 
 SCENES = 20  # of 560,000 rows
 # 389 of 1024 observations of a parcel: the manual's 38 %
@@ -95,7 +94,7 @@ def _others(server: Server, bench: Bench) -> Iterator[Others]:
             thread.join()
         bench.run(f"DELETE FROM sigs WHERE obsid > {SCENES}")  # noqa: S608
     if not others.scenes or not others.series:
-        raise UserError("nothing was read or written meanwhile: the rewrite was too short")
+        raise BenchmarkError("nothing was read or written meanwhile: the rewrite was too short")
 
 
 def _write(dsn: str, others: Others, stop: threading.Event) -> None:
@@ -128,7 +127,7 @@ def _repack(server: Server, order: str) -> float:
         text=True,
     )
     if done.returncode or "timeout" in done.stderr:
-        raise UserError(f"pg_repack failed: {done.stderr.strip()}")
+        raise BenchmarkError(f"pg_repack failed: {done.stderr.strip()}")
     return time.perf_counter() - begun
 
 

@@ -18,10 +18,9 @@ from pathlib import Path
 import psycopg
 from psycopg import conninfo, sql
 
-from benchmarks import parcels
+from benchmarks import BenchmarkError, parcels
 from benchmarks.scenes import Archive
 from benchmarks.server import REPOSITORY, Server
-from cbmctl.errors import UserError
 
 PARCELS = sql.Identifier("public", "parcels_2021")
 
@@ -85,7 +84,7 @@ class Tenant:
     archive: Archive
 
     def cbmctl(self, *arguments: str, module: str = "cbmctl") -> Cost:
-        """Run the command; UserError with what it said when it fails."""
+        """Run the command; BenchmarkError with what it said when it fails."""
         return spend([sys.executable, "-m", module, "--config", str(self.config), *arguments], self.server)
 
     def catalogue(self, product: Path, card: str) -> None:
@@ -106,7 +105,7 @@ class Tenant:
         return found
 
     def work(self, module: str = "cbmctl") -> Work:
-        """Let one worker empty the queue. UserError when a scene fails."""
+        """Let one worker empty the queue. BenchmarkError when a scene fails."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:
             conn.execute("VACUUM ANALYZE")
             conn.execute("CHECKPOINT")
@@ -118,7 +117,7 @@ class Tenant:
                    FROM tasks"""
             ).fetchone()
         if row is None or row[0] is None or not row[2]:
-            raise UserError(f"the worker did not do all of its tasks ({row and row[3]}): {cost.output}")
+            raise BenchmarkError(f"the worker did not do all of its tasks ({row and row[3]}): {cost.output}")
         start = float(row[0]) - cost.started
         return Work(cost, start, cost.wall - start, row[1])
 
@@ -143,7 +142,7 @@ def spend(command: list[str], server: Server | None = None) -> Cost:
     """Run a process to its end and tell what it took.
 
     Raises:
-        UserError: it ended with an error.
+        BenchmarkError: it ended with an error.
     """
     before, busy = server.cpu_seconds() if server else 0.0, _busy_seconds()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
@@ -162,7 +161,7 @@ def spend(command: list[str], server: Server | None = None) -> Cost:
         complaints.seek(0)
         output, complaint = out.read(), complaints.read()
     if process.returncode:
-        raise UserError(f"{' '.join(command[1:])} ended with {process.returncode}: {complaint.strip()}")
+        raise BenchmarkError(f"{' '.join(command[1:])} ended with {process.returncode}: {complaint.strip()}")
     postgres = server.cpu_seconds() - before if server else 0.0
     cpu = usage.ru_utime + usage.ru_stime
     others = max(busy - cpu - postgres, 0.0) / wall / (os.cpu_count() or 1)

@@ -10,10 +10,9 @@ import numpy as np
 import pyproj
 import shapely
 
-from benchmarks import parcels
+from benchmarks import BenchmarkError, parcels
 from benchmarks.measure import spend
 from benchmarks.peer import SAMPLES
-from cbmctl.errors import UserError
 
 HERE = Path(__file__).parent
 GRANULE_BANDS = 4  # at 10 m
@@ -30,7 +29,7 @@ def granule_seconds(name: str, image: Path, cache: Path, note: Callable[[str], N
         note: told when that takes a while.
 
     Raises:
-        UserError: it cannot be installed, or fails.
+        BenchmarkError: it cannot be installed, or fails.
     """
     python = installed(cache / "peers", note)
     features = cache / "features.json"
@@ -42,7 +41,7 @@ def granule_seconds(name: str, image: Path, cache: Path, note: Callable[[str], N
 
 
 def installed(place: Path, note: Callable[[str], None]) -> Path:
-    """Install them on first use; return their interpreter. UserError when that fails."""
+    """Install them on first use; return their interpreter. BenchmarkError when that fails."""
     python, done = place / "bin" / "python", place / "peers.txt"
     wanted = (HERE / "peers.txt").read_text()
     if done.exists() and done.read_text() == wanted:
@@ -55,7 +54,7 @@ def installed(place: Path, note: Callable[[str], None]) -> Path:
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or ["pip says nothing"]
-        raise UserError(f"the peers cannot be installed: {said[-1]}") from error
+        raise BenchmarkError(f"the peers cannot be installed: {said[-1]}") from error
     done.write_text(wanted)
     return python
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import access, checking, delta, maintenance, overlap, peers, scale, table
+from benchmarks import BenchmarkError, access, checking, delta, maintenance, overlap, peers, scale, table
 from benchmarks.figures import Figure
 from benchmarks.measure import Decoding, Work, decoding, tenant
 from benchmarks.peer import SAMPLES
@@ -223,7 +223,7 @@ def others(run: Run) -> list[Figure]:
         run.note(f"{name} on a sample")
         try:
             cpu, wall = peers.granule_seconds(name, image, run.cache, run.note)
-        except UserError as error:
+        except (BenchmarkError, UserError) as error:
             figures.append(Figure(f"{name}: factor per granule", None, "", note=str(error)))
             continue
         figures.append(

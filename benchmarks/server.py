@@ -16,6 +16,7 @@ import psycopg
 import yaml  # type: ignore[import-untyped]
 from psycopg import conninfo, sql
 
+from benchmarks import BenchmarkError
 from cbmctl.errors import UserError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -62,7 +63,9 @@ class Server:
                 row = admin.execute("SELECT pg_read_file(%s, 0, 64, true)", [path]).fetchone()
                 if row is not None and row[0] is not None:
                     return float(row[0].split("\n")[0].split()[-1]) * unit
-        raise UserError("the container's processor time cannot be read: its /sys/fs/cgroup is not mounted")
+        raise BenchmarkError(
+            "the container's processor time cannot be read: its /sys/fs/cgroup is not mounted"
+        )
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def started(memory_mb: int | None = None) -> Iterator[Server]:
         memory_mb: the container gets no more, and the settings of such a VM; None: those of MEMORY_MB.
 
     Raises:
-        UserError: there is no such image, or it does not start.
+        BenchmarkError: there is no such image, or it does not start.
     """
     image = os.environ.get("CBM_TEST_IMAGE") or _newest_image()
     name = f"cbm-bench-{uuid.uuid4().hex[:8]}"
@@ -117,7 +120,7 @@ def _start(name: str, image: str, memory_mb: int | None) -> str:
         try:
             _docker("exec", name, "psql", "--no-psqlrc", "-c", f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
             break
-        except UserError:
+        except (BenchmarkError, UserError):
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
@@ -130,7 +133,7 @@ def _start(name: str, image: str, memory_mb: int | None) -> str:
 def _newest_image() -> str:
     images = _docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "cbm-postgis").split()
     if not images:
-        raise UserError(
+        raise BenchmarkError(
             "there is no image cbm-postgis: start the benchmarks with ./run bench, which builds it"
         )
     return images[0]
@@ -142,6 +145,6 @@ def _docker(*arguments: str) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         told = getattr(error, "stderr", "") or error
-        raise UserError(
+        raise BenchmarkError(
             f"docker {arguments[0]} fails ({str(told).strip()}): is the engine running?"
         ) from error

@@ -207,7 +207,7 @@ def test_a_task_that_ends_is_progress(season: Season, served: Proxy, monkeypatch
                 clock.now += 0.4 * patience
             return hold(self, path, files)
         failures.append(clock.now)
-        raise ArchiveError("it is away")
+        raise ArchiveError("archive.no_answer", "it is away", "Wait")
 
     monkeypatch.setattr(bucket.Bucket, "hold", twice_in_vain)
     extract(season, known=served)

@@ -146,7 +146,7 @@ def test_the_wait_counts_from_the_first_silence_and_ends_on_time(
         assert within is not None
         looks.append(within)
         clock.sleep(within)
-        raise ArchiveError(f"it is silent, look {len(looks)}")
+        raise ArchiveError("archive.no_answer", f"it is silent, look {len(looks)}", "Wait")
 
     monkeypatch.setattr(Mount, "hold", hold)
     monkeypatch.setattr(Mount, "check", check)

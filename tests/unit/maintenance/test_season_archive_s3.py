@@ -104,7 +104,7 @@ def test_files_that_were_not_uploaded_are_made_again_if_rows_changed(
     season = bucket.season
 
     def fails(*_: Any, **__: Any) -> Any:
-        raise UserError("the service is away")
+        raise UserError("season_archive.no_answer", "the service is away")
 
     monkeypatch.setattr(Objects, "upload", fails)
     assert "the service is away" in refused(season, "archive", URL)

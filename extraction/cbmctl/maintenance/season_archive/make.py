@@ -187,6 +187,7 @@ class _Archive:
                     f" {comparison.first_sentences(differ.values())}"
                 ),
                 "Keep that archive, and use an empty folder (in S3: another prefix) for a new one",
+                about=self._folder,
             )
         return self._archived(description, changed=False, compared=len(found))
 
