@@ -86,7 +86,7 @@ class Season:
 
 def waiting(lines: list[str]) -> int:
     """How often a worker has said that it waits for the archive."""
-    return len([line for line in lines if "waiting for it" in line])
+    return len([line for line in lines if "Waiting for it" in line])
 
 
 def pixels(seed: int) -> dict[str, NDArray[Any]]:

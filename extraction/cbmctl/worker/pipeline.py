@@ -280,7 +280,7 @@ class _Worker:
         if self.stuck is None:
             self.stuck = time.monotonic() if error.since is None else error.since
             if not error.lasting:
-                self.warn(f"{error.message}; waiting for it")
+                self.warn(f"{error} Waiting for it.")
         end = self.stuck + ARCHIVE_S
         while not error.lasting and (left := end - time.monotonic()) > 0:
             with self.stop.interruptible():

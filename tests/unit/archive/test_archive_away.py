@@ -182,7 +182,7 @@ def test_a_folder_that_takes_no_more_stops_the_worker_and_not_the_scenes(
     else:
         blocked.mkdir()
     checked(monkeypatch)
-    with pytest.raises(ArchiveError, match=r"cannot be written to \(.*\): make it a folder of this user"):
+    with pytest.raises(ArchiveError, match=r"cannot be written to \(.*\)\. Make it a folder of this user"):
         extract(season, known=served)
     blocked.unlink() if place == "scenes" else blocked.rmdir()
     pending(season)
