@@ -56,7 +56,7 @@ def _sentence(done: Repair, *, check: bool) -> str:
         return "Nothing to repair."
     if check:
         return f"{counted(len(done.scenes), 'scene')} would be repaired."
-    return f"{counted(len(done.scenes), 'scene')} repaired: run {command('extract')}."
+    return f"{counted(len(done.scenes), 'scene')} repaired. Run {command('extract')}."
 
 
 def _about_live(number: int) -> list[str]:
