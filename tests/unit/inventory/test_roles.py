@@ -147,6 +147,12 @@ def test_every_default_of_a_role_is_specified_and_valid() -> None:
     assert said(plain) == []
 
 
+def test_no_required_variable_has_a_default() -> None:
+    """Ansible refuses a role with such a variable."""
+    required = {name for name, option in SPECIFICATION.options.items() if option.required}
+    assert not required & set(SPECIFICATION.defaults)
+
+
 def test_choices_are_those_of_cbmctl_and_of_precheck() -> None:
     options = SPECIFICATION.options
     precheck = yaml.safe_load((REPOSITORY / "roles/precheck/vars/main.yml").read_text())
