@@ -39,22 +39,34 @@ def read_plan(file: TextIO) -> list[Wanted]:
     return [_wanted(f"{name}: {WANTED}[{number}]", entry) for number, entry in enumerate(entries)]
 
 
+def _again() -> str:
+    return f"Write the file with {command('--json order plan')}"
+
+
 def _wanted(place: str, entry: object) -> Wanted:
     known = {field.name for field in fields(Wanted)}
     if not isinstance(entry, dict) or not {"product_type", "input"} <= set(entry):
         raise UserError(
-            "order.invalid_plan", f"{place} must be an object with product_type and input", about=place
+            "order.invalid_plan",
+            f"{place} must be an object with product_type and input",
+            _again(),
+            about=place,
         )
     values = {key: entry[key] for key in known & set(entry) if entry[key] is not None}
     for key, value in values.items():
         if not isinstance(value, str):
-            raise UserError("order.invalid_plan", f"{place}.{key} is {value!r}, expected a text", about=place)
+            raise UserError(
+                "order.invalid_plan", f"{place}.{key} is {value!r}, expected a text", _again(), about=place
+            )
     wanted = Wanted(**values)
     try:
         wanted.sensed  # noqa: B018 - raises
     except ValueError as error:
         raise UserError(
-            "order.invalid_plan", f"{place}.input '{wanted.input}' has no valid date ({error})", about=place
+            "order.invalid_plan",
+            f"{place}.input '{wanted.input}' has no valid date ({error})",
+            _again(),
+            about=place,
         ) from error
     except UserError as error:
         raise UserError(error.code, f"{place}: {error.message}", error.hint, about=place) from error

@@ -79,7 +79,9 @@ def apply(config: Config, *, check: bool = False) -> Applied:
             raise explain(error) or error from error
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
             raise UserError(
-                "schema.refused", f"the schema stays as it was, PostgreSQL refuses: {_reason(error)}"
+                "schema.refused",
+                f"the schema stays as it was, PostgreSQL refuses: {_reason(error)}",
+                f"Remove the cause, then run {command('schema apply')} again",
             ) from error
     return applied
 

@@ -26,6 +26,8 @@ LEFTOVER_AGE_S = 86_400
 DEEPEST = 4  # archives in archives; an archive may hold itself
 BEGINNING = 1 << 16
 
+_READABLE = "Check the permissions of the file and its folder, and the disk"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -293,7 +295,10 @@ def candidates(folder: Path) -> list[Path]:
 
 def _refuse_folder(error: OSError) -> None:
     raise UserError(
-        "parcels.file_unreadable", f"{error.filename} cannot be read ({error.strerror})", about=error.filename
+        "parcels.file_unreadable",
+        f"{error.filename} cannot be read ({error.strerror})",
+        _READABLE,
+        about=error.filename,
     ) from error
 
 
@@ -320,7 +325,7 @@ def _expect_readable(file: Path, shown: str) -> None:
                 opened.read(1)
     except OSError as error:
         raise UserError(
-            "parcels.file_unreadable", f"{shown} cannot be read ({error.strerror})", about=shown
+            "parcels.file_unreadable", f"{shown} cannot be read ({error.strerror})", _READABLE, about=shown
         ) from error
 
 
