@@ -38,8 +38,8 @@ problems: {description: "Each with code, option, message, hint, text.", returned
 table: {description: "Lines of a table for people.", returned: when compared, type: list}
 changes: {description: "What is still to be done, with step and text.", returned: when compared, type: list}
 drift: {description: "What differs and is left as it is, with text.", returned: when compared, type: list}
-server: {description: "Id and status; none if there is no server.", returned: when compared, type: dict}
-volume: {description: "Id and size; none if there is no volume.", returned: when compared, type: dict}
+server: {description: "Id and status; null before the server exists.", returned: when compared, type: dict}
+volume: {description: "Id and size; null before the volume exists.", returned: when compared, type: dict}
 address: {description: "Where the server is reached.", returned: when compared, type: str}
 """
 

@@ -23,7 +23,7 @@ class Bandset:
     megabytes: int
 
 
-# In the order of processing: SCL tells which scenes hold no parcels.
+# In the order of processing: SCL comes first, because it shows which scenes have no parcels.
 BANDSETS: Mapping[str, Bandset] = {
     "scl": Bandset("s2", 20, ("SCL",), ("SCL",), 2),
     "10": Bandset("s2", 10, ("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B08"), 105),

@@ -108,7 +108,7 @@ def server_fault(server: Any) -> str:
 
 
 def volume_fault(connection: Any, volume: str) -> str:
-    """Cinder's newest message about a volume, or why there is none: it answers before the volume is made."""
+    """Cinder's newest message about a volume, or why no message is available."""
     try:
         # the first version of the API that finds messages by the thing that they are about
         asked = {"params": {"resource_uuid": volume}, "microversion": "3.5", "raise_exc": False}

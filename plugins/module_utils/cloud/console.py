@@ -47,7 +47,7 @@ class UnreadableError(StoppedError):
 
 
 def _console(compute: Any, server: str) -> tuple[str, str]:
-    """The log so far, and why there is none: a server that is only just there has no console yet."""
+    """The log so far, and the reason if it is empty: a new server has no console yet."""
     try:
         return str(compute.get_server_console_output(server).get("output") or ""), ""
     except NotFoundException:

@@ -178,7 +178,7 @@ def _refused(
 
 
 def moment(text: str) -> datetime | None:
-    """A time as Keystone writes it, in UTC; None if there is none."""
+    """A time as Keystone writes it, in UTC; None for any other text."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -149,7 +149,7 @@ def quotas(connection: Any, project: str) -> dict[str, Quota]:
 
 
 def flavor_name(server: Server, flavors: Iterable[Flavor]) -> str:
-    """The name of a server's flavor: before microversion 2.47 Nova tells the id only."""
+    """The name of a server's flavor: before microversion 2.47 Nova reports only the id."""
     flavor = server.flavor or {}
     named = flavor.get("original_name")
     return str(named or next((each.name for each in flavors if each.id == flavor.get("id")), ""))
@@ -171,5 +171,5 @@ def rules_of(group: Group) -> list[Rule]:
 
 
 def holder(found: Survey, server_id: str) -> str:
-    """The name of the server that has an id, or the id if there is none."""
+    """The name of the server with an id; the id itself if no such server exists."""
     return next((str(each.name) for each in found.servers if each.id == server_id), server_id)

@@ -79,7 +79,7 @@ class Wish:
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
-    """The fields as options of an Ansible module; public keys are no secrets."""
+    """The fields as options of an Ansible module; public keys are not secret."""
     names = ("type", "elements")
     return {
         # only lists have elements

@@ -94,7 +94,7 @@ def test_the_environment_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def literals() -> Iterator[tuple[str, str]]:
-    """Yield the texts that are no docstrings, no help and no names of connections."""
+    """Yield all texts but docstrings, help and names of connections."""
     for path in sorted(CODE.rglob("*.py")):
         tree, left_out = ast.parse(path.read_text()), set()
         for node in ast.walk(tree):

@@ -145,7 +145,7 @@ class _Work:
         try:
             yield
         except UserError as error:
-            if not error.about.startswith(str(self.folder)):
+            if str(self.folder) not in str(error):
                 raise
             where = (
                 f"{self.folder} is the working folder of {self._url}. If Ansible manages this VM, it"

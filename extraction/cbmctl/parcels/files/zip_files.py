@@ -116,7 +116,7 @@ def _unpack(packed: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, show
     try:
         with packed.open(member) as source, target.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # so zipfile refuses a method of compression
         method = METHODS.get(member.compress_type, f"method {member.compress_type}")
         raise UserError(
             "parcels.unsupported_compression",
