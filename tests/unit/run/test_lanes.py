@@ -38,6 +38,7 @@ def test_a_signal_waits_for_the_clean_up_and_shows_its_lines(
         ["bash", "-euo", "pipefail", "-c", LANES], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     ) as run:
         while not (tmp_path / "up").exists():
+            assert run.poll() is None, "the lane never began"
             time.sleep(0.05)
         run.send_signal(sent)
         output, _ = run.communicate(timeout=30)
